@@ -1,0 +1,63 @@
+// The order of the house: a folder of src may import only folders that stand before it in this list.
+const ORDER = ['kernel', 'config', 'observability', 'database', 'partners', 'http', 'outbox', 'wallet', 'webhooks', 'reconciliation', 'admin'];
+
+const order = ORDER.map((name, index) => ({
+  name: `${name}-imports-only-what-comes-before`,
+  severity: 'error',
+  from: { path: `^src/${name}/` },
+  to: { path: `^src/((${ORDER.slice(index + 1).join('|') || 'nothing'})/|app[.]module|main)` },
+}));
+
+/** @type {import('dependency-cruiser').IConfiguration} */
+module.exports = {
+  forbidden: [
+    ...order,
+    {
+      name: 'every-folder-has-a-place-in-the-order',
+      severity: 'error',
+      from: { path: '^src/' },
+      to: { path: `^src/(?!(${ORDER.join('|')})/)[^/]+/` },
+    },
+    {
+      name: 'kernel-is-plain-typescript',
+      comment: 'Money, errors and the clock must be readable and testable without any package.',
+      severity: 'error',
+      from: { path: '^src/kernel/' },
+      to: { dependencyTypesNot: ['local'], pathNot: '^src/kernel/' },
+    },
+    {
+      name: 'only-stores-and-entities-know-typeorm',
+      comment: 'Services see Database.transaction and an opaque Tx; SQL lives in stores.',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/database/|[.](entity|module)[.]ts$' },
+      to: { path: 'node_modules/(typeorm|pg)/' },
+    },
+    {
+      name: 'mocks-know-only-the-contract',
+      comment: 'A mock that imported our signing code could not find a fault in it.',
+      severity: 'error',
+      from: { path: '^mocks/' },
+      to: { path: '^(src|test)/' },
+    },
+    {
+      name: 'the-hub-knows-no-mock-and-no-test',
+      severity: 'error',
+      from: { path: '^src/' },
+      to: { path: '^(mocks|test)/' },
+    },
+    { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },
+    {
+      name: 'nothing-unused',
+      comment: 'A file that nobody imports is dead, or an entry point that belongs in this list.',
+      severity: 'error',
+      from: { orphan: true, path: '^(src|mocks)/', pathNot: '(main|data-source)[.]ts$|/migrations/' },
+      to: {},
+    },
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: 'tsconfig.json' },
+    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'require', 'node', 'default'] },
+  },
+};
