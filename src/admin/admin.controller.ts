@@ -1,0 +1,51 @@
+import { Controller, HttpCode, Param, Post } from '@nestjs/common';
+import { ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
+import { isUUID } from 'class-validator';
+import { Access } from '../http/access';
+import { Actor } from '../http/caller';
+import { ApiProblems } from '../http/openapi';
+import { HubError } from '../kernel/errors';
+import type { OutboxRecord } from '../outbox/outbox.store';
+import { OutboxRecordView } from '../webhooks/webhooks.dto';
+import { AdminService } from './admin.service';
+
+@ApiTags('ops')
+@Controller('admin')
+@Access('ops')
+export class AdminController {
+  constructor(private readonly admin: AdminService) {}
+
+  @Post('replay/:queue/:recordId')
+  @HttpCode(200)
+  @ApiOperation({
+    summary: 'Send an outbox record again',
+    description: 'Same bytes, same id, due now. Refused when it could move money twice: the movement was rejected and the RGS told so, or the operator does not recognise repeats.',
+  })
+  @ApiParam({ name: 'queue', enum: ['rgs', 'operator'] })
+  @ApiParam({ name: 'recordId', format: 'uuid' })
+  @ApiOkResponse({ type: OutboxRecordView })
+  @ApiProblems('outbox_record_not_found', 'replay_refused')
+  replay(@Actor() actor: string, @Param('queue') queue: string, @Param('recordId') recordId: string): Promise<OutboxRecord> {
+    if ((queue !== 'rgs' && queue !== 'operator') || !isUUID(recordId)) throw new HubError('outbox_record_not_found');
+    return this.admin.replay(actor, queue, recordId);
+  }
+
+  @Post('destinations/:code/resume')
+  @HttpCode(200)
+  @ApiOperation({ summary: 'Deliver again to a destination that was paused', description: 'An RGS that answers 410 is paused; its messages wait in order.' })
+  @ApiParam({ name: 'code', example: 'rgs' })
+  @ApiOkResponse({ schema: { type: 'object', properties: { code: { type: 'string' }, resumed: { type: 'boolean', description: 'false: it was not paused' } } } })
+  @ApiProblems('not_found')
+  resume(@Actor() actor: string, @Param('code') code: string): Promise<{ code: string; resumed: boolean }> {
+    return this.admin.resume(actor, code);
+  }
+
+  @Post('clear-db')
+  @HttpCode(200)
+  @ApiOperation({ summary: 'Forget all movements and messages', description: 'Only while ALLOW_CLEAR_DB is true, which production refuses. The audit log stays.' })
+  @ApiOkResponse({ schema: { type: 'object', properties: { status: { type: 'string', example: 'cleared' } } } })
+  async clearDatabase(@Actor() actor: string): Promise<{ status: 'cleared' }> {
+    await this.admin.clearDatabase(actor);
+    return { status: 'cleared' };
+  }
+}

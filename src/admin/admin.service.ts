@@ -1,0 +1,72 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { type Config } from '../config/config';
+import { CONFIG } from '../config/config.module';
+import { Database } from '../database/database';
+import { HubError } from '../kernel/errors';
+import { Logger } from '../observability/logger';
+import { Outbox } from '../outbox/outbox';
+import type { Queue } from '../outbox/outbox-message';
+import type { OutboxRecord } from '../outbox/outbox.store';
+import { PartnerDirectory } from '../partners/partner-directory';
+import { WalletStore } from '../wallet/wallet.store';
+import { WebhooksStore } from '../webhooks/webhooks.store';
+import { type AuditEntry, AuditStore } from './audit.store';
+
+/** What ops do by hand: each action and its audit entry in one transaction. */
+@Injectable()
+export class AdminService {
+  constructor(
+    @Inject(CONFIG) private readonly config: Config,
+    private readonly database: Database,
+    private readonly outbox: Outbox,
+    private readonly wallet: WalletStore,
+    private readonly webhooks: WebhooksStore,
+    private readonly partners: PartnerDirectory,
+    private readonly audit: AuditStore,
+    private readonly logger: Logger,
+  ) {}
+
+  /** Throws outbox_record_not_found and replay_refused. */
+  async replay(actor: string, queue: Queue, id: string): Promise<OutboxRecord> {
+    return this.database.transaction(async (tx) => {
+      const { before, after } = await this.outbox.replay(tx, queue, id);
+      const entry: AuditEntry = { actor, action: 'outbox.replay', target: `${queue}/${id}`, before: summary(before), after: summary(after) };
+      await this.audit.add(tx, entry);
+      tx.afterCommit(() => this.logger.event('info', 'admin.acted', { ...entry }));
+      return after;
+    });
+  }
+
+  /** Throws not_found. Resuming a destination that is not paused changes nothing. */
+  async resume(actor: string, code: string): Promise<{ code: string; resumed: boolean }> {
+    const partner = this.partners.byCode(code);
+    if (partner === undefined) throw new HubError('not_found');
+    return this.database.transaction(async (tx) => {
+      const resumed = await this.outbox.resume(tx, partner.id);
+      const entry: AuditEntry = { actor, action: 'destination.resume', target: code, before: { paused: resumed }, after: { paused: false } };
+      await this.audit.add(tx, entry);
+      tx.afterCommit(() => this.logger.event('info', 'admin.acted', { ...entry }));
+      return { code, resumed };
+    });
+  }
+
+  /** Development and tests only. The audit log stays: it is what tells that somebody did this. */
+  async clearDatabase(actor: string): Promise<void> {
+    if (!this.config.allowClearDb || this.config.production) throw new HubError('forbidden', { detail: 'forbidden: ALLOW_CLEAR_DB is not true' });
+    await this.database.transaction(async (tx) => {
+      // All tables at once: truncating them one by one would lock them in an order that settling transactions do not follow.
+      await tx.rows('lock table outbox_destination, outbox_lane, outbox_head, outbox_message, wallet_transaction in access exclusive mode');
+      await this.outbox.clear(tx);
+      await this.wallet.clear(tx);
+      await this.webhooks.clear(tx);
+      const entry: AuditEntry = { actor, action: 'database.clear', target: 'all', before: null, after: null };
+      await this.audit.add(tx, entry);
+      tx.afterCommit(() => this.logger.event('warn', 'admin.acted', { ...entry }));
+    });
+  }
+}
+
+/** The parts of a record that a replay changes; the payload never does. */
+function summary({ status, attemptCount, nextAttemptAt, lastError }: OutboxRecord): Record<string, unknown> {
+  return { status, attemptCount, nextAttemptAt, lastError };
+}

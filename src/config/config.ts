@@ -1,0 +1,211 @@
+/**
+ * Everything the environment decides, read and checked once. Faults are collected, so a person who sets up a hub sees all of them at once.
+ * Units are in the names; defaults are those of docs/integration.md and .env.example (a test keeps the three in step).
+ */
+export interface Config {
+  readonly production: boolean;
+  readonly port: number;
+  readonly host: string;
+  readonly role: 'all' | 'api' | 'worker';
+  readonly logLevel: string;
+
+  /** Undefined: an embedded Postgres under `dataDir`. */
+  readonly databaseUrl: string | undefined;
+  readonly dataDir: string;
+  readonly databasePoolSize: number;
+  readonly migrateOnStart: boolean;
+
+  /** Tokens by what they open; a token may stand in several lists. */
+  readonly tokens: { readonly rgs: readonly string[]; readonly operator: readonly string[]; readonly ops: readonly string[]; readonly finance: readonly string[] };
+  readonly hmacSecret: string;
+  readonly operatorHmacSecret: string;
+  readonly signatureRequired: boolean;
+  readonly timestampSkewSeconds: number;
+
+  readonly operatorBaseUrl: string;
+  readonly rgsWebhookUrl: string;
+  readonly supportedCurrencies: readonly string[];
+  readonly playerIdTemplate: string;
+
+  readonly operatorTimeoutMs: number;
+  readonly maxRetries: number;
+  readonly retryBackoffSeconds: number;
+  /** Calls per minute to one destination over all replicas; 0 = no limit. */
+  readonly rateLimitPerMinute: number;
+  readonly callbackTimeoutSeconds: number;
+
+  readonly outboxConcurrency: number;
+  readonly outboxLeaseSeconds: number;
+  /** Upper bounds of the full-jitter delay before attempt 2, 3, …; the message is given up after the last. */
+  readonly outboxRetryScheduleSeconds: readonly number[];
+  readonly outboxMessageRetentionDays: number;
+  readonly outboxAttemptRetentionDays: number;
+  readonly breakerFailures: number;
+  readonly breakerOpenSeconds: number;
+
+  readonly allowClearDb: boolean;
+}
+
+/** Names every variable that is wrong; the message is for the person who starts the hub. */
+export class ConfigError extends Error {
+  constructor(readonly faults: readonly string[]) {
+    super(`The hub does not start, since its environment is wrong:\n${faults.map((fault) => `  - ${fault}`).join('\n')}`);
+    this.name = 'ConfigError';
+  }
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Reads an environment; throws ConfigError with every fault. */
+export function parseConfig(env: Environment): Config {
+  const read = new Reader(env);
+  const production = env.NODE_ENV === 'production';
+  const operatorTimeoutMs = read.integer('OPERATOR_TIMEOUT_MS', 10_000, 100, 120_000);
+
+  const bearer = read.secret('BEARER_TOKEN', production ? undefined : 'change_token', { production, required: false });
+  const token = (name: string): readonly string[] => {
+    const own = read.secret(name, undefined, { production, required: bearer === undefined });
+    return [...new Set([own, bearer].filter((value): value is string => value !== undefined))];
+  };
+  const tokens = { rgs: token('RGS_TOKEN'), operator: token('OPERATOR_TOKEN'), ops: token('OPS_TOKEN'), finance: token('FINANCE_TOKEN') };
+  const hmacSecret = read.secret('HMAC_SECRET', production ? undefined : 'change_secret', { production, required: true }) ?? '';
+  const operatorHmacSecret = read.secret('OPERATOR_HMAC_SECRET', undefined, { production, required: false }) ?? hmacSecret;
+
+  const config: Config = {
+    production,
+    port: read.integer('PORT', 8000, 0, 65_535),
+    host: read.text('HOST', '0.0.0.0'),
+    role: read.choice('ROLE', 'all', ['all', 'api', 'worker']),
+    logLevel: read.choice('LOG_LEVEL', 'info', ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
+    databaseUrl: read.url('DATABASE_URL', undefined, ['postgres:', 'postgresql:']),
+    dataDir: read.text('DATA_DIR', '.data'),
+    databasePoolSize: read.integer('DATABASE_POOL_SIZE', 10, 2, 500),
+    migrateOnStart: read.flag('MIGRATE_ON_START', true),
+    tokens,
+    hmacSecret,
+    operatorHmacSecret,
+    signatureRequired: read.flag('SIGNATURE_REQUIRED', true),
+    timestampSkewSeconds: read.integer('TIMESTAMP_SKEW_SECONDS', 300, 1, 86_400),
+    operatorBaseUrl: read.url('OPERATOR_BASE_URL', 'http://localhost:8001/', ['http:', 'https:']) ?? '',
+    rgsWebhookUrl: read.url('RGS_WEBHOOK_URL', 'http://localhost:8002/webhooks', ['http:', 'https:']) ?? '',
+    supportedCurrencies: read.currencies('SUPPORTED_CURRENCIES', 'USD,EUR'),
+    playerIdTemplate: read.template('PLAYER_ID_TEMPLATE', '{playerId}', '{playerId}'),
+    operatorTimeoutMs,
+    maxRetries: read.integer('MAX_RETRIES', 3, 0, 20),
+    retryBackoffSeconds: read.number('RETRY_BACKOFF_SECONDS', 1, 0, 60),
+    rateLimitPerMinute: read.number('RATE_LIMIT_PER_MINUTE', 6000, 0, 10_000_000),
+    callbackTimeoutSeconds: read.number('CALLBACK_TIMEOUT_SECONDS', 60, 0.1, 86_400),
+    outboxConcurrency: read.integer('OUTBOX_CONCURRENCY', 64, 1, 1000),
+    outboxLeaseSeconds: read.number('OUTBOX_LEASE_SECONDS', Math.max(30, (operatorTimeoutMs / 1000) * 2 + 10), 1, 3600),
+    outboxRetryScheduleSeconds: read.numbers('OUTBOX_RETRY_SCHEDULE_SECONDS', '1,5,15,60,300,1800,7200,18000,36000,50400,72000,86400'),
+    outboxMessageRetentionDays: read.integer('OUTBOX_MESSAGE_RETENTION_DAYS', 90, 14, 36_500),
+    outboxAttemptRetentionDays: read.integer('OUTBOX_ATTEMPT_RETENTION_DAYS', 30, 14, 36_500),
+    breakerFailures: read.integer('BREAKER_FAILURES', 10, 1, 10_000),
+    breakerOpenSeconds: read.number('BREAKER_OPEN_SECONDS', 10, 0.05, 3600),
+    allowClearDb: read.flag('ALLOW_CLEAR_DB', !production),
+  };
+
+  // A lease that can run out while the call is still waiting would let a second replica send the same movement.
+  if (config.outboxLeaseSeconds * 1000 < config.operatorTimeoutMs + 1000)
+    read.fault('OUTBOX_LEASE_SECONDS', `must exceed OPERATOR_TIMEOUT_MS by at least one second (${config.operatorTimeoutMs} ms)`);
+  if (production && config.allowClearDb) read.fault('ALLOW_CLEAR_DB', 'must not be true when NODE_ENV is production');
+  if (read.faults.length > 0) throw new ConfigError(read.faults);
+  return config;
+}
+
+/** What may be logged: secrets only as "configured". */
+export function describeConfig(config: Config): Record<string, unknown> {
+  const { tokens, hmacSecret: _hmac, operatorHmacSecret: _operatorHmac, databaseUrl, ...open } = config;
+  return {
+    ...open,
+    database: databaseUrl === undefined ? 'embedded' : new URL(databaseUrl).host,
+    tokensConfigured: Object.fromEntries(Object.entries(tokens).map(([name, list]) => [name, list.length])),
+    hmacSecretConfigured: true,
+  };
+}
+
+class Reader {
+  readonly faults: string[] = [];
+
+  constructor(private readonly env: Environment) {}
+
+  fault(name: string, problem: string): void {
+    this.faults.push(`${name} ${problem}`);
+  }
+
+  text(name: string, fallback: string): string {
+    return this.raw(name) ?? fallback;
+  }
+
+  integer(name: string, fallback: number, min: number, max: number): number {
+    const value = this.number(name, fallback, min, max);
+    if (Number.isInteger(value)) return value;
+    this.fault(name, 'must be a whole number');
+    return fallback;
+  }
+
+  number(name: string, fallback: number, min: number, max: number): number {
+    const raw = this.raw(name);
+    if (raw === undefined) return fallback;
+    const value = Number(raw);
+    if (Number.isFinite(value) && value >= min && value <= max) return value;
+    this.fault(name, `must be a number from ${min} to ${max}, not "${raw}"`);
+    return fallback;
+  }
+
+  numbers(name: string, fallback: string): readonly number[] {
+    const values = this.text(name, fallback).split(',').map(Number);
+    if (values.every((value) => Number.isFinite(value) && value >= 0)) return values;
+    this.fault(name, 'must be a list of seconds such as 1,5,15');
+    return [];
+  }
+
+  flag(name: string, fallback: boolean): boolean {
+    return this.choice(name, String(fallback), ['true', 'false']) === 'true';
+  }
+
+  choice<T extends string>(name: string, fallback: string, allowed: readonly T[]): T {
+    const value = this.text(name, fallback);
+    const found = allowed.find((candidate) => candidate === value);
+    if (found !== undefined) return found;
+    this.fault(name, `must be one of ${allowed.join(', ')}, not "${value}"`);
+    return allowed[0] as T;
+  }
+
+  url(name: string, fallback: string | undefined, schemes: readonly string[]): string | undefined {
+    const value = this.raw(name) ?? fallback;
+    if (value === undefined) return undefined;
+    if (URL.canParse(value) && schemes.includes(new URL(value).protocol)) return value;
+    this.fault(name, `must be a URL with ${schemes.join(' or ')}`);
+    return fallback;
+  }
+
+  currencies(name: string, fallback: string): readonly string[] {
+    const values = this.text(name, fallback).split(',').map((value) => value.trim());
+    if (values.every((value) => /^[A-Z]{3,8}$/.test(value))) return [...new Set(values)];
+    this.fault(name, 'must be a list of ISO 4217 codes such as USD,EUR');
+    return [];
+  }
+
+  template(name: string, fallback: string, placeholder: string): string {
+    const value = this.text(name, fallback);
+    if (!value.includes(placeholder)) this.fault(name, `must contain ${placeholder}`);
+    return value;
+  }
+
+  secret(name: string, fallback: string | undefined, rule: { production: boolean; required: boolean }): string | undefined {
+    const value = this.raw(name) ?? fallback;
+    if (value === undefined) {
+      if (rule.required) this.fault(name, name.endsWith('_TOKEN') ? 'is missing (BEARER_TOKEN would stand in for it)' : 'is missing');
+    } else if (rule.production && value.startsWith('change_')) {
+      this.fault(name, 'still has a change_… default, which must not be used in production');
+    }
+    return value;
+  }
+
+  /** An empty variable counts as not set: compose files and .env files pass empty strings for what is left out. */
+  private raw(name: string): string | undefined {
+    const value = this.env[name]?.trim();
+    return value === undefined || value === '' ? undefined : value;
+  }
+}

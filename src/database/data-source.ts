@@ -1,0 +1,38 @@
+import path from 'node:path';
+import { DataSource, type DataSourceOptions } from 'typeorm';
+
+const extension = path.extname(__filename);
+
+interface PoolOptions {
+  readonly applicationName: string;
+  readonly poolSize: number;
+  readonly onPoolError?: (error: Error) => void;
+}
+
+/**
+ * Connection settings of every pool. Entities and migrations are found by glob, so that this file imports no feature.
+ * `synchronize` is never on: the schema changes by migrations only.
+ */
+export function dataSourceOptions(url: string, { applicationName, poolSize, onPoolError }: PoolOptions): DataSourceOptions {
+  return {
+    type: 'postgres',
+    url,
+    synchronize: false,
+    entities: [path.join(__dirname, '..', '*', `*.entity${extension}`)],
+    migrations: [path.join(__dirname, 'migrations', `*${extension}`)],
+    migrationsTransactionMode: 'all',
+    applicationName,
+    poolSize,
+    connectTimeoutMS: 5000,
+    ...(onPoolError === undefined ? {} : { poolErrorHandler: onPoolError }),
+    extra: {
+      keepAlive: true,
+      // A statement or a forgotten transaction that hangs would hold locks that other replicas wait for.
+      statement_timeout: 60_000,
+      idle_in_transaction_session_timeout: 30_000,
+    },
+  };
+}
+
+/** For the TypeORM command line: `DATABASE_URL=… npm run db:migrate`. */
+export default new DataSource(dataSourceOptions(process.env.DATABASE_URL ?? 'postgres://postgres@127.0.0.1:5432/postgres', { applicationName: 'hub-cli', poolSize: 1 }));

@@ -1,0 +1,97 @@
+import type { DataSource, QueryRunner } from 'typeorm';
+
+export type Row = Record<string, unknown>;
+export type Parameter = string | number | bigint | boolean | null | Date | Buffer | readonly string[] | readonly number[];
+
+/**
+ * The one way to run SQL. A store method that must join its caller's transaction takes an `Sql` named `tx` first,
+ * so one look at a line tells whether it is atomic. bigint columns arrive as strings: stores map them.
+ */
+export interface Sql {
+  /** Rows of a SELECT or of a RETURNING clause. */
+  rows<T extends Row = Row>(sql: string, parameters?: readonly Parameter[]): Promise<T[]>;
+}
+
+/** An open transaction. */
+export interface Tx extends Sql {
+  /** Runs `work` once the transaction is committed, never otherwise: for wake-ups, logs and counters of what really happened. */
+  afterCommit(work: () => void): void;
+}
+
+interface NamedQueryPool {
+  query(config: { name: string; text: string; values: unknown[] }): Promise<{ rows: Row[] }>;
+}
+
+/** A pool of connections. Two exist: one for requests, one that only the hot path uses, so that neither can starve the other. */
+export class Database implements Sql {
+  constructor(readonly dataSource: DataSource) {}
+
+  /** Runs `work` in one READ COMMITTED transaction: committed when it resolves, rolled back when it throws. */
+  async transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T> {
+    const runner = this.dataSource.createQueryRunner();
+    const committed: (() => void)[] = [];
+    let broken = false;
+    try {
+      await runner.startTransaction();
+      try {
+        const result = await work(transactionOf(runner, committed));
+        await runner.commitTransaction();
+        for (const then of committed) then();
+        return result;
+      } catch (error) {
+        // The first error is the one to report; a rollback fails too when the connection is gone, and then there is nothing to roll back.
+        await runner.rollbackTransaction().catch(() => {
+          broken = true;
+        });
+        throw error;
+      }
+    } finally {
+      await runner.release().catch((error: unknown) => {
+        if (!broken) throw error;
+      });
+    }
+  }
+
+  async rows<T extends Row = Row>(sql: string, parameters: readonly Parameter[] = []): Promise<T[]> {
+    const runner = this.dataSource.createQueryRunner();
+    try {
+      return await rowsOf<T>(runner, sql, parameters);
+    } finally {
+      await runner.release();
+    }
+  }
+
+  /** Migrations of this build that the database does not have yet. */
+  async pendingMigrations(): Promise<number> {
+    const done = await this.rows<{ name: string }>('select name from migrations');
+    const names = new Set(done.map(({ name }) => name));
+    return this.dataSource.migrations.filter(({ name, constructor }) => !names.has(name ?? constructor.name)).length;
+  }
+
+  /**
+   * One auto-committed statement, prepared once per connection under `name`. TypeORM cannot name statements, and planning the hot
+   * path anew for every batch costs more than running it, so this goes to the pool below TypeORM.
+   */
+  async prepared<T extends Row = Row>(name: string, sql: string, parameters: readonly Parameter[]): Promise<T[]> {
+    const pool = (this.dataSource.driver as unknown as { master: NamedQueryPool }).master;
+    const result = await pool.query({ name, text: sql, values: parameters.map(toDriver) });
+    return result.rows as T[];
+  }
+}
+
+/** The pool of the hot path: accepting, claiming and settling. */
+export class HotDatabase extends Database {}
+
+function transactionOf(runner: QueryRunner, committed: (() => void)[]): Tx {
+  return { afterCommit: (then) => void committed.push(then), rows: <T extends Row = Row>(sql: string, parameters: readonly Parameter[] = []) => rowsOf<T>(runner, sql, parameters) };
+}
+
+/** `query()` answers rows for some statements and [rows, count] for others; the structured form is the same for all. */
+async function rowsOf<T extends Row>(runner: QueryRunner, sql: string, parameters: readonly Parameter[]): Promise<T[]> {
+  const result = await runner.query(sql, parameters.map(toDriver), true);
+  return (result.records ?? []) as T[];
+}
+
+function toDriver(parameter: Parameter): unknown {
+  return typeof parameter === 'bigint' ? parameter.toString() : parameter;
+}

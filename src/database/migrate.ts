@@ -1,0 +1,32 @@
+import { DataSource } from 'typeorm';
+import { dataSourceOptions } from './data-source';
+
+/** Any fixed number: replicas that start together take turns on it. */
+const MIGRATION_LOCK = 7_361_905;
+
+/** Brings the schema up to date and answers the names of the migrations it ran. Safe when several replicas start at once. */
+export async function migrate(url: string): Promise<string[]> {
+  const dataSource = await new DataSource(dataSourceOptions(url, { applicationName: 'hub-migrate', poolSize: 2 })).initialize();
+  const lock = dataSource.createQueryRunner();
+  try {
+    await lock.query('select pg_advisory_lock($1)', [MIGRATION_LOCK]);
+    const done = await dataSource.runMigrations();
+    return done.map(({ name }) => name);
+  } finally {
+    await lock.query('select pg_advisory_unlock($1)', [MIGRATION_LOCK]).catch(() => undefined);
+    await lock.release();
+    await dataSource.destroy();
+  }
+}
+
+/** Names of the migrations that this build has and the database has not. */
+export async function pendingMigrations(url: string): Promise<string[]> {
+  const dataSource = await new DataSource(dataSourceOptions(url, { applicationName: 'hub-migrate', poolSize: 1 })).initialize();
+  try {
+    const [{ exists }] = (await dataSource.query(`select to_regclass('migrations') is not null as exists`)) as [{ exists: boolean }];
+    const done = exists ? ((await dataSource.query('select name from migrations')) as { name: string }[]) : [];
+    return dataSource.migrations.map(({ name, constructor }) => name ?? constructor.name).filter((name) => !done.some((row) => row.name === name));
+  } finally {
+    await dataSource.destroy();
+  }
+}

@@ -1,0 +1,165 @@
+import type { MigrationInterface, QueryRunner } from 'typeorm';
+
+/**
+ * Money movements. The state machine is a CHECK here and a table in wallet/transaction-state.ts; deduplication is decided by
+ * two unique constraints, both permanent: the idempotency key and the business key.
+ * The transaction's id is also the correlation id that partners see: one identifier finds a movement everywhere.
+ */
+export class CreateWallet1795000000003 implements MigrationInterface {
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query(`
+      create table wallet_transaction (
+        id uuid not null constraint wallet_transaction_pkey primary key,
+        operator_id integer not null,
+        rgs_id integer not null,
+        movement text not null,
+        player_id text not null,
+        external_player_id text not null,
+        ref_id text not null,
+        amount_minor bigint not null,
+        currency text not null,
+        exponent smallint not null,
+        kind text not null default 'regular',
+        round_id text,
+        round_closed boolean not null default false,
+        game_id text,
+        session_id text,
+        meta json,
+        state text not null default 'initiated',
+        balance_minor bigint,
+        reason text,
+        message_id uuid not null,
+        created_at timestamptz not null default now(),
+        settled_at timestamptz,
+        constraint wallet_transaction_business_key unique (rgs_id, ref_id, player_id, movement, operator_id),
+        constraint wallet_transaction_movement check (movement in ('debit', 'credit')),
+        constraint wallet_transaction_kind check (kind in ('regular', 'free', 'promo', 'jackpot')),
+        constraint wallet_transaction_amount check (amount_minor >= 0 and amount_minor <= 9007199254740991 and (movement <> 'debit' or amount_minor > 0)),
+        constraint wallet_transaction_state check (state in ('initiated', 'confirmed', 'rejected', 'unknown', 'compensating', 'compensated', 'parked', 'rolling_back', 'rolled_back')),
+        constraint wallet_transaction_settled_at check ((settled_at is not null) = (state in ('confirmed', 'rejected', 'compensated', 'rolling_back', 'rolled_back')))
+      );
+      create index wallet_transaction_player on wallet_transaction (rgs_id, player_id, id);
+      create index wallet_transaction_round on wallet_transaction (rgs_id, round_id, id) where round_id is not null;
+
+      create table idempotency_key (
+        rgs_id integer not null,
+        key text not null,
+        fingerprint bytea not null,
+        transaction_id uuid not null,
+        created_at timestamptz not null default now(),
+        constraint idempotency_key_pkey primary key (rgs_id, key)
+      );
+      comment on column idempotency_key.fingerprint is 'SHA-256 of method, path and the raw body';
+
+      create table wallet_event (
+        transaction_id uuid not null,
+        n integer not null,
+        at timestamptz not null default clock_timestamp(),
+        kind text not null,
+        source text not null,
+        from_state text not null,
+        to_state text not null,
+        evidence json not null default '{}',
+        constraint wallet_event_pkey primary key (transaction_id, n),
+        constraint wallet_event_kind check (kind in ('transition', 'contradiction')),
+        constraint wallet_event_source check (source in ('operator_response', 'operator_callback', 'hub', 'admin'))
+      );
+      comment on table wallet_event is 'what changed a transaction after it was accepted, and what contradicted it; the acceptance itself is the row of the transaction';
+
+      create table wallet_outcome (
+        transaction_id uuid not null,
+        outcome text not null,
+        message_id uuid not null,
+        at timestamptz not null default now(),
+        constraint wallet_outcome_pkey primary key (transaction_id, outcome),
+        constraint wallet_outcome_outcome check (outcome in ('OK', 'REJECTED', 'ROLLED_BACK'))
+      );
+      comment on table wallet_outcome is 'exactly one webhook to the RGS per outcome: the primary key decides';
+    `);
+
+    await runner.query(`
+      -- Accepts a batch of movements with their outbox messages in one commit. Verdict per row, in the order given:
+      --   created | replayed (same key and request, or same business key and data) | key_reused | reference_reused
+      -- Every insert goes in sorted order, so two batches with the same keys wait for each other at most one way.
+      create function wallet_accept(p_rows json) returns table (place integer, verdict text, transaction_id uuid) language plpgsql as $$
+      #variable_conflict use_column
+      declare
+        v_created uuid[];
+      begin
+        with input as materialized (
+          select * from json_to_recordset(p_rows) as r (id uuid, operator_id integer, rgs_id integer, movement text, player_id text, external_player_id text,
+            ref_id text, amount_minor bigint, currency text, exponent smallint, kind text, round_id text, round_closed boolean, game_id text, session_id text,
+            meta text, message_id uuid, idempotency_key text, fingerprint text)
+        ), new_key as (
+          insert into idempotency_key (rgs_id, key, fingerprint, transaction_id)
+          select rgs_id, idempotency_key, decode(fingerprint, 'hex'), id from input where idempotency_key is not null order by rgs_id, idempotency_key, id
+          on conflict on constraint idempotency_key_pkey do nothing
+          returning transaction_id
+        ), created as (
+          insert into wallet_transaction (id, operator_id, rgs_id, movement, player_id, external_player_id, ref_id, amount_minor, currency, exponent,
+            kind, round_id, round_closed, game_id, session_id, meta, message_id)
+          select id, operator_id, rgs_id, movement, player_id, external_player_id, ref_id, amount_minor, currency, exponent,
+            kind, round_id, round_closed, game_id, session_id, meta::json, message_id
+          from input i
+          where i.idempotency_key is null or exists (select 1 from new_key k where k.transaction_id = i.id)
+          order by rgs_id, ref_id, player_id, movement, operator_id, id
+          on conflict on constraint wallet_transaction_business_key do nothing
+          returning id
+        )
+        select coalesce(array_agg(id), '{}') into v_created from created;
+
+        perform outbox_enqueue(array_agg(row (r.message_id, r.operator_id, r.operator_id, r.rgs_id, r.player_id, r.movement, r.id, r.path, r.body)::outbox_new_message))
+        from json_to_recordset(p_rows) as r (id uuid, message_id uuid, operator_id integer, rgs_id integer, player_id text, movement text, path text, body text)
+        where r.id = any (v_created)
+        having count(*) > 0;
+
+        if cardinality(v_created) = json_array_length(p_rows) then
+          return query select o::integer - 1, 'created'::text, (value ->> 'id')::uuid from json_array_elements(p_rows) with ordinality as e (value, o);
+          return;
+        end if;
+
+        -- The rest are repeats or conflicts. This is a later statement, so it sees what the winners of the unique constraints committed.
+        return query
+        with input as materialized (
+          select o::integer - 1 as place, r.*
+          from json_array_elements(p_rows) with ordinality as e (value, o),
+               json_to_record(value) as r (id uuid, operator_id integer, rgs_id integer, movement text, player_id text, ref_id text, amount_minor bigint,
+                 currency text, kind text, round_id text, round_closed boolean, game_id text, idempotency_key text, fingerprint text)
+        ), judged as materialized (
+          select i.place, i.id, i.rgs_id, i.idempotency_key, t.id as known_id,
+            case
+              when i.id = any (v_created) then 'created'
+              when k.transaction_id is not null and k.transaction_id <> i.id and k.fingerprint <> decode(i.fingerprint, 'hex') then 'key_reused'
+              when first.id is not null then 'replayed'
+              when t.amount_minor = i.amount_minor and t.currency = i.currency and t.kind = i.kind and t.round_closed = i.round_closed
+                and t.round_id is not distinct from i.round_id and t.game_id is not distinct from i.game_id then 'replayed'
+              else 'reference_reused'
+            end as verdict,
+            coalesce(first.id, t.id) as answer_id
+          from input i
+          left join idempotency_key k on k.rgs_id = i.rgs_id and k.key = i.idempotency_key
+          -- Null when the key belongs to a request of this very batch that made no transaction either.
+          left join wallet_transaction first on first.id = k.transaction_id and k.transaction_id <> i.id
+          left join wallet_transaction t on t.rgs_id = i.rgs_id and t.ref_id = i.ref_id and t.player_id = i.player_id
+            and t.movement = i.movement and t.operator_id = i.operator_id
+        ), adopted as (
+          -- A new key on a known movement from now on stands for that movement.
+          update idempotency_key k set transaction_id = j.answer_id from judged j
+          where j.verdict = 'replayed' and k.rgs_id = j.rgs_id and k.key = j.idempotency_key and k.transaction_id = j.id
+        ), refused as (
+          -- A refused request leaves its key free.
+          delete from idempotency_key k using judged j
+          where j.verdict = 'reference_reused' and k.rgs_id = j.rgs_id and k.key = j.idempotency_key and k.transaction_id = j.id
+        )
+        select j.place, j.verdict, case when j.verdict = 'created' then j.id else j.answer_id end from judged j order by j.place;
+      end $$;
+    `);
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query(`
+      drop function wallet_accept;
+      drop table wallet_outcome, wallet_event, idempotency_key, wallet_transaction;
+    `);
+  }
+}

@@ -1,0 +1,68 @@
+import { type CanActivate, type ExecutionContext, Inject, Injectable } from '@nestjs/common';
+import { Reflector } from '@nestjs/core';
+import { type Config } from '../config/config';
+import { CONFIG } from '../config/config.module';
+import { HubError } from '../kernel/errors';
+import { currentContext } from '../observability/request-context';
+import { PartnerDirectory, sha256 } from '../partners/partner-directory';
+import { ACCESS_RULE, type AccessRule, type Caller, type HubRequest } from './access';
+
+/** Opens a route to the tokens that its @Access names, and to nobody else. */
+@Injectable()
+export class AccessGuard implements CanActivate {
+  private readonly staff: ReadonlyMap<'ops' | 'finance', ReadonlySet<string>>;
+
+  constructor(
+    @Inject(CONFIG) config: Config,
+    private readonly reflector: Reflector,
+    private readonly partners: PartnerDirectory,
+  ) {
+    // Tokens are compared by their hash: a set look-up of hashes tells a guesser nothing about how close the guess was.
+    const hashes = (tokens: readonly string[]) => new Set(tokens.map((token) => sha256(token).toString('hex')));
+    this.staff = new Map([
+      ['ops', hashes(config.tokens.ops)],
+      ['finance', hashes(config.tokens.finance)],
+    ]);
+  }
+
+  canActivate(context: ExecutionContext): boolean {
+    const rule = this.reflector.getAllAndOverride<AccessRule | undefined>(ACCESS_RULE, [context.getHandler(), context.getClass()]);
+    if (rule?.name === 'public') return true;
+    const request = context.switchToHttp().getRequest<HubRequest>();
+    const token = /^Bearer ([\x21-\x7e]{1,512})$/i.exec(request.headers.authorization ?? '')?.[1];
+    if (token === undefined || !this.isKnown(token)) throw new HubError('unauthorized');
+    if (rule === undefined) throw new HubError('forbidden');
+    const caller = this.callerFor(rule, token);
+    if (caller === undefined) throw new HubError('forbidden');
+    request.caller = caller;
+    const log = currentContext();
+    if (log !== undefined) log.partner = caller.access === 'rgs' ? caller.rgs.code : caller.access === 'operator' ? caller.operator.code : caller.actor;
+    return true;
+  }
+
+  private isKnown(token: string): boolean {
+    const hash = sha256(token).toString('hex');
+    return this.partners.ownersOf(token).length > 0 || [...this.staff.values()].some((hashes) => hashes.has(hash));
+  }
+
+  private callerFor(rule: AccessRule, token: string): Caller | undefined {
+    switch (rule.name) {
+      case 'rgs': {
+        const owner = this.partners.ownersOf(token).find(({ partner, operator }) => partner.role === 'rgs' && operator !== undefined);
+        return owner?.operator === undefined ? undefined : { access: 'rgs', rgs: owner.partner, operator: owner.operator };
+      }
+      case 'operator': {
+        const owner = this.partners.ownersOf(token).find(({ partner }) => partner.role === 'operator');
+        return owner === undefined ? undefined : { access: 'operator', operator: owner.partner };
+      }
+      case 'ops':
+      case 'finance': {
+        const hash = sha256(token).toString('hex');
+        // The token's own fingerprint names the actor in the audit log until ops have accounts of their own.
+        return this.staff.get(rule.name)?.has(hash) === true ? { access: rule.name, actor: `${rule.name}:${hash.slice(0, 8)}` } : undefined;
+      }
+      case 'public':
+        return undefined;
+    }
+  }
+}

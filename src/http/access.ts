@@ -1,0 +1,46 @@
+import { SetMetadata, applyDecorators } from '@nestjs/common';
+import { ApiBearerAuth, ApiHeader } from '@nestjs/swagger';
+import type { Request } from 'express';
+import type { Partner } from '../partners/partner';
+import { ApiProblems } from './openapi';
+
+export type AccessName = 'rgs' | 'operator' | 'ops' | 'finance' | 'public';
+
+export interface AccessRule {
+  readonly name: AccessName;
+  /** Whether the request itself must be signed by the partner. */
+  readonly signed: boolean;
+}
+
+export const ACCESS_RULE = 'hub:access';
+
+/** Who calls, as the guards found out. */
+export type Caller = { readonly access: 'rgs'; readonly rgs: Partner; readonly operator: Partner } | { readonly access: 'operator'; readonly operator: Partner } | { readonly access: 'ops' | 'finance'; readonly actor: string };
+
+export interface HubRequest extends Request {
+  caller?: Caller;
+  rawBody?: Buffer;
+}
+
+/**
+ * Says who may call a route, to the guards and to the OpenAPI document alike. A route without it answers 403:
+ * forgetting it must shut a door, not open one.
+ */
+export function Access(name: AccessName, options: { signed?: boolean } = {}): MethodDecorator & ClassDecorator {
+  const signed = options.signed ?? false;
+  const rule: AccessRule = { name, signed };
+  if (name === 'public') return applyDecorators(SetMetadata(ACCESS_RULE, rule));
+  return applyDecorators(
+    SetMetadata(ACCESS_RULE, rule),
+    ApiBearerAuth(name),
+    ApiProblems('unauthorized', 'forbidden'),
+    ...(signed
+      ? [
+          ApiHeader({ name: 'X-Timestamp', required: true, description: 'Unix seconds at which the request was signed.', example: '1795000000' }),
+          ApiHeader({ name: 'X-Signature', required: true, description: 'Lower-case hex of HMAC_SHA256(secret, X-Timestamp + ":" + raw body bytes).', example: '5f0d…' }),
+          ApiProblems('invalid_signature', 'timestamp_skew'),
+        ]
+      : []),
+  );
+}
+

@@ -1,0 +1,78 @@
+import { Controller, Get, Header, Res } from '@nestjs/common';
+import { ApiOkResponse, ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
+import type { Response } from 'express';
+import { Database } from '../database/database';
+import { messageOf } from '../kernel/errors';
+import { Heartbeats } from '../observability/heartbeats';
+import { Metrics } from '../observability/metrics';
+import { Access } from './access';
+import { Readiness } from './readiness';
+
+/** A worker's loop beats at least once a second; a minute of silence is a hang. */
+const WORKER_SILENCE_MS_MAX = 60_000;
+const DATABASE_ANSWER_MS_MAX = 2_000;
+
+@ApiTags('health')
+@Controller()
+export class HealthController {
+  constructor(
+    private readonly database: Database,
+    private readonly heartbeats: Heartbeats,
+    private readonly metrics: Metrics,
+    private readonly readiness: Readiness,
+  ) {}
+
+  @Get('health')
+  @Access('public')
+  @ApiOperation({ summary: 'The process answers' })
+  @ApiOkResponse({ schema: { type: 'object', properties: { status: { type: 'string', example: 'ok' } } } })
+  health(): { status: 'ok' } {
+    return { status: 'ok' };
+  }
+
+  @Get('health/live')
+  @Access('public')
+  @ApiOperation({ summary: 'The process lives; restart it when this fails' })
+  @ApiOkResponse({ schema: { type: 'object', properties: { status: { type: 'string', example: 'ok' } } } })
+  live(): { status: 'ok' } {
+    return { status: 'ok' };
+  }
+
+  @Get('health/ready')
+  @Access('public')
+  @ApiOperation({ summary: 'The process can serve: database, migrations, worker heartbeat, not stopping', description: '200 when every check is ok, 503 with the same shape otherwise.' })
+  @ApiOkResponse({ schema: { type: 'object', example: { status: 'ok', checks: { accepting: 'ok', database: 'ok', migrations: 'ok', workers: 'ok' } } } })
+  async ready(@Res({ passthrough: true }) response: Response): Promise<{ status: 'ok' | 'unavailable'; checks: Record<string, string> }> {
+    const silent = this.heartbeats.silent(WORKER_SILENCE_MS_MAX);
+    const checks = {
+      accepting: this.readiness.stopping ? 'the process is stopping' : 'ok',
+      ...(await this.databaseChecks()),
+      workers: silent.length === 0 ? 'ok' : `silent: ${silent.join(', ')}`,
+    };
+    const ok = Object.values(checks).every((check) => check === 'ok');
+    if (!ok) response.status(503);
+    return { status: ok ? 'ok' : 'unavailable', checks };
+  }
+
+  @Get('metrics')
+  @Access('ops')
+  @ApiTags('ops')
+  @ApiOperation({ summary: 'Prometheus metrics' })
+  @ApiProduces('text/plain')
+  @ApiOkResponse({ schema: { type: 'string' } })
+  @Header('Content-Type', 'text/plain; version=0.0.4; charset=utf-8')
+  metricsText(): Promise<string> {
+    return this.metrics.registry.metrics();
+  }
+
+  private async databaseChecks(): Promise<{ database: string; migrations: string }> {
+    const timeout = AbortSignal.timeout(DATABASE_ANSWER_MS_MAX);
+    const late = new Promise<never>((_resolve, reject) => timeout.addEventListener('abort', () => reject(new Error('no answer in time')), { once: true }));
+    try {
+      const pending = await Promise.race([this.database.pendingMigrations(), late]);
+      return { database: 'ok', migrations: pending === 0 ? 'ok' : `${pending} pending` };
+    } catch (error) {
+      return { database: messageOf(error), migrations: 'not known' };
+    }
+  }
+}

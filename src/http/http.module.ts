@@ -1,0 +1,24 @@
+import { Module } from '@nestjs/common';
+import { APP_FILTER, APP_GUARD, APP_PIPE } from '@nestjs/core';
+import { AccessGuard } from './access.guard';
+import { HealthController } from './health.controller';
+import { JsonBodyGuard } from './json-body.guard';
+import { ProblemFilter } from './problem.filter';
+import { Readiness } from './readiness';
+import { SignatureGuard } from './signature.guard';
+import { validationPipe } from './validation';
+
+@Module({
+  controllers: [HealthController],
+  providers: [
+    Readiness,
+    { provide: APP_FILTER, useClass: ProblemFilter },
+    // In this order: who calls, did they sign it, what do they say.
+    { provide: APP_GUARD, useClass: AccessGuard },
+    { provide: APP_GUARD, useClass: SignatureGuard },
+    { provide: APP_GUARD, useClass: JsonBodyGuard },
+    { provide: APP_PIPE, useFactory: validationPipe },
+  ],
+  exports: [Readiness],
+})
+export class HttpModule {}

@@ -1,0 +1,49 @@
+import { type CanActivate, type ExecutionContext, Injectable, SetMetadata } from '@nestjs/common';
+import { Reflector } from '@nestjs/core';
+import { HubError } from '../kernel/errors';
+import { ExactJsonError, parseExactJson } from '../partners/exact-json';
+import type { HubRequest } from './access';
+
+const TAKES_JSON = 'hub:takes-json';
+
+/** Marks a route whose body is one JSON object. */
+export const TakesJson = (): MethodDecorator => SetMetadata(TAKES_JSON, true);
+
+/**
+ * Parses the body, after the caller has proved who it is: a stranger learns nothing about our parser, and the bytes that were
+ * signed are the bytes that are read. It is a guard and not a middleware only because guards are what runs in between.
+ */
+@Injectable()
+export class JsonBodyGuard implements CanActivate {
+  private readonly utf8 = new TextDecoder('utf-8', { fatal: true });
+
+  constructor(private readonly reflector: Reflector) {}
+
+  canActivate(context: ExecutionContext): boolean {
+    const request = context.switchToHttp().getRequest<HubRequest>();
+    if (this.reflector.get<boolean | undefined>(TAKES_JSON, context.getHandler()) !== true) {
+      request.body = undefined;
+      return true;
+    }
+    if (!isJson(request.headers['content-type'])) throw new HubError('unsupported_media_type');
+    request.body = this.read(request.rawBody ?? Buffer.alloc(0));
+    return true;
+  }
+
+  private read(raw: Buffer): object {
+    let value: unknown;
+    try {
+      value = parseExactJson(this.utf8.decode(raw), 'nan');
+    } catch (error) {
+      if (error instanceof ExactJsonError) throw new HubError('malformed_request', { detail: `malformed request: ${error.message}` });
+      throw new HubError('malformed_request', { detail: 'malformed request: the body is not UTF-8', cause: error });
+    }
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new HubError('malformed_request', { detail: 'malformed request: the body must be one JSON object' });
+    return value;
+  }
+}
+
+function isJson(contentType: string | undefined): boolean {
+  const [type = '', ...parameters] = (contentType ?? '').toLowerCase().split(';').map((part) => part.trim());
+  return type === 'application/json' && parameters.every((parameter) => !parameter.startsWith('charset=') || /^charset="?utf-8"?$/.test(parameter));
+}

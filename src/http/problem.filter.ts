@@ -1,0 +1,54 @@
+import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException } from '@nestjs/common';
+import type { Response } from 'express';
+import { ERROR_CATALOGUE, type ErrorCode, HubError, messageOf } from '../kernel/errors';
+import { QueueFullError } from '../database/batcher';
+import { asStoreUnavailable } from '../database/pg-errors';
+import { Logger } from '../observability/logger';
+import { currentContext } from '../observability/request-context';
+
+/** Turns whatever was thrown into one problem document. A caller never sees a stack; ops find it in the log under the request id. */
+@Catch()
+export class ProblemFilter implements ExceptionFilter {
+  constructor(private readonly logger: Logger) {}
+
+  catch(thrown: unknown, host: ArgumentsHost): void {
+    const response = host.switchToHttp().getResponse<Response>();
+    const error = toHubError(thrown);
+    const context = currentContext();
+    if (context !== undefined) context.problem = error.code;
+    if (error.status >= 500)
+      this.logger.event('error', 'http.failed', { code: error.code, error: messageOf(error.options.cause ?? thrown), stack: thrown instanceof Error ? thrown.stack : undefined });
+    if (response.headersSent) {
+      // A file that broke off half-way must not look whole.
+      response.destroy(error);
+      return;
+    }
+    sendProblem(response, error);
+  }
+}
+
+export function sendProblem(response: Response, error: HubError): void {
+  if (error.options.retryAfterSeconds !== undefined) response.setHeader('Retry-After', String(error.options.retryAfterSeconds));
+  response.status(error.status).type('application/problem+json').send(JSON.stringify(error.toProblem()));
+}
+
+const BY_STATUS: Readonly<Record<number, ErrorCode>> = { 400: 'malformed_request', 404: 'not_found', 413: 'payload_too_large', 415: 'unsupported_media_type' };
+
+function toHubError(thrown: unknown): HubError {
+  const error = asStoreUnavailable(thrown);
+  if (error instanceof HubError) return error;
+  if (error instanceof QueueFullError) return new HubError('store_unavailable', { outcome: 'not_applied', retryAfterSeconds: 1, cause: error });
+  const status = statusOf(error);
+  const code = status === undefined ? undefined : BY_STATUS[status];
+  if (code !== undefined) return new HubError(code, { cause: error });
+  // Other refusals of the framework or of a body reader (a body that broke off, a malformed path) are the caller's fault too.
+  if (status !== undefined && status >= 400 && status < 500) return new HubError('malformed_request', { cause: error });
+  return new HubError('internal_error', { cause: error });
+}
+
+/** Status that Nest, Express or a body reader attached to its error. */
+function statusOf(error: unknown): number | undefined {
+  if (error instanceof HttpException) return error.getStatus();
+  if (error instanceof Error && 'status' in error && typeof error.status === 'number' && 'expose' in error) return error.status;
+  return error instanceof URIError ? ERROR_CATALOGUE.malformed_request.status : undefined;
+}

@@ -1,0 +1,56 @@
+import express, { type NextFunction, type Response } from 'express';
+import { randomUUID } from 'node:crypto';
+import { Logger } from '../observability/logger';
+import { Metrics } from '../observability/metrics';
+import { type RequestContext, currentContext, runInContext } from '../observability/request-context';
+import type { HubRequest } from './access';
+
+export const BODY_BYTES_MAX = 64 * 1024;
+/** Probes come every second and say nothing new. */
+const QUIET = /^\/(health|metrics)/;
+
+/** Opens the request's context, and writes one wide line when its answer is out. */
+export function requestContext(logger: Logger, metrics: Metrics): (request: HubRequest, response: Response, next: NextFunction) => void {
+  return (request, response, next) => {
+    const started = performance.now();
+    const given = request.headers['x-request-id'];
+    const context: RequestContext = { requestId: typeof given === 'string' && /^[\w.:-]{1,128}$/.test(given) ? given : randomUUID() };
+    response.setHeader('X-Request-Id', context.requestId);
+    response.setHeader('X-Content-Type-Options', 'nosniff');
+    response.setHeader('Cache-Control', 'no-store');
+    response.once('close', () => {
+      const ms = performance.now() - started;
+      const route = (request.route as { path?: string } | undefined)?.path ?? 'none';
+      metrics.httpSeconds.observe({ method: request.method, route, status: response.statusCode }, ms / 1000);
+      const level = response.statusCode >= 500 ? 'error' : QUIET.test(route) ? 'debug' : 'info';
+      runInContext(context, () =>
+        logger.event(level, 'http.answered', {
+          method: request.method,
+          route,
+          status: response.statusCode,
+          durationMs: Math.round(ms * 10) / 10,
+          completed: response.writableFinished,
+          partner: context.partner,
+          correlationId: context.correlationId,
+          problem: context.problem,
+          replayed: context.replayed,
+        }),
+      );
+    });
+    runInContext(context, next);
+  };
+}
+
+/** Keeps the exact bytes: they are what was signed. Nothing is parsed here, and compressed bodies are refused. */
+export function rawBody(): (request: HubRequest, response: Response, next: NextFunction) => void {
+  const read = express.raw({ type: () => true, limit: BODY_BYTES_MAX, inflate: false });
+  return (request, response, next) => {
+    const context = currentContext();
+    read(request, response, (error?: unknown) => {
+      if (Buffer.isBuffer(request.body)) request.rawBody = request.body;
+      // The reader's callbacks may run outside the context in which they were set up.
+      if (context === undefined) next(error);
+      else runInContext(context, () => next(error));
+    });
+  };
+}

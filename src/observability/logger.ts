@@ -1,0 +1,69 @@
+import type { LoggerService } from '@nestjs/common';
+import pino, { type Logger as PinoLogger } from 'pino';
+import { currentContext } from './request-context';
+
+/** Names that must never reach a log, at the top level of a line or one below. */
+const SECRET_FIELDS = ['authorization', 'cookie', 'token', 'secret', 'signature', 'body', 'rawBody', 'payload', 'password', 'x-signature'];
+
+/** JSON lines on standard output; every line carries the request it belongs to. */
+export class Logger implements LoggerService {
+  private readonly pino: PinoLogger;
+
+  constructor(level: string, destination?: pino.DestinationStream) {
+    this.pino = pino(
+      {
+        level,
+        base: null,
+        timestamp: pino.stdTimeFunctions.isoTime,
+        formatters: { level: (label) => ({ level: label }) },
+        redact: { paths: SECRET_FIELDS.flatMap((name) => [`["${name}"]`, `*["${name}"]`]), censor: '[redacted]' },
+        mixin: () => {
+          const context = currentContext();
+          return context === undefined ? {} : { requestId: context.requestId };
+        },
+      },
+      destination ?? pino.destination({ sync: false, minLength: 0 }),
+    );
+  }
+
+  /** One wide line per unit of work: `event` is what ops search for, `fields` is all that is known. */
+  event(level: 'debug' | 'info' | 'warn' | 'error', event: string, fields: Record<string, unknown> = {}): void {
+    this.pino[level]({ event, ...fields });
+  }
+
+  flush(): void {
+    this.pino.flush();
+  }
+
+  // Nest's own messages (start-up, unhandled errors of lifecycle hooks) come through these.
+  log(message: unknown, ...rest: unknown[]): void {
+    this.nest('debug', message, rest);
+  }
+  error(message: unknown, ...rest: unknown[]): void {
+    this.nest('error', message, rest);
+  }
+  warn(message: unknown, ...rest: unknown[]): void {
+    this.nest('warn', message, rest);
+  }
+  debug(message: unknown, ...rest: unknown[]): void {
+    this.nest('debug', message, rest);
+  }
+  verbose(message: unknown, ...rest: unknown[]): void {
+    this.nest('trace', message, rest);
+  }
+  fatal(message: unknown, ...rest: unknown[]): void {
+    this.nest('fatal', message, rest);
+  }
+
+  private nest(level: pino.Level, message: unknown, rest: unknown[]): void {
+    const context = rest.at(-1);
+    const detail = rest.length > 1 ? rest[0] : undefined;
+    this.pino[level]({
+      event: 'framework',
+      message: message instanceof Error ? message.message : message,
+      ...(message instanceof Error ? { stack: message.stack } : {}),
+      ...(typeof context === 'string' ? { context } : {}),
+      ...(detail === undefined ? {} : { detail }),
+    });
+  }
+}

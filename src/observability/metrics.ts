@@ -1,0 +1,31 @@
+import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+
+const SECONDS = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+
+/** Every counter and histogram of the hub, named in one place. Served by GET /metrics. */
+export class Metrics {
+  readonly registry = new Registry();
+
+  readonly httpSeconds = new Histogram({ name: 'hub_http_request_seconds', help: 'Time from the first byte of a request to its answer', labelNames: ['method', 'route', 'status'], buckets: SECONDS, registers: [this.registry] });
+  readonly movements = new Counter({ name: 'hub_wallet_movements_total', help: 'Accept decisions by movement and verdict', labelNames: ['movement', 'verdict'], registers: [this.registry] });
+  readonly settled = new Counter({ name: 'hub_wallet_settled_total', help: 'Transactions that reached a state', labelNames: ['movement', 'state'], registers: [this.registry] });
+  readonly contradictions = new Counter({ name: 'hub_wallet_contradictions_total', help: 'Late answers or callbacks that contradict a settled transaction; each is an incident', registers: [this.registry] });
+  readonly parked = new Counter({ name: 'hub_wallet_parked_total', help: 'Transactions that wait for a person: money is owed or its place is unknown', labelNames: ['movement'], registers: [this.registry] });
+  readonly callbacks = new Counter({ name: 'hub_operator_callbacks_total', help: 'Operator callbacks by verdict', labelNames: ['verdict'], registers: [this.registry] });
+
+  readonly deliveries = new Counter({ name: 'hub_outbox_deliveries_total', help: 'Delivery attempts by queue and outcome class', labelNames: ['queue', 'outcome'], registers: [this.registry] });
+  readonly deliverySeconds = new Histogram({ name: 'hub_outbox_delivery_seconds', help: 'Time of one delivery attempt, retries within it included', labelNames: ['queue'], buckets: SECONDS, registers: [this.registry] });
+  readonly claimSeconds = new Histogram({ name: 'hub_outbox_claim_seconds', help: 'Time of one claim statement', labelNames: ['queue'], buckets: SECONDS, registers: [this.registry] });
+  readonly settleSeconds = new Histogram({ name: 'hub_outbox_settle_seconds', help: 'Time of one settling transaction', buckets: SECONDS, registers: [this.registry] });
+  readonly staleSettles = new Counter({ name: 'hub_outbox_stale_settles_total', help: 'Results that came after their lease was lost and changed nothing', registers: [this.registry] });
+  readonly repairedLanes = new Counter({ name: 'hub_outbox_lanes_repaired_total', help: 'Lanes found without a head; must stay 0', registers: [this.registry] });
+  readonly outboxHeads = new Gauge({ name: 'hub_outbox_heads', help: 'Messages that may be sent now or later, by destination and state', labelNames: ['destination', 'state'], registers: [this.registry] });
+  readonly outboxLagSeconds = new Gauge({ name: 'hub_outbox_lag_seconds', help: 'Age of the oldest message that is due', labelNames: ['destination'], registers: [this.registry] });
+  readonly outboxDead = new Gauge({ name: 'hub_outbox_dead', help: 'Dead messages that nobody has dealt with', labelNames: ['destination'], registers: [this.registry] });
+  readonly breakerOpen = new Gauge({ name: 'hub_outbox_breaker_open', help: '1 while the circuit breaker of a destination is not closed', labelNames: ['destination'], registers: [this.registry] });
+  readonly destinationPaused = new Gauge({ name: 'hub_outbox_destination_paused', help: '1 while a destination is paused (an RGS answered 410, or ops paused it)', labelNames: ['destination'], registers: [this.registry] });
+
+  constructor() {
+    collectDefaultMetrics({ register: this.registry });
+  }
+}

@@ -1,0 +1,18 @@
+import { Global, Module } from '@nestjs/common';
+import { type Config } from '../config/config';
+import { CONFIG } from '../config/config.module';
+import { Clock } from '../kernel/clock';
+import { Heartbeats } from './heartbeats';
+import { Logger } from './logger';
+import { Metrics } from './metrics';
+
+@Global()
+@Module({
+  providers: [
+    { provide: Logger, inject: [CONFIG], useFactory: (config: Config) => new Logger(config.logLevel) },
+    { provide: Heartbeats, inject: [Clock], useFactory: (clock: Clock) => new Heartbeats(clock) },
+    Metrics,
+  ],
+  exports: [Logger, Heartbeats, Metrics],
+})
+export class ObservabilityModule {}

@@ -1,0 +1,23 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+
+/** What is known about the unit of work in hand; the access log writes it out as one line. */
+export interface RequestContext {
+  readonly requestId: string;
+  partner?: string;
+  correlationId?: string;
+  /** Code of the problem document, when the request was refused. */
+  problem?: string;
+  /** Whether the answer is a stored one. */
+  replayed?: boolean;
+}
+
+const storage = new AsyncLocalStorage<RequestContext>();
+
+export function runInContext<T>(context: RequestContext, work: () => T): T {
+  return storage.run(context, work);
+}
+
+/** Undefined outside a request, for example in the outbox worker. */
+export function currentContext(): RequestContext | undefined {
+  return storage.getStore();
+}

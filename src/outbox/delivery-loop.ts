@@ -1,0 +1,191 @@
+import { performance } from 'node:perf_hooks';
+import { messageOf } from '../kernel/errors';
+import type { Heartbeats } from '../observability/heartbeats';
+import type { Logger } from '../observability/logger';
+import type { Metrics } from '../observability/metrics';
+import type { Partner } from '../partners/partner';
+import type { Outbox } from './outbox';
+import type { DeliveryResult, LeasedMessage } from './outbox-message';
+import type { OutboxStore } from './outbox.store';
+import type { Sender } from './sender';
+import type { Settler } from './settler';
+import { Signal } from './signal';
+
+const POLL_MS_MIN = 50;
+const POLL_MS_MAX = 1_000;
+const WATERMARK_AGE_MS_MAX = 3_000;
+const STORE_RETRY_MS = 500;
+/**
+ * A permit of a rate-limited destination is good for this long after the claim was asked for. Later it is given back unsent: otherwise
+ * calls held up by a busy process would leave in a bunch, on top of those that the bucket grants by then.
+ */
+export const PERMIT_AGE_MS_MAX = 200;
+
+export interface LoopSettings {
+  readonly replica: string;
+  readonly slots: number;
+  readonly leaseMs: number;
+  readonly rateLimited: boolean;
+}
+
+/** Delivers to one destination: claim as many as there are free slots, send each, settle each, sleep when there is nothing. */
+export class DeliveryLoop {
+  private readonly signal = new Signal();
+  private readonly giveUp = new AbortController();
+  private readonly inFlight = new Set<Promise<void>>();
+  private running: Promise<void> | undefined;
+  private stopping = false;
+  private pollMs = POLL_MS_MIN;
+  private watermark = { floor: new Date(0), readAt: -Infinity };
+  /** Whether a failure was reported and no success since: the next success must be reported too, to reset the count. */
+  private failing = false;
+
+  constructor(
+    readonly destination: Partner,
+    private readonly settings: LoopSettings,
+    private readonly parts: { readonly store: OutboxStore; readonly outbox: Outbox; readonly sender: Sender; readonly settler: Settler; readonly logger: Logger; readonly metrics: Metrics; readonly heartbeats: Heartbeats },
+  ) {}
+
+  start(): void {
+    this.running = this.run();
+  }
+
+  wake = (): void => {
+    this.signal.raise();
+  };
+
+  hasRoom = (): boolean => this.inFlight.size < this.settings.slots;
+
+  /** Claims nothing more; resolves when everything in flight is settled, or after `graceMs` with the rest left to its leases. */
+  async stop(graceMs: number): Promise<void> {
+    this.stopping = true;
+    this.wake();
+    const timer = setTimeout(() => this.giveUp.abort(), graceMs);
+    const aborted = new Promise<void>((resolve) => this.giveUp.signal.addEventListener('abort', () => resolve(), { once: true }));
+    await this.running;
+    await Promise.race([Promise.all(this.inFlight), aborted]);
+    clearTimeout(timer);
+    this.giveUp.abort();
+    this.parts.heartbeats.stopped(this.name);
+  }
+
+  private get name(): string {
+    return `outbox:${this.destination.code}`;
+  }
+
+  private async run(): Promise<void> {
+    while (!this.stopping) {
+      this.parts.heartbeats.beat(this.name);
+      let waitMs: number;
+      try {
+        waitMs = await this.claimAndDispatch();
+      } catch (error) {
+        this.parts.logger.event('warn', 'outbox.claim_failed', { destination: this.destination.code, error: messageOf(error) });
+        waitMs = STORE_RETRY_MS;
+      }
+      if (waitMs > 0 && !this.stopping) await this.signal.wait(waitMs);
+    }
+  }
+
+  /** Answers how long to sleep; 0 = claim again at once. */
+  private async claimAndDispatch(): Promise<number> {
+    const free = this.settings.slots - this.inFlight.size;
+    // A slot that becomes free raises the signal.
+    if (free <= 0) return POLL_MS_MAX;
+    const askedAt = performance.now();
+    await this.refreshWatermark(askedAt);
+    const stop = this.parts.metrics.claimSeconds.startTimer({ queue: this.destination.role });
+    const { messages, waitMs } = await this.parts.store.claim(this.destination.id, free, this.settings.leaseMs, this.settings.replica, this.watermark.floor);
+    stop();
+    for (const message of messages) this.dispatch(message, askedAt);
+    if (messages.length > 0) this.pollMs = POLL_MS_MIN;
+    if (waitMs === null) return 0;
+    // Wake-ups may get lost, so idle replicas look anyway, each in its own rhythm.
+    const poll = this.pollMs * (0.8 + Math.random() * 0.4);
+    this.pollMs = Math.min(this.pollMs * 1.5, POLL_MS_MAX);
+    return Math.max(1, Math.min(waitMs, poll));
+  }
+
+  private async refreshWatermark(now: number): Promise<void> {
+    if (now - this.watermark.readAt < WATERMARK_AGE_MS_MAX) return;
+    this.watermark = { floor: await this.parts.store.watermark(this.destination.id), readAt: now };
+  }
+
+  private dispatch(message: LeasedMessage, claimedAt: number): void {
+    const delivery = this.deliver(message, claimedAt)
+      .catch((error: unknown) => {
+        // Nothing below throws for what partners or the store do, so this is a fault of ours; the lease will run out and the message go again.
+        this.parts.logger.event('error', 'outbox.delivery_crashed', { messageId: message.id, error: messageOf(error), stack: error instanceof Error ? error.stack : undefined });
+      })
+      .finally(() => {
+        this.inFlight.delete(delivery);
+        this.wake();
+      });
+    this.inFlight.add(delivery);
+  }
+
+  private async deliver(message: LeasedMessage, claimedAt: number): Promise<void> {
+    const result = (await this.knownOutcome(message)) ?? (await this.send(message, claimedAt));
+    await this.parts.settler.add(result, this.giveUp.signal);
+  }
+
+  /** A message that was tried before may have been settled by a callback meanwhile; then it must not leave again. */
+  private async knownOutcome(message: LeasedMessage): Promise<DeliveryResult | null> {
+    if (this.destination.role !== 'operator' || message.transactionId === null || (message.attempts === 0 && message.claims === 1)) return null;
+    const outcome = (await this.parts.outbox.handler.alreadySettled([message.transactionId])).get(message.transactionId);
+    if (outcome === undefined) return null;
+    return {
+      queue: 'operator',
+      message,
+      destination: this.destination,
+      status: null,
+      durationMs: null,
+      verdict: { class: outcome === 'sent' ? 'applied' : 'rejected_business', reason: 'settled by callback', balance: null, retryAfterMs: null },
+      proposed: { outcome, delayMs: 0 },
+      ifUnknown: { outcome, delayMs: 0 },
+    };
+  }
+
+  private async send(message: LeasedMessage, claimedAt: number): Promise<DeliveryResult> {
+    const { timeoutMs } = this.destination;
+    const leaseEnds = claimedAt + this.settings.leaseMs;
+    const now = performance.now();
+    const permitIsOld = this.settings.rateLimited && now - claimedAt > PERMIT_AGE_MS_MAX;
+    // A call that could outlast its lease would be made by another replica too.
+    if (permitIsOld || now + timeoutMs > leaseEnds) return this.unsent(message, permitIsOld ? 'the permit grew old before the call could leave' : 'the lease would have ended during the call');
+    const { result, healthy } = await this.parts.sender.send(this.destination, message, { deadline: leaseEnds, permit: () => this.permit() });
+    await this.report(message, result, healthy);
+    return result;
+  }
+
+  private async permit(): Promise<boolean> {
+    // A process that is stopping finishes the try in hand and leaves the repeats to the queue.
+    return !this.stopping && (await this.parts.store.takePermit(this.destination.id));
+  }
+
+  private unsent(message: LeasedMessage, reason: string): DeliveryResult {
+    const base = { message, destination: this.destination, status: null, durationMs: null, proposed: { outcome: 'released', delayMs: 0 } } as const;
+    return this.destination.role === 'operator'
+      ? { ...base, queue: 'operator', verdict: { class: 'throttled', reason, balance: null, retryAfterMs: null }, ifUnknown: base.proposed }
+      : { ...base, queue: 'rgs', verdict: { class: 'throttled', reason, retryAfterMs: null } };
+  }
+
+  /** Health of the destination: Retry-After for everyone, failures for the breaker, a full stop for 410. */
+  private async report(message: LeasedMessage, result: DeliveryResult, healthy: boolean): Promise<void> {
+    const { retryAfterMs } = result.verdict;
+    const { store, logger } = this.parts;
+    if (healthy && !this.failing && !message.probe && retryAfterMs === null && result.verdict.class !== 'gone') return;
+    try {
+      if (result.verdict.class === 'gone') {
+        await store.pause(this.destination.id, 'the endpoint answered 410 Gone');
+        logger.event('error', 'outbox.destination_paused', { destination: this.destination.code, reason: '410 Gone' });
+      }
+      this.failing = !healthy;
+      const breaker = await store.report(this.destination.id, healthy ? 1 : 0, healthy ? 0 : 1, retryAfterMs);
+      if (breaker !== 'closed') logger.event('warn', 'outbox.breaker', { destination: this.destination.code, breaker });
+    } catch (error) {
+      // Statistics; the result itself is settled by its own transaction, which retries.
+      logger.event('warn', 'outbox.report_failed', { destination: this.destination.code, error: messageOf(error) });
+    }
+  }
+}

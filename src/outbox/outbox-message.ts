@@ -1,0 +1,75 @@
+import type { Partner } from '../partners/partner';
+import type { OperatorVerdict } from '../partners/operator-wire';
+import type { WebhookVerdict } from '../partners/rgs-wire';
+
+export type Queue = 'operator' | 'rgs';
+
+/** A message to be stored; its bytes are frozen from here on. */
+export interface NewMessage {
+  /** UUIDv7. Also the Idempotency-Key and webhook-id that the receiver sees, on every attempt the same. */
+  readonly id: string;
+  readonly destinationId: number;
+  readonly operatorId: number;
+  readonly rgsId: number;
+  /** Messages of one lane are delivered one after the other; null = in no order. */
+  readonly laneKey: string | null;
+  readonly eventType: string;
+  readonly transactionId: string | null;
+  /** Appended to the destination's base URL; empty for a webhook. */
+  readonly path: string;
+  readonly body: string;
+}
+
+/** A message that this replica may send until its lease ends. */
+export interface LeasedMessage {
+  readonly id: string;
+  /** Fence: a result counts only while the row still carries this token. */
+  readonly token: string;
+  /** Attempts that left and were not settled, so far. */
+  readonly attempts: number;
+  /** Times this message was leased since it became head; above 1 an earlier lease was lost or given back. */
+  readonly claims: number;
+  readonly laneKey: string | null;
+  readonly eventType: string;
+  readonly transactionId: string | null;
+  readonly path: string;
+  readonly body: string;
+  /** Whether this is the one probe of a breaker that is not closed. */
+  readonly probe: boolean;
+}
+
+/** sent and dead finish the message, blocked stops its lane for a person, retry counts an attempt, released does not. */
+export type Outcome = 'sent' | 'dead' | 'blocked' | 'retry' | 'released';
+
+export interface Disposition {
+  /** blocked, and dead for an unknown outcome, mean that the schedule is exhausted. */
+  readonly outcome: Outcome;
+  /** Until the next attempt, for retry and released. */
+  readonly delayMs: number;
+}
+
+interface Delivery {
+  readonly message: LeasedMessage;
+  readonly destination: Partner;
+  /** HTTP status, null when no answer came. */
+  readonly status: number | null;
+  /** Null when nothing was sent because the outcome was known already. */
+  readonly durationMs: number | null;
+  /** What the outbox would do with it. */
+  readonly proposed: Disposition;
+}
+
+/** What became of one attempt. */
+export type DeliveryResult = OperatorResult | WebhookResult;
+
+export interface OperatorResult extends Delivery {
+  readonly queue: 'operator';
+  readonly verdict: OperatorVerdict;
+  /** What the outbox would do if the outcome were unknown: for an answer that says nothing about an earlier, lost attempt. */
+  readonly ifUnknown: Disposition;
+}
+
+export interface WebhookResult extends Delivery {
+  readonly queue: 'rgs';
+  readonly verdict: WebhookVerdict;
+}

@@ -1,0 +1,354 @@
+import { Injectable } from '@nestjs/common';
+import { Database, HotDatabase, type Row, type Tx } from '../database/database';
+import type { LeasedMessage, NewMessage, Outcome, Queue } from './outbox-message';
+
+export interface DestinationSettings {
+  readonly id: number;
+  readonly queue: Queue;
+  readonly ratePerSecond: number;
+  /** Capacity of the token bucket. */
+  readonly burst: number;
+  readonly breakerFailures: number;
+  readonly breakerOpenSeconds: number;
+}
+
+export interface Claim {
+  readonly messages: LeasedMessage[];
+  /** When it is worth asking again, if fewer than wanted were leased; null when all were. */
+  readonly waitMs: number | null;
+}
+
+export interface SettledRow {
+  readonly id: string;
+  readonly outcome: Outcome;
+  readonly class: string;
+  readonly status: number | null;
+  readonly error: string | null;
+  readonly durationMs: number | null;
+  readonly delayMs: number;
+}
+
+/** held: the lease is ours and locked. busy: another transaction holds the lane, come back. stale: the lease was lost. */
+export type LockVerdict = 'ok' | 'busy' | 'stale';
+
+export type RecordStatus = 'pending' | 'failed' | 'dead' | 'sent';
+
+export interface OutboxRecord {
+  readonly id: string;
+  readonly queue: Queue;
+  readonly eventType: string;
+  readonly targetUrl: string;
+  readonly status: RecordStatus;
+  readonly attemptCount: number;
+  readonly nextAttemptAt: Date | null;
+  readonly lastError: string | null;
+  readonly createdAt: Date;
+  readonly payload: unknown;
+}
+
+export interface RecordFilter {
+  readonly queue?: Queue;
+  readonly status?: RecordStatus;
+  /** Id of the last record of the page before. */
+  readonly before?: string;
+  readonly limit: number;
+}
+
+export interface DestinationHealth {
+  readonly destinationId: number;
+  readonly due: number;
+  readonly waiting: number;
+  readonly leased: number;
+  readonly blocked: number;
+  readonly dead: number;
+  readonly lagSeconds: number;
+  readonly breakerOpen: boolean;
+  readonly paused: boolean;
+}
+
+interface ClaimRow extends Row {
+  id: string | null;
+  token: string;
+  attempts: number;
+  claims: number;
+  lane_key: string | null;
+  event_type: string;
+  transaction_id: string | null;
+  path: string;
+  body: string;
+  probe: boolean;
+  wait_ms: number | null;
+}
+
+/** All SQL of the outbox. The tables, the functions and the order of locks are explained in the migration that makes them. */
+@Injectable()
+export class OutboxStore {
+  constructor(
+    private readonly database: Database,
+    private readonly hot: HotDatabase,
+  ) {}
+
+  async upsertDestinations(destinations: readonly DestinationSettings[]): Promise<void> {
+    await this.database.rows(
+      `insert into outbox_destination as d (id, queue, rate_per_second, burst, breaker_failures, breaker_open_seconds)
+       select id, queue, rate_per_second, burst, breaker_failures, breaker_open_seconds
+       from json_to_recordset($1) as x (id integer, queue text, rate_per_second float8, burst float8, breaker_failures integer, breaker_open_seconds float8)
+       order by id
+       on conflict (id) do update set rate_per_second = excluded.rate_per_second, burst = excluded.burst,
+         breaker_failures = excluded.breaker_failures, breaker_open_seconds = excluded.breaker_open_seconds
+       where (d.rate_per_second, d.burst, d.breaker_failures, d.breaker_open_seconds)
+         is distinct from (excluded.rate_per_second, excluded.burst, excluded.breaker_failures, excluded.breaker_open_seconds)`,
+      [
+        JSON.stringify(
+          destinations.map((d) => ({ id: d.id, queue: d.queue, rate_per_second: d.ratePerSecond, burst: d.burst, breaker_failures: d.breakerFailures, breaker_open_seconds: d.breakerOpenSeconds })),
+        ),
+      ],
+    );
+  }
+
+  async enqueue(tx: Tx, messages: readonly NewMessage[]): Promise<void> {
+    await tx.rows(
+      `select outbox_enqueue(array_agg(row (id, destination_id, operator_id, rgs_id, lane_key, event_type, transaction_id, path, body)::outbox_new_message))
+       from json_to_recordset($1) as m (id uuid, destination_id integer, operator_id integer, rgs_id integer, lane_key text, event_type text, transaction_id uuid, path text, body text)`,
+      [JSON.stringify(messages.map(messageRow))],
+    );
+  }
+
+  /** `floor` is the watermark: rows older than it are known to be dead versions, and the index scan may skip them. */
+  async claim(destinationId: number, want: number, leaseMs: number, owner: string, floor: Date): Promise<Claim> {
+    const rows = await this.hot.prepared<ClaimRow>('outbox_claim', 'select * from outbox_claim($1, $2, $3, $4, $5)', [destinationId, want, leaseMs, owner, floor]);
+    const last = rows.at(-1);
+    const waitMs = last?.id === null ? last.wait_ms : null;
+    return { messages: rows.filter((row) => row.id !== null).map(leasedMessage), waitMs };
+  }
+
+  /** Five seconds before the oldest thing that is due, or before now. */
+  async watermark(destinationId: number): Promise<Date> {
+    const [row] = await this.hot.prepared<{ floor: Date }>(
+      'outbox_watermark',
+      `select least(min(visible_at), clock_timestamp()) - interval '5 seconds' as floor from outbox_head where destination_id = $1`,
+      [destinationId],
+    );
+    return row?.floor ?? new Date(0);
+  }
+
+  async takePermit(destinationId: number): Promise<boolean> {
+    const [row] = await this.hot.prepared<{ granted: boolean }>('outbox_take_permit', 'select outbox_take_permit($1) as granted', [destinationId]);
+    return row?.granted ?? false;
+  }
+
+  async lock(tx: Tx, leases: readonly { readonly id: string; readonly token: string }[]): Promise<Map<string, LockVerdict>> {
+    const rows = await tx.rows<{ id: string; verdict: LockVerdict }>('select id, verdict from outbox_lock($1, $2)', [leases.map(({ id }) => id), leases.map(({ token }) => token)]);
+    return new Map(rows.map(({ id, verdict }) => [id, verdict]));
+  }
+
+  async settle(tx: Tx, results: readonly SettledRow[], replica: string): Promise<void> {
+    await tx.rows('select outbox_settle($1, $2)', [
+      JSON.stringify(results.map((r) => ({ id: r.id, outcome: r.outcome, class: r.class, status: r.status, error: r.error, duration_ms: r.durationMs, delay_ms: r.delayMs }))),
+      replica,
+    ]);
+  }
+
+  /** A result that came after its lease was lost changes nothing, but it happened: the attempt log says so. */
+  async logStale(tx: Tx, results: readonly SettledRow[], replica: string): Promise<void> {
+    await tx.rows(
+      `insert into outbox_attempt (message_id, n, outcome, class, status, error, duration_ms, replica)
+       select id, 0, 'stale', class, status, error, duration_ms, $2
+       from json_to_recordset($1) as r (id uuid, class text, status integer, error text, duration_ms integer)`,
+      [JSON.stringify(results.map((r) => ({ id: r.id, class: r.class, status: r.status, error: r.error, duration_ms: r.durationMs }))), replica],
+    );
+  }
+
+  async report(destinationId: number, ok: number, failed: number, notBeforeMs: number | null): Promise<string> {
+    const [row] = await this.hot.prepared<{ breaker: string }>('outbox_report', 'select outbox_report($1, $2, $3, $4) as breaker', [destinationId, ok, failed, notBeforeMs]);
+    return row?.breaker ?? 'closed';
+  }
+
+  async pause(destinationId: number, reason: string): Promise<void> {
+    await this.hot.prepared('outbox_pause', 'update outbox_destination set paused_at = clock_timestamp(), pause_reason = $2 where id = $1 and paused_at is null', [destinationId, reason]);
+  }
+
+  /** False when the destination was not paused. */
+  async resume(tx: Tx, destinationId: number): Promise<boolean> {
+    const rows = await tx.rows('update outbox_destination set paused_at = null, pause_reason = null where id = $1 and paused_at is not null returning id', [destinationId]);
+    return rows.length > 0;
+  }
+
+  async lockLane(tx: Tx, destinationId: number, laneKey: string): Promise<void> {
+    await tx.rows('select 1 from outbox_lane where destination_id = $1 and lane_key = $2 for no key update', [destinationId, laneKey]);
+  }
+
+  /** Whether the message is a head that nobody is sending right now; it is locked then. The caller holds the lane. */
+  async lockIdleHead(tx: Tx, messageId: string): Promise<boolean> {
+    const rows = await tx.rows('select 1 from outbox_head where message_id = $1 and not (leased and visible_at > clock_timestamp()) for update', [messageId]);
+    return rows.length > 0;
+  }
+
+  async createPartitions(weeksAhead: number): Promise<number> {
+    const [row] = await this.database.rows<{ made: number }>('select outbox_create_partitions($1) as made', [weeksAhead]);
+    return row?.made ?? 0;
+  }
+
+  async dropPartitions(messageDays: number, attemptDays: number): Promise<string[]> {
+    const [row] = await this.database.rows<{ dropped: string[] }>('select outbox_drop_partitions($1, $2) as dropped', [messageDays, attemptDays]);
+    return row?.dropped ?? [];
+  }
+
+  /** Null when another replica is at it. */
+  async repairLanes(): Promise<number | null> {
+    return this.database.transaction(async (tx) => {
+      const [leader] = await tx.rows<{ got: boolean }>(`select pg_try_advisory_xact_lock(hashtext('outbox_repair_lanes')) as got`);
+      if (leader?.got !== true) return null;
+      const [row] = await tx.rows<{ repaired: number }>('select outbox_repair_lanes() as repaired');
+      return row?.repaired ?? 0;
+    });
+  }
+
+  async health(): Promise<DestinationHealth[]> {
+    const rows = await this.database.rows<{ id: number; due: string; waiting: string; leased: string; blocked: string; dead: string; lag: number | null; breaker: string; paused: boolean }>(`
+      select d.id, d.breaker, d.paused_at is not null as paused,
+        count(h.message_id) filter (where h.visible_at <= now() and not h.leased) as due,
+        count(h.message_id) filter (where h.visible_at > now() and h.visible_at < 'infinity' and not h.leased) as waiting,
+        count(h.message_id) filter (where h.leased) as leased,
+        count(h.message_id) filter (where h.visible_at = 'infinity') as blocked,
+        extract(epoch from now() - min(h.visible_at) filter (where h.visible_at <= now()))::float8 as lag,
+        (select count(*) from outbox_dead x where x.destination_id = d.id) as dead
+      from outbox_destination d left join outbox_head h on h.destination_id = d.id group by d.id`);
+    return rows.map((row) => ({
+      destinationId: row.id,
+      due: Number(row.due),
+      waiting: Number(row.waiting),
+      leased: Number(row.leased),
+      blocked: Number(row.blocked),
+      dead: Number(row.dead),
+      lagSeconds: row.lag ?? 0,
+      breakerOpen: row.breaker !== 'closed',
+      paused: row.paused,
+    }));
+  }
+
+  /** Newest first. The status is derived: a head is pending or failed, a dead row is dead, what its lane has passed is sent. */
+  async list(filter: RecordFilter): Promise<OutboxRecord[]> {
+    return this.records(
+      `where ($1::text is null or d.queue = $1) and ($2::uuid is null or m.id < $2) and ($3::text is null or s.status = $3) order by m.id desc limit $4`,
+      [filter.queue ?? null, filter.before ?? null, filter.status ?? null, filter.limit],
+      filter.status === 'dead' ? 'outbox_dead' : filter.status === 'failed' ? 'outbox_head' : null,
+    );
+  }
+
+  async find(sql: Database | Tx, queue: Queue, id: string): Promise<OutboxRecord | undefined> {
+    const [record] = await this.records('where d.queue = $1 and m.id = $2', [queue, id], null, sql);
+    return record;
+  }
+
+  /** The parts of a message that decide how it may be replayed. */
+  async findForReplay(tx: Tx, queue: Queue, id: string): Promise<{ destinationId: number; laneKey: string | null; transactionId: string | null } | undefined> {
+    const [row] = await tx.rows<{ destination_id: number; lane_key: string | null; transaction_id: string | null }>(
+      'select m.destination_id, m.lane_key, m.transaction_id from outbox_message m join outbox_destination d on d.id = m.destination_id where d.queue = $1 and m.id = $2',
+      [queue, id],
+    );
+    return row && { destinationId: row.destination_id, laneKey: row.lane_key, transactionId: row.transaction_id };
+  }
+
+  /**
+   * Makes a message due now, with the same bytes and the same id. The caller holds its lane. A head is hurried (and its lane freed),
+   * a message that still queues behind its head is left in its place, anything else gets a head of its own outside the lane.
+   */
+  async replay(tx: Tx, id: string): Promise<void> {
+    const hurried = await tx.rows(
+      `update outbox_head set visible_at = clock_timestamp(), attempts = 0, claims = 0, leased = false, owner = null, token = token + 1
+       where message_id = $1 and not (leased and visible_at > clock_timestamp()) returning message_id`,
+      [id],
+    );
+    await tx.rows('delete from outbox_dead where message_id = $1', [id]);
+    if (hurried.length > 0) {
+      await tx.rows('update outbox_lane set blocked_by = null where blocked_by = $1', [id]);
+      return;
+    }
+    await tx.rows(
+      `insert into outbox_head (message_id, destination_id)
+       select m.id, m.destination_id from outbox_message m
+       left join outbox_lane l on l.destination_id = m.destination_id and l.lane_key = m.lane_key
+       where m.id = $1 and (m.lane_key is null or m.lane_seq < l.head_seq)
+       on conflict do nothing`,
+      [id],
+    );
+  }
+
+  /** Removes every message and lane. For development and tests only; the admin service guards it. */
+  async clear(tx: Tx): Promise<void> {
+    await tx.rows('truncate outbox_message, outbox_attempt, outbox_head, outbox_lane, outbox_dead');
+    await tx.rows(`update outbox_destination set not_before = null, paused_at = null, pause_reason = null, breaker = 'closed', open_until = null, trips = 0,
+      consecutive_failures = 0, window_start = null, window_ok = 0, window_failed = 0`);
+  }
+
+  private async records(where: string, parameters: readonly (string | number | null)[], from: 'outbox_dead' | 'outbox_head' | null, sql: Database | Tx = this.database): Promise<OutboxRecord[]> {
+    // Dead and failed records are few among many sent ones, so a filter on them starts from their own small table.
+    const source = from === null ? 'outbox_message m' : `${from} f join outbox_message m on m.id = f.message_id`;
+    const rows = await sql.rows<Row & { id: string; queue: Queue; event_type: string; target_url: string; status: RecordStatus; attempts: number; visible_at: Date | null; error: string | null; created_at: Date; body: string }>(
+      `select m.id, d.queue, m.event_type, case m.path when '' then p.base_url else rtrim(p.base_url, '/') || m.path end as target_url, s.status, m.created_at, m.body,
+         case when h.visible_at = 'infinity' then null else h.visible_at end as visible_at,
+         coalesce(h.attempts, x.attempts, t.counted)::integer as attempts,
+         case when h.attempts = 0 then null else coalesce(x.error, t.error) end as error
+       from ${source}
+       join outbox_destination d on d.id = m.destination_id
+       join partner p on p.id = m.destination_id
+       left join outbox_head h on h.message_id = m.id
+       left join outbox_dead x on x.message_id = m.id
+       left join outbox_lane l on l.destination_id = m.destination_id and l.lane_key = m.lane_key
+       cross join lateral (select case
+           when x.message_id is not null then 'dead'
+           when h.message_id is not null and h.attempts > 0 then 'failed'
+           when h.message_id is not null or m.lane_seq > l.head_seq then 'pending'
+           else 'sent' end as status) s
+       cross join lateral (select count(*) filter (where a.outcome in ('sent', 'retry', 'dead', 'blocked')) as counted,
+           (array_agg(a.error order by a.at desc) filter (where a.outcome <> 'stale'))[1] as error
+         from outbox_attempt a where a.message_id = m.id) t
+       ${where}`,
+      parameters,
+    );
+    return rows.map((row) => ({
+      id: row.id,
+      queue: row.queue,
+      eventType: row.event_type,
+      targetUrl: row.target_url,
+      status: row.status,
+      attemptCount: row.attempts,
+      nextAttemptAt: row.visible_at,
+      lastError: row.error,
+      createdAt: row.created_at,
+      payload: JSON.parse(row.body) as unknown,
+    }));
+  }
+}
+
+/** As the SQL functions read it. */
+export function messageRow(message: NewMessage): Record<string, unknown> {
+  return {
+    id: message.id,
+    destination_id: message.destinationId,
+    operator_id: message.operatorId,
+    rgs_id: message.rgsId,
+    lane_key: message.laneKey,
+    event_type: message.eventType,
+    transaction_id: message.transactionId,
+    path: message.path,
+    body: message.body,
+  };
+}
+
+function leasedMessage(row: ClaimRow): LeasedMessage {
+  if (row.id === null) throw new Error('a leased message has an id');
+  return {
+    id: row.id,
+    token: row.token,
+    attempts: row.attempts,
+    claims: row.claims,
+    laneKey: row.lane_key,
+    eventType: row.event_type,
+    transactionId: row.transaction_id,
+    path: row.path,
+    body: row.body,
+    probe: row.probe,
+  };
+}

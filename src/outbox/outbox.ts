@@ -1,0 +1,89 @@
+import { Injectable } from '@nestjs/common';
+import type { Tx } from '../database/database';
+import { HubError } from '../kernel/errors';
+import type { DeliveryHandler } from './delivery-handler';
+import type { NewMessage, Outcome, Queue } from './outbox-message';
+import { OutboxStore, type OutboxRecord, type RecordFilter } from './outbox.store';
+import { WakeUps } from './wake-ups';
+
+/** What the rest of the hub may do with the outbox. */
+@Injectable()
+export class Outbox {
+  private registered: DeliveryHandler | undefined;
+
+  constructor(
+    private readonly store: OutboxStore,
+    private readonly wakeUps: WakeUps,
+  ) {}
+
+  /** Registers who gives meaning to operators' answers; once, at start. */
+  handle(handler: DeliveryHandler): void {
+    this.registered = handler;
+  }
+
+  get handler(): DeliveryHandler {
+    if (this.registered === undefined) throw new Error('nobody handles deliveries: a module must call Outbox.handle at start');
+    return this.registered;
+  }
+
+  /** Stores messages with the caller's own rows: all of it is committed, or none. Delivery starts after the commit. */
+  async enqueue(tx: Tx, messages: readonly NewMessage[]): Promise<void> {
+    if (messages.length === 0) return;
+    await this.store.enqueue(tx, messages);
+    tx.afterCommit(() => {
+      for (const id of new Set(messages.map(({ destinationId }) => destinationId))) this.wake(id);
+    });
+  }
+
+  /** For writers that enqueue inside a statement of their own, after it committed. */
+  wake(destinationId: number): void {
+    this.wakeUps.wake(destinationId);
+  }
+
+  /** Must come before locks on the caller's own rows: everyone locks lane first, row second. */
+  async lockLane(tx: Tx, destinationId: number, laneKey: string): Promise<void> {
+    await this.store.lockLane(tx, destinationId, laneKey);
+  }
+
+  /**
+   * Ends a message whose outcome became known by other means. The caller holds its lane. A message that is being sent right now is
+   * left alone: its own answer comes, and contradictions must be seen.
+   */
+  async finish(tx: Tx, message: { readonly id: string; readonly destinationId: number }, outcome: Extract<Outcome, 'sent' | 'dead'>, reason: string): Promise<void> {
+    if (!(await this.store.lockIdleHead(tx, message.id))) return;
+    await this.store.settle(tx, [{ id: message.id, outcome, class: reason, status: null, error: null, durationMs: null, delayMs: 0 }], 'callback');
+    tx.afterCommit(() => this.wake(message.destinationId));
+  }
+
+  list(filter: RecordFilter): Promise<OutboxRecord[]> {
+    return this.store.list(filter);
+  }
+
+  /** Makes a record due now, with the same bytes and id. Answers it before and after. */
+  async replay(tx: Tx, queue: Queue, id: string): Promise<{ before: OutboxRecord; after: OutboxRecord }> {
+    const message = await this.store.findForReplay(tx, queue, id);
+    if (message === undefined) throw new HubError('outbox_record_not_found');
+    if (message.laneKey !== null) await this.store.lockLane(tx, message.destinationId, message.laneKey);
+    const before = await this.store.find(tx, queue, id);
+    if (queue === 'operator' && message.transactionId !== null) {
+      const refusal = await this.handler.refuseReplay(tx, message.transactionId);
+      if (refusal !== null) throw new HubError('replay_refused', { detail: refusal, correlationId: message.transactionId });
+    }
+    await this.store.replay(tx, id);
+    const after = await this.store.find(tx, queue, id);
+    if (before === undefined || after === undefined) throw new Error(`outbox record ${id} vanished while it was replayed`);
+    tx.afterCommit(() => this.wake(message.destinationId));
+    return { before, after };
+  }
+
+  /** Sends again to a destination that was paused; false when it was not. */
+  async resume(tx: Tx, destinationId: number): Promise<boolean> {
+    const resumed = await this.store.resume(tx, destinationId);
+    if (resumed) tx.afterCommit(() => this.wake(destinationId));
+    return resumed;
+  }
+
+  clear(tx: Tx): Promise<void> {
+    return this.store.clear(tx);
+  }
+}

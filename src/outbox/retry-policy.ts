@@ -1,0 +1,71 @@
+import type { OperatorVerdict } from '../partners/operator-wire';
+import type { WebhookVerdict } from '../partners/rgs-wire';
+import type { Disposition } from './outbox-message';
+
+export interface RetryRules {
+  /** Upper bounds of the delay before attempt 2, 3, …; the message is given up after the last. */
+  readonly scheduleSeconds: readonly number[];
+  /** How long a movement that the operator only accepted may wait for its callback. */
+  readonly callbackTimeoutSeconds: number;
+}
+
+/** Never a busy loop, however lucky the draw. */
+const DELAY_SECONDS_MIN = 0.2;
+/** While nothing can be sent at all, looking again this often costs little and notices recovery soon. */
+const THROTTLED_SECONDS_MAX = 15;
+
+/** Full jitter (random between nothing and the bound): after an outage the retries of thousands of messages must not come in step. */
+export function jitteredDelayMs(boundSeconds: number, random: number): number {
+  return Math.max(Math.min(DELAY_SECONDS_MIN, boundSeconds), boundSeconds * random) * 1000;
+}
+
+/**
+ * What to do with a message after an answer of this class. `attempts` counts earlier attempts that left, `claims` all leases,
+ * `random` is uniform in [0, 1).
+ */
+export function propose(
+  queue: 'operator' | 'rgs',
+  verdictClass: OperatorVerdict['class'] | WebhookVerdict['class'],
+  retryAfterMs: number | null,
+  counts: { readonly attempts: number; readonly claims: number },
+  rules: RetryRules,
+  random: number,
+): Disposition {
+  switch (verdictClass) {
+    case 'applied':
+    case 'delivered':
+      return final('sent');
+    case 'rejected_business':
+    case 'rejected_contract':
+      return final('dead');
+    case 'throttled': {
+      const bound = Math.min(2 ** Math.min(counts.claims - 1, 10), THROTTLED_SECONDS_MAX);
+      return later('released', retryAfterMs ?? jitteredDelayMs(bound, random));
+    }
+    case 'gone':
+      // The destination is paused as a whole; the message waits for it.
+      return later('released', 0);
+    case 'accepted':
+      // The first answer "accepted" buys time for the callback. After it, silence is an unknown outcome like any other.
+      if (counts.attempts === 0) return later('retry', rules.callbackTimeoutSeconds * 1000);
+      return again(queue, counts.attempts, rules, random);
+    case 'unknown':
+    case 'failed':
+      return again(queue, counts.attempts, rules, random);
+  }
+}
+
+function again(queue: 'operator' | 'rgs', attempts: number, rules: RetryRules, random: number): Disposition {
+  const bound = rules.scheduleSeconds[attempts];
+  if (bound !== undefined) return later('retry', jitteredDelayMs(bound, random));
+  // Money whose place is not known stops its lane: what comes after it may depend on it. A webhook that nobody takes does not.
+  return { outcome: queue === 'operator' ? 'blocked' : 'dead', delayMs: 0 };
+}
+
+function final(outcome: 'sent' | 'dead'): Disposition {
+  return { outcome, delayMs: 0 };
+}
+
+function later(outcome: 'retry' | 'released', delayMs: number): Disposition {
+  return { outcome, delayMs };
+}

@@ -1,0 +1,76 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { type Config } from '../config/config';
+import { CONFIG } from '../config/config.module';
+import type { Partner } from '../partners/partner';
+import { type Answer, PartnerHttp } from '../partners/partner-http';
+import { classifyOperatorAnswer } from '../partners/operator-wire';
+import { classifyWebhookAnswer } from '../partners/rgs-wire';
+import { standardWebhookSignature } from '../partners/signature';
+import type { DeliveryResult, LeasedMessage } from './outbox-message';
+import { type RetryRules, propose } from './retry-policy';
+
+export interface SendLimits {
+  /** `performance.now()` after which no try may start that could outlast the lease. */
+  readonly deadline: number;
+  /** Asked before each try after the first. */
+  readonly permit: () => Promise<boolean>;
+}
+
+/** One message, one signed request, one result. */
+@Injectable()
+export class Sender {
+  private readonly rules: RetryRules;
+
+  constructor(
+    @Inject(CONFIG) config: Config,
+    private readonly http: PartnerHttp,
+  ) {
+    this.rules = { scheduleSeconds: config.outboxRetryScheduleSeconds, callbackTimeoutSeconds: config.callbackTimeoutSeconds };
+  }
+
+  /** `answered` tells whether the destination itself is well: anything it said below 500. */
+  async send(destination: Partner, message: LeasedMessage, limits: SendLimits): Promise<{ result: DeliveryResult; healthy: boolean }> {
+    const answer = await this.http.post(destination, {
+      url: targetUrl(destination, message.path),
+      body: message.body,
+      headers: this.headers(destination, message),
+      repeatable: destination.role === 'rgs' || destination.idempotentByReference,
+      ...limits,
+    });
+    const base = { message, destination, status: answer.kind === 'answered' ? answer.status : null, durationMs: answer.durationMs };
+    const healthy = answer.kind === 'answered' && answer.status < 500;
+    return { result: destination.role === 'operator' ? this.operatorResult(base, answer) : this.webhookResult(base, answer), healthy };
+  }
+
+  private operatorResult(base: ResultBase, answer: Answer): DeliveryResult {
+    const verdict = classifyOperatorAnswer(base.destination, answer);
+    const proposed = propose('operator', verdict.class, verdict.retryAfterMs, base.message, this.rules, Math.random());
+    const ifUnknown = propose('operator', 'unknown', null, base.message, this.rules, Math.random());
+    return { ...base, queue: 'operator', verdict, proposed, ifUnknown };
+  }
+
+  private webhookResult(base: ResultBase, answer: Answer): DeliveryResult {
+    const verdict = classifyWebhookAnswer(answer);
+    const proposed = propose('rgs', verdict.class, verdict.retryAfterMs, base.message, this.rules, Math.random());
+    return { ...base, queue: 'rgs', verdict, proposed };
+  }
+
+  private headers(destination: Partner, message: LeasedMessage): Record<string, string> {
+    const common = { 'Idempotency-Key': message.id, 'X-Attempt': String(message.attempts + 1), ...(message.transactionId === null ? {} : { 'X-Correlation-Id': message.transactionId }) };
+    if (destination.role === 'operator') return common;
+    const timestamp = this.http.timestamp();
+    return {
+      ...common,
+      'webhook-id': message.id,
+      'webhook-timestamp': timestamp,
+      'webhook-signature': standardWebhookSignature(destination.signingKeys, message.id, timestamp, message.body),
+    };
+  }
+}
+
+type ResultBase = Pick<DeliveryResult, 'message' | 'destination' | 'status' | 'durationMs'>;
+
+/** The base URL of an operator is a root, with or without a slash at its end; that of an RGS is the webhook itself. */
+export function targetUrl(destination: Partner, path: string): string {
+  return path === '' ? destination.baseUrl : destination.baseUrl.replace(/\/+$/, '') + path;
+}

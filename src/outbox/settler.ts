@@ -1,0 +1,124 @@
+import { Injectable } from '@nestjs/common';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Batcher } from '../database/batcher';
+import { HotDatabase, type Tx } from '../database/database';
+import { messageOf } from '../kernel/errors';
+import { Logger } from '../observability/logger';
+import { Metrics } from '../observability/metrics';
+import { Outbox } from './outbox';
+import type { DeliveryResult, Disposition, OperatorResult } from './outbox-message';
+import { type LockVerdict, OutboxStore, type SettledRow } from './outbox.store';
+
+const BATCH_MAX = 500;
+/** One batch settles while the next gathers. */
+const FLIGHTS_MAX = 2;
+/** A lane is busy for as long as somebody else's transaction takes. */
+const BUSY_RETRY_MS = 5;
+const STORE_RETRY_MS = 250;
+
+interface Settled {
+  readonly verdict: LockVerdict;
+  readonly disposition: Disposition | null;
+}
+
+/** Writes results down: the outcome of the transaction, the webhook it causes and the state of the lane in one commit. */
+@Injectable()
+export class Settler {
+  private replica = '';
+  private readonly batcher: Batcher<DeliveryResult, Settled>;
+
+  constructor(
+    private readonly database: HotDatabase,
+    private readonly store: OutboxStore,
+    private readonly outbox: Outbox,
+    private readonly logger: Logger,
+    private readonly metrics: Metrics,
+  ) {
+    this.batcher = new Batcher({ run: (results) => this.settle(results), batchMax: BATCH_MAX, flightsMax: FLIGHTS_MAX, queueMax: Infinity });
+  }
+
+  nameReplica(replica: string): void {
+    this.replica = replica;
+  }
+
+  /**
+   * Resolves once the result is committed or known to be stale. While the store is away it is kept and tried again: forgetting an
+   * answer would only make the message go out once more.
+   */
+  async add(result: DeliveryResult, giveUp: AbortSignal): Promise<void> {
+    for (;;) {
+      try {
+        const { verdict } = await this.batcher.add(result);
+        if (verdict !== 'busy') return;
+        await delay(BUSY_RETRY_MS);
+      } catch (error) {
+        this.logger.event('warn', 'outbox.settle_failed', { messageId: result.message.id, error: messageOf(error) });
+        if (giveUp.aborted) return;
+        await delay(STORE_RETRY_MS);
+      }
+    }
+  }
+
+  private async settle(results: DeliveryResult[]): Promise<Settled[]> {
+    const stop = this.metrics.settleSeconds.startTimer();
+    const settled = await this.database.transaction(async (tx) => {
+      const verdicts = await this.store.lock(
+        tx,
+        results.map(({ message }) => message),
+      );
+      const held = results.filter(({ message }) => verdicts.get(message.id) === 'ok');
+      const dispositions = await this.dispositions(tx, held);
+      if (held.length > 0) await this.store.settle(tx, held.map((result) => settledRow(result, dispositions.get(result.message.id) ?? result.proposed)), this.replica);
+      const stale = results.filter(({ message }) => verdicts.get(message.id) === 'stale');
+      if (stale.length > 0) await this.store.logStale(tx, stale.map((result) => settledRow(result, result.proposed)), this.replica);
+      return results.map(({ message }): Settled => ({ verdict: verdicts.get(message.id) ?? 'stale', disposition: dispositions.get(message.id) ?? null }));
+    });
+    stop();
+    results.forEach((result, index) => this.record(result, settled[index] as Settled));
+    return settled;
+  }
+
+  private async dispositions(tx: Tx, held: DeliveryResult[]): Promise<Map<string, Disposition>> {
+    const operator = held.filter((result): result is OperatorResult => result.queue === 'operator');
+    const decided = operator.length === 0 ? [] : await this.outbox.handler.settle(tx, operator);
+    const byId = new Map(held.map((result) => [result.message.id, result.proposed]));
+    operator.forEach((result, index) => byId.set(result.message.id, decided[index] ?? result.proposed));
+    return byId;
+  }
+
+  private record(result: DeliveryResult, { verdict, disposition }: Settled): void {
+    if (verdict === 'busy') return;
+    const outcome = verdict === 'stale' ? 'stale' : (disposition?.outcome ?? result.proposed.outcome);
+    if (verdict === 'stale') this.metrics.staleSettles.inc();
+    this.metrics.deliveries.inc({ queue: result.queue, outcome: result.verdict.class });
+    if (result.durationMs !== null) this.metrics.deliverySeconds.observe({ queue: result.queue }, result.durationMs / 1000);
+    const level = outcome === 'dead' || outcome === 'blocked' ? 'warn' : 'info';
+    this.logger.event(level, 'outbox.attempted', {
+      queue: result.queue,
+      destination: result.destination.code,
+      messageId: result.message.id,
+      correlationId: result.message.transactionId,
+      eventType: result.message.eventType,
+      attempt: result.message.attempts + 1,
+      class: result.verdict.class,
+      status: result.status,
+      reason: result.verdict.reason,
+      outcome,
+      nextAttemptInMs: outcome === 'retry' || outcome === 'released' ? Math.round(disposition?.delayMs ?? 0) : undefined,
+      durationMs: result.durationMs,
+    });
+  }
+}
+
+function settledRow(result: DeliveryResult, disposition: Disposition): SettledRow {
+  const failed = disposition.outcome !== 'sent';
+  return {
+    id: result.message.id,
+    outcome: disposition.outcome,
+    class: result.verdict.class,
+    status: result.status,
+    error: failed ? `${result.verdict.class}: ${result.verdict.reason ?? `HTTP ${result.status ?? 'none'}`}` : null,
+    durationMs: result.durationMs,
+    delayMs: disposition.delayMs,
+  };
+}

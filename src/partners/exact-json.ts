@@ -1,0 +1,63 @@
+import { LosslessNumber, isSafeNumber, parse } from 'lossless-json';
+
+/** Deeper nesting has no honest use on these wires and would cost stack. */
+const DEPTH_MAX = 32;
+const FORBIDDEN_KEYS = new Set(['__proto__', 'constructor', 'prototype']);
+
+/** Why a text is not JSON that we take; the message is fit for the sender's eyes. */
+export class ExactJsonError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = 'ExactJsonError';
+  }
+}
+
+/**
+ * JSON.parse that never rounds: a number whose digits a double cannot hold becomes a LosslessNumber, or NaN where `inexact` says so
+ * (for readers that check numbers and would trip over a foreign class). Duplicate keys are refused, since two readers of one body must
+ * not see two amounts, and so are keys that reach into prototypes.
+ */
+export function parseExactJson(text: string, inexact: 'lossless' | 'nan' = 'lossless'): unknown {
+  if (nesting(text) > DEPTH_MAX) throw new ExactJsonError(`nested deeper than ${DEPTH_MAX} levels`);
+  try {
+    return parse(text, refuseForbiddenKeys, {
+      parseNumber: (digits) => (isSafeNumber(digits) ? Number(digits) : inexact === 'nan' ? Number.NaN : new LosslessNumber(digits)),
+      onDuplicateKey: ({ key }) => {
+        throw new ExactJsonError(`key ${JSON.stringify(key)} stands twice`);
+      },
+    });
+  } catch (error) {
+    if (error instanceof ExactJsonError) throw error;
+    throw new ExactJsonError(error instanceof Error ? error.message : 'not JSON');
+  }
+}
+
+/** The digits of a JSON number, or the text of a JSON string; null for anything else. */
+export function decimalText(value: unknown): string | null {
+  if (typeof value === 'string') return value;
+  if (typeof value === 'number') return String(value);
+  return value instanceof LosslessNumber ? value.value : null;
+}
+
+function refuseForbiddenKeys(key: string, value: unknown): unknown {
+  if (FORBIDDEN_KEYS.has(key)) throw new ExactJsonError(`key ${JSON.stringify(key)} is not allowed`);
+  return value;
+}
+
+function nesting(text: string): number {
+  let depth = 0;
+  let deepest = 0;
+  let inString = false;
+  for (let i = 0; i < text.length; i += 1) {
+    const char = text.charCodeAt(i);
+    if (inString) {
+      if (char === 0x5c) i += 1;
+      else if (char === 0x22) inString = false;
+    } else if (char === 0x22) inString = true;
+    else if (char === 0x7b || char === 0x5b) {
+      depth += 1;
+      if (depth > deepest) deepest = depth;
+    } else if (char === 0x7d || char === 0x5d) depth -= 1;
+  }
+  return deepest;
+}

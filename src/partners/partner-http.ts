@@ -1,0 +1,168 @@
+import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
+import axios, { AxiosError, type AxiosInstance, type InternalAxiosRequestConfig } from 'axios';
+import axiosRetry, { type IAxiosRetryConfig } from 'axios-retry';
+import http from 'node:http';
+import https from 'node:https';
+import type { Readable } from 'node:stream';
+import { type Config } from '../config/config';
+import { CONFIG } from '../config/config.module';
+import { Clock } from '../kernel/clock';
+import { messageOf } from '../kernel/errors';
+import type { Partner } from './partner';
+import { sign } from './signature';
+
+/** An answer longer than this is not read to the end: no wallet says more in one status. */
+const ANSWER_BYTES_MAX = 16 * 1024;
+/** Failures that happen before a byte of the request is on the wire, so the partner cannot have acted on it. */
+const NOT_SENT = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'ERR_INVALID_URL']);
+
+/** What came of one delivery attempt; classifying it is the business of operator-wire.ts and rgs-wire.ts. */
+export type Answer = { readonly tries: number; readonly durationMs: number } & (
+  | { readonly kind: 'answered'; readonly status: number; readonly retryAfterMs: number | null; readonly body: string }
+  /** Nothing left this machine. */
+  | { readonly kind: 'not_sent'; readonly error: string }
+  /** The request left, or may have; no whole answer came. */
+  | { readonly kind: 'lost'; readonly error: string }
+);
+
+export interface PostRequest {
+  readonly url: string;
+  readonly body: string;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Whether the partner recognises a repeat, so that a lost answer may be asked for again within this attempt. */
+  readonly repeatable: boolean;
+  /** `performance.now()` after which no further try may start that could outlast it. */
+  readonly deadline: number;
+  /** Asked before each repeat; false ends the attempt with what is known so far. */
+  readonly permit: () => Promise<boolean>;
+}
+
+interface TryConfig extends InternalAxiosRequestConfig {
+  attempt?: { request: PostRequest; partner: Partner; tries: number; last: Answer | undefined };
+}
+
+/** Signed calls to partners: keep-alive, one hard time-out per try, no redirects, retries within an attempt by axios-retry. */
+@Injectable()
+export class PartnerHttp implements OnApplicationShutdown {
+  private readonly agents = { httpAgent: new http.Agent({ keepAlive: true, scheduling: 'lifo' }), httpsAgent: new https.Agent({ keepAlive: true, scheduling: 'lifo' }) };
+  private readonly client: AxiosInstance;
+
+  constructor(
+    @Inject(CONFIG) private readonly config: Config,
+    private readonly clock: Clock,
+  ) {
+    this.client = axios.create({
+      ...this.agents,
+      proxy: false,
+      maxRedirects: 0,
+      headers: { common: { 'User-Agent': 'integration-hub' } },
+      maxContentLength: ANSWER_BYTES_MAX,
+      responseType: 'text',
+      transformRequest: [(data: unknown) => data],
+      transformResponse: [(data: unknown) => data],
+      // Statuses below 500 are answers; 5xx go through the retry policy first.
+      validateStatus: (status) => status < 500,
+    });
+    axiosRetry(this.client, this.retryPolicy());
+    this.client.interceptors.request.use((config) => this.beforeTry(config));
+  }
+
+  onApplicationShutdown(): void {
+    this.agents.httpAgent.destroy();
+    this.agents.httpsAgent.destroy();
+  }
+
+  /** One delivery attempt of at most 1 + MAX_RETRIES tries. Never throws for what a partner or the network does. */
+  async post(partner: Partner, request: PostRequest): Promise<Answer> {
+    const started = performance.now();
+    const attempt: NonNullable<TryConfig['attempt']> = { request, partner, tries: 0, last: undefined };
+    const config: Partial<TryConfig> = { attempt, headers: axios.AxiosHeaders.from({ 'Content-Type': 'application/json', ...request.headers }) };
+    const about = () => ({ tries: attempt.tries, durationMs: Math.round(performance.now() - started) });
+    try {
+      const response = await this.client.post<string>(request.url, request.body, config);
+      return { kind: 'answered', status: response.status, retryAfterMs: this.retryAfterMs(response.headers['retry-after']), body: response.data, ...about() };
+    } catch (error) {
+      if (error instanceof PermitRefused) return { ...(attempt.last ?? { kind: 'not_sent', error: 'no permit' }), ...about() };
+      return { ...this.failure(error), ...about() };
+    }
+  }
+
+  /** A signed GET whose body is read as it comes. Rejects on any status but 200. */
+  async stream(partner: Partner, url: string, accept: string): Promise<{ body: Readable; contentType: string }> {
+    const response = await this.client.get<Readable>(url, {
+      headers: { Accept: accept, ...this.signatureHeaders(partner, '') },
+      responseType: 'stream',
+      maxContentLength: Infinity,
+      // A lost connection before the first byte may be tried again; nothing of the list was used yet.
+      'axios-retry': { retries: this.config.maxRetries, retryCondition: (error) => error.response === undefined || error.response.status >= 500, retryDelay: (count) => this.backoffMs(count), shouldResetTimeout: true },
+      timeout: partner.timeoutMs,
+      validateStatus: (status) => status === 200,
+    });
+    return { body: response.data, contentType: String(response.headers['content-type'] ?? '') };
+  }
+
+  signatureHeaders(partner: Partner, body: string): Record<string, string> {
+    const timestamp = this.timestamp();
+    const [key] = partner.signingKeys;
+    if (key === undefined) throw new Error(`partner ${partner.code} has no live signing key`);
+    return { 'X-Timestamp': timestamp, 'X-Signature': sign(key, timestamp, body) };
+  }
+
+  /** Unix seconds, as signatures carry them. */
+  timestamp(): string {
+    return Math.floor(this.clock.now() / 1000).toString();
+  }
+
+  private retryPolicy(): IAxiosRetryConfig {
+    return {
+      retries: this.config.maxRetries,
+      shouldResetTimeout: true,
+      retryDelay: (count) => this.backoffMs(count),
+      retryCondition: (error) => {
+        const config = error.config as TryConfig | undefined;
+        const attempt = config?.attempt;
+        if (config === undefined || attempt === undefined) return false;
+        const answer = this.failure(error);
+        attempt.last = { ...answer, tries: attempt.tries, durationMs: 0 };
+        // The signal belongs to the try that ended; axios-retry would take its late abort for a wish to hurry.
+        delete config.signal;
+        // A refused connection or a partner that names its own pause is for the queue to handle, not for a loop in one attempt.
+        if (answer.kind === 'not_sent' || (answer.kind === 'answered' && answer.retryAfterMs !== null)) return false;
+        const nextEnds = performance.now() + this.backoffMs(attempt.tries) + attempt.partner.timeoutMs;
+        return attempt.request.repeatable && nextEnds < attempt.request.deadline;
+      },
+    };
+  }
+
+  private async beforeTry(config: TryConfig): Promise<TryConfig> {
+    const { attempt } = config;
+    if (attempt === undefined) return config;
+    if (attempt.tries > 0 && !(await attempt.request.permit())) throw new PermitRefused();
+    attempt.tries += 1;
+    for (const [name, value] of Object.entries(this.signatureHeaders(attempt.partner, attempt.request.body))) config.headers.set(name, value);
+    // axios' own `timeout` watches for silence only; a partner that drips a byte a second would hold the slot for ever.
+    config.signal = AbortSignal.timeout(attempt.partner.timeoutMs);
+    return config;
+  }
+
+  private backoffMs(retry: number): number {
+    return this.config.retryBackoffSeconds * 1000 * 2 ** (retry - 1);
+  }
+
+  private failure(error: unknown): { kind: 'answered'; status: number; retryAfterMs: number | null; body: string } | { kind: 'not_sent' | 'lost'; error: string } {
+    if (!(error instanceof AxiosError)) return { kind: 'lost', error: messageOf(error) };
+    if (error.response !== undefined && typeof error.response.data === 'string')
+      return { kind: 'answered', status: error.response.status, retryAfterMs: this.retryAfterMs(error.response.headers['retry-after']), body: error.response.data };
+    const text = error.code === undefined ? error.message : `${error.code}: ${error.message}`;
+    return { kind: NOT_SENT.has(error.code ?? '') ? 'not_sent' : 'lost', error: text };
+  }
+
+  /** Retry-After as seconds or as an HTTP date (RFC 9110, 10.2.3), from 0 to 15 minutes; null when there is none or it makes no sense. */
+  private retryAfterMs(header: unknown): number | null {
+    if (typeof header !== 'string') return null;
+    const wait = /^\d{1,9}$/.test(header.trim()) ? Number(header) * 1000 : Date.parse(header) - this.clock.now();
+    return Number.isFinite(wait) ? Math.min(Math.max(wait, 0), 900_000) : null;
+  }
+}
+
+class PermitRefused extends Error {}

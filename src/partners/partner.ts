@@ -1,0 +1,38 @@
+export type PartnerRole = 'operator' | 'rgs';
+
+/** Words in the `status` field of an operator's answer or callback, upper case. */
+export interface StatusWords {
+  readonly applied: readonly string[];
+  readonly pending: readonly string[];
+  readonly refused: readonly string[];
+}
+
+/** One operator or one game server, with everything in which it differs from others. */
+export interface Partner {
+  readonly id: number;
+  readonly code: string;
+  readonly role: PartnerRole;
+  /** Operator: root of its wallet API. RGS: the webhook URL itself. */
+  readonly baseUrl: string;
+  readonly currencies: ReadonlySet<string>;
+  /** No longer taken for debits; credits still pass, since a win is never gated. */
+  readonly retiredCurrencies: ReadonlySet<string>;
+  readonly currencyExponents: Readonly<Record<string, number>>;
+  readonly amountEncoding: 'number' | 'string';
+  readonly amountMinorMax: bigint;
+  readonly playerIdTemplate: string;
+  readonly statusWords: StatusWords;
+  readonly idempotentByReference: boolean;
+  readonly statusQuery: boolean;
+  readonly rollbackRoute: boolean;
+  readonly timeoutMs: number;
+  /** Live signing keys, newest first: the first signs, all verify. */
+  readonly signingKeys: readonly string[];
+}
+
+/** Who a bearer token speaks for. */
+export interface TokenOwner {
+  readonly partner: Partner;
+  /** For an RGS: the operator whose wallet its requests move. */
+  readonly operator: Partner | undefined;
+}

@@ -1,0 +1,119 @@
+import { Injectable } from '@nestjs/common';
+import { Database, type Row, type Tx } from '../database/database';
+import type { Partner, PartnerRole, StatusWords, TokenOwner } from './partner';
+
+/** What the environment says about one side of the default pair. */
+export interface PartnerFromEnvironment {
+  readonly code: string;
+  readonly role: PartnerRole;
+  readonly baseUrl: string;
+  readonly currencies: readonly string[];
+  readonly playerIdTemplate: string;
+  readonly timeoutMs: number;
+  readonly tokenSha256: readonly Buffer[];
+  readonly signingKey: string;
+}
+
+export interface PartnerSnapshot {
+  readonly partners: ReadonlyMap<number, Partner>;
+  /** By hex SHA-256 of the token. */
+  readonly tokens: ReadonlyMap<string, readonly TokenOwner[]>;
+  /** Pairs "operatorId:rgsId" that have player links; all others use the template. */
+  readonly linkedPairs: ReadonlySet<string>;
+}
+
+interface PartnerRow extends Row {
+  id: number;
+  code: string;
+  role: PartnerRole;
+  base_url: string;
+  currencies: string[];
+  retired_currencies: string[];
+  currency_exponents: Record<string, number>;
+  amount_encoding: 'number' | 'string';
+  amount_minor_max: string;
+  player_id_template: string;
+  status_words: StatusWords;
+  idempotent_by_reference: boolean;
+  status_query: boolean;
+  rollback_route: boolean;
+  timeout_ms: number;
+  signing_keys: string[];
+}
+
+@Injectable()
+export class PartnersStore {
+  constructor(private readonly database: Database) {}
+
+  async snapshot(): Promise<PartnerSnapshot> {
+    const rows = await this.database.rows<PartnerRow>(`
+      select p.*, array(
+        select c.secret from partner_credential c
+        where c.partner_id = p.id and c.kind = 'signing' and (c.not_after is null or c.not_after > now()) order by c.created_at desc, c.id desc
+      ) as signing_keys
+      from partner p where p.active`);
+    const partners = new Map(rows.map((row) => [row.id, partnerOf(row)]));
+
+    const credentials = await this.database.rows<{ partner_id: number; operator_id: number | null; hash: string }>(`
+      select partner_id, operator_id, encode(token_sha256, 'hex') as hash from partner_credential
+      where kind = 'bearer' and (not_after is null or not_after > now())`);
+    const tokens = new Map<string, TokenOwner[]>();
+    for (const { partner_id, operator_id, hash } of credentials) {
+      const partner = partners.get(partner_id);
+      if (partner === undefined) continue;
+      const operator = operator_id === null ? undefined : partners.get(operator_id);
+      tokens.set(hash, [...(tokens.get(hash) ?? []), { partner, operator }]);
+    }
+
+    const pairs = await this.database.rows<{ pair: string }>(`select distinct operator_id || ':' || rgs_id as pair from player_link`);
+    return { partners, tokens, linkedPairs: new Set(pairs.map(({ pair }) => pair)) };
+  }
+
+  /** Makes or updates the row and its 'env' credentials; a currency that left the list is remembered as retired. */
+  async upsertFromEnvironment(tx: Tx, partner: PartnerFromEnvironment, operatorId: number | null): Promise<number> {
+    const [row] = await tx.rows<{ id: number }>(
+      `insert into partner as p (code, role, base_url, currencies, player_id_template, timeout_ms) values ($1, $2, $3, $4, $5, $6)
+       on conflict (code) do update set base_url = excluded.base_url, player_id_template = excluded.player_id_template, timeout_ms = excluded.timeout_ms,
+         active = true, currencies = excluded.currencies, updated_at = now(),
+         retired_currencies = array(
+           select c from unnest(p.retired_currencies || p.currencies) c where not (c = any (excluded.currencies)) group by c order by c)
+       returning id`,
+      [partner.code, partner.role, partner.baseUrl, partner.currencies, partner.playerIdTemplate, partner.timeoutMs],
+    );
+    if (row === undefined) throw new Error(`partner ${partner.code} was not written`);
+    await tx.rows(`delete from partner_credential where partner_id = $1 and label like 'env%'`, [row.id]);
+    for (const [index, hash] of partner.tokenSha256.entries())
+      await tx.rows(`insert into partner_credential (partner_id, operator_id, kind, label, token_sha256) values ($1, $2, 'bearer', $3, $4)`, [row.id, operatorId, `env-${index + 1}`, hash]);
+    await tx.rows(`insert into partner_credential (partner_id, kind, label, secret) values ($1, 'signing', 'env', $2)`, [row.id, partner.signingKey]);
+    return row.id;
+  }
+
+  async externalPlayerId(operatorId: number, rgsId: number, playerId: string): Promise<string | undefined> {
+    const [row] = await this.database.rows<{ external_player_id: string }>(
+      'select external_player_id from player_link where operator_id = $1 and rgs_id = $2 and player_id = $3',
+      [operatorId, rgsId, playerId],
+    );
+    return row?.external_player_id;
+  }
+}
+
+function partnerOf(row: PartnerRow): Partner {
+  return {
+    id: row.id,
+    code: row.code,
+    role: row.role,
+    baseUrl: row.base_url,
+    currencies: new Set(row.currencies),
+    retiredCurrencies: new Set(row.retired_currencies),
+    currencyExponents: row.currency_exponents,
+    amountEncoding: row.amount_encoding,
+    amountMinorMax: BigInt(row.amount_minor_max),
+    playerIdTemplate: row.player_id_template,
+    statusWords: row.status_words,
+    idempotentByReference: row.idempotent_by_reference,
+    statusQuery: row.status_query,
+    rollbackRoute: row.rollback_route,
+    timeoutMs: row.timeout_ms,
+    signingKeys: row.signing_keys,
+  };
+}

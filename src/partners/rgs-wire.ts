@@ -1,0 +1,59 @@
+import { stringify } from 'lossless-json';
+import type { Movement } from './operator-wire';
+import type { Answer } from './partner-http';
+
+export type RgsOutcome = 'OK' | 'REJECTED' | 'ROLLED_BACK';
+
+export interface RgsNotice {
+  readonly playerId: string;
+  readonly amountMinor: bigint;
+  readonly currency: string;
+  readonly status: RgsOutcome;
+  readonly movement: Movement;
+  readonly refId: string;
+  readonly transactionId: string;
+  readonly state: string;
+  readonly roundId: string | null;
+  readonly balanceMinor: bigint | null;
+  readonly reason: string | null;
+}
+
+/** Exact body of the webhook that tells an RGS what became of its movement. bigints are written as JSON integers. */
+export function rgsWebhookBody(notice: RgsNotice): string {
+  const body = stringify({
+    playerId: notice.playerId,
+    amountCents: notice.amountMinor,
+    currency: notice.currency,
+    status: notice.status,
+    event: notice.movement,
+    refId: notice.refId,
+    correlationId: notice.transactionId,
+    transactionId: notice.transactionId,
+    state: notice.state,
+    roundId: notice.roundId,
+    balanceCents: notice.balanceMinor,
+    reason: notice.reason,
+  });
+  if (body === undefined) throw new Error('a notice must be writable as JSON');
+  return body;
+}
+
+export type WebhookClass = 'delivered' | 'gone' | 'throttled' | 'failed';
+
+export interface WebhookVerdict {
+  readonly class: WebhookClass;
+  readonly reason: string | null;
+  readonly retryAfterMs: number | null;
+}
+
+/** 2xx is delivered, 410 stops the endpoint, everything else is tried again. */
+export function classifyWebhookAnswer(answer: Answer): WebhookVerdict {
+  if (answer.kind === 'not_sent') return { class: 'throttled', reason: answer.error, retryAfterMs: null };
+  if (answer.kind === 'lost') return { class: 'failed', reason: answer.error, retryAfterMs: null };
+  const { status, retryAfterMs } = answer;
+  if (status >= 200 && status < 300) return { class: 'delivered', reason: null, retryAfterMs: null };
+  const reason = `HTTP ${status}`;
+  if (status === 410) return { class: 'gone', reason, retryAfterMs: null };
+  if (status === 429 || (status === 503 && retryAfterMs !== null)) return { class: 'throttled', reason, retryAfterMs };
+  return { class: 'failed', reason, retryAfterMs: null };
+}

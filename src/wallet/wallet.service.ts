@@ -1,0 +1,173 @@
+import { Injectable } from '@nestjs/common';
+import { createHash } from 'node:crypto';
+import { v7 as uuidv7 } from 'uuid';
+import { Batcher } from '../database/batcher';
+import { Database } from '../database/database';
+import { HubError } from '../kernel/errors';
+import { currencyExponent } from '../kernel/money';
+import { Metrics } from '../observability/metrics';
+import { Outbox } from '../outbox/outbox';
+import type { Partner } from '../partners/partner';
+import { PartnerDirectory } from '../partners/partner-directory';
+import { type Movement, isAddressablePlayer, operatorMovementMessage } from '../partners/operator-wire';
+import type { CreditRequest, DebitRequest, MovementAnswer, TimelineEntry, TransactionPage, TransactionView } from './wallet.dto';
+import { type Accepted, type NewMovement, type Transaction, type TransactionEvent, type TransactionFilter, WalletStore } from './wallet.store';
+
+/** Movements written in one commit; more would only make the statement's latency everybody's. */
+const BATCH_MAX = 100;
+const FLIGHTS_MAX = 2;
+/** At 4 000 movements a second this is one second of waiting; a caller that waits longer has given up. */
+const QUEUE_MAX = 4_000;
+
+export interface MovementContext {
+  readonly rgs: Partner;
+  readonly operator: Partner;
+  readonly movement: Movement;
+  readonly idempotencyKey: string | null;
+  /** Method and path of the route, and the body as received: together they are what a repeat must repeat. */
+  readonly route: string;
+  readonly rawBody: Buffer;
+}
+
+/** Takes movements in, and tells what became of them. */
+@Injectable()
+export class WalletService {
+  private readonly batcher: Batcher<NewMovement, Accepted>;
+
+  constructor(
+    private readonly store: WalletStore,
+    private readonly database: Database,
+    private readonly partners: PartnerDirectory,
+    private readonly outbox: Outbox,
+    private readonly metrics: Metrics,
+  ) {
+    this.batcher = new Batcher({ run: (movements) => this.store.accept(movements), batchMax: BATCH_MAX, flightsMax: FLIGHTS_MAX, queueMax: QUEUE_MAX });
+  }
+
+  /**
+   * Stores the movement and its operator message in one commit, and answers. A repeat (same key and request, or same refId and data)
+   * gets the first answer. Throws unsupported_currency, validation_failed, idempotency_key_reused, reference_reused, store_unavailable.
+   */
+  async accept(context: MovementContext, request: DebitRequest | CreditRequest): Promise<{ answer: MovementAnswer; replayed: boolean }> {
+    const movement = await this.newMovement(context, request);
+    await this.checkPolicy(context, movement);
+    const { verdict, transactionId } = await this.batcher.add(movement);
+    this.metrics.movements.inc({ movement: movement.movement, verdict });
+    if (verdict === 'created') this.outbox.wake(movement.operatorId);
+    if (verdict === 'key_reused') throw new HubError('idempotency_key_reused');
+    if (verdict === 'reference_reused') throw new HubError('reference_reused', transactionId === null ? {} : { correlationId: transactionId });
+    if (transactionId === null) throw new Error(`an accepted movement must have a transaction (${verdict})`);
+    return { answer: movementAnswer(movement.refId, transactionId), replayed: verdict === 'replayed' };
+  }
+
+  async find(rgs: Partner, transactionId: string): Promise<TransactionView> {
+    const transaction = await this.store.find(this.database, transactionId);
+    // Somebody else's transaction is as unknown as one that does not exist.
+    if (transaction === undefined || transaction.rgsId !== rgs.id) throw new HubError('not_found');
+    return transactionView(transaction, await this.store.events([transactionId]));
+  }
+
+  async list(rgs: Partner, filter: TransactionFilter): Promise<TransactionPage> {
+    const found = await this.store.list(rgs.id, { ...filter, limit: filter.limit + 1 });
+    const page = found.slice(0, filter.limit);
+    const events = await this.store.events(page.map(({ id }) => id));
+    const items = page.map((transaction) => transactionView(transaction, events.filter(({ transactionId }) => transactionId === transaction.id)));
+    return { items, nextCursor: found.length > filter.limit ? (page.at(-1)?.id ?? null) : null };
+  }
+
+  private async newMovement(context: MovementContext, request: DebitRequest | CreditRequest): Promise<NewMovement> {
+    const { rgs, operator, movement } = context;
+    const externalPlayerId = await this.partners.externalPlayerId(operator, rgs, request.playerId);
+    if (!isAddressablePlayer(externalPlayerId)) throw new HubError('validation_failed', { errors: [{ field: 'playerId', message: 'playerId must not be "." or ".."' }] });
+    const id = uuidv7();
+    const exponent = currencyExponent(request.currency, operator.currencyExponents);
+    const amountMinor = BigInt(request.amountCents);
+    return {
+      id,
+      operatorId: operator.id,
+      rgsId: rgs.id,
+      movement,
+      playerId: request.playerId,
+      externalPlayerId,
+      refId: request.refId,
+      amountMinor,
+      currency: request.currency,
+      exponent,
+      kind: request.kind ?? 'regular',
+      roundId: request.roundId ?? null,
+      roundClosed: request.roundClosed ?? false,
+      gameId: request.gameId ?? null,
+      sessionId: request.sessionId ?? null,
+      meta: request.meta === undefined ? null : JSON.stringify(request.meta),
+      idempotencyKey: context.idempotencyKey,
+      fingerprint: createHash('sha256').update(context.route).update('\n').update(context.rawBody).digest('hex'),
+      messageId: uuidv7(),
+      ...operatorMovementMessage(operator, { movement, externalPlayerId, amountMinor, exponent, currency: request.currency, refId: request.refId, correlationId: id }),
+    };
+  }
+
+  /** Currency lists and limits. They may change between a request and its repeat, and then the repeat must still get its answer. */
+  private async checkPolicy({ rgs, operator, movement: kind }: MovementContext, movement: NewMovement): Promise<void> {
+    const refusal = policyRefusal(rgs, operator, kind, movement);
+    if (refusal !== null && !(await this.store.isKnown(movement))) throw refusal;
+  }
+}
+
+function policyRefusal(rgs: Partner, operator: Partner, kind: Movement, { currency, amountMinor }: NewMovement): HubError | null {
+  for (const partner of [rgs, operator]) {
+    const taken = partner.currencies.has(currency) || (kind === 'credit' && partner.retiredCurrencies.has(currency));
+    if (!taken) return new HubError('unsupported_currency', { errors: [{ field: 'currency', message: `${currency} is not in the list of ${partner.code}` }] });
+    if (kind === 'debit' && amountMinor > partner.amountMinorMax)
+      return new HubError('validation_failed', { errors: [{ field: 'amountCents', message: `amountCents must not exceed ${partner.amountMinorMax}, the limit of ${partner.code}` }] });
+  }
+  return null;
+}
+
+/** A pure function of what never changes about a transaction, so storing the answer would only cost space. */
+function movementAnswer(refId: string, transactionId: string): MovementAnswer {
+  return { status: 'initiated', refId, correlationId: transactionId, balanceCents: null, reason: null, transactionId };
+}
+
+function transactionView(transaction: Transaction, events: readonly TransactionEvent[]): TransactionView {
+  const accepted: TimelineEntry = { at: transaction.createdAt.toISOString(), event: 'accepted', source: 'rgs', from: null, to: 'initiated', evidence: {} };
+  return {
+    transactionId: transaction.id,
+    correlationId: transaction.id,
+    refId: transaction.refId,
+    playerId: transaction.playerId,
+    event: transaction.movement,
+    amountCents: Number(transaction.amountMinor),
+    currency: transaction.currency,
+    state: transaction.state,
+    status: statusOf(transaction),
+    balanceCents: transaction.balanceMinor === null ? null : Number(transaction.balanceMinor),
+    reason: transaction.reason,
+    kind: transaction.kind,
+    roundId: transaction.roundId,
+    roundClosed: transaction.roundClosed,
+    gameId: transaction.gameId,
+    sessionId: transaction.sessionId,
+    meta: transaction.meta,
+    createdAt: transaction.createdAt.toISOString(),
+    settledAt: transaction.settledAt?.toISOString() ?? null,
+    timeline: [accepted, ...events.map((event): TimelineEntry => ({ at: event.at.toISOString(), event: event.kind, source: event.source, from: event.from, to: event.to, evidence: event.evidence }))],
+  };
+}
+
+function statusOf({ state }: Transaction): string {
+  switch (state) {
+    case 'confirmed':
+    case 'rolling_back':
+      return 'OK';
+    case 'rejected':
+      return 'REJECTED';
+    case 'rolled_back':
+    case 'compensated':
+      return 'ROLLED_BACK';
+    case 'initiated':
+    case 'unknown':
+    case 'parked':
+    case 'compensating':
+      return 'initiated';
+  }
+}

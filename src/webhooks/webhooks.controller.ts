@@ -1,0 +1,55 @@
+import { Body, Controller, Get, HttpCode, Post, Query, Res } from '@nestjs/common';
+import { ApiBody, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import type { Response } from 'express';
+import { Access } from '../http/access';
+import { CallingOperator, RawBody } from '../http/caller';
+import { TakesJson } from '../http/json-body.guard';
+import { ApiProblems } from '../http/openapi';
+import { Outbox } from '../outbox/outbox';
+import type { OutboxRecord } from '../outbox/outbox.store';
+import type { Partner } from '../partners/partner';
+import { CallbackAnswer, OperatorCallback, OutboxQuery, OutboxRecordView } from './webhooks.dto';
+import { WebhooksService } from './webhooks.service';
+
+@Controller('webhooks')
+export class WebhooksController {
+  constructor(
+    private readonly webhooks: WebhooksService,
+    private readonly outbox: Outbox,
+  ) {}
+
+  @Post('incoming')
+  @HttpCode(200)
+  @Access('operator', { signed: true })
+  @TakesJson()
+  @ApiTags('webhooks')
+  @ApiOperation({
+    summary: 'An operator tells the outcome of a movement',
+    description: 'The first definitive word, here or in the answer to the hub\'s call, settles the transaction and is told to the RGS once. Repeats are 200 without a second effect; a contradiction is 200, changes nothing and raises an incident.',
+  })
+  @ApiBody({ type: OperatorCallback })
+  @ApiOkResponse({ type: CallbackAnswer })
+  @ApiProblems('malformed_request', 'unknown_reference', 'callback_mismatch', 'payload_too_large', 'unsupported_media_type', 'validation_failed')
+  async incoming(@CallingOperator() operator: Partner, @Body() callback: OperatorCallback, @RawBody() rawBody: Buffer): Promise<CallbackAnswer> {
+    await this.webhooks.receive(operator, callback, rawBody.toString('utf8'));
+    return { status: 'accepted' };
+  }
+
+  @Get('outbox')
+  @Access('ops')
+  @ApiTags('ops')
+  @ApiOperation({ summary: 'What the hub delivers, newest first', description: 'The `Link` header with rel="next" leads to the next page.' })
+  @ApiOkResponse({ type: [OutboxRecordView], headers: { Link: { description: 'rel="next" when there is more', schema: { type: 'string' } } } })
+  @ApiProblems('validation_failed')
+  async list(@Query() query: OutboxQuery, @Res({ passthrough: true }) response: Response): Promise<OutboxRecord[]> {
+    const { cursor, limit, ...filter } = query;
+    const found = await this.outbox.list({ ...filter, limit: limit + 1, ...(cursor === undefined ? {} : { before: cursor }) });
+    const page = found.slice(0, limit);
+    const last = page.at(-1);
+    if (found.length > limit && last !== undefined) {
+      const next = new URLSearchParams({ ...filter, limit: String(limit), cursor: last.id });
+      response.setHeader('Link', `</webhooks/outbox?${next.toString()}>; rel="next"`);
+    }
+    return page;
+  }
+}

@@ -1,0 +1,106 @@
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { Type } from 'class-transformer';
+import { IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Max, Min, registerDecorator } from 'class-validator';
+import type { Queue } from '../outbox/outbox-message';
+import type { RecordStatus } from '../outbox/outbox.store';
+
+/** A JSON number or decimal text; whether it is exact money is decided with the currency's exponent at hand. */
+function IsDecimal(): PropertyDecorator {
+  return (target, property) =>
+    registerDecorator({
+      name: 'isDecimal',
+      target: target.constructor,
+      propertyName: String(property),
+      options: { message: '$property must be a decimal in major units, as a number or as text' },
+      validator: { validate: (value: unknown) => (typeof value === 'number' && Number.isFinite(value)) || (typeof value === 'string' && /^-?\d{1,30}(\.\d{1,30})?$/.test(value)) },
+    });
+}
+
+export class OperatorCallback {
+  @ApiProperty({ description: 'The operator\'s id of the player (or the RGS\'s)', example: 'player-1' })
+  @IsString()
+  @Length(1, 256)
+  playerId!: string;
+
+  @ApiProperty({ oneOf: [{ type: 'number' }, { type: 'string' }], description: 'Major units, exactly as the hub sent them', example: 5 })
+  @IsDecimal()
+  amount!: number | string;
+
+  @ApiProperty({ example: 'USD' })
+  @IsString()
+  @Length(1, 16)
+  currency!: string;
+
+  @ApiProperty({ description: 'One of the operator\'s declared words, without regard to case', example: 'OK' })
+  @IsString()
+  @Length(1, 64)
+  status!: string;
+
+  @ApiProperty({ enum: ['withdraw', 'deposit'] })
+  @IsIn(['withdraw', 'deposit'])
+  event!: 'withdraw' | 'deposit';
+
+  @ApiProperty({ description: '`reference` of the hub\'s call', example: 'bet-1001' })
+  @IsString()
+  @Length(1, 256)
+  refId!: string;
+
+  @ApiProperty({ description: '`correlationId` of the hub\'s call', example: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11' })
+  @IsString()
+  @Length(1, 64)
+  correlationId!: string;
+
+  @ApiPropertyOptional({ description: 'Why the movement was refused', example: 'insufficient_funds' })
+  @IsOptional()
+  @IsString()
+  @Length(0, 256)
+  reason?: string;
+
+  @ApiPropertyOptional({ oneOf: [{ type: 'number' }, { type: 'string' }], description: 'Balance after the movement, major units' })
+  @IsOptional()
+  @IsDecimal()
+  balance?: number | string;
+}
+
+export class CallbackAnswer {
+  @ApiProperty({ example: 'accepted' })
+  status!: 'accepted';
+}
+
+export class OutboxQuery {
+  @ApiPropertyOptional({ enum: ['rgs', 'operator'] })
+  @IsOptional()
+  @IsIn(['rgs', 'operator'])
+  queue?: Queue;
+
+  @ApiPropertyOptional({ enum: ['pending', 'failed', 'dead', 'sent'], description: 'failed: will be tried again' })
+  @IsOptional()
+  @IsIn(['pending', 'failed', 'dead', 'sent'])
+  status?: RecordStatus;
+
+  @ApiPropertyOptional({ minimum: 1, maximum: 500, default: 100 })
+  @IsOptional()
+  @Type(() => Number)
+  @IsInt()
+  @Min(1)
+  @Max(500)
+  limit: number = 100;
+
+  @ApiPropertyOptional({ format: 'uuid', description: 'From the Link header of the page before' })
+  @IsOptional()
+  @IsUUID()
+  cursor?: string;
+}
+
+export class OutboxRecordView {
+  @ApiProperty({ format: 'uuid', description: 'Also the Idempotency-Key and webhook-id that the receiver sees' }) id!: string;
+  @ApiProperty({ example: 'debit' }) eventType!: string;
+  @ApiProperty({ example: 'http://localhost:8001/v2/players/player-1/withdraw' }) targetUrl!: string;
+  @ApiProperty({ enum: ['pending', 'failed', 'dead', 'sent'] }) status!: RecordStatus;
+  @ApiProperty({ type: 'integer', description: 'Attempts that left' }) attemptCount!: number;
+  @ApiProperty({ type: 'string', format: 'date-time', nullable: true }) nextAttemptAt!: Date | null;
+  @ApiProperty({ type: 'string', nullable: true }) lastError!: string | null;
+  @ApiProperty({ type: 'string', format: 'date-time' }) createdAt!: Date;
+  @ApiProperty({ type: 'object', additionalProperties: true }) payload!: unknown;
+  @ApiProperty({ enum: ['rgs', 'operator'] }) queue!: Queue;
+}

@@ -1,0 +1,8 @@
+import { Module } from '@nestjs/common';
+import { WalletModule } from '../wallet/wallet.module';
+import { WebhooksController } from './webhooks.controller';
+import { WebhooksService } from './webhooks.service';
+import { WebhooksStore } from './webhooks.store';
+
+@Module({ imports: [WalletModule], controllers: [WebhooksController], providers: [WebhooksService, WebhooksStore], exports: [WebhooksStore] })
+export class WebhooksModule {}

@@ -1,0 +1,124 @@
+import { Injectable } from '@nestjs/common';
+import { Interval } from '@nestjs/schedule';
+import { isUUID } from 'class-validator';
+import { Database } from '../database/database';
+import { HubError, messageOf } from '../kernel/errors';
+import { toMinorUnits } from '../kernel/money';
+import { Logger } from '../observability/logger';
+import { Metrics } from '../observability/metrics';
+import { Outbox } from '../outbox/outbox';
+import { decimalText, parseExactJson } from '../partners/exact-json';
+import { classOfStatusWord } from '../partners/operator-wire';
+import type { Partner } from '../partners/partner';
+import { PartnerDirectory } from '../partners/partner-directory';
+import { Settlement, type Statement } from '../wallet/settlement';
+import type { Decision } from '../wallet/transaction-state';
+import { type Transaction, WalletStore } from '../wallet/wallet.store';
+import type { CallbackVerdict } from './inbound-callback.entity';
+import type { OperatorCallback } from './webhooks.dto';
+import { WebhooksStore } from './webhooks.store';
+
+const REMATCH_MS = 60_000;
+const REMATCH_BATCH = 100;
+
+/** Hears operators out: each callback is kept, and moves its transaction at most once. */
+@Injectable()
+export class WebhooksService {
+  constructor(
+    private readonly database: Database,
+    private readonly store: WebhooksStore,
+    private readonly wallet: WalletStore,
+    private readonly settlement: Settlement,
+    private readonly outbox: Outbox,
+    private readonly partners: PartnerDirectory,
+    private readonly logger: Logger,
+    private readonly metrics: Metrics,
+  ) {}
+
+  /** Throws unknown_reference and callback_mismatch, after the body is kept. */
+  async receive(operator: Partner, callback: OperatorCallback, body: string): Promise<void> {
+    const transaction = await this.matching(operator, callback);
+    const record = { operatorId: operator.id, body, refId: callback.refId, correlationId: callback.correlationId, transactionId: transaction?.id ?? null };
+    if (transaction === undefined) {
+      await this.store.record(this.database, { ...record, verdict: 'unmatched' });
+      this.heard('unmatched', operator, callback, null);
+      throw new HubError('unknown_reference');
+    }
+    const mismatch = mismatchOf(transaction, callback);
+    if (mismatch !== null) {
+      await this.store.record(this.database, { ...record, verdict: 'mismatched' });
+      this.heard('mismatched', operator, callback, transaction.id, mismatch);
+      throw new HubError('callback_mismatch', { correlationId: transaction.id, errors: [{ field: mismatch, message: `${mismatch} is not what the hub sent` }] });
+    }
+    const statement = statementOf(operator, transaction, callback);
+    const verdict = await this.database.transaction(async (tx) => {
+      // Lane before row, as everyone does; then nobody settles this message in between.
+      await this.outbox.lockLane(tx, operator.id, transaction.playerId);
+      const [decision] = await this.settlement.apply(tx, [statement]);
+      if (decision === undefined) throw new Error('a statement must get a decision');
+      if (decision.message === 'sent' || decision.message === 'dead') await this.outbox.finish(tx, { id: transaction.messageId, destinationId: operator.id }, decision.message, 'callback');
+      const outcome = verdictOf(decision, statement);
+      await this.store.record(tx, { ...record, verdict: outcome });
+      return outcome;
+    });
+    this.heard(verdict, operator, callback, transaction.id);
+  }
+
+  /** A callback that named a pair we did not know yet gets another chance. */
+  @Interval(REMATCH_MS)
+  async rematch(): Promise<void> {
+    try {
+      for (const { operatorId, body } of await this.store.matchable(REMATCH_BATCH)) {
+        await this.receive(this.partners.byId(operatorId), parseExactJson(body) as OperatorCallback, body).catch((error: unknown) => {
+          // Kept with its new verdict; one bad body must not keep the others from their turn.
+          this.logger.event('warn', 'webhook.rematch_refused', { error: messageOf(error) });
+        });
+      }
+    } catch (error) {
+      this.logger.event('warn', 'webhook.rematch_failed', { error: messageOf(error) });
+    }
+  }
+
+  private async matching(operator: Partner, { refId, correlationId }: OperatorCallback): Promise<Transaction | undefined> {
+    if (!isUUID(correlationId)) return undefined;
+    const transaction = await this.wallet.find(this.database, correlationId);
+    return transaction?.operatorId === operator.id && transaction.refId === refId ? transaction : undefined;
+  }
+
+  private heard(verdict: CallbackVerdict, operator: Partner, callback: OperatorCallback, correlationId: string | null, field?: string): void {
+    this.metrics.callbacks.inc({ verdict });
+    const level = verdict === 'mismatched' || verdict === 'contradicted' ? 'error' : verdict === 'unmatched' || verdict === 'undecided' ? 'warn' : 'info';
+    this.logger.event(level, 'webhook.received', { verdict, operator: operator.code, correlationId, said: callback.status, field });
+  }
+}
+
+/** Field in which a callback contradicts what the hub sent; null when it fits. */
+function mismatchOf(transaction: Transaction, callback: OperatorCallback): 'playerId' | 'amount' | 'currency' | 'event' | null {
+  if (callback.playerId !== transaction.externalPlayerId && callback.playerId !== transaction.playerId) return 'playerId';
+  if (callback.currency !== transaction.currency) return 'currency';
+  if (callback.event !== (transaction.movement === 'debit' ? 'withdraw' : 'deposit')) return 'event';
+  const amount = decimalText(callback.amount);
+  return amount !== null && toMinorUnits(amount, transaction.exponent) === transaction.amountMinor ? null : 'amount';
+}
+
+function statementOf(operator: Partner, transaction: Transaction, callback: OperatorCallback): Statement {
+  const outcome = classOfStatusWord(operator, callback.status) ?? 'unknown';
+  const reason = outcome === 'applied' ? null : (callback.reason ?? callback.status);
+  const balance = decimalText(callback.balance);
+  return {
+    transactionId: transaction.id,
+    class: outcome,
+    source: 'operator_callback',
+    reason,
+    balance,
+    lastAttempt: false,
+    repeated: false,
+    evidence: { status: callback.status, class: outcome, reason, balance },
+  };
+}
+
+function verdictOf(decision: Decision, statement: Statement): CallbackVerdict {
+  if (decision.contradiction) return 'contradicted';
+  if (decision.to !== null) return 'applied';
+  return statement.class === 'applied' || statement.class === 'rejected_business' ? 'repeated' : 'undecided';
+}
