@@ -241,6 +241,6 @@ function printWelcome() {
 A signed debit, for another terminal${ownSecrets.length > 0 ? ' (with the same variables set there)' : ''}:
 
 T=$(date +%s); B=$(printf '{"playerId":"player-1","amountCents":500,"currency":"USD","refId":"try-%s"}' "$T"); S=$(printf '%s:%s' "$T" "$B" | openssl dgst -sha256 -hmac ${secret} | sed 's/^.* //')
-curl -i ${url.hub}/wallet/debit -H 'Content-Type: application/json' -H "Authorization: Bearer ${token}" -H "X-Timestamp: $T" -H "X-Signature: $S" -H "Idempotency-Key: try-$T" -H 'Prefer: wait=5' --data-raw "$B"
+curl -i ${url.hub}/wallet/debit -H 'Content-Type: application/json' -H "Authorization: Bearer ${token}" -H "X-Timestamp: $T" -H "X-Signature: $S" -H "Idempotency-Key: try-$T" --data-raw "$B"
 `);
 }
