@@ -26,7 +26,7 @@ export async function createHub(config: Config, clock?: Clock): Promise<NestExpr
   app.disable('etag');
   app.set('query parser', 'simple');
   app.use(requestContext(logger, app.get(Metrics)), rawBody());
-  const server = app.getHttpServer() as Server;
+  const server: Server = app.getHttpServer();
   server.keepAliveTimeout = KEEP_ALIVE_MS;
   server.headersTimeout = KEEP_ALIVE_MS + 1_000;
   server.requestTimeout = 30_000;

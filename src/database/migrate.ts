@@ -23,8 +23,8 @@ export async function migrate(url: string): Promise<string[]> {
 export async function pendingMigrations(url: string): Promise<string[]> {
   const dataSource = await new DataSource(dataSourceOptions(url, { applicationName: 'hub-migrate', poolSize: 1 })).initialize();
   try {
-    const [{ exists }] = (await dataSource.query(`select to_regclass('migrations') is not null as exists`)) as [{ exists: boolean }];
-    const done = exists ? ((await dataSource.query('select name from migrations')) as { name: string }[]) : [];
+    const [found] = await dataSource.query<{ exists: boolean }[]>(`select to_regclass('migrations') is not null as exists`);
+    const done = found?.exists === true ? await dataSource.query<{ name: string }[]>('select name from migrations') : [];
     return dataSource.migrations.map(({ name, constructor }) => name ?? constructor.name).filter((name) => !done.some((row) => row.name === name));
   } finally {
     await dataSource.destroy();

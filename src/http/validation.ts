@@ -21,7 +21,6 @@ function faultsOf(error: ValidationError, parent: string): FieldFault[] {
 
 /** Names come from the caller and go back to it and into logs: short, and without control characters. */
 function printable(text: string): string {
-  // eslint-disable-next-line no-control-regex
   const clean = text.replace(/[\u0000-\u001f\u007f]/g, '?');
   return clean.length > 160 ? `${clean.slice(0, 160)}…` : clean;
 }

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { PassThrough, type Readable, pipeline } from 'node:stream';
+import { type Readable, pipeline } from 'node:stream';
 import streamArray from 'stream-json/streamers/stream-array.js';
 import { HubError, messageOf } from '../kernel/errors';
 import { currencyExponent, toMajorUnits } from '../kernel/money';
@@ -42,7 +42,6 @@ export class LedgerSource {
 }
 
 function elements(body: Readable): AsyncIterable<{ value: unknown }> {
-  const watchdog = new PassThrough();
   let timer: NodeJS.Timeout;
   const restart = () => {
     clearTimeout(timer);
@@ -51,7 +50,7 @@ function elements(body: Readable): AsyncIterable<{ value: unknown }> {
   restart();
   body.on('data', restart);
   // The error itself reaches the reader through the last stream; this callback only has to end the watch.
-  return pipeline(body, watchdog, streamArray.withParserAsStream(), () => clearTimeout(timer)) as unknown as AsyncIterable<{ value: unknown }>;
+  return pipeline(body, streamArray.withParserAsStream(), () => clearTimeout(timer));
 }
 
 function rgsRow(row: Record<string, unknown>, rgs: Partner): SourceRow {

@@ -21,7 +21,6 @@ function check(name: string, message: string, validate: (value: unknown) => bool
 }
 
 function isPlainText(value: unknown): boolean {
-  // eslint-disable-next-line no-control-regex
   return typeof value === 'string' && value.isWellFormed() && !/[\u0000-\u001f\u007f]/.test(value);
 }
 

@@ -25,7 +25,6 @@ export interface HttpAnswer {
   readonly headers: Headers;
   readonly text: string;
   /** Parsed, or undefined when the answer is not JSON. */
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- bodies of every route; each test asserts what it reads
   readonly body: any;
 }
 
