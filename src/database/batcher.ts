@@ -1,4 +1,6 @@
-import { isDataError } from './pg-errors';
+import { isDataError, isTransient } from './pg-errors';
+
+const TRANSIENT_TRIES_MAX = 3;
 
 interface BatcherOptions<Item, Result> {
   /** Writes all items in one commit and answers in the same order. */
@@ -59,13 +61,15 @@ export class Batcher<Item, Result> {
     });
   }
 
-  private async flush(batch: Waiting<Item, Result>[]): Promise<void> {
+  private async flush(batch: Waiting<Item, Result>[], tries = 1): Promise<void> {
     try {
       const results = await this.options.run(batch.map(({ item }) => item));
       if (results.length !== batch.length) throw new Error(`a batch of ${batch.length} items gave ${results.length} results`);
       batch.forEach(({ resolve }, index) => resolve(results[index] as Result));
     } catch (error) {
-      if (batch.length > 1 && isDataError(error)) {
+      if (isTransient(error) && tries < TRANSIENT_TRIES_MAX) {
+        await this.flush(batch, tries + 1);
+      } else if (batch.length > 1 && isDataError(error)) {
         for (const waiting of batch) await this.flush([waiting]);
       } else {
         for (const { reject } of batch) reject(error);

@@ -23,6 +23,11 @@ export function isDataError(error: unknown): boolean {
   return /^2[23]/.test(property(error, 'code') ?? '');
 }
 
+/** A deadlock or a serialization failure: everything was rolled back, and the same work may well succeed now. */
+export function isTransient(error: unknown): boolean {
+  return /^40(001|P01)$/.test(property(error, 'code') ?? '');
+}
+
 /** Whether the database could not be reached or went away; the statement may or may not have been committed. */
 export function isStoreUnavailable(error: unknown): boolean {
   const code = property(error, 'code');

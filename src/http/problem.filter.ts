@@ -29,6 +29,8 @@ export class ProblemFilter implements ExceptionFilter {
 
 export function sendProblem(response: Response, error: HubError): void {
   if (error.options.retryAfterSeconds !== undefined) response.setHeader('Retry-After', String(error.options.retryAfterSeconds));
+  // RFC 9110, 15.5.2: a 401 must name the scheme that would help.
+  if (error.status === 401) response.setHeader('WWW-Authenticate', 'Bearer realm="integration-hub"');
   response.status(error.status).type('application/problem+json').send(JSON.stringify(error.toProblem()));
 }
 

@@ -4,6 +4,7 @@ import type { Heartbeats } from '../observability/heartbeats';
 import type { Logger } from '../observability/logger';
 import type { Metrics } from '../observability/metrics';
 import type { Partner } from '../partners/partner';
+import type { PartnerDirectory } from '../partners/partner-directory';
 import type { Outbox } from './outbox';
 import type { DeliveryResult, LeasedMessage } from './outbox-message';
 import type { OutboxStore } from './outbox.store';
@@ -41,10 +42,15 @@ export class DeliveryLoop {
   private failing = false;
 
   constructor(
-    readonly destination: Partner,
+    private readonly destinationId: number,
     private readonly settings: LoopSettings,
-    private readonly parts: { readonly store: OutboxStore; readonly outbox: Outbox; readonly sender: Sender; readonly settler: Settler; readonly logger: Logger; readonly metrics: Metrics; readonly heartbeats: Heartbeats },
+    private readonly parts: { readonly partners: PartnerDirectory; readonly store: OutboxStore; readonly outbox: Outbox; readonly sender: Sender; readonly settler: Settler; readonly logger: Logger; readonly metrics: Metrics; readonly heartbeats: Heartbeats },
   ) {}
+
+  /** As the directory knows it now: a new address or key counts from the next call on. */
+  get destination(): Partner {
+    return this.parts.partners.byId(this.destinationId);
+  }
 
   start(): void {
     this.running = this.run();
@@ -147,13 +153,14 @@ export class DeliveryLoop {
   }
 
   private async send(message: LeasedMessage, claimedAt: number): Promise<DeliveryResult> {
-    const { timeoutMs } = this.destination;
+    const { destination } = this;
+    const { timeoutMs } = destination;
     const leaseEnds = claimedAt + this.settings.leaseMs;
     const now = performance.now();
     const permitIsOld = this.settings.rateLimited && now - claimedAt > PERMIT_AGE_MS_MAX;
     // A call that could outlast its lease would be made by another replica too.
     if (permitIsOld || now + timeoutMs > leaseEnds) return this.unsent(message, permitIsOld ? 'the permit grew old before the call could leave' : 'the lease would have ended during the call');
-    const { result, healthy } = await this.parts.sender.send(this.destination, message, { deadline: leaseEnds, permit: () => this.permit() });
+    const { result, healthy } = await this.parts.sender.send(destination, message, { deadline: leaseEnds, permit: () => this.permit() });
     await this.report(message, result, healthy);
     return result;
   }

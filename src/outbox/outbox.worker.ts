@@ -8,6 +8,7 @@ import { messageOf } from '../kernel/errors';
 import { Heartbeats } from '../observability/heartbeats';
 import { Logger } from '../observability/logger';
 import { Metrics } from '../observability/metrics';
+import type { Partner } from '../partners/partner';
 import { PartnerDirectory } from '../partners/partner-directory';
 import { DeliveryLoop } from './delivery-loop';
 import { Outbox } from './outbox';
@@ -22,12 +23,14 @@ const PARTNER_CHECK_MS = 5_000;
 @Injectable()
 export class OutboxWorker implements OnApplicationBootstrap, BeforeApplicationShutdown {
   private readonly loops = new Map<number, DeliveryLoop>();
+  /** Destinations whose row this process has written. */
+  private readonly prepared = new Set<number>();
   private readonly replica = `${os.hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`;
   private stopping = false;
 
   constructor(
     @Inject(CONFIG) private readonly config: Config,
-    private readonly partners: PartnerDirectory,
+    readonly partners: PartnerDirectory,
     private readonly wakeUps: WakeUps,
     readonly store: OutboxStore,
     readonly outbox: Outbox,
@@ -56,38 +59,57 @@ export class OutboxWorker implements OnApplicationBootstrap, BeforeApplicationSh
     // Longer than one call may take: what is on the wire gets its answer settled.
     const graceMs = this.config.operatorTimeoutMs + 2_000;
     await Promise.all(
-      [...this.loops].map(async ([id, loop]) => {
-        this.wakeUps.unregister(id);
-        await loop.stop(graceMs);
-      }),
+      [...this.loops].map(([id, loop]) => this.stopLoop(id, loop, graceMs)),
     );
   }
 
+  private async stopLoop(id: number, loop: DeliveryLoop, graceMs: number): Promise<void> {
+    this.loops.delete(id);
+    this.wakeUps.unregister(id);
+    await loop.stop(graceMs);
+  }
+
   private async followPartners(): Promise<void> {
-    const partners = this.partners.all();
-    const unknown = partners.filter(({ id }) => !this.loops.has(id));
-    if (unknown.length === 0 || this.stopping) return;
-    const ratePerSecond = this.config.rateLimitPerMinute / 60;
+    if (this.stopping) return;
+    const active = this.partners.all().filter((partner) => partner.active);
+    for (const [id, loop] of this.loops) if (!active.some((partner) => partner.id === id)) await this.stopLoop(id, loop, this.config.operatorTimeoutMs);
+    await this.prepare(active.filter(({ id }) => !this.prepared.has(id)));
+    if (this.config.role !== 'api') for (const { id } of active) if (!this.loops.has(id)) this.startLoop(id);
+  }
+
+  private async prepare(partners: readonly Partner[]): Promise<void> {
+    if (partners.length === 0) return;
     await this.store.upsertDestinations(
-      unknown.map(
+      partners.map(
         (partner): DestinationSettings => ({
           id: partner.id,
           queue: partner.role,
-          ratePerSecond,
-          burst: bucketCapacity(ratePerSecond),
+          ratePerSecond: this.ratePerSecond,
+          burst: bucketCapacity(this.ratePerSecond),
           breakerFailures: this.config.breakerFailures,
           breakerOpenSeconds: this.config.breakerOpenSeconds,
         }),
       ),
     );
-    if (this.config.role === 'api') return;
-    for (const partner of unknown) {
-      const settings = { replica: this.replica, slots: this.config.outboxConcurrency, leaseMs: this.config.outboxLeaseSeconds * 1000, rateLimited: ratePerSecond > 0 };
-      const loop = new DeliveryLoop(partner, settings, this);
-      this.loops.set(partner.id, loop);
-      this.wakeUps.register(partner.id, loop);
-      loop.start();
-    }
+    for (const { id } of partners) this.prepared.add(id);
+  }
+
+  private startLoop(id: number): void {
+    const settings = { replica: this.replica, slots: this.config.outboxConcurrency, leaseMs: this.config.outboxLeaseSeconds * 1000, rateLimited: this.ratePerSecond > 0 };
+    const loop = new DeliveryLoop(id, settings, this);
+    this.loops.set(id, loop);
+    this.wakeUps.register(id, loop);
+    loop.start();
+  }
+
+  private async stopLoop(id: number, loop: DeliveryLoop, graceMs: number): Promise<void> {
+    this.loops.delete(id);
+    this.wakeUps.unregister(id);
+    await loop.stop(graceMs);
+  }
+
+  private get ratePerSecond(): number {
+    return this.config.rateLimitPerMinute / 60;
   }
 }
 

@@ -54,7 +54,7 @@ export class PartnerDirectory implements OnModuleInit, OnApplicationShutdown {
   /** Throws when the id is not known: ids come from our own rows, so that is a fault of ours. */
   byId(id: number): Partner {
     const partner = this.snapshot.partners.get(id);
-    if (partner === undefined) throw new Error(`partner ${id} is not known or not active`);
+    if (partner === undefined) throw new Error(`partner ${id} is not known`);
     return partner;
   }
 

@@ -12,6 +12,8 @@ export interface Partner {
   readonly id: number;
   readonly code: string;
   readonly role: PartnerRole;
+  /** Inactive: its tokens open nothing and nothing is sent to it; what was accepted before waits. */
+  readonly active: boolean;
   /** Operator: root of its wallet API. RGS: the webhook URL itself. */
   readonly baseUrl: string;
   readonly currencies: ReadonlySet<string>;

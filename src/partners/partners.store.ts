@@ -25,6 +25,7 @@ export interface PartnerSnapshot {
 interface PartnerRow extends Row {
   id: number;
   code: string;
+  active: boolean;
   role: PartnerRole;
   base_url: string;
   currencies: string[];
@@ -51,7 +52,7 @@ export class PartnersStore {
         select c.secret from partner_credential c
         where c.partner_id = p.id and c.kind = 'signing' and (c.not_after is null or c.not_after > now()) order by c.created_at desc, c.id desc
       ) as signing_keys
-      from partner p where p.active`);
+      from partner p`);
     const partners = new Map(rows.map((row) => [row.id, partnerOf(row)]));
 
     const credentials = await this.database.rows<{ partner_id: number; operator_id: number | null; hash: string }>(`
@@ -60,7 +61,7 @@ export class PartnersStore {
     const tokens = new Map<string, TokenOwner[]>();
     for (const { partner_id, operator_id, hash } of credentials) {
       const partner = partners.get(partner_id);
-      if (partner === undefined) continue;
+      if (partner?.active !== true) continue;
       const operator = operator_id === null ? undefined : partners.get(operator_id);
       tokens.set(hash, [...(tokens.get(hash) ?? []), { partner, operator }]);
     }
@@ -101,6 +102,7 @@ function partnerOf(row: PartnerRow): Partner {
   return {
     id: row.id,
     code: row.code,
+    active: row.active,
     role: row.role,
     baseUrl: row.base_url,
     currencies: new Set(row.currencies),

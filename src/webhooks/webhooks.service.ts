@@ -51,9 +51,15 @@ export class WebhooksService {
       throw new HubError('callback_mismatch', { correlationId: transaction.id, errors: [{ field: mismatch, message: `${mismatch} is not what the hub sent` }] });
     }
     const statement = statementOf(operator, transaction, callback);
+    if (saysNothingNew(transaction, statement)) {
+      // The usual case: the answer to the hub's call was first. A settled state does not go back, so no lock is needed to know it.
+      await this.store.record(this.database, { ...record, verdict: 'repeated' });
+      this.heard('repeated', operator, callback, transaction.id);
+      return;
+    }
     const verdict = await this.database.transaction(async (tx) => {
       // Lane before row, as everyone does; then nobody settles this message in between.
-      await this.outbox.lockLane(tx, operator.id, transaction.playerId);
+      await this.outbox.lockLane(tx, operator.id, transaction.externalPlayerId);
       const [decision] = await this.settlement.apply(tx, [statement]);
       if (decision === undefined) throw new Error('a statement must get a decision');
       if (decision.message === 'sent' || decision.message === 'dead') await this.outbox.finish(tx, { id: transaction.messageId, destinationId: operator.id }, decision.message, 'callback');
@@ -115,6 +121,10 @@ function statementOf(operator: Partner, transaction: Transaction, callback: Oper
     repeated: false,
     evidence: { status: callback.status, class: outcome, reason, balance },
   };
+}
+
+function saysNothingNew({ state }: Transaction, { class: said }: Statement): boolean {
+  return (state === 'confirmed' && said === 'applied') || (state === 'rejected' && said === 'rejected_business');
 }
 
 function verdictOf(decision: Decision, statement: Statement): CallbackVerdict {

@@ -108,8 +108,9 @@ export class CreateWallet1795000000003 implements MigrationInterface {
         )
         select coalesce(array_agg(id), '{}') into v_created from created;
 
-        perform outbox_enqueue(array_agg(row (r.message_id, r.operator_id, r.operator_id, r.rgs_id, r.player_id, r.movement, r.id, r.path, r.body)::outbox_new_message))
-        from json_to_recordset(p_rows) as r (id uuid, message_id uuid, operator_id integer, rgs_id integer, player_id text, movement text, path text, body text)
+        -- The lane is the operator's own player: two RGSs that move one wallet share its order.
+        perform outbox_enqueue(array_agg(row (r.message_id, r.operator_id, r.operator_id, r.rgs_id, r.external_player_id, r.movement, r.id, r.path, r.body)::outbox_new_message))
+        from json_to_recordset(p_rows) as r (id uuid, message_id uuid, operator_id integer, rgs_id integer, external_player_id text, movement text, path text, body text)
         where r.id = any (v_created)
         having count(*) > 0;
 

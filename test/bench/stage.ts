@@ -1,0 +1,94 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import net from 'node:net';
+import os from 'node:os';
+import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Client } from 'pg';
+import { startEmbeddedPostgres } from '../../src/database/embedded-postgres';
+import { migrate } from '../../src/database/migrate';
+
+/** A throw-away Postgres with real fsync, as a hub in production has it. */
+export async function withDatabase<T>(work: (url: string) => Promise<T>): Promise<T> {
+  const dataDir = mkdtempSync(path.join(os.tmpdir(), 'hub-bench-'));
+  const server = await startEmbeddedPostgres({ dataDir, settings: { max_connections: '300', shared_buffers: '512MB', max_wal_size: '4GB', checkpoint_timeout: '30min' } });
+  try {
+    return await work(server.url);
+  } finally {
+    await server.stop();
+    rmSync(dataDir, { recursive: true, force: true });
+  }
+}
+
+/** A fresh migrated database of its own, so that no round pays for the rows of another. */
+export async function freshDatabase(serverUrl: string, name: string): Promise<string> {
+  await query(serverUrl, `drop database if exists ${name} with (force)`);
+  await query(serverUrl, `create database ${name}`);
+  const url = new URL(serverUrl);
+  url.pathname = `/${name}`;
+  await migrate(url.toString());
+  return url.toString();
+}
+
+export async function query<T = Record<string, unknown>>(url: string, sql: string, parameters: unknown[] = []): Promise<T[]> {
+  const client = new Client({ connectionString: url });
+  await client.connect();
+  try {
+    return (await client.query(sql, parameters)).rows as T[];
+  } finally {
+    await client.end();
+  }
+}
+
+/** A built hub in its own process. */
+export async function withHub<T>(env: Readonly<Record<string, string>>, work: (port: number, child: ChildProcess) => Promise<T>): Promise<T> {
+  const port = await freePort();
+  const child = spawn(process.execPath, [path.resolve(__dirname, '../../src/main.js')], {
+    env: { PATH: process.env.PATH ?? '', HOST: '127.0.0.1', PORT: String(port), LOG_LEVEL: 'warn', RATE_LIMIT_PER_MINUTE: '0', ...env },
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  try {
+    await ready(port, child);
+    return await work(port, child);
+  } finally {
+    if (child.exitCode === null)
+      await new Promise((resolve) => {
+        child.once('exit', resolve);
+        child.kill('SIGTERM');
+      });
+  }
+}
+
+async function ready(port: number, child: ChildProcess): Promise<void> {
+  const deadline = performance.now() + 30_000;
+  while (performance.now() < deadline) {
+    if (child.exitCode !== null) throw new Error(`the hub exited with ${child.exitCode}`);
+    const answer = await fetch(`http://127.0.0.1:${port}/health/ready`).catch(() => undefined);
+    if (answer?.ok === true) return;
+    await delay(50);
+  }
+  throw new Error('the hub was not ready within 30 s');
+}
+
+export function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const server = net.createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as net.AddressInfo;
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+/** The C driver of PostgreSQL, when this machine has one. */
+export function pgbench(): string | undefined {
+  for (const command of [process.env.PGBENCH, 'pgbench', ...[18, 17, 16, 15].map((major) => `/usr/lib/postgresql/${major}/bin/pgbench`)]) {
+    if (command === undefined) continue;
+    try {
+      execFileSync(command, ['--version'], { stdio: 'ignore' });
+      return command;
+    } catch {
+      // Not at this place; the next one, or the SQL-only driver, will do.
+    }
+  }
+  return undefined;
+}
