@@ -63,12 +63,6 @@ export class OutboxWorker implements OnApplicationBootstrap, BeforeApplicationSh
     );
   }
 
-  private async stopLoop(id: number, loop: DeliveryLoop, graceMs: number): Promise<void> {
-    this.loops.delete(id);
-    this.wakeUps.unregister(id);
-    await loop.stop(graceMs);
-  }
-
   private async followPartners(): Promise<void> {
     if (this.stopping) return;
     const active = this.partners.all().filter((partner) => partner.active);
