@@ -4,18 +4,14 @@ import { SwaggerModule } from '@nestjs/swagger';
 import { readFileSync } from 'node:fs';
 import type { Server } from 'node:http';
 import path from 'node:path';
-import type { Socket } from 'node:net';
 import { AppModule } from './app.module';
 import { type Config } from './config/config';
-import { HubError } from './kernel/errors';
 import type { Clock } from './kernel/clock';
 import { Logger } from './observability/logger';
 import { Metrics } from './observability/metrics';
+import { prepareServer } from './http/http-server';
 import { openApiDocument } from './http/openapi';
-import { rawBody, requestContext } from './http/request.middleware';
-
-/** Longer than the idle time of usual load balancers, so that they close first and no request meets a closing socket. */
-const KEEP_ALIVE_MS = 65_000;
+import { rawBody, requestContext, requireHost } from './http/request.middleware';
 
 /** Builds the hub without listening: main.ts and the tests use the same one. `config.databaseUrl` must be set and migrated. */
 export async function createHub(config: Config, clock?: Clock): Promise<NestExpressApplication> {
@@ -25,12 +21,9 @@ export async function createHub(config: Config, clock?: Clock): Promise<NestExpr
   app.disable('x-powered-by');
   app.disable('etag');
   app.set('query parser', 'simple');
-  app.use(requestContext(logger, app.get(Metrics)), rawBody());
+  app.use(requestContext(logger, app.get(Metrics)), requireHost, rawBody());
   const server: Server = app.getHttpServer();
-  server.keepAliveTimeout = KEEP_ALIVE_MS;
-  server.headersTimeout = KEEP_ALIVE_MS + 1_000;
-  server.requestTimeout = 30_000;
-  server.on('clientError', refuseBrokenRequest);
+  prepareServer(server);
   const document = openApiDocument(app, packageVersion());
   SwaggerModule.setup('swagger', app, document, { jsonDocumentUrl: 'swagger-json', customSiteTitle: 'Integration Hub' });
   return app;
@@ -47,14 +40,4 @@ export function packageVersion(): string {
     }
   }
   throw new Error('package.json not found');
-}
-
-/** What Node itself cannot read as HTTP never reaches a route; it gets a problem document all the same. */
-function refuseBrokenRequest(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) return;
-  const problem = new HubError(error.code === 'HPE_HEADER_OVERFLOW' ? 'headers_too_large' : 'malformed_request');
-  const body = JSON.stringify(problem.toProblem());
-  socket.end(
-    `HTTP/1.1 ${problem.status} ${problem.toProblem().title}\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
-  );
 }

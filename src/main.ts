@@ -8,6 +8,7 @@ import { Readiness } from './http/readiness';
 import { createHub, packageVersion } from './hub';
 import { messageOf } from './kernel/errors';
 import { Logger } from './observability/logger';
+import { OutboxWorker } from './outbox/outbox.worker';
 
 /** How long /health/ready says no before the port closes, so that balancers look away first. */
 const READINESS_OFF_MS = 200;
@@ -41,8 +42,8 @@ async function serve(config: Config, logger: Logger, embedded: EmbeddedPostgres 
     const pending = await pendingMigrations(databaseUrl);
     if (pending.length > 0) throw new Error(`the database lacks migrations: ${pending.join(', ')}. Run "npm run db:migrate", or start with MIGRATE_ON_START=true`);
   }
+  // No enableShutdownHooks: Nest would answer the same signals by closing the port at once, and the order below is on purpose.
   const app = await createHub(config);
-  app.enableShutdownHooks([]);
   await app.listen(config.port, config.host);
   logger.event('info', 'hub.started', { version: packageVersion(), url: await app.getUrl(), config: describeConfig(config) });
 
@@ -51,6 +52,7 @@ async function serve(config: Config, logger: Logger, embedded: EmbeddedPostgres 
     if (stopping) return;
     stopping = true;
     logger.event('info', 'hub.stopping', { signal });
+    app.get(OutboxWorker).stopClaiming();
     app.get(Readiness).stopping = true;
     await delay(READINESS_OFF_MS);
     await app.close();

@@ -118,10 +118,18 @@ export function describeConfig(config: Config): Record<string, unknown> {
   const { tokens, hmacSecret: _hmac, operatorHmacSecret: _operatorHmac, databaseUrl, ...open } = config;
   return {
     ...open,
+    operatorBaseUrl: withoutCredentials(config.operatorBaseUrl),
+    rgsWebhookUrl: withoutCredentials(config.rgsWebhookUrl),
     database: databaseUrl === undefined ? 'embedded' : new URL(databaseUrl).host,
     tokensConfigured: Object.fromEntries(Object.entries(tokens).map(([name, list]) => [name, list.length])),
     hmacSecretConfigured: true,
   };
+}
+
+/** Some partners want Basic authentication in their URL, or a key in its query. */
+function withoutCredentials(text: string): string {
+  const { origin, pathname } = new URL(text);
+  return origin + pathname;
 }
 
 class Reader {
@@ -154,8 +162,10 @@ class Reader {
   }
 
   numbers(name: string, fallback: string): readonly number[] {
-    const values = this.text(name, fallback).split(',').map(Number);
-    if (values.every((value) => Number.isFinite(value) && value >= 0)) return values;
+    const parts = this.text(name, fallback).split(',').map((part) => part.trim());
+    const values = parts.map(Number);
+    // Number('') is 0: a comma too many must not become a retry without delay.
+    if (parts.every((part) => part !== '') && values.every((value) => Number.isFinite(value) && value >= 0)) return values;
     this.fault(name, 'must be a list of seconds such as 1,5,15');
     return [];
   }
@@ -200,6 +210,7 @@ class Reader {
     } else if (rule.production && value.startsWith('change_')) {
       this.fault(name, 'still has a change_… default, which must not be used in production');
     }
+    if (name.endsWith('_TOKEN') && value !== undefined && !/^[\x21-\x7e]{1,512}$/.test(value)) this.fault(name, 'must be 1 to 512 visible ASCII characters without spaces, as an Authorization header can carry');
     return value;
   }
 

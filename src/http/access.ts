@@ -12,6 +12,9 @@ export interface AccessRule {
   readonly signed: boolean;
 }
 
+/** That of an empty body with the secret change_secret at 1795000000. */
+const SIGNATURE_EXAMPLE = 'db86153bbf99b1430b5312c2abbe257e49a9524177b0d925941141437eac82eb';
+
 export const ACCESS_RULE = 'hub:access';
 
 /** Who calls, as the guards found out. */
@@ -37,7 +40,7 @@ export function Access(name: AccessName, options: { signed?: boolean } = {}): Me
     ...(signed
       ? [
           ApiHeader({ name: 'X-Timestamp', required: true, description: 'Unix seconds at which the request was signed.', example: '1795000000' }),
-          ApiHeader({ name: 'X-Signature', required: true, description: 'Lower-case hex of HMAC_SHA256(secret, X-Timestamp + ":" + raw body bytes).', example: '5f0d…' }),
+          ApiHeader({ name: 'X-Signature', required: true, description: 'Lower-case hex of HMAC_SHA256(secret, X-Timestamp + ":" + raw body bytes).', example: SIGNATURE_EXAMPLE }),
           ApiProblems('invalid_signature', 'timestamp_skew'),
         ]
       : []),

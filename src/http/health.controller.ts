@@ -1,5 +1,5 @@
 import { Controller, Get, Header, Res } from '@nestjs/common';
-import { ApiOkResponse, ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
+import { ApiOkResponse, ApiOperation, ApiProduces, ApiProperty, ApiServiceUnavailableResponse, ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
 import { Database } from '../database/database';
 import { messageOf } from '../kernel/errors';
@@ -12,7 +12,19 @@ import { Readiness } from './readiness';
 const WORKER_SILENCE_MS_MAX = 60_000;
 const DATABASE_ANSWER_MS_MAX = 2_000;
 
-@ApiTags('health')
+class HealthAnswer {
+  @ApiProperty({ enum: ['ok'], example: 'ok' })
+  status!: 'ok';
+}
+
+class ReadyAnswer {
+  @ApiProperty({ enum: ['ok', 'unavailable'], example: 'ok' })
+  status!: 'ok' | 'unavailable';
+
+  @ApiProperty({ type: 'object', additionalProperties: { type: 'string' }, description: '"ok" for each, or what is wrong', example: { accepting: 'ok', database: 'ok', migrations: 'ok', workers: 'ok' } })
+  checks!: Record<string, string>;
+}
+
 @Controller()
 export class HealthController {
   constructor(
@@ -24,25 +36,29 @@ export class HealthController {
 
   @Get('health')
   @Access('public')
+  @ApiTags('health')
   @ApiOperation({ summary: 'The process answers' })
-  @ApiOkResponse({ schema: { type: 'object', properties: { status: { type: 'string', example: 'ok' } } } })
-  health(): { status: 'ok' } {
+  @ApiOkResponse({ description: 'It does', type: HealthAnswer })
+  health(): HealthAnswer {
     return { status: 'ok' };
   }
 
   @Get('health/live')
   @Access('public')
+  @ApiTags('health')
   @ApiOperation({ summary: 'The process lives; restart it when this fails' })
-  @ApiOkResponse({ schema: { type: 'object', properties: { status: { type: 'string', example: 'ok' } } } })
-  live(): { status: 'ok' } {
+  @ApiOkResponse({ description: 'It does', type: HealthAnswer })
+  live(): HealthAnswer {
     return { status: 'ok' };
   }
 
   @Get('health/ready')
   @Access('public')
+  @ApiTags('health')
   @ApiOperation({ summary: 'The process can serve: database, migrations, worker heartbeat, not stopping', description: '200 when every check is ok, 503 with the same shape otherwise.' })
-  @ApiOkResponse({ schema: { type: 'object', example: { status: 'ok', checks: { accepting: 'ok', database: 'ok', migrations: 'ok', workers: 'ok' } } } })
-  async ready(@Res({ passthrough: true }) response: Response): Promise<{ status: 'ok' | 'unavailable'; checks: Record<string, string> }> {
+  @ApiOkResponse({ description: 'Every check is ok', type: ReadyAnswer })
+  @ApiServiceUnavailableResponse({ description: 'At least one check is not ok', type: ReadyAnswer, example: { status: 'unavailable', checks: { accepting: 'ok', database: 'no answer in time', migrations: 'not known', workers: 'ok' } } })
+  async ready(@Res({ passthrough: true }) response: Response): Promise<ReadyAnswer> {
     const silent = this.heartbeats.silent(WORKER_SILENCE_MS_MAX);
     const checks = {
       accepting: this.readiness.stopping ? 'the process is stopping' : 'ok',
@@ -59,7 +75,7 @@ export class HealthController {
   @ApiTags('ops')
   @ApiOperation({ summary: 'Prometheus metrics' })
   @ApiProduces('text/plain')
-  @ApiOkResponse({ schema: { type: 'string' } })
+  @ApiOkResponse({ description: 'Text exposition format 0.0.4', schema: { type: 'string', example: '# HELP hub_outbox_dead Dead messages that nobody has dealt with\n# TYPE hub_outbox_dead gauge\nhub_outbox_dead{destination="operator"} 0\n' } })
   @Header('Content-Type', 'text/plain; version=0.0.4; charset=utf-8')
   metricsText(): Promise<string> {
     return this.metrics.registry.metrics();

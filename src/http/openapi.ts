@@ -1,6 +1,6 @@
 import { type INestApplication, applyDecorators } from '@nestjs/common';
 import { ApiExtension, ApiResponse, DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
-import { ERROR_CATALOGUE, type ErrorCode, HubError } from '../kernel/errors';
+import { ERROR_CATALOGUE, type ErrorCode, type FieldFault, HubError } from '../kernel/errors';
 
 const PROBLEM_CODES = 'x-problem-codes';
 
@@ -11,7 +11,16 @@ export function ApiProblems(...codes: ErrorCode[]): MethodDecorator & ClassDecor
 
 const HTTP_METHODS = ['get', 'post', 'put', 'patch', 'delete'] as const;
 /** What any route may answer, whatever it does. */
-const EVERYWHERE: ErrorCode[] = ['internal_error', 'store_unavailable'];
+const EVERYWHERE: readonly ErrorCode[] = ['malformed_request', 'headers_too_large', 'internal_error'];
+/** Bodies are measured before a route is chosen, so also where a route takes none. */
+const WITH_BODY: readonly ErrorCode[] = ['payload_too_large', 'unsupported_media_type'];
+
+/** Some problems say nothing without the fault that they are about. */
+const EXAMPLE_FAULTS: Partial<Record<ErrorCode, readonly FieldFault[]>> = {
+  validation_failed: [{ field: 'amountCents', message: 'amountCents must be an integer number' }],
+  unsupported_currency: [{ field: 'currency', message: 'TRY is not in the list of rgs' }],
+  callback_mismatch: [{ field: 'amount', message: 'amount is not what the hub sent' }],
+};
 
 /** The OpenAPI document of the running hub. */
 export function openApiDocument(app: INestApplication, version: string): OpenAPIObject {
@@ -22,27 +31,64 @@ export function openApiDocument(app: INestApplication, version: string): OpenAPI
         'and a reconciliation of all three sides. Amounts are integers in minor units of the currency. Errors are RFC 9457 problem documents.',
     )
     .setVersion(version)
-    .setLicense('Apache-2.0', 'https://www.apache.org/licenses/LICENSE-2.0');
+    .setLicense('Apache-2.0', 'https://www.apache.org/licenses/LICENSE-2.0')
+    .addTag('wallet', 'For game servers: movements and what became of them. Every request is signed.')
+    .addTag('webhooks', 'For operators: outcomes of movements. Every request is signed.')
+    .addTag('ops', 'For operations: the outbox, replays, metrics.')
+    .addTag('finance', 'For finance: reconciliation.')
+    .addTag('health', 'For orchestrators and balancers; no token.');
   for (const [name, description] of [
     ['rgs', 'Token of a game server (RGS_TOKEN)'],
     ['operator', 'Token of an operator (OPERATOR_TOKEN)'],
     ['ops', 'Token of operations (OPS_TOKEN)'],
     ['finance', 'Token of finance (FINANCE_TOKEN)'],
   ] as const)
-    builder.addBearerAuth({ type: 'http', scheme: 'bearer', description }, name);
-  const document = SwaggerModule.createDocument(app, builder.build(), { operationIdFactory: (_controller, method) => method });
-  document.components = { ...document.components, schemas: { ...document.components?.schemas, Problem: PROBLEM_SCHEMA } };
-  for (const path of Object.values(document.paths)) for (const method of HTTP_METHODS) if (path[method] !== undefined) describeProblems(path[method] as unknown as Operation);
+    // Nest would add that the tokens are JWTs, which they are not.
+    builder.addBearerAuth({ type: 'http', scheme: 'bearer', bearerFormat: 'opaque', description }, name);
+  const document = SwaggerModule.createDocument(app, builder.build(), { operationIdFactory: (_controller, method) => method, autoTagControllers: false });
+  document.components = { ...document.components, schemas: { ...document.components?.schemas, Problem: PROBLEM_SCHEMA }, headers: { RequestId: REQUEST_ID_HEADER }, parameters: { RequestId: REQUEST_ID_PARAMETER } };
+  for (const path of Object.values(document.paths)) {
+    for (const method of HTTP_METHODS) {
+      const operation = path[method] as Operation | undefined;
+      if (operation === undefined) continue;
+      describeProblems(operation, method);
+      describeRequestId(operation);
+    }
+  }
   return document;
 }
 
-interface Operation extends Record<string, unknown> {
-  responses: Record<string, unknown>;
+interface Answer {
+  description?: string;
+  headers?: Record<string, unknown>;
+  content?: unknown;
+}
+
+interface Operation {
+  [extension: string]: unknown;
+  parameters?: unknown[];
+  security?: unknown[];
+  responses: Record<string, Answer>;
+}
+
+const REQUEST_ID_PARAMETER = {
+  name: 'X-Request-Id',
+  in: 'header',
+  required: false,
+  description: 'An id of the caller\'s own for this request; it stands in the hub\'s log. Anything but 1 to 128 letters, digits, "_", ".", ":" and "-" is replaced.',
+  schema: { type: 'string' as const, maxLength: 128 },
+} as const;
+
+const REQUEST_ID_HEADER = { description: 'Id under which the hub\'s log tells of this request', schema: { type: 'string' as const, example: '5b0a7cc2-9d55-4f6f-8b0f-7a110f6f3b0f' } };
+
+function describeRequestId(operation: Operation): void {
+  operation.parameters = [...(operation.parameters ?? []), { $ref: '#/components/parameters/RequestId' }];
+  for (const answer of Object.values(operation.responses)) answer.headers = { ...answer.headers, 'X-Request-Id': { $ref: '#/components/headers/RequestId' } };
 }
 
 /** Several codes may share a status; the document lists each as a named example of that status. */
-function describeProblems(operation: Operation): void {
-  const codes = [...EVERYWHERE];
+function describeProblems(operation: Operation, method: (typeof HTTP_METHODS)[number]): void {
+  const codes = [...EVERYWHERE, ...(method === 'get' ? [] : WITH_BODY), ...((operation.security ?? []).length > 0 ? ['store_unavailable' as const] : [])];
   for (const key of Object.keys(operation)) {
     if (!key.startsWith(`${PROBLEM_CODES}-`)) continue;
     codes.push(key.slice(PROBLEM_CODES.length + 1) as ErrorCode);
@@ -52,15 +98,25 @@ function describeProblems(operation: Operation): void {
     const group = [...new Set(codes)].filter((code) => ERROR_CATALOGUE[code].status === status);
     operation.responses[status] = {
       description: group.map((code) => `\`${code}\`: ${ERROR_CATALOGUE[code].meaning}`).join('\n\n'),
-      ...(status === 503 ? { headers: { 'Retry-After': { description: 'Seconds to wait', schema: { type: 'integer' } } } } : {}),
+      ...(status in HEADERS_OF_STATUS ? { headers: { ...HEADERS_OF_STATUS[status] } } : {}),
       content: {
         'application/problem+json': {
           schema: { $ref: '#/components/schemas/Problem' },
-          examples: Object.fromEntries(group.map((code) => [code, { value: new HubError(code).toProblem() }])),
+          examples: Object.fromEntries(group.map((code) => [code, { value: exampleOf(code) }])),
         },
       },
     };
   }
+}
+
+const HEADERS_OF_STATUS: Readonly<Record<number, Record<string, unknown>>> = {
+  401: { 'WWW-Authenticate': { description: 'The scheme of the token', schema: { type: 'string', example: 'Bearer realm="integration-hub"' } } },
+  503: { 'Retry-After': { description: 'Seconds to wait', schema: { type: 'integer', example: 1 } } },
+};
+
+function exampleOf(code: ErrorCode): unknown {
+  const errors = EXAMPLE_FAULTS[code];
+  return new HubError(code, errors === undefined ? {} : { errors }).toProblem();
 }
 
 const PROBLEM_SCHEMA = {

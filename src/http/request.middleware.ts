@@ -1,5 +1,6 @@
 import express, { type NextFunction, type Response } from 'express';
 import { randomUUID } from 'node:crypto';
+import { HubError } from '../kernel/errors';
 import { Logger } from '../observability/logger';
 import { Metrics } from '../observability/metrics';
 import { type RequestContext, currentContext, runInContext } from '../observability/request-context';
@@ -39,6 +40,11 @@ export function requestContext(logger: Logger, metrics: Metrics): (request: HubR
     });
     runInContext(context, next);
   };
+}
+
+/** RFC 9112, 3.2: a request of HTTP/1.1 without Host is refused; two servers could each take it for somebody else's. */
+export function requireHost(request: HubRequest, _response: Response, next: NextFunction): void {
+  next(request.headers.host === undefined && request.httpVersion !== '1.0' ? new HubError('malformed_request', { detail: 'malformed request: the Host header is missing' }) : undefined);
 }
 
 /** Keeps the exact bytes: they are what was signed. Nothing is parsed here, and compressed bodies are refused. */

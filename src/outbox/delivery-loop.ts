@@ -16,6 +16,7 @@ const POLL_MS_MIN = 50;
 const POLL_MS_MAX = 1_000;
 const WATERMARK_AGE_MS_MAX = 3_000;
 const STORE_RETRY_MS = 500;
+const LEASE_MARGIN_MS = 1_000;
 /**
  * A permit of a rate-limited destination is good for this long after the claim was asked for. Later it is given back unsent: otherwise
  * calls held up by a busy process would leave in a bunch, on top of those that the bucket grants by then.
@@ -25,6 +26,7 @@ export const PERMIT_AGE_MS_MAX = 200;
 export interface LoopSettings {
   readonly replica: string;
   readonly slots: number;
+  /** At least this long; a destination with a longer time-out gets a longer lease. */
   readonly leaseMs: number;
   readonly rateLimited: boolean;
 }
@@ -62,10 +64,15 @@ export class DeliveryLoop {
 
   hasRoom = (): boolean => this.inFlight.size < this.settings.slots;
 
-  /** Claims nothing more; resolves when everything in flight is settled, or after `graceMs` with the rest left to its leases. */
-  async stop(graceMs: number): Promise<void> {
+  /** Claims nothing more; what a claim that is on its way still brings goes back unsent. */
+  stopClaiming(): void {
     this.stopping = true;
     this.wake();
+  }
+
+  /** Resolves when everything in flight is settled, or after `graceMs` with the rest left to its leases. */
+  async stop(graceMs: number): Promise<void> {
+    this.stopClaiming();
     const timer = setTimeout(() => this.giveUp.abort(), graceMs);
     const aborted = new Promise<void>((resolve) => this.giveUp.signal.addEventListener('abort', () => resolve(), { once: true }));
     await this.running;
@@ -77,6 +84,11 @@ export class DeliveryLoop {
 
   private get name(): string {
     return `outbox:${this.destination.code}`;
+  }
+
+  /** A lease that is shorter than one call could never be used: its message would be leased and given back for ever. */
+  private get leaseMs(): number {
+    return Math.max(this.settings.leaseMs, this.destination.timeoutMs + LEASE_MARGIN_MS);
   }
 
   private async run(): Promise<void> {
@@ -101,7 +113,7 @@ export class DeliveryLoop {
     const askedAt = performance.now();
     await this.refreshWatermark(askedAt);
     const stop = this.parts.metrics.claimSeconds.startTimer({ queue: this.destination.role });
-    const { messages, waitMs } = await this.parts.store.claim(this.destination.id, free, this.settings.leaseMs, this.settings.replica, this.watermark.floor);
+    const { messages, waitMs } = await this.parts.store.claim(this.destination.id, free, this.leaseMs, this.settings.replica, this.watermark.floor);
     stop();
     for (const message of messages) this.dispatch(message, askedAt);
     if (messages.length > 0) this.pollMs = POLL_MS_MIN;
@@ -131,7 +143,7 @@ export class DeliveryLoop {
   }
 
   private async deliver(message: LeasedMessage, claimedAt: number): Promise<void> {
-    const result = (await this.knownOutcome(message)) ?? (await this.send(message, claimedAt));
+    const result = (await this.knownOutcome(message)) ?? this.unrepeatable(message) ?? (await this.send(message, claimedAt));
     await this.parts.settler.add(result, this.giveUp.signal);
   }
 
@@ -145,6 +157,7 @@ export class DeliveryLoop {
       message,
       destination: this.destination,
       status: null,
+      tries: 0,
       durationMs: null,
       verdict: { class: outcome === 'sent' ? 'applied' : 'rejected_business', reason: 'settled by callback', balance: null, retryAfterMs: null },
       proposed: { outcome, delayMs: 0 },
@@ -152,11 +165,21 @@ export class DeliveryLoop {
     };
   }
 
+  /** An operator that does not recognise a repeat is called once; when that call's outcome stays open, a person decides. */
+  private unrepeatable(message: LeasedMessage): DeliveryResult | null {
+    const { destination } = this;
+    if (destination.role !== 'operator' || destination.idempotentByReference || message.attempts === 0) return null;
+    const parked = { outcome: 'blocked', delayMs: 0 } as const;
+    const verdict = { class: 'unknown', reason: 'no outcome was told, and the operator does not recognise repeats', balance: null, retryAfterMs: null } as const;
+    return { queue: 'operator', message, destination, status: null, tries: 0, durationMs: null, verdict, proposed: parked, ifUnknown: parked };
+  }
+
   private async send(message: LeasedMessage, claimedAt: number): Promise<DeliveryResult> {
     const { destination } = this;
     const { timeoutMs } = destination;
-    const leaseEnds = claimedAt + this.settings.leaseMs;
+    const leaseEnds = claimedAt + this.leaseMs;
     const now = performance.now();
+    if (this.stopping) return this.unsent(message, 'the hub is stopping');
     const permitIsOld = this.settings.rateLimited && now - claimedAt > PERMIT_AGE_MS_MAX;
     // A call that could outlast its lease would be made by another replica too.
     if (permitIsOld || now + timeoutMs > leaseEnds) return this.unsent(message, permitIsOld ? 'the permit grew old before the call could leave' : 'the lease would have ended during the call');
@@ -171,7 +194,7 @@ export class DeliveryLoop {
   }
 
   private unsent(message: LeasedMessage, reason: string): DeliveryResult {
-    const base = { message, destination: this.destination, status: null, durationMs: null, proposed: { outcome: 'released', delayMs: 0 } } as const;
+    const base = { message, destination: this.destination, status: null, tries: 0, durationMs: null, proposed: { outcome: 'released', delayMs: 0 } } as const;
     return this.destination.role === 'operator'
       ? { ...base, queue: 'operator', verdict: { class: 'throttled', reason, balance: null, retryAfterMs: null }, ifUnknown: base.proposed }
       : { ...base, queue: 'rgs', verdict: { class: 'throttled', reason, retryAfterMs: null } };

@@ -53,6 +53,8 @@ interface Delivery {
   readonly destination: Partner;
   /** HTTP status, null when no answer came. */
   readonly status: number | null;
+  /** Requests that left in this attempt; `status` is the answer to the last. */
+  readonly tries: number;
   /** Null when nothing was sent because the outcome was known already. */
   readonly durationMs: number | null;
   /** What the outbox would do with it. */

@@ -54,8 +54,14 @@ export class OutboxWorker implements OnApplicationBootstrap, BeforeApplicationSh
     await this.followPartners().catch((error: unknown) => this.logger.event('warn', 'outbox.follow_partners_failed', { error: messageOf(error) }));
   }
 
-  async beforeApplicationShutdown(): Promise<void> {
+  /** The first thing to do on SIGTERM: another replica may have the messages while this one still says goodbye to its callers. */
+  stopClaiming(): void {
     this.stopping = true;
+    for (const loop of this.loops.values()) loop.stopClaiming();
+  }
+
+  async beforeApplicationShutdown(): Promise<void> {
+    this.stopClaiming();
     // Longer than one call may take: what is on the wire gets its answer settled.
     const graceMs = this.config.operatorTimeoutMs + 2_000;
     await Promise.all(

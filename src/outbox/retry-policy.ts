@@ -40,7 +40,8 @@ export function propose(
       return final('dead');
     case 'throttled': {
       const bound = Math.min(2 ** Math.min(counts.claims - 1, 10), THROTTLED_SECONDS_MAX);
-      return later('released', retryAfterMs ?? jitteredDelayMs(bound, random));
+      // Retry-After: 0, or a date that has passed by the time we read it, names no pause; without one of ours the answer would loop.
+      return later('released', retryAfterMs === null || retryAfterMs === 0 ? jitteredDelayMs(bound, random) : retryAfterMs);
     }
     case 'gone':
       // The destination is paused as a whole; the message waits for it.

@@ -37,7 +37,7 @@ export class Sender {
       repeatable: destination.role === 'rgs' || destination.idempotentByReference,
       ...limits,
     });
-    const base = { message, destination, status: answer.kind === 'answered' ? answer.status : null, durationMs: answer.durationMs };
+    const base = { message, destination, status: answer.kind === 'answered' ? answer.status : null, tries: answer.tries, durationMs: answer.durationMs };
     const healthy = answer.kind === 'answered' && answer.status < 500;
     return { result: destination.role === 'operator' ? this.operatorResult(base, answer) : this.webhookResult(base, answer), healthy };
   }
@@ -68,7 +68,7 @@ export class Sender {
   }
 }
 
-type ResultBase = Pick<DeliveryResult, 'message' | 'destination' | 'status' | 'durationMs'>;
+type ResultBase = Pick<DeliveryResult, 'message' | 'destination' | 'status' | 'tries' | 'durationMs'>;
 
 /** The base URL of an operator is a root, with or without a slash at its end; that of an RGS is the webhook itself. */
 export function targetUrl(destination: Partner, path: string): string {

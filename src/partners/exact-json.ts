@@ -2,6 +2,8 @@ import { LosslessNumber, isSafeNumber, parse } from 'lossless-json';
 
 /** Deeper nesting has no honest use on these wires and would cost stack. */
 const DEPTH_MAX = 32;
+/** What tells a key from a text. Sticky: it looks only where lastIndex points. */
+const COLON_NEXT = /\s*:/y;
 const FORBIDDEN_KEYS = new Set(['__proto__', 'constructor', 'prototype']);
 
 /** Why a text is not JSON that we take; the message is fit for the sender's eyes. */
@@ -18,6 +20,8 @@ export class ExactJsonError extends Error {
  * not see two amounts, and so are keys that reach into prototypes.
  */
 export function parseExactJson(text: string, inexact: 'lossless' | 'nan' = 'lossless'): unknown {
+  // RFC 8259 lets a reader ignore a byte order mark, and some partners write one.
+  if (text.startsWith('\ufeff')) return parseExactJson(text.slice(1), inexact);
   if (nesting(text) > DEPTH_MAX) throw new ExactJsonError(`nested deeper than ${DEPTH_MAX} levels`);
   try {
     return parse(text, refuseForbiddenKeys, {
@@ -37,6 +41,30 @@ export function decimalText(value: unknown): string | null {
   if (typeof value === 'string') return value;
   if (typeof value === 'number') return String(value);
   return value instanceof LosslessNumber ? value.value : null;
+}
+
+/**
+ * First key that stands twice in one object of a valid JSON text, also when both values are the same: parseExactJson, like the parser
+ * below it, tells only keys whose values differ. Callers are held to the stricter rule, partners' answers are not.
+ */
+export function repeatedKey(text: string): string | null {
+  const open: (Set<string> | null)[] = [];
+  for (let i = 0; i < text.length; i += 1) {
+    const char = text[i];
+    if (char === '"') {
+      const start = i;
+      for (i += 1; text[i] !== '"'; i += 1) if (text[i] === '\\') i += 1;
+      const keys = open.at(-1);
+      COLON_NEXT.lastIndex = i + 1;
+      if (keys === null || keys === undefined || !COLON_NEXT.test(text)) continue;
+      const key = JSON.parse(text.slice(start, i + 1)) as string;
+      if (keys.has(key)) return key;
+      keys.add(key);
+    } else if (char === '{') open.push(new Set());
+    else if (char === '[') open.push(null);
+    else if (char === '}' || char === ']') open.pop();
+  }
+  return null;
 }
 
 function refuseForbiddenKeys(key: string, value: unknown): unknown {

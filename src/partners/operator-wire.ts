@@ -66,7 +66,7 @@ export function classifyOperatorAnswer(operator: Partner, answer: Answer): Opera
   const body = readBody(answer.body);
   const word = typeof body?.status === 'string' ? classOfStatusWord(operator, body.status) : undefined;
   const reason = body === null ? null : (textOf(body.reason) ?? textOf(body.code) ?? textOf(body.error) ?? textOf(body.detail) ?? textOf(body.message));
-  const balance = body === null ? null : decimalText(body.balance);
+  const balance = body === null ? null : textOf(decimalText(body.balance));
 
   if (status === 429 || (status === 503 && retryAfterMs !== null)) return { ...verdict('throttled', `HTTP ${status}`), retryAfterMs };
   if (status >= 200 && status < 300) {
@@ -97,6 +97,7 @@ function readBody(text: string): Record<string, unknown> | null {
   }
 }
 
+/** The store takes neither NUL nor half of a surrogate pair, which a partner may send and our own cutting may leave. */
 function textOf(value: unknown): string | null {
-  return typeof value === 'string' && value !== '' ? value.slice(0, 200) : null;
+  return typeof value === 'string' && value !== '' ? value.slice(0, 200).toWellFormed().replaceAll('\u0000', '\ufffd') : null;
 }

@@ -37,8 +37,19 @@ export interface PostRequest {
   readonly permit: () => Promise<boolean>;
 }
 
+/** What the tries of one attempt share. A class on purpose: axios copies plain objects in its config, and each try would count on its own. */
+class Attempt {
+  tries = 0;
+  last: Answer | undefined;
+
+  constructor(
+    readonly partner: Partner,
+    readonly request: PostRequest,
+  ) {}
+}
+
 interface TryConfig extends InternalAxiosRequestConfig {
-  attempt?: { request: PostRequest; partner: Partner; tries: number; last: Answer | undefined };
+  attempt?: Attempt;
 }
 
 /** Signed calls to partners: keep-alive, one hard time-out per try, no redirects, retries within an attempt by axios-retry. */
@@ -75,15 +86,17 @@ export class PartnerHttp implements OnApplicationShutdown {
   /** One delivery attempt of at most 1 + MAX_RETRIES tries. Never throws for what a partner or the network does. */
   async post(partner: Partner, request: PostRequest): Promise<Answer> {
     const started = performance.now();
-    const attempt: NonNullable<TryConfig['attempt']> = { request, partner, tries: 0, last: undefined };
+    const attempt = new Attempt(partner, request);
     const config: Partial<TryConfig> = { attempt, headers: axios.AxiosHeaders.from({ 'Content-Type': 'application/json', ...request.headers }) };
     const about = () => ({ tries: attempt.tries, durationMs: Math.round(performance.now() - started) });
     try {
       const response = await this.client.post<string>(request.url, request.body, config);
       return { kind: 'answered', status: response.status, retryAfterMs: this.retryAfterMs(response.headers['retry-after']), body: response.data, ...about() };
     } catch (error) {
-      if (error instanceof PermitRefused) return { ...(attempt.last ?? { kind: 'not_sent', error: 'no permit' }), ...about() };
-      return { ...this.failure(error), ...about() };
+      const failure = error instanceof PermitRefused ? ({ kind: 'not_sent', error: 'no permit' } as const) : this.failure(error);
+      // This try did not leave, but one before it did, and nobody knows what came of that.
+      if (failure.kind === 'not_sent' && attempt.last !== undefined) return { ...attempt.last, ...about() };
+      return { ...failure, ...about() };
     }
   }
 
@@ -123,7 +136,7 @@ export class PartnerHttp implements OnApplicationShutdown {
         const attempt = config?.attempt;
         if (config === undefined || attempt === undefined) return false;
         const answer = this.failure(error);
-        attempt.last = { ...answer, tries: attempt.tries, durationMs: 0 };
+        if (answer.kind !== 'not_sent') attempt.last = { ...answer, tries: attempt.tries, durationMs: 0 };
         // The signal belongs to the try that ended; axios-retry would take its late abort for a wish to hurry.
         delete config.signal;
         // A refused connection or a partner that names its own pause is for the queue to handle, not for a loop in one attempt.

@@ -20,18 +20,18 @@ export type SourceRow = LedgerRow | null;
 export class LedgerSource {
   constructor(private readonly http: PartnerHttp) {}
 
-  rgs(rgs: Partner): AsyncGenerator<SourceRow> {
-    return this.read(rgs, rgs.baseUrl, (row) => rgsRow(row, rgs));
+  rgs(rgs: Partner, gone: AbortSignal): AsyncGenerator<SourceRow> {
+    return this.read(rgs, rgs.baseUrl, gone, (row) => rgsRow(row, rgs));
   }
 
-  operator(operator: Partner): AsyncGenerator<SourceRow> {
-    return this.read(operator, targetUrl(operator, '/v2/transactions'), operatorRow);
+  operator(operator: Partner, gone: AbortSignal): AsyncGenerator<SourceRow> {
+    return this.read(operator, targetUrl(operator, '/v2/transactions'), gone, operatorRow);
   }
 
-  private async *read(partner: Partner, url: string, toRow: (row: Record<string, unknown>) => SourceRow): AsyncGenerator<SourceRow> {
+  private async *read(partner: Partner, url: string, gone: AbortSignal, toRow: (row: Record<string, unknown>) => SourceRow): AsyncGenerator<SourceRow> {
     try {
       const { body } = await this.http.stream(partner, url, 'application/json');
-      for await (const { value } of elements(body)) {
+      for await (const { value } of elements(body, gone)) {
         if (typeof value !== 'object' || value === null) throw new Error('the list holds something that is not a row');
         yield toRow(value as Record<string, unknown>);
       }
@@ -41,7 +41,10 @@ export class LedgerSource {
   }
 }
 
-function elements(body: Readable): AsyncIterable<{ value: unknown }> {
+function elements(body: Readable, gone: AbortSignal): AsyncIterable<{ value: unknown }> {
+  const stop = () => body.destroy(new Error('nobody waits for it any more'));
+  if (gone.aborted) stop();
+  gone.addEventListener('abort', stop, { once: true });
   let timer: NodeJS.Timeout;
   const restart = () => {
     clearTimeout(timer);
@@ -50,7 +53,10 @@ function elements(body: Readable): AsyncIterable<{ value: unknown }> {
   restart();
   body.on('data', restart);
   // The error itself reaches the reader through the last stream; this callback only has to end the watch.
-  return pipeline(body, streamArray.withParserAsStream(), () => clearTimeout(timer));
+  return pipeline(body, streamArray.withParserAsStream(), () => {
+    clearTimeout(timer);
+    gone.removeEventListener('abort', stop);
+  });
 }
 
 function rgsRow(row: Record<string, unknown>, rgs: Partner): SourceRow {

@@ -20,8 +20,10 @@ export interface Reconciliation {
   readonly mismatchCount: number;
   /** Rows without a correlation id: they can be matched with nothing and stand in no line. */
   readonly rejectedCount: number;
-  /** Each mismatch once; reading to the end, or stopping early, discards the staged rows. */
+  /** Each mismatch once. */
   readonly mismatches: AsyncGenerator<Mismatch>;
+  /** Discards the staged rows; to be called whether the file was sent or not. */
+  readonly close: () => Promise<void>;
 }
 
 /** Compares what the RGS was told with what the operator booked, by correlation id. */
@@ -35,8 +37,8 @@ export class ReconciliationService {
     private readonly logger: Logger,
   ) {}
 
-  /** Both lists are read to their ends before the first line goes out: half a list would name money as missing that is not. Throws upstream_failed. */
-  async run(): Promise<Reconciliation> {
+  /** Both lists are read to their ends before the first line goes out: half a list would name money as missing that is not. Throws upstream_failed, and when `gone` is aborted. */
+  async run(gone: AbortSignal): Promise<Reconciliation> {
     const started = performance.now();
     const rgs = this.partners.byCode(DEFAULT_RGS);
     const operator = this.partners.byCode(DEFAULT_OPERATOR);
@@ -44,13 +46,13 @@ export class ReconciliationService {
     const runId = uuidv7();
     await this.store.discardBefore(uuidv7({ msecs: this.clock.now() - ABANDONED_AFTER_MS }));
     try {
-      const sides = await Promise.allSettled([this.stage(runId, 'rgs', this.sources.rgs(rgs)), this.stage(runId, 'operator', this.sources.operator(operator))]);
+      const sides = await Promise.allSettled([this.stage(runId, 'rgs', this.sources.rgs(rgs, gone)), this.stage(runId, 'operator', this.sources.operator(operator, gone))]);
       const failed = sides.find((side) => side.status === 'rejected');
       if (failed !== undefined) throw failed.reason;
       const [rgsRows, operatorRows] = sides.map((side) => (side.status === 'fulfilled' ? side.value : { rows: 0, rejected: 0 })) as [Staged, Staged];
       const mismatchCount = await this.store.mismatchCount(runId);
       this.logger.event('info', 'reconciliation.finished', { runId, rgsRows: rgsRows.rows, operatorRows: operatorRows.rows, mismatchCount, durationMs: Math.round(performance.now() - started) });
-      return { mismatchCount, rejectedCount: rgsRows.rejected + operatorRows.rejected, mismatches: this.mismatches(runId) };
+      return { mismatchCount, rejectedCount: rgsRows.rejected + operatorRows.rejected, mismatches: this.mismatches(runId), close: () => this.discard(runId) };
     } catch (error) {
       await this.discard(runId);
       throw error;
@@ -75,19 +77,15 @@ export class ReconciliationService {
   }
 
   private async *mismatches(runId: string): AsyncGenerator<Mismatch> {
-    try {
-      for (const side of ['rgs', 'operator'] as const) {
-        let after = '';
-        for (;;) {
-          const page = await this.store.missingElsewhere(runId, side, after, PAGE_ROWS);
-          for (const row of page) yield { ...row, inRgs: side === 'rgs', inOperator: side === 'operator' };
-          const last = page.at(-1);
-          if (last === undefined || page.length < PAGE_ROWS) break;
-          after = last.correlationId;
-        }
+    for (const side of ['rgs', 'operator'] as const) {
+      let after = '';
+      for (;;) {
+        const page = await this.store.missingElsewhere(runId, side, after, PAGE_ROWS);
+        for (const row of page) yield { ...row, inRgs: side === 'rgs', inOperator: side === 'operator' };
+        const last = page.at(-1);
+        if (last === undefined || page.length < PAGE_ROWS) break;
+        after = last.correlationId;
       }
-    } finally {
-      await this.discard(runId);
     }
   }
 

@@ -1,7 +1,7 @@
 import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { v7 as uuidv7 } from 'uuid';
 import type { Tx } from '../database/database';
-import { toMinorUnits } from '../kernel/money';
+import { MINOR_UNITS_MAX, toMinorUnits } from '../kernel/money';
 import { Logger } from '../observability/logger';
 import { Metrics } from '../observability/metrics';
 import type { DeliveryHandler } from '../outbox/delivery-handler';
@@ -137,7 +137,7 @@ function statementOf(result: OperatorResult): Statement {
     reason: verdict.reason,
     balance: verdict.balance,
     lastAttempt: result.ifUnknown.outcome === 'blocked' || result.ifUnknown.outcome === 'dead',
-    repeated: message.attempts > 0,
+    repeated: message.attempts > 0 || result.tries > 1,
     evidence: { attempt: message.attempts + 1, status: result.status, class: verdict.class, reason: verdict.reason, balance: verdict.balance },
   };
 }
@@ -164,10 +164,16 @@ function changeOf(transaction: Transaction, statement: Statement, decision: Deci
     source: statement.source,
     from: transaction.state,
     to,
-    balanceMinor: statement.balance === null ? null : toMinorUnits(statement.balance, transaction.exponent),
+    balanceMinor: balanceOf(statement, transaction.exponent),
     reason: to === 'confirmed' ? null : statement.reason,
     evidence: statement.evidence,
   };
+}
+
+/** Null for a balance that is no amount or that no JSON client would read exactly: told wrong it would be worse than not told. */
+function balanceOf({ balance }: Statement, exponent: number): bigint | null {
+  const minor = balance === null ? null : toMinorUnits(balance, exponent);
+  return minor !== null && minor <= MINOR_UNITS_MAX && minor >= -MINOR_UNITS_MAX ? minor : null;
 }
 
 function webhookMessage(transaction: Transaction, outcome: RgsOutcome, messageId: string): NewMessage {

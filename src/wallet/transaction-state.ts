@@ -28,7 +28,7 @@ export interface Evidence {
   /** Whether no further attempt will be made if the outcome stays unknown. */
   readonly lastAttempt: boolean;
   readonly idempotentByReference: boolean;
-  /** Whether an earlier attempt left already. */
+  /** Whether an earlier request of this movement left already and its outcome was lost. */
   readonly repeated: boolean;
 }
 
@@ -63,9 +63,10 @@ export function decide(evidence: Evidence): Decision {
       return contradict('dead');
 
     case 'rejected_contract':
-      if (state === 'initiated') return movement === 'debit' ? move('rejected', 'dead', 'REJECTED') : move('parked', 'dead');
-      // "Wrong credentials" or "wrong path" says that this repeat was not applied; the lost attempt before it may have been.
-      if (state === 'unknown') return evidence.lastAttempt ? giveUp(movement, state) : stay('if_unknown');
+      if (state === 'initiated' && !evidence.repeated) return movement === 'debit' ? move('rejected', 'dead', 'REJECTED') : move('parked', 'dead');
+      // "Wrong credentials" or "wrong path" says that this repeat was not applied; the lost request before it may have been.
+      if (state === 'parked') return giveUp(movement, state);
+      if (state === 'initiated' || state === 'unknown') return evidence.lastAttempt ? giveUp(movement, state) : state === 'unknown' ? stay('if_unknown') : move('unknown', 'if_unknown');
       return stay('dead');
 
     case 'throttled':

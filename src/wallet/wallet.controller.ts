@@ -15,6 +15,16 @@ import { WalletService } from './wallet.service';
 
 const IDEMPOTENCY_KEY_LENGTH_MAX = 255;
 
+const DEBIT_EXAMPLES = {
+  stake: { summary: 'A stake', value: { playerId: 'player-1', amountCents: 500, currency: 'USD', refId: 'bet-1001' } },
+  whole: { summary: 'With everything that a game server may say', value: { playerId: 'player-1', amountCents: 500, currency: 'USD', refId: 'bet-1002', roundId: 'round-77', roundClosed: false, kind: 'regular', gameId: 'book-of-tests', sessionId: 'session-5', meta: { table: 4 } } },
+};
+const CREDIT_EXAMPLES = {
+  win: { summary: 'A win that ends its round', value: { playerId: 'player-1', amountCents: 1250, currency: 'USD', refId: 'win-1001', roundId: 'round-77', roundClosed: true } },
+  lost: { summary: 'A lost round', value: { playerId: 'player-1', amountCents: 0, currency: 'USD', refId: 'end-1001', roundId: 'round-78', roundClosed: true } },
+  promotion: { summary: 'Money without a bet', value: { playerId: 'player-1', amountCents: 2000, currency: 'USD', refId: 'promo-1001', kind: 'promo' } },
+};
+
 interface Pair {
   readonly rgs: Partner;
   readonly operator: Partner;
@@ -40,9 +50,9 @@ export class WalletController {
   @HttpCode(200)
   @TakesJson()
   @ApiOperation({ summary: 'Take a stake from a player', description: 'Stores the movement and answers at once; it is then delivered to the operator in the player\'s order, and the outcome comes by webhook.' })
-  @ApiBody({ type: DebitRequest })
+  @ApiBody({ type: DebitRequest, examples: DEBIT_EXAMPLES })
   @idempotencyKeyHeader
-  @ApiOkResponse({ type: MovementAnswer, headers: replayedHeader })
+  @ApiOkResponse({ description: 'Stored and on its way', type: MovementAnswer, headers: replayedHeader })
   @movementProblems
   debit(@CallingRgs() pair: Pair, @Body() request: DebitRequest, @RawBody() rawBody: Buffer, @Headers('idempotency-key') key: string | undefined, @Res({ passthrough: true }) response: Response): Promise<MovementAnswer> {
     return this.accept('debit', pair, request, rawBody, key, response);
@@ -52,9 +62,9 @@ export class WalletController {
   @HttpCode(200)
   @TakesJson()
   @ApiOperation({ summary: 'Pay a win to a player', description: 'As a debit. A credit never overtakes an earlier debit of the same player, and is never given up silently.' })
-  @ApiBody({ type: CreditRequest })
+  @ApiBody({ type: CreditRequest, examples: CREDIT_EXAMPLES })
   @idempotencyKeyHeader
-  @ApiOkResponse({ type: MovementAnswer, headers: replayedHeader })
+  @ApiOkResponse({ description: 'Stored and on its way', type: MovementAnswer, headers: replayedHeader })
   @movementProblems
   credit(@CallingRgs() pair: Pair, @Body() request: CreditRequest, @RawBody() rawBody: Buffer, @Headers('idempotency-key') key: string | undefined, @Res({ passthrough: true }) response: Response): Promise<MovementAnswer> {
     return this.accept('credit', pair, request, rawBody, key, response);
@@ -62,8 +72,8 @@ export class WalletController {
 
   @Get('transactions/:transactionId')
   @ApiOperation({ summary: 'One transaction with its timeline' })
-  @ApiParam({ name: 'transactionId', format: 'uuid' })
-  @ApiOkResponse({ type: TransactionView })
+  @ApiParam({ name: 'transactionId', format: 'uuid', description: '`transactionId` of the answer to the movement', example: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11' })
+  @ApiOkResponse({ description: 'The transaction as it is now', type: TransactionView })
   @ApiProblems('not_found')
   transaction(@CallingRgs() { rgs }: Pair, @Param('transactionId') transactionId: string): Promise<TransactionView> {
     if (!isUUID(transactionId)) throw new HubError('not_found');
@@ -72,7 +82,7 @@ export class WalletController {
 
   @Get('transactions')
   @ApiOperation({ summary: 'Transactions by any identifier, newest first', description: 'At least one of refId, correlationId, roundId and playerId.' })
-  @ApiOkResponse({ type: TransactionPage })
+  @ApiOkResponse({ description: 'A page of transactions', type: TransactionPage })
   @ApiProblems('validation_failed')
   transactions(@CallingRgs() { rgs }: Pair, @Query() query: TransactionQuery): Promise<TransactionPage> {
     const { limit, cursor, ...filter } = query;

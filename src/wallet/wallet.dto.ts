@@ -1,27 +1,15 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
-import { IsBoolean, IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Max, Min, type ValidationOptions, registerDecorator } from 'class-validator';
+import { IsBoolean, IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Max, Min, type ValidationOptions } from 'class-validator';
+import { IsPlainText, check } from '../http/validation';
 import type { MovementKind } from './wallet.store';
 
 const META_BYTES_MAX = 4096;
 export const AMOUNT_MAX = Number.MAX_SAFE_INTEGER;
 const KINDS: readonly MovementKind[] = ['regular', 'free', 'promo', 'jackpot'];
 
-/** Text that every store and every URL can carry: no control characters, no half of a surrogate pair. */
-function IsPlainText(options?: ValidationOptions): PropertyDecorator {
-  return check('isPlainText', '$property must not contain control characters or broken Unicode', isPlainText, options);
-}
-
 function IsMeta(options?: ValidationOptions): PropertyDecorator {
   return check('isMeta', `$property must be an object of at most ${META_BYTES_MAX} bytes as JSON, with numbers that a double can hold and without NUL`, isMeta, options);
-}
-
-function check(name: string, message: string, validate: (value: unknown) => boolean, options: ValidationOptions | undefined): PropertyDecorator {
-  return (target, property) => registerDecorator({ name, target: target.constructor, propertyName: String(property), options: { message, ...options }, validator: { validate } });
-}
-
-function isPlainText(value: unknown): boolean {
-  return typeof value === 'string' && value.isWellFormed() && !/[\u0000-\u001f\u007f]/.test(value);
 }
 
 function isMeta(value: unknown): boolean {
@@ -79,14 +67,14 @@ class MovementRequest {
   @IsPlainText()
   gameId?: string;
 
-  @ApiPropertyOptional({ minLength: 1, maxLength: 128 })
+  @ApiPropertyOptional({ minLength: 1, maxLength: 128, example: 'session-5' })
   @IsOptional()
   @IsString()
   @Length(1, 128)
   @IsPlainText()
   sessionId?: string;
 
-  @ApiPropertyOptional({ type: 'object', additionalProperties: true, description: `Anything the RGS wants to find again; at most ${META_BYTES_MAX} bytes as JSON` })
+  @ApiPropertyOptional({ type: 'object', additionalProperties: true, description: `Anything the RGS wants to find again; at most ${META_BYTES_MAX} bytes as JSON`, example: { table: 4 } })
   @IsOptional()
   @IsMeta()
   meta?: Record<string, unknown>;
@@ -130,33 +118,33 @@ export class MovementAnswer {
 }
 
 export class TransactionQuery {
-  @ApiPropertyOptional({ maxLength: 128 })
+  @ApiPropertyOptional({ minLength: 1, maxLength: 128, description: 'The RGS\'s id of the movement' })
   @IsOptional()
   @IsString()
   @Length(1, 128)
   @IsPlainText()
   refId?: string;
 
-  @ApiPropertyOptional({ format: 'uuid' })
+  @ApiPropertyOptional({ format: 'uuid', description: 'The id that both partners see' })
   @IsOptional()
   @IsUUID()
   correlationId?: string;
 
-  @ApiPropertyOptional({ maxLength: 128 })
+  @ApiPropertyOptional({ minLength: 1, maxLength: 128, description: 'All movements of one game round' })
   @IsOptional()
   @IsString()
   @Length(1, 128)
   @IsPlainText()
   roundId?: string;
 
-  @ApiPropertyOptional({ maxLength: 128 })
+  @ApiPropertyOptional({ minLength: 1, maxLength: 128, description: 'All movements of one player' })
   @IsOptional()
   @IsString()
   @Length(1, 128)
   @IsPlainText()
   playerId?: string;
 
-  @ApiPropertyOptional({ minimum: 1, maximum: 200, default: 50 })
+  @ApiPropertyOptional({ type: 'integer', minimum: 1, maximum: 200, default: 50 })
   @IsOptional()
   @Type(() => Number)
   @IsInt()
@@ -171,49 +159,49 @@ export class TransactionQuery {
 }
 
 export class TimelineEntry {
-  @ApiProperty({ format: 'date-time' })
+  @ApiProperty({ format: 'date-time', example: '2026-11-23T12:00:00.120Z' })
   at!: string;
 
-  @ApiProperty({ enum: ['accepted', 'transition', 'contradiction'] })
+  @ApiProperty({ enum: ['accepted', 'transition', 'contradiction'], example: 'transition' })
   event!: string;
 
-  @ApiProperty({ enum: ['rgs', 'operator_response', 'operator_callback', 'hub', 'admin'] })
+  @ApiProperty({ enum: ['rgs', 'operator_response', 'operator_callback', 'hub', 'admin'], example: 'operator_response' })
   source!: string;
 
-  @ApiProperty({ type: 'string', nullable: true })
+  @ApiProperty({ type: 'string', nullable: true, description: 'State before', example: 'initiated' })
   from!: string | null;
 
-  @ApiProperty({ type: 'string' })
+  @ApiProperty({ type: 'string', description: 'State after', example: 'confirmed' })
   to!: string;
 
-  @ApiProperty({ type: 'object', additionalProperties: true, description: 'What was said, for example status, class, reason, balance' })
+  @ApiProperty({ type: 'object', additionalProperties: true, description: 'What was said, for example status, class, reason, balance', example: { attempt: 1, status: 200, class: 'applied', reason: null, balance: '995.00' } })
   evidence!: unknown;
 }
 
 export class TransactionView {
-  @ApiProperty({ format: 'uuid' }) transactionId!: string;
-  @ApiProperty({ format: 'uuid' }) correlationId!: string;
-  @ApiProperty() refId!: string;
-  @ApiProperty() playerId!: string;
-  @ApiProperty({ enum: ['debit', 'credit'] }) event!: string;
-  @ApiProperty({ type: 'integer', description: 'Minor units' }) amountCents!: number;
-  @ApiProperty() currency!: string;
-  @ApiProperty({ enum: ['initiated', 'confirmed', 'rejected', 'unknown', 'compensating', 'compensated', 'parked', 'rolling_back', 'rolled_back'] }) state!: string;
-  @ApiProperty({ enum: ['initiated', 'OK', 'REJECTED', 'ROLLED_BACK'], description: 'As the webhook says it; "initiated" while there is no outcome' }) status!: string;
-  @ApiProperty({ type: 'integer', nullable: true, description: 'The operator\'s own balance after the movement, minor units' }) balanceCents!: number | null;
-  @ApiProperty({ type: 'string', nullable: true }) reason!: string | null;
-  @ApiProperty({ enum: KINDS }) kind!: string;
-  @ApiProperty({ type: 'string', nullable: true }) roundId!: string | null;
-  @ApiProperty() roundClosed!: boolean;
-  @ApiProperty({ type: 'string', nullable: true }) gameId!: string | null;
-  @ApiProperty({ type: 'string', nullable: true }) sessionId!: string | null;
-  @ApiProperty({ type: 'object', additionalProperties: true, nullable: true }) meta!: unknown;
-  @ApiProperty({ format: 'date-time' }) createdAt!: string;
-  @ApiProperty({ type: 'string', format: 'date-time', nullable: true }) settledAt!: string | null;
+  @ApiProperty({ format: 'uuid', example: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11' }) transactionId!: string;
+  @ApiProperty({ format: 'uuid', description: 'The same as transactionId', example: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11' }) correlationId!: string;
+  @ApiProperty({ example: 'bet-1001' }) refId!: string;
+  @ApiProperty({ example: 'player-1' }) playerId!: string;
+  @ApiProperty({ enum: ['debit', 'credit'], example: 'debit' }) event!: string;
+  @ApiProperty({ type: 'integer', description: 'Minor units', example: 500 }) amountCents!: number;
+  @ApiProperty({ example: 'USD' }) currency!: string;
+  @ApiProperty({ enum: ['initiated', 'confirmed', 'rejected', 'unknown', 'compensating', 'compensated', 'parked', 'rolling_back', 'rolled_back'], example: 'confirmed' }) state!: string;
+  @ApiProperty({ enum: ['initiated', 'OK', 'REJECTED', 'ROLLED_BACK'], description: 'As the webhook says it; "initiated" while there is no outcome', example: 'OK' }) status!: string;
+  @ApiProperty({ type: 'integer', nullable: true, description: 'The operator\'s own balance after the movement, minor units', example: 99500 }) balanceCents!: number | null;
+  @ApiProperty({ type: 'string', nullable: true, description: 'Why it was refused', example: null }) reason!: string | null;
+  @ApiProperty({ enum: KINDS, example: 'regular' }) kind!: string;
+  @ApiProperty({ type: 'string', nullable: true, example: 'round-77' }) roundId!: string | null;
+  @ApiProperty({ example: false }) roundClosed!: boolean;
+  @ApiProperty({ type: 'string', nullable: true, example: 'book-of-tests' }) gameId!: string | null;
+  @ApiProperty({ type: 'string', nullable: true, example: null }) sessionId!: string | null;
+  @ApiProperty({ type: 'object', additionalProperties: true, nullable: true, example: { table: 4 } }) meta!: unknown;
+  @ApiProperty({ format: 'date-time', example: '2026-11-23T12:00:00.000Z' }) createdAt!: string;
+  @ApiProperty({ type: 'string', format: 'date-time', nullable: true, example: '2026-11-23T12:00:00.120Z' }) settledAt!: string | null;
   @ApiProperty({ type: [TimelineEntry] }) timeline!: TimelineEntry[];
 }
 
 export class TransactionPage {
   @ApiProperty({ type: [TransactionView] }) items!: TransactionView[];
-  @ApiProperty({ type: 'string', nullable: true, format: 'uuid' }) nextCursor!: string | null;
+  @ApiProperty({ type: 'string', nullable: true, format: 'uuid', description: 'Null on the last page', example: null }) nextCursor!: string | null;
 }

@@ -51,7 +51,10 @@ export class WalletService {
   async accept(context: MovementContext, request: DebitRequest | CreditRequest): Promise<{ answer: MovementAnswer; replayed: boolean }> {
     const movement = await this.newMovement(context, request);
     await this.checkPolicy(context, movement);
-    const { verdict, transactionId } = await this.batcher.add(movement);
+    let accepted = await this.batcher.add(movement);
+    // Each round refuses at least the request that held the key, so there are as many rounds as such requests at most.
+    while (accepted.verdict === 'try_again') accepted = await this.batcher.add(movement);
+    const { verdict, transactionId } = accepted;
     this.metrics.movements.inc({ movement: movement.movement, verdict });
     if (verdict === 'created') this.outbox.wake(movement.operatorId);
     if (verdict === 'key_reused') throw new HubError('idempotency_key_reused');

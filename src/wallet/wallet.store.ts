@@ -33,7 +33,8 @@ export interface NewMovement {
   readonly body: string;
 }
 
-export type AcceptVerdict = 'created' | 'replayed' | 'key_reused' | 'reference_reused';
+/** try_again: its key was held by a request of the same batch that was refused, so the key is free now. */
+export type AcceptVerdict = 'created' | 'replayed' | 'key_reused' | 'reference_reused' | 'try_again';
 
 export interface Accepted {
   readonly verdict: AcceptVerdict;

@@ -28,7 +28,7 @@ export class WebhooksController {
     description: 'The first definitive word, here or in the answer to the hub\'s call, settles the transaction and is told to the RGS once. Repeats are 200 without a second effect; a contradiction is 200, changes nothing and raises an incident.',
   })
   @ApiBody({ type: OperatorCallback })
-  @ApiOkResponse({ type: CallbackAnswer })
+  @ApiOkResponse({ description: 'The callback is stored, and applied if it is the first definitive word', type: CallbackAnswer })
   @ApiProblems('malformed_request', 'unknown_reference', 'callback_mismatch', 'payload_too_large', 'unsupported_media_type', 'validation_failed')
   async incoming(@CallingOperator() operator: Partner, @Body() callback: OperatorCallback, @RawBody() rawBody: Buffer): Promise<CallbackAnswer> {
     await this.webhooks.receive(operator, callback, rawBody.toString('utf8'));
@@ -39,7 +39,7 @@ export class WebhooksController {
   @Access('ops')
   @ApiTags('ops')
   @ApiOperation({ summary: 'What the hub delivers, newest first', description: 'The `Link` header with rel="next" leads to the next page.' })
-  @ApiOkResponse({ type: [OutboxRecordView], headers: { Link: { description: 'rel="next" when there is more', schema: { type: 'string' } } } })
+  @ApiOkResponse({ description: 'A page of records', type: [OutboxRecordView], headers: { Link: { description: 'rel="next" when there is more', schema: { type: 'string', example: '</webhooks/outbox?limit=100&cursor=019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a12>; rel="next"' } } } })
   @ApiProblems('validation_failed')
   async list(@Query() query: OutboxQuery, @Res({ passthrough: true }) response: Response): Promise<OutboxRecord[]> {
     const { cursor, limit, ...filter } = query;

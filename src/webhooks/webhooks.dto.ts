@@ -1,25 +1,23 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
-import { IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Max, Min, registerDecorator } from 'class-validator';
+import { IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Max, Min } from 'class-validator';
+import { IsPlainText, IsStorableText, check } from '../http/validation';
 import type { Queue } from '../outbox/outbox-message';
 import type { RecordStatus } from '../outbox/outbox.store';
 
-/** A JSON number or decimal text; whether it is exact money is decided with the currency's exponent at hand. */
+/**
+ * A JSON number or decimal text; whether it is exact money is decided with the currency's exponent at hand. NaN stands for a number whose
+ * digits no double holds; they are read from the body then.
+ */
 function IsDecimal(): PropertyDecorator {
-  return (target, property) =>
-    registerDecorator({
-      name: 'isDecimal',
-      target: target.constructor,
-      propertyName: String(property),
-      options: { message: '$property must be a decimal in major units, as a number or as text' },
-      validator: { validate: (value: unknown) => (typeof value === 'number' && Number.isFinite(value)) || (typeof value === 'string' && /^-?\d{1,30}(\.\d{1,30})?$/.test(value)) },
-    });
+  return check('isDecimal', '$property must be a decimal in major units, as a number or as text', (value) => (typeof value === 'number' && value !== Infinity && value !== -Infinity) || (typeof value === 'string' && /^-?\d{1,30}(\.\d{1,30})?$/.test(value)));
 }
 
 export class OperatorCallback {
   @ApiProperty({ description: 'The operator\'s id of the player (or the RGS\'s)', example: 'player-1' })
   @IsString()
   @Length(1, 256)
+  @IsPlainText()
   playerId!: string;
 
   @ApiProperty({ oneOf: [{ type: 'number' }, { type: 'string' }], description: 'Major units, exactly as the hub sent them', example: 5 })
@@ -29,11 +27,13 @@ export class OperatorCallback {
   @ApiProperty({ example: 'USD' })
   @IsString()
   @Length(1, 16)
+  @IsPlainText()
   currency!: string;
 
   @ApiProperty({ description: 'One of the operator\'s declared words, without regard to case', example: 'OK' })
   @IsString()
   @Length(1, 64)
+  @IsPlainText()
   status!: string;
 
   @ApiProperty({ enum: ['withdraw', 'deposit'] })
@@ -43,17 +43,20 @@ export class OperatorCallback {
   @ApiProperty({ description: '`reference` of the hub\'s call', example: 'bet-1001' })
   @IsString()
   @Length(1, 256)
+  @IsPlainText()
   refId!: string;
 
   @ApiProperty({ description: '`correlationId` of the hub\'s call', example: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11' })
   @IsString()
   @Length(1, 64)
+  @IsPlainText()
   correlationId!: string;
 
   @ApiPropertyOptional({ description: 'Why the movement was refused', example: 'insufficient_funds' })
   @IsOptional()
   @IsString()
   @Length(0, 256)
+  @IsStorableText()
   reason?: string;
 
   @ApiPropertyOptional({ oneOf: [{ type: 'number' }, { type: 'string' }], description: 'Balance after the movement, major units' })
@@ -68,7 +71,7 @@ export class CallbackAnswer {
 }
 
 export class OutboxQuery {
-  @ApiPropertyOptional({ enum: ['rgs', 'operator'] })
+  @ApiPropertyOptional({ enum: ['rgs', 'operator'], description: 'Only messages to this side' })
   @IsOptional()
   @IsIn(['rgs', 'operator'])
   queue?: Queue;
@@ -78,7 +81,7 @@ export class OutboxQuery {
   @IsIn(['pending', 'failed', 'dead', 'sent'])
   status?: RecordStatus;
 
-  @ApiPropertyOptional({ minimum: 1, maximum: 500, default: 100 })
+  @ApiPropertyOptional({ type: 'integer', minimum: 1, maximum: 500, default: 100 })
   @IsOptional()
   @Type(() => Number)
   @IsInt()
@@ -93,14 +96,14 @@ export class OutboxQuery {
 }
 
 export class OutboxRecordView {
-  @ApiProperty({ format: 'uuid', description: 'Also the Idempotency-Key and webhook-id that the receiver sees' }) id!: string;
+  @ApiProperty({ format: 'uuid', description: 'Also the Idempotency-Key and webhook-id that the receiver sees', example: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a12' }) id!: string;
   @ApiProperty({ example: 'debit' }) eventType!: string;
   @ApiProperty({ example: 'http://localhost:8001/v2/players/player-1/withdraw' }) targetUrl!: string;
-  @ApiProperty({ enum: ['pending', 'failed', 'dead', 'sent'] }) status!: RecordStatus;
-  @ApiProperty({ type: 'integer', description: 'Attempts that left' }) attemptCount!: number;
-  @ApiProperty({ type: 'string', format: 'date-time', nullable: true }) nextAttemptAt!: Date | null;
-  @ApiProperty({ type: 'string', nullable: true }) lastError!: string | null;
-  @ApiProperty({ type: 'string', format: 'date-time' }) createdAt!: Date;
-  @ApiProperty({ type: 'object', additionalProperties: true }) payload!: unknown;
-  @ApiProperty({ enum: ['rgs', 'operator'] }) queue!: Queue;
+  @ApiProperty({ enum: ['pending', 'failed', 'dead', 'sent'], example: 'sent' }) status!: RecordStatus;
+  @ApiProperty({ type: 'integer', description: 'Attempts that left', example: 1 }) attemptCount!: number;
+  @ApiProperty({ type: 'string', format: 'date-time', nullable: true, description: 'Null for a record that is not due any more', example: null }) nextAttemptAt!: Date | null;
+  @ApiProperty({ type: 'string', nullable: true, description: 'What the last failed attempt met', example: null }) lastError!: string | null;
+  @ApiProperty({ type: 'string', format: 'date-time', example: '2026-11-23T12:00:00.000Z' }) createdAt!: Date;
+  @ApiProperty({ type: 'object', additionalProperties: true, description: 'The body as it is sent', example: { amount: 5, currency: 'USD', reference: 'bet-1001', correlationId: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11' } }) payload!: unknown;
+  @ApiProperty({ enum: ['rgs', 'operator'], example: 'operator' }) queue!: Queue;
 }

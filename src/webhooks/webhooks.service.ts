@@ -36,7 +36,8 @@ export class WebhooksService {
   ) {}
 
   /** Throws unknown_reference and callback_mismatch, after the body is kept. */
-  async receive(operator: Partner, callback: OperatorCallback, body: string): Promise<void> {
+  async receive(operator: Partner, read: OperatorCallback, body: string): Promise<void> {
+    const callback = withExactDigits(read, body);
     const transaction = await this.matching(operator, callback);
     const record = { operatorId: operator.id, body, refId: callback.refId, correlationId: callback.correlationId, transactionId: transaction?.id ?? null };
     if (transaction === undefined) {
@@ -75,7 +76,7 @@ export class WebhooksService {
   async rematch(): Promise<void> {
     try {
       for (const { operatorId, body } of await this.store.matchable(REMATCH_BATCH)) {
-        await this.receive(this.partners.byId(operatorId), parseExactJson(body) as OperatorCallback, body).catch((error: unknown) => {
+        await this.receiveKept(operatorId, body).catch((error: unknown) => {
           // Kept with its new verdict; one bad body must not keep the others from their turn.
           this.logger.event('warn', 'webhook.rematch_refused', { error: messageOf(error) });
         });
@@ -83,6 +84,10 @@ export class WebhooksService {
     } catch (error) {
       this.logger.event('warn', 'webhook.rematch_failed', { error: messageOf(error) });
     }
+  }
+
+  private async receiveKept(operatorId: number, body: string): Promise<void> {
+    await this.receive(this.partners.byId(operatorId), parseExactJson(body) as OperatorCallback, body);
   }
 
   private async matching(operator: Partner, { refId, correlationId }: OperatorCallback): Promise<Transaction | undefined> {
@@ -96,6 +101,13 @@ export class WebhooksService {
     const level = verdict === 'mismatched' || verdict === 'contradicted' ? 'error' : verdict === 'unmatched' || verdict === 'undecided' ? 'warn' : 'info';
     this.logger.event(level, 'webhook.received', { verdict, operator: operator.code, correlationId, said: callback.status, field });
   }
+}
+
+/** The body readers mark a number that no double holds as NaN; its digits stand in the body. */
+function withExactDigits(callback: OperatorCallback, body: string): OperatorCallback {
+  if (!Number.isNaN(callback.amount) && !Number.isNaN(callback.balance)) return callback;
+  const { amount, balance } = parseExactJson(body) as OperatorCallback;
+  return { ...callback, amount, ...(balance === undefined ? {} : { balance }) };
 }
 
 /** Field in which a callback contradicts what the hub sent; null when it fits. */

@@ -235,7 +235,9 @@ export class CreateOutbox1795000000002 implements MigrationInterface {
             order by h.visible_at limit v_permits for update skip locked
           ), leased as (
             update outbox_head h
-            set visible_at = v_now + p_lease_ms * interval '1 millisecond', leased = true, token = h.token + 1, claims = h.claims + 1, owner = p_owner
+            set visible_at = v_now + p_lease_ms * interval '1 millisecond', leased = true, token = h.token + 1, claims = h.claims + 1, owner = p_owner,
+                -- Still leased: its holder died or lost touch. Its call may have left, so it counts as an attempt whose outcome was lost.
+                attempts = h.attempts + h.leased::integer
             from due where h.message_id = due.message_id
             returning h.message_id, h.token, h.attempts, h.claims
           )
@@ -350,6 +352,9 @@ export class CreateOutbox1795000000002 implements MigrationInterface {
         ), blocked as (
           update outbox_lane l set blocked_by = r.id from result r
           where r.outcome = 'blocked' and l.destination_id = r.destination_id and l.lane_key = r.lane_key
+        ), revived as (
+          -- A blocked message that a callback settled is nobody's worry any more.
+          delete from outbox_dead d using result r where r.outcome = 'sent' and d.message_id = r.id
         ), dead as (
           insert into outbox_dead (message_id, destination_id, class, error, attempts)
           select id, destination_id, class, error, attempts + 1 from result where outcome in ('dead', 'blocked')

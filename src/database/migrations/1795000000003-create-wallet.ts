@@ -80,6 +80,7 @@ export class CreateWallet1795000000003 implements MigrationInterface {
     await runner.query(`
       -- Accepts a batch of movements with their outbox messages in one commit. Verdict per row, in the order given:
       --   created | replayed (same key and request, or same business key and data) | key_reused | reference_reused
+      --   | try_again (its key was held, in this very batch, by a request that is refused and so leaves the key free)
       -- Every insert goes in sorted order, so two batches with the same keys wait for each other at most one way.
       create function wallet_accept(p_rows json) returns table (place integer, verdict text, transaction_id uuid) language plpgsql as $$
       #variable_conflict use_column
@@ -127,7 +128,7 @@ export class CreateWallet1795000000003 implements MigrationInterface {
                json_to_record(value) as r (id uuid, operator_id integer, rgs_id integer, movement text, player_id text, ref_id text, amount_minor bigint,
                  currency text, kind text, round_id text, round_closed boolean, game_id text, idempotency_key text, fingerprint text)
         ), judged as materialized (
-          select i.place, i.id, i.rgs_id, i.idempotency_key, t.id as known_id,
+          select i.place, i.id, i.rgs_id, i.idempotency_key, k.transaction_id as key_holder,
             case
               when i.id = any (v_created) then 'created'
               when k.transaction_id is not null and k.transaction_id <> i.id and k.fingerprint <> decode(i.fingerprint, 'hex') then 'key_reused'
@@ -152,7 +153,10 @@ export class CreateWallet1795000000003 implements MigrationInterface {
           delete from idempotency_key k using judged j
           where j.verdict = 'reference_reused' and k.rgs_id = j.rgs_id and k.key = j.idempotency_key and k.transaction_id = j.id
         )
-        select j.place, j.verdict, case when j.verdict = 'created' then j.id else j.answer_id end from judged j order by j.place;
+        select j.place,
+          case when j.verdict = 'key_reused' and exists (select 1 from judged h where h.id = j.key_holder and h.verdict = 'reference_reused') then 'try_again' else j.verdict end,
+          case when j.verdict = 'created' then j.id else j.answer_id end
+        from judged j order by j.place;
       end $$;
     `);
   }
