@@ -1,7 +1,9 @@
 import { Inject, Injectable } from '@nestjs/common';
+import { setTimeout as delay } from 'node:timers/promises';
 import { type Config } from '../config/config';
 import { CONFIG } from '../config/config.module';
 import { Database } from '../database/database';
+import { isLockTimeout, isTransient } from '../database/pg-errors';
 import { HubError } from '../kernel/errors';
 import { Logger } from '../observability/logger';
 import { Outbox } from '../outbox/outbox';
@@ -11,6 +13,12 @@ import { PartnerDirectory } from '../partners/partner-directory';
 import { WalletStore } from '../wallet/wallet.store';
 import { WebhooksStore } from '../webhooks/webhooks.store';
 import { type AuditEntry, AuditStore } from './audit.store';
+
+/** Everything that clearing empties, the tables that requests touch first in front. */
+const CLEARED = 'idempotency_key, wallet_transaction, outbox_destination, outbox_lane, outbox_head, outbox_message, outbox_attempt, outbox_dead, wallet_event, wallet_outcome, inbound_callback';
+/** Well below deadlock_timeout: whoever waits for the tables in another order gets them before Postgres kills somebody. */
+const LOCK_WAIT_MS = 100;
+const CLEAR_TRIES_MAX = 200;
 
 /** What ops do by hand: each action and its audit entry in one transaction. */
 @Injectable()
@@ -53,9 +61,22 @@ export class AdminService {
   /** Development and tests only. The audit log stays: it is what tells that somebody did this. */
   async clearDatabase(actor: string): Promise<void> {
     if (!this.config.allowClearDb || this.config.production) throw new HubError('forbidden', { detail: 'forbidden: ALLOW_CLEAR_DB is not true' });
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await this.clearOnce(actor);
+      } catch (error) {
+        if (!isLockTimeout(error) && !isTransient(error)) throw error;
+        if (tries === CLEAR_TRIES_MAX) throw new HubError('store_unavailable', { outcome: 'not_applied', retryAfterSeconds: 1, cause: error });
+        await delay(LOCK_WAIT_MS * Math.random());
+      }
+    }
+  }
+
+  /** Running transactions hold these tables in orders that differ, so no order of locking is safe: rather try, give up soon and try again. */
+  private async clearOnce(actor: string): Promise<void> {
     await this.database.transaction(async (tx) => {
-      // All tables at once: truncating them one by one would lock them in an order that settling transactions do not follow.
-      await tx.rows('lock table outbox_destination, outbox_lane, outbox_head, outbox_message, wallet_transaction in access exclusive mode');
+      await tx.rows(`set local lock_timeout = ${LOCK_WAIT_MS}`);
+      await tx.rows(`lock table ${CLEARED} in access exclusive mode`);
       await this.outbox.clear(tx);
       await this.wallet.clear(tx);
       await this.webhooks.clear(tx);

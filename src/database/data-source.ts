@@ -1,3 +1,4 @@
+import type { EventEmitter } from 'node:events';
 import path from 'node:path';
 import { DataSource, type DataSourceOptions } from 'typeorm';
 
@@ -30,8 +31,17 @@ export function dataSourceOptions(url: string, { applicationName, poolSize, onPo
       // A statement or a forgotten transaction that hangs would hold locks that other replicas wait for.
       statement_timeout: 60_000,
       idle_in_transaction_session_timeout: 30_000,
+      onConnect: surviveErrors,
     },
   };
+}
+
+/**
+ * A server that goes down may say so in the very packet that completes a connection. In that moment the pool listens no more and
+ * TypeORM not yet, and an 'error' that nobody hears ends the process. The next query on the connection fails all the same.
+ */
+function surviveErrors(client: EventEmitter): void {
+  client.on('error', () => undefined);
 }
 
 /** For the TypeORM command line: `DATABASE_URL=… npm run db:migrate`. */

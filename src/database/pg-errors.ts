@@ -28,6 +28,11 @@ export function isTransient(error: unknown): boolean {
   return /^40(001|P01)$/.test(property(error, 'code') ?? '');
 }
 
+/** A lock was not to be had within lock_timeout. */
+export function isLockTimeout(error: unknown): boolean {
+  return property(error, 'code') === '55P03';
+}
+
 /** Whether the database could not be reached or went away; the statement may or may not have been committed. */
 export function isStoreUnavailable(error: unknown): boolean {
   const code = property(error, 'code');

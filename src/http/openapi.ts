@@ -17,7 +17,7 @@ const WITH_BODY: readonly ErrorCode[] = ['payload_too_large', 'unsupported_media
 
 /** Some problems say nothing without the fault that they are about. */
 const EXAMPLE_FAULTS: Partial<Record<ErrorCode, readonly FieldFault[]>> = {
-  validation_failed: [{ field: 'amountCents', message: 'amountCents must be an integer number' }],
+  validation_failed: [{ field: 'currency', message: 'currency must be a string' }],
   unsupported_currency: [{ field: 'currency', message: 'TRY is not in the list of rgs' }],
   callback_mismatch: [{ field: 'amount', message: 'amount is not what the hub sent' }],
 };
@@ -102,7 +102,7 @@ function describeProblems(operation: Operation, method: (typeof HTTP_METHODS)[nu
       content: {
         'application/problem+json': {
           schema: { $ref: '#/components/schemas/Problem' },
-          examples: Object.fromEntries(group.map((code) => [code, { value: exampleOf(code) }])),
+          examples: Object.fromEntries(group.map((code) => [code, { value: exampleOf(code, method) }])),
         },
       },
     };
@@ -114,8 +114,9 @@ const HEADERS_OF_STATUS: Readonly<Record<number, Record<string, unknown>>> = {
   503: { 'Retry-After': { description: 'Seconds to wait', schema: { type: 'integer', example: 1 } } },
 };
 
-function exampleOf(code: ErrorCode): unknown {
-  const errors = EXAMPLE_FAULTS[code];
+function exampleOf(code: ErrorCode, method: string): unknown {
+  // A route that only reads has no body that could be wrong.
+  const errors = code === 'validation_failed' && method === 'get' ? [{ field: 'limit', message: 'limit must be an integer number' }] : EXAMPLE_FAULTS[code];
   return new HubError(code, errors === undefined ? {} : { errors }).toProblem();
 }
 

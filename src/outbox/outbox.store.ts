@@ -243,6 +243,8 @@ export class OutboxStore {
 
   /** The parts of a message that decide how it may be replayed. */
   async findForReplay(tx: Tx, queue: Queue, id: string): Promise<{ destinationId: number; laneKey: string | null; transactionId: string | null } | undefined> {
+    // Shared with other replays, against outbox_drop_partitions: an old message must not lose its week between this look and its new head.
+    await tx.rows(`select pg_advisory_xact_lock_shared(hashtext('outbox_create_partitions'))`);
     const [row] = await tx.rows<{ destination_id: number; lane_key: string | null; transaction_id: string | null }>(
       'select m.destination_id, m.lane_key, m.transaction_id from outbox_message m join outbox_destination d on d.id = m.destination_id where d.queue = $1 and m.id = $2',
       [queue, id],
@@ -260,6 +262,8 @@ export class OutboxStore {
        where message_id = $1 and not (leased and visible_at > clock_timestamp()) returning message_id`,
       [id],
     );
+    // One that is on the wire is due already: it only gets its schedule back, and its lease stays as it is.
+    await tx.rows('update outbox_head set attempts = 0 where message_id = $1', [id]);
     await tx.rows('delete from outbox_dead where message_id = $1', [id]);
     if (hurried.length > 0) {
       await tx.rows('update outbox_lane set blocked_by = null where blocked_by = $1', [id]);

@@ -6,7 +6,7 @@ import { messageOf } from '../kernel/errors';
 import { Logger } from '../observability/logger';
 import { Metrics } from '../observability/metrics';
 import { Outbox } from './outbox';
-import type { DeliveryResult, Disposition, OperatorResult } from './outbox-message';
+import type { DeliveryResult, Disposition, OperatorResult, Queue } from './outbox-message';
 import { type LockVerdict, OutboxStore, type SettledRow } from './outbox.store';
 
 const BATCH_MAX = 500;
@@ -25,7 +25,11 @@ interface Settled {
 @Injectable()
 export class Settler {
   private replica = '';
-  private readonly batcher: Batcher<DeliveryResult, Settled>;
+  /**
+   * Never both queues in one transaction: a settled movement enqueues its webhook and waits for that lane. Holding other lanes of the
+   * same RGS while it waits, for webhooks settled beside it, two such transactions would wait for each other.
+   */
+  private readonly batchers: Readonly<Record<Queue, Batcher<DeliveryResult, Settled>>>;
 
   constructor(
     private readonly database: HotDatabase,
@@ -34,7 +38,8 @@ export class Settler {
     private readonly logger: Logger,
     private readonly metrics: Metrics,
   ) {
-    this.batcher = new Batcher({ run: (results) => this.settle(results), batchMax: BATCH_MAX, flightsMax: FLIGHTS_MAX, queueMax: Infinity });
+    const batcher = (): Batcher<DeliveryResult, Settled> => new Batcher({ run: (results) => this.settle(results), batchMax: BATCH_MAX, flightsMax: FLIGHTS_MAX, queueMax: Infinity });
+    this.batchers = { operator: batcher(), rgs: batcher() };
   }
 
   nameReplica(replica: string): void {
@@ -48,7 +53,7 @@ export class Settler {
   async add(result: DeliveryResult, giveUp: AbortSignal): Promise<void> {
     for (;;) {
       try {
-        const { verdict } = await this.batcher.add(result);
+        const { verdict } = await this.batchers[result.queue].add(result);
         if (verdict !== 'busy') return;
         await delay(BUSY_RETRY_MS);
       } catch (error) {

@@ -3,7 +3,7 @@ import axios, { AxiosError, type AxiosInstance, type InternalAxiosRequestConfig 
 import axiosRetry, { type IAxiosRetryConfig } from 'axios-retry';
 import http from 'node:http';
 import https from 'node:https';
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import { type Config } from '../config/config';
 import { CONFIG } from '../config/config.module';
 import { Clock } from '../kernel/clock';
@@ -102,16 +102,28 @@ export class PartnerHttp implements OnApplicationShutdown {
 
   /** A signed GET whose body is read as it comes. Rejects on any status but 200. */
   async stream(partner: Partner, url: string, accept: string): Promise<{ body: Readable; contentType: string }> {
-    const response = await this.client.get<Readable>(url, {
+    const request = this.client.get<Readable>(url, {
       headers: { Accept: accept, ...this.signatureHeaders(partner, '') },
       responseType: 'stream',
-      maxContentLength: Infinity,
+      // Any limit, also an infinite one, makes axios wrap the body in a stream that cannot be destroyed while the partner is silent.
+      maxContentLength: -1,
       // A lost connection before the first byte may be tried again; nothing of the list was used yet.
-      'axios-retry': { retries: this.config.maxRetries, retryCondition: (error) => error.response === undefined || error.response.status >= 500, retryDelay: (count) => this.backoffMs(count), shouldResetTimeout: true },
+      'axios-retry': { retries: this.config.maxRetries, retryCondition: (error) => this.letGo(error) && (error.response === undefined || error.response.status >= 500), retryDelay: (count) => this.backoffMs(count), shouldResetTimeout: true },
       timeout: partner.timeoutMs,
       validateStatus: (status) => status === 200,
     });
+    const response = await request.catch((error: unknown) => {
+      if (error instanceof AxiosError) this.letGo(error);
+      throw error;
+    });
     return { body: response.data, contentType: String(response.headers['content-type'] ?? '') };
+  }
+
+  /** Nobody reads the body of a refused stream; unread, it would hold its connection. Always true. */
+  private letGo(error: AxiosError): true {
+    const body: unknown = error.response?.data;
+    if (body instanceof Readable) body.destroy();
+    return true;
   }
 
   signatureHeaders(partner: Partner, body: string): Record<string, string> {

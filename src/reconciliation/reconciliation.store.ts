@@ -26,11 +26,6 @@ export class ReconciliationStore {
     );
   }
 
-  async staged(runId: string): Promise<number> {
-    const [row] = await this.database.rows<{ n: string }>('select count(*) as n from reconciliation_row where run_id = $1', [runId]);
-    return Number(row?.n ?? 0);
-  }
-
   async mismatchCount(runId: string): Promise<number> {
     const [row] = await this.database.rows<{ n: string }>(
       `select count(*) as n from (
@@ -40,14 +35,17 @@ export class ReconciliationStore {
     return Number(row?.n ?? 0);
   }
 
-  /** Rows that only `side` has, in the order of their correlation ids, after `after`. */
+  /**
+   * Rows that only `side` has, in the order of their correlation ids, after `after`. The other side is asked row by row, which OFFSET 0
+   * insists on: the planner's idea of this table is that of an earlier run, and a join planned for a few rows is quadratic for many.
+   */
   async missingElsewhere(runId: string, side: Side, after: string, limit: number): Promise<LedgerRow[]> {
     const rows = await this.database.rows<{ correlation_id: string; ref_id: string; direction: string; amount: string }>(
       `select r.correlation_id, r.ref_id, r.direction, r.amount from reconciliation_row r
-       where r.run_id = $1 and r.side = $2 and r.correlation_id > $3
-         and not exists (select 1 from reconciliation_row o where o.run_id = $1 and o.side <> $2 and o.side in ('rgs', 'operator') and o.correlation_id = r.correlation_id)
+       left join lateral (select 1 as known from reconciliation_row o where o.run_id = r.run_id and o.side = $5 and o.correlation_id = r.correlation_id offset 0) other on true
+       where r.run_id = $1 and r.side = $2 and r.correlation_id > $3 and other.known is null
        order by r.correlation_id limit $4`,
-      [runId, side, after, limit],
+      [runId, side, after, limit, side === 'rgs' ? 'operator' : 'rgs'],
     );
     return rows.map((row) => ({ correlationId: row.correlation_id, refId: row.ref_id, direction: row.direction, amount: row.amount }));
   }

@@ -144,7 +144,7 @@ export class TransactionQuery {
   @IsPlainText()
   playerId?: string;
 
-  @ApiPropertyOptional({ type: 'integer', minimum: 1, maximum: 200, default: 50 })
+  @ApiPropertyOptional({ type: 'integer', minimum: 1, maximum: 200, default: 50, description: 'Length of a page' })
   @IsOptional()
   @Type(() => Number)
   @IsInt()

@@ -81,7 +81,7 @@ export class OutboxQuery {
   @IsIn(['pending', 'failed', 'dead', 'sent'])
   status?: RecordStatus;
 
-  @ApiPropertyOptional({ type: 'integer', minimum: 1, maximum: 500, default: 100 })
+  @ApiPropertyOptional({ type: 'integer', minimum: 1, maximum: 500, default: 100, description: 'Length of a page' })
   @IsOptional()
   @Type(() => Number)
   @IsInt()

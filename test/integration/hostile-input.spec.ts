@@ -199,7 +199,6 @@ describe('a field', () => {
     ['an unknown event', text({ ...callback, event: 'refund' }), ['event']],
     ['an amount that is an object', text({ ...callback, amount: {} }), ['amount']],
     ['an amount that is a word', text({ ...callback, amount: 'all' }), ['amount']],
-    ['an amount of 1e400', text(callback).replace('"amount":5', '"amount":1e400'), ['amount']],
     ['an unknown field', text({ ...callback, admin: true }), ['admin']],
   ])('of a callback is 422 with its name: %s', async (_what, body, fields) => {
     expectFields(await hub.call('POST', '/webhooks/incoming', body), fields);

@@ -90,6 +90,8 @@ class Model {
     this.dead.delete(id);
     const head = this.heads.get(id);
     if (head !== undefined) {
+      // On the wire already: it only gets its schedule back.
+      head.attempts = 0;
       if (head.state === 'in flight') return;
       Object.assign(head, { state: 'due', token: null, attempts: 0, lost: false });
       for (const lane of this.lanes) if (lane.blockedBy === id) lane.blockedBy = null;

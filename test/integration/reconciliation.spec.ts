@@ -9,6 +9,8 @@ import { waitFor } from '../support/wait-for';
 
 const HEADING = 'refId,correlationId,direction,amount,inRGS,inOperator\r\n';
 const stagedRows = async (hub: TestHub) => Number((await hub.database.query<{ n: string }>('select count(*) as n from reconciliation_row'))[0]?.n);
+/** The rows go after the last byte of the file, so its reader may be a little early. */
+const discarded = (hub: TestHub) => waitFor('nothing is staged any more', async () => (await stagedRows(hub)) === 0);
 const download = (hub: TestHub) => hub.call('GET', '/reconciliation_data');
 
 describe('the reconciliation file', () => {
@@ -64,7 +66,7 @@ describe('the reconciliation file', () => {
     expect(file.headers.get('x-mismatch-count')).toBe('4');
     // Nothing changed, so the next file is the same, line by line.
     expect((await download(hub)).text).toBe(file.text);
-    expect(await stagedRows(hub)).toBe(0);
+    await discarded(hub);
   });
 
   it.each([
@@ -121,7 +123,7 @@ describe('the reconciliation, with partners that may misbehave', () => {
       { refId: '\u00fcber-\u{1F3B2}', cell: '\u00fcber-\u{1F3B2}' },
       { refId: '', cell: '' },
       { refId: null, cell: '' },
-    ])('$refId is $cell', async ({ refId, cell }) => {
+    ].map((each) => ({ ...each, name: JSON.stringify(each) })))('$name', async ({ refId, cell }) => {
       rgs.list([rgsRow({ refId })]);
       expect((await download(hub)).text).toBe(`${HEADING}${cell},corr-1,credit,10.0,True,False\r\n`);
     });
@@ -285,6 +287,10 @@ describe('the reconciliation, with partners that may misbehave', () => {
   });
 
   it('of lists as long as one likes takes no more memory: 20 000 rows a side, half of them alone', async () => {
+    // The planner remembers a small run, as it does on the day on which a list is long for the first time.
+    await hub.database.query(`insert into reconciliation_row select gen_random_uuid(), 'rgs', n::text, 'r', 'debit', '1.0' from generate_series(1, 100) n`);
+    await hub.database.query('vacuum analyze reconciliation_row');
+    await hub.database.query('delete from reconciliation_row');
     rgs.stream(() => many(20_000, (index) => rgsRow({ correlationId: `c-${index}`, refId: `ref-${index}` })));
     operator.stream(() => many(20_000, (index) => operatorRow({ correlationId: `c-${index + 10_000}`, reference: `ref-${index + 10_000}` })));
     // Once to warm up: code, pools and buffers are not what is measured.
@@ -302,7 +308,7 @@ describe('the reconciliation, with partners that may misbehave', () => {
     expect(sides.filter((side) => side === 'True,False')).toHaveLength(10_000);
     expect(sides.filter((side) => side === 'False,True')).toHaveLength(10_000);
     expect(new Set(lines(file.text)).size).toBe(20_000);
-    expect(await stagedRows(hub)).toBe(0);
+    await discarded(hub);
   });
 
   it('sweeps what a process left behind that died over a day ago, and spares a run that is under way', async () => {

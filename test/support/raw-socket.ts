@@ -13,22 +13,17 @@ class HeaderMap extends Map<string, string> {
  * Writes bytes that no HTTP client would write, and answers everything that came back until the hub closed the connection.
  * `end` closes our half after the last byte: the way a client looks that goes away in the middle of a body.
  */
-export function rawExchange(baseUrl: string, bytes: string | Buffer, options: { end?: boolean; withinMs?: number } = {}): Promise<RawAnswer[]> {
+export async function rawExchange(baseUrl: string, bytes: string | Buffer, options: { end?: boolean; withinMs?: number } = {}): Promise<RawAnswer[]> {
   const { hostname, port } = new URL(baseUrl);
-  return new Promise((resolve, reject) => {
-    const received: Buffer[] = [];
+  const received: Buffer[] = [];
+  await new Promise<void>((resolve, reject) => {
     const socket = net.connect(Number(port), hostname, () => (options.end === true ? socket.end(bytes) : socket.write(bytes)));
     socket.setTimeout(options.withinMs ?? 5_000, () => socket.destroy(new Error(`the hub kept the connection open; so far it said: ${Buffer.concat(received).toString()}`)));
     socket.on('data', (chunk) => received.push(chunk));
     socket.once('error', reject);
-    socket.once('close', () => {
-      try {
-        resolve(answersIn(Buffer.concat(received)));
-      } catch (error) {
-        reject(error);
-      }
-    });
+    socket.once('close', () => resolve());
   });
+  return answersIn(Buffer.concat(received));
 }
 
 function answersIn(bytes: Buffer): RawAnswer[] {

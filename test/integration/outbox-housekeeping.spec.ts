@@ -1,0 +1,236 @@
+import { v7 as uuidv7 } from 'uuid';
+import { Notifications } from '../../src/database/notifications';
+import { Metrics } from '../../src/observability/metrics';
+import { OutboxDuties } from '../../src/outbox/outbox-duties';
+import { NO_FAULTS, OutboxLanes, newMessage } from '../support/outbox-lanes';
+import { TestHub } from '../support/test-hub';
+import { waitFor } from '../support/wait-for';
+
+const WEEK_MS = 7 * 86_400_000;
+
+describe('the outbox keeps house', () => {
+  describe('by weeks', () => {
+    let lanes: OutboxLanes;
+    let destination: number;
+    beforeAll(async () => {
+      lanes = await OutboxLanes.open(4);
+      destination = await lanes.newDestination();
+    });
+    afterAll(() => lanes.close());
+
+    const partitions = async (parent: string): Promise<string[]> =>
+      (await lanes.query<{ name: string }>(`select c.relname as name from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = $1::text::regclass and c.relname not like '%default' order by 1`, [parent])).map(({ name }) => name);
+
+    /** Monday 00:00 UTC of the week so many weeks ago. */
+    const monday = (weeksAgo: number): Date => {
+      const now = new Date(Date.now() - weeksAgo * WEEK_MS);
+      return new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth(), now.getUTCDate() - ((now.getUTCDay() + 6) % 7)));
+    };
+    const nameOf = (parent: string, weeksAgo: number): string => `${parent}_${monday(weeksAgo).toISOString().slice(0, 10).replaceAll('-', '')}`;
+
+    /** A week that was made when it was new, with one message in it. */
+    async function oldMessage(weeksAgo: number, lane: string): Promise<string> {
+      const [from, to] = [monday(weeksAgo), monday(weeksAgo - 1)].map((date) => date.toISOString()) as [string, string];
+      const [ids] = await lanes.query<{ low: string; high: string }>('select outbox_id_floor($1) as low, outbox_id_floor($2) as high', [from, to]);
+      await lanes.query(`create table ${nameOf('outbox_message', weeksAgo)} partition of outbox_message for values from ('${ids?.low}') to ('${ids?.high}')`);
+      await lanes.query(`create table ${nameOf('outbox_attempt', weeksAgo)} partition of outbox_attempt for values from ('${from}') to ('${to}')`);
+      const id = uuidv7({ msecs: monday(weeksAgo).getTime() + 3_600_000 });
+      await lanes.transaction((tx) => lanes.store.enqueue(tx, [newMessage(destination, lane, id)]));
+      return id;
+    }
+
+    const where = async (id: string): Promise<string | undefined> => (await lanes.query<{ part: string }>('select tableoid::regclass::text as part from outbox_message where id = $1', [id]))[0]?.part;
+
+    it('makes partitions ahead of time, once, and today\'s messages go to this week\'s', async () => {
+      const expected = (parent: string, ahead: number): string[] => Array.from({ length: ahead + 1 }, (_, index) => nameOf(parent, -index));
+      for (const parent of ['outbox_message', 'outbox_attempt']) expect(await partitions(parent)).toEqual(expected(parent, 4));
+      expect(await lanes.store.createPartitions(6)).toBe(4);
+      expect(await lanes.store.createPartitions(6)).toBe(0);
+      for (const parent of ['outbox_message', 'outbox_attempt']) expect(await partitions(parent)).toEqual(expected(parent, 6));
+
+      const message = newMessage(destination, 'today');
+      await lanes.transaction((tx) => lanes.store.enqueue(tx, [message]));
+      expect(await where(message.id)).toBe(nameOf('outbox_message', 0));
+      await lanes.settle(await lanes.claim(destination, 1), 'sent');
+      expect(await lanes.query('select distinct tableoid::regclass::text as part from outbox_attempt')).toEqual([{ part: nameOf('outbox_attempt', 0) }]);
+    });
+
+    it('lets go of old weeks, but never of a message that is due, queued or dead', async () => {
+      const settle = async (lane: string, outcome: 'sent' | 'retry' | 'dead'): Promise<void> => {
+        const leases = (await lanes.claim(destination, 50)).filter(({ laneKey }) => laneKey === lane);
+        expect(leases).toHaveLength(1);
+        await lanes.settle(leases, outcome, 3_600_000);
+      };
+      await oldMessage(40, 'done');
+      await settle('done', 'sent');
+      await oldMessage(39, 'waiting');
+      await settle('waiting', 'retry');
+      const dead = await oldMessage(38, 'dead');
+      await settle('dead', 'dead');
+      await lanes.transaction((tx) => lanes.store.enqueue(tx, [newMessage(destination, 'queue')]));
+      await oldMessage(37, 'queue');
+      await oldMessage(8, 'young');
+      await settle('queue', 'retry');
+      await lanes.query(`update outbox_head set visible_at = clock_timestamp() where lane_key = 'young'`);
+      await settle('young', 'sent');
+
+      const attemptsOf = (weeks: number[]): string[] => weeks.map((week) => nameOf('outbox_attempt', week));
+      expect((await lanes.store.dropPartitions(90, 30)).sort()).toEqual([...attemptsOf([40, 39, 38, 37, 8]), nameOf('outbox_message', 40)].sort());
+      expect(await partitions('outbox_message')).toEqual(expect.arrayContaining([39, 38, 37, 8].map((week) => nameOf('outbox_message', week))));
+      expect(await lanes.store.dropPartitions(90, 30)).toEqual([]);
+
+      // Once they are dealt with, their weeks go too.
+      await lanes.query('update outbox_head set visible_at = clock_timestamp()');
+      for (const lane of ['waiting', 'queue', 'queue']) {
+        await settle(lane, 'sent');
+        await lanes.query('update outbox_head set visible_at = clock_timestamp()');
+      }
+      expect(await lanes.store.dropPartitions(90, 30)).toEqual([nameOf('outbox_message', 39), nameOf('outbox_message', 37)]);
+      expect(await where(dead)).toBe(nameOf('outbox_message', 38));
+    });
+
+    it('does not take a week from under a replay', async () => {
+      const id = await oldMessage(50, 'revived');
+      await lanes.settle(await lanes.claim(destination, 1), 'sent');
+      let drop: Promise<string[]> | undefined;
+      await lanes.transaction(async (tx) => {
+        await lanes.store.findForReplay(tx, 'rgs', id);
+        drop = lanes.store.dropPartitions(90, 30);
+        await waitFor('the retention waits for the replay', async () => (await lanes.query(`select 1 from pg_locks where not granted and database = (select oid from pg_database where datname = current_database())`))[0]);
+        await lanes.store.replay(tx, id);
+      });
+      expect(await drop).not.toContain(nameOf('outbox_message', 50));
+      expect(await lanes.claim(destination, 1)).toMatchObject([{ id }]);
+    });
+  });
+
+  describe('in a running hub', () => {
+    let hub: TestHub;
+    beforeAll(async () => {
+      hub = await TestHub.start({ env: { MAX_RETRIES: '0', OUTBOX_RETRY_SCHEDULE_SECONDS: '3600,3600,3600', BREAKER_FAILURES: '1000' } });
+    });
+    afterAll(() => hub.stop());
+    beforeEach(() => hub.clear());
+
+    const counted = async (): Promise<number | undefined> => (await hub.app.get(Metrics).repairedLanes.get()).values[0]?.value;
+    const failed = async (refId: string): Promise<string> => {
+      await hub.operatorFault({ kind: 'status', status: 500, next: 1 });
+      const { transactionId } = (await hub.debit({ playerId: 'lane', refId })).body;
+      await hub.reaches(transactionId, 'unknown');
+      return transactionId as string;
+    };
+
+    it('finds a lane that lost its head, gives it back, counts it, and the lane goes on', async () => {
+      const first = await failed('bet-1');
+      const second = (await hub.debit({ playerId: 'lane', refId: 'bet-2' })).body.transactionId;
+      const duties = hub.app.get(OutboxDuties);
+      const before = (await counted()) ?? 0;
+      await duties.rescue();
+      expect(await counted()).toBe(before);
+
+      expect(await hub.database.query(`delete from outbox_head where lane_key = 'lane' returning lane_key`)).toHaveLength(1);
+      await duties.rescue();
+      expect(await counted()).toBe(before + 1);
+      await hub.reaches(first, 'confirmed');
+      await hub.reaches(second, 'confirmed');
+      expect((await hub.operatorBooks()).map(({ reference }) => reference)).toEqual(['bet-1', 'bet-2']);
+      await duties.rescue();
+      expect(await counted()).toBe(before + 1);
+    });
+
+    it('hears wake-ups again after its listening connection was cut', async () => {
+      const heard: string[] = [];
+      hub.app.get(Notifications).onMessage((payload) => heard.push(payload));
+      const listener = async (): Promise<number | undefined> => (await hub.database.query<{ pid: number }>(`select pid from pg_stat_activity where application_name = 'hub-listen' and datname = current_database() and query ilike 'listen%'`))[0]?.pid;
+      const notify = (payload: string): Promise<unknown> => hub.database.query(`select pg_notify('hub_outbox', $1)`, [payload]);
+      await notify('before');
+      await waitFor('the wake-up is heard', () => heard.includes('before'));
+
+      const pid = await listener();
+      await hub.database.query('select pg_terminate_backend($1)', [pid]);
+      // Meanwhile the hub works on: it also looks by itself.
+      const { transactionId } = (await hub.debit()).body;
+      await hub.reaches(transactionId, 'confirmed');
+      await waitFor('the hub listens again', async () => {
+        const found = await listener();
+        return found !== undefined && found !== pid;
+      });
+      await notify('after');
+      await waitFor('the wake-up is heard', () => heard.includes('after'));
+      expect(heard).toEqual(['before', 'after']);
+    });
+
+    it('survives the loss of every other connection as well', async () => {
+      const [killed] = await hub.database.query<{ n: number }>(`select count(pg_terminate_backend(pid))::integer as n from pg_stat_activity where application_name in ('hub', 'hub-hot') and datname = current_database()`);
+      expect(killed?.n).toBeGreaterThan(1);
+      const { transactionId } = await waitFor('a debit is accepted', async () => {
+        const answer = await hub.debit({ playerId: 'survivor', refId: 'bet-1' });
+        expect([200, 503]).toContain(answer.status);
+        return answer.status === 200 && answer.body;
+      });
+      await hub.reaches(transactionId, 'confirmed');
+      await hub.drained();
+      expect(await hub.rgsReceived()).toMatchObject([{ refId: 'bet-1', deliveries: 1 }]);
+    });
+
+    it('sends a message that became visible behind the watermark, as one from a transaction that was open for long', async () => {
+      const transactionId = await failed('bet-1');
+      await hub.database.query(`update outbox_head set visible_at = clock_timestamp() - interval '10 minutes' where lane_key = 'lane'`);
+      await hub.reaches(transactionId, 'confirmed');
+    });
+  });
+
+  describe('under statistics that are out of date', () => {
+    const HEADS = 20_000;
+    let lanes: OutboxLanes;
+    let destination: number;
+    beforeAll(async () => {
+      lanes = await OutboxLanes.open(2);
+      destination = await lanes.newDestination();
+      // What the planner knows was true at night; in the morning everybody plays. Autovacuum must not tell it.
+      await lanes.query('alter table outbox_head set (autovacuum_enabled = false)');
+      await lanes.query('alter table outbox_lane set (autovacuum_enabled = false)');
+      await lanes.query('analyze outbox_head, outbox_lane, outbox_message');
+      await lanes.query(
+        `with message as (
+           insert into outbox_message (id, destination_id, operator_id, rgs_id, lane_key, lane_seq, event_type, path, body)
+           select rpad(lpad(to_hex((extract(epoch from now()) * 1000)::bigint), 12, '0') || '7' || lpad(to_hex(n), 8, '0'), 32, '0')::uuid, $1, $1, $1, 'player-' || n, 1, 'debit', '', '{}' from generate_series(1, ${HEADS}) n
+           returning id, lane_key
+         ), lane as (
+           insert into outbox_lane (destination_id, lane_key, last_seq) select $1, lane_key, 1 from message
+         )
+         insert into outbox_head (message_id, destination_id, lane_key, lane_seq) select id, $1, lane_key, 1 from message`,
+        [destination],
+      );
+    });
+    afterAll(() => lanes.close());
+
+    it('claims, locks and settles by index, and reads what it takes and little more', async () => {
+      const used = await lanes.transaction(async (tx) => {
+        const claimed = await tx.rows<{ id: string; token: string }>(`select id, token from outbox_claim($1, 50, 60000, 'plan', 'epoch')`, [destination]);
+        expect(claimed).toHaveLength(50);
+        const verdicts = await lanes.store.lock(tx, claimed);
+        expect(new Set(verdicts.values())).toEqual(new Set(['ok']));
+        await lanes.store.settle(tx, claimed.map(({ id }) => ({ id, outcome: 'sent', class: 'delivered', status: 200, error: null, durationMs: 1, delayMs: 0 })), 'plan');
+        return tx.rows<{ relname: string; seq_tup_read: string; idx_tup_fetch: string }>(
+          `select relname, seq_tup_read, idx_tup_fetch from pg_stat_xact_user_tables where relname like 'outbox_%' and (seq_tup_read > 0 or idx_tup_fetch > 0) order by 1`,
+        );
+      });
+      const read = new Map(used.map(({ relname, seq_tup_read, idx_tup_fetch }) => [relname.replace(/_[0-9]{8}$/, ''), { bySequence: Number(seq_tup_read), byIndex: Number(idx_tup_fetch) }]));
+      expect([...read.keys()]).toEqual(expect.arrayContaining(['outbox_head', 'outbox_lane', 'outbox_message']));
+      for (const [table, { bySequence, byIndex }] of read) {
+        expect({ table, bySequence }).toEqual({ table, bySequence: table === 'outbox_destination' ? bySequence : 0 });
+        expect({ table, few: byIndex < 1_000 }).toEqual({ table, few: true });
+      }
+      expect(await lanes.faults(destination)).toEqual(NO_FAULTS);
+    });
+
+    it('finds what is due beside many that are not, by the index made for it', async () => {
+      await lanes.query(`update outbox_head set visible_at = clock_timestamp() + interval '1 hour' where message_id in (select message_id from outbox_head order by message_id limit $1)`, [HEADS / 2]);
+      const plan = await lanes.query<{ 'QUERY PLAN': string }>(
+        `explain select h.message_id from outbox_head h where h.destination_id = ${destination} and h.visible_at >= 'epoch' and h.visible_at <= clock_timestamp() order by h.visible_at limit 50 for update skip locked`,
+      );
+      expect(plan.map((row) => row['QUERY PLAN']).join('\n')).toContain('Index Scan using outbox_head_ready');
+    });
+  });
+});

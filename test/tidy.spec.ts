@@ -1,0 +1,86 @@
+import { readFileSync, readdirSync, statSync } from 'node:fs';
+import path from 'node:path';
+import { parseConfig } from '../src/config/config';
+import { ERROR_CATALOGUE } from '../src/kernel/errors';
+import { postmanRequests } from './support/postman';
+import { TestHub } from './support/test-hub';
+
+const ROOT = path.join(__dirname, '..');
+const textOf = (file: string) => readFileSync(path.join(ROOT, file), 'utf8');
+
+describe('.env.example', () => {
+  /** `NAME=value` is a default, `# NAME=` a variable without one. */
+  const entries = [...textOf('.env.example').matchAll(/^(# )?([A-Z][A-Z0-9_]*)=(.*)$/gm)].map(([, hash, name, value]) => ({ name: name!, value: value!, active: hash === undefined }));
+
+  it('names exactly the variables that the hub reads, each once', () => {
+    const read = new Set<string>();
+    parseConfig(new Proxy({}, { get: (_target, name) => void read.add(String(name)) }));
+    expect(entries.map(({ name }) => name).sort()).toEqual([...read].sort());
+  });
+
+  it('has the defaults of the hub: with it or without it the hub is the same', () => {
+    expect(parseConfig(Object.fromEntries(entries.filter(({ active }) => active).map(({ name, value }) => [name, value])))).toEqual(parseConfig({}));
+    for (const { name, value, active } of entries) expect({ name, hasValue: value !== '' }).toEqual({ name, hasValue: active });
+  });
+});
+
+it('the table of errors in README.md is the catalogue', () => {
+  const table = /<!-- errors:start -->([\s\S]*?)<!-- errors:end -->/.exec(textOf('README.md'))?.[1] ?? '';
+  const [header = [], , ...rows] = table
+    .trim()
+    .split('\n')
+    .map((line) => line.split(/(?<!\\)\|/).slice(1, -1).map((cell) => cell.trim().replaceAll('\\|', '|')));
+  const column = (name: string) => header.findIndex((title) => title.toLowerCase().startsWith(name));
+  const plain = (text: string | undefined) => (text ?? '').replaceAll('`', '');
+  const told = rows.map((row) => ({
+    code: plain(row[column('code')]),
+    status: Number(row[column('status')]),
+    detail: plain(row[column('detail')]),
+    retryable: /^(true|yes)$/i.test(plain(row[column('retry')])),
+    meaning: plain(row[column('meaning')]),
+  }));
+  const catalogue = Object.entries(ERROR_CATALOGUE).map(([code, { status, detail, retryable, meaning }]) => ({ code, status, detail, retryable, meaning: plain(meaning) }));
+  const byCode = (a: { code: string }, b: { code: string }) => a.code.localeCompare(b.code);
+  expect(told.sort(byCode)).toEqual(catalogue.sort(byCode));
+});
+
+describe('the Postman collection', () => {
+  it('has a request for every route of the OpenAPI document, and none for a route that is not there', async () => {
+    const hub = await TestHub.start({ env: { ROLE: 'api' } });
+    try {
+      const { paths } = (await hub.call('GET', '/swagger-json')).body as { paths: Record<string, Record<string, unknown>> };
+      const documented = Object.entries(paths).flatMap(([route, methods]) => Object.keys(methods).map((method) => `${method.toUpperCase()} ${route}`));
+      expect([...new Set(postmanRequests().map(({ method, path: route }) => `${method} ${route}`))].sort()).toEqual(documented.sort());
+    } finally {
+      await hub.stop();
+    }
+  });
+
+  it('has a name of its own and a test in every request', () => {
+    const requests = postmanRequests();
+    expect(new Set(requests.map(({ name }) => name)).size).toBe(requests.length);
+    expect(requests.filter(({ tests }) => !tests.includes('pm.test(')).map(({ name }) => name)).toEqual([]);
+  });
+});
+
+it('nothing is left to be done later: such notes belong in the issue tracker', () => {
+  // Put together here, so that this file does not find itself.
+  const note = new RegExp(`\\b(${['TO' + 'DO', 'FIX' + 'ME', 'X'.repeat(3)].join('|')})\\b`);
+  const found = sources(ROOT).flatMap((file) =>
+    textOf(file)
+      .split('\n')
+      .flatMap((line, index) => (note.test(line) ? [`${file}:${index + 1}`] : [])),
+  );
+  expect(found).toEqual([]);
+});
+
+/** What people write by hand; generated and installed files are somebody else's. */
+function sources(folder: string): string[] {
+  const skipped = new Set(['node_modules', 'dist', '.git', '.data', 'coverage', 'package-lock.json']);
+  return readdirSync(folder).flatMap((name) => {
+    const file = path.join(folder, name);
+    if (skipped.has(name)) return [];
+    if (statSync(file).isDirectory()) return sources(file);
+    return /\.(ts|mjs|cjs|js|json|ya?ml|md|sql|sh)$|^(Dockerfile|run|\.env\.example)$/.test(name) ? [path.relative(ROOT, file)] : [];
+  });
+}
