@@ -1,6 +1,7 @@
 import { Check, Column, Entity, PrimaryGeneratedColumn, Unique } from 'typeorm';
 import type { PartnerRole, StatusWords } from './partner';
 
+/** Defaults stand here as Postgres writes them: the drift check compares texts. */
 @Entity('partner')
 @Unique('partner_code_key', ['code'])
 @Check('partner_role', `role in ('operator', 'rgs')`)
@@ -35,13 +36,13 @@ export class PartnerEntity {
   @Column('text', { name: 'amount_encoding', default: 'number' })
   amountEncoding!: 'number' | 'string';
 
-  @Column('bigint', { name: 'amount_minor_max', default: () => '9007199254740991' })
+  @Column('bigint', { name: 'amount_minor_max', default: () => `'9007199254740991'` })
   amountMinorMax!: string;
 
   @Column('text', { name: 'player_id_template', default: '{playerId}' })
   playerIdTemplate!: string;
 
-  @Column('jsonb', { name: 'status_words', default: () => `'{"applied":["OK","SUCCESS"],"pending":["PENDING","ACCEPTED"],"refused":["REJECTED","DECLINED","FAILED","ERROR"]}'` })
+  @Column('jsonb', { name: 'status_words', default: () => `'{"applied": ["OK", "SUCCESS"], "pending": ["PENDING", "ACCEPTED"], "refused": ["REJECTED", "DECLINED", "FAILED", "ERROR"]}'` })
   statusWords!: StatusWords;
 
   @Column('boolean', { name: 'idempotent_by_reference', default: true })

@@ -70,7 +70,9 @@ export function decide(evidence: Evidence): Decision {
       return stay('dead');
 
     case 'throttled':
-      return SETTLED.has(state) ? stay(endOf(state)) : stay('proposed');
+      if (SETTLED.has(state)) return stay(endOf(state));
+      // This call was turned away, but one before it left and its outcome was lost: a later refusal must not read as "never applied".
+      return evidence.repeated && state === 'initiated' ? move('unknown', 'proposed') : stay('proposed');
 
     case 'accepted':
       if (SETTLED.has(state)) return stay(endOf(state));

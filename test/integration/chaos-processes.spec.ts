@@ -205,6 +205,10 @@ describe('hub processes under fire', () => {
       expect(sent.rows.filter(({ message_id, by_callback }) => !by_callback && !answered.has(message_id))).toEqual([]);
     });
 
+    // Everybody takes locks in the same order; a deadlock would be resolved by the server, a second later each time.
+    const [stats] = (await withClient(postgres.url, (client) => client.query<{ deadlocks: number }>('select deadlocks::integer from pg_stat_database where datname = current_database()'))).rows;
+    expect(stats?.deadlocks).toBe(0);
+
     const lanes = await OutboxLanes.open(1, { url: postgres.url, query: () => Promise.reject(new Error('not used')), drop: () => Promise.resolve() });
     try {
       for (const { id } of await lanes.query<{ id: number }>('select id from outbox_destination')) expect(await lanes.faults(id)).toEqual(NO_FAULTS);

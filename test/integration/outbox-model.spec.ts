@@ -15,9 +15,9 @@ interface Head {
   state: 'due' | 'in flight' | 'waiting' | 'blocked';
   /** Set by the last claim; a replay takes it away. */
   token: string | null;
+  /** Whether its last holder never said what came of it. A claim over its head then counts an attempt whose outcome was lost. */
+  leased: boolean;
   attempts: number;
-  /** Its lease ran out: the call may have left, so the next claim counts it as an attempt. */
-  lost?: boolean;
 }
 
 interface Lane {
@@ -58,7 +58,7 @@ class Model {
   add(lane: number, id: string): void {
     const { messages, done } = this.laneAt(lane);
     messages.push(id);
-    if (messages.length === done + 1) this.heads.set(id, { lane, state: 'due', token: null, attempts: 0 });
+    if (messages.length === done + 1) this.heads.set(id, { lane, state: 'due', token: null, leased: false, attempts: 0 });
   }
 
   isHeld({ message }: Lease): boolean {
@@ -77,11 +77,11 @@ class Model {
       lane.done += 1;
       lane.blockedBy = null;
       const next = lane.messages[lane.done];
-      if (next !== undefined) this.heads.set(next, { lane: head.lane, state: 'due', token: null, attempts: 0 });
+      if (next !== undefined) this.heads.set(next, { lane: head.lane, state: 'due', token: null, leased: false, attempts: 0 });
       return;
     }
     head.state = outcome === 'blocked' ? 'blocked' : 'waiting';
-    head.lost = false;
+    head.leased = false;
     if (outcome !== 'released') head.attempts += 1;
     if (outcome === 'blocked' && lane !== null) lane.blockedBy = id;
   }
@@ -93,12 +93,12 @@ class Model {
       // On the wire already: it only gets its schedule back.
       head.attempts = 0;
       if (head.state === 'in flight') return;
-      Object.assign(head, { state: 'due', token: null, attempts: 0, lost: false });
+      Object.assign(head, { state: 'due', token: null, leased: false, attempts: 0 });
       for (const lane of this.lanes) if (lane.blockedBy === id) lane.blockedBy = null;
       return;
     }
     const lane = this.laneAt(this.laneOf(id));
-    if (lane.messages.indexOf(id) < lane.done) this.heads.set(id, { lane: null, state: 'due', token: null, attempts: 0 });
+    if (lane.messages.indexOf(id) < lane.done) this.heads.set(id, { lane: null, state: 'due', token: null, leased: false, attempts: 0 });
   }
 
   laneAt(index: number): Lane {
@@ -195,7 +195,7 @@ class Claim extends Step {
       expect(due.delete(message.id)).toBe(true);
       const head = model.heads.get(message.id);
       if (head === undefined) throw new Error('due, so it has a head');
-      Object.assign(head, { state: 'in flight', token: message.token, attempts: head.attempts + Number(head.lost ?? false), lost: false });
+      Object.assign(head, { state: 'in flight', token: message.token, attempts: head.attempts + Number(head.leased), leased: true });
       model.leases.push({ message, worker: this.worker });
       const firsts = model.firstClaims[model.laneOf(message.id)];
       if (head.lane !== null && firsts !== undefined && !firsts.includes(message.id)) firsts.push(message.id);
@@ -239,7 +239,6 @@ class TimePasses extends Step {
   protected async act(model: Model, { lanes, destination }: Real): Promise<void> {
     await lanes.query(`update outbox_head set visible_at = clock_timestamp() where destination_id = $1 and visible_at < 'infinity'`, [destination]);
     for (const head of model.heads.values()) {
-      if (head.state === 'in flight') head.lost = true;
       if (head.state !== 'blocked') head.state = 'due';
     }
   }

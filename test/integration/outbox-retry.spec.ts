@@ -127,6 +127,18 @@ describe('a delivery that fails is tried again', () => {
     expect((await hub.player('cut off')).movements).toBe(1);
   });
 
+  it('as unknown when the partner failed and then asked for a pause: a refusal of the next repeat proves nothing about the first call', async () => {
+    await hub.operatorFault({ kind: 'status_after_commit', status: 500, next: 1 });
+    await hub.operatorFault({ kind: 'throttle', retryAfter: 1, next: 1 });
+    await hub.operatorFault({ kind: 'status', status: 403, next: 1 });
+    const { transactionId } = (await hub.debit({ playerId: 'throttled' })).body;
+    await hub.reaches(transactionId, 'confirmed');
+    await hub.drained();
+    expect(line.requests.map(({ status }) => status)).toEqual([500, 429, 403, 200]);
+    expect((await hub.player('throttled')).movements).toBe(1);
+    expect((await hub.rgsReceived()).map(({ status }) => status)).toEqual(['OK']);
+  });
+
   it('when the answer drips in: the try is cut at the hard time-out, however busy the line', async () => {
     await hub.operatorFault({ kind: 'slow_drip', ms: 50, next: 1 });
     const { transactionId } = (await hub.debit({ playerId: 'dripping' })).body;

@@ -200,7 +200,9 @@ export class CreateOutbox1795000000002 implements MigrationInterface {
       -- The destination row is locked with NO KEY UPDATE and SKIP LOCKED: when another replica claims, this one simply comes back.
       create function outbox_claim(p_destination integer, p_want integer, p_lease_ms double precision, p_owner text, p_floor timestamptz)
       returns table (id uuid, token bigint, attempts integer, claims integer, lane_key text, event_type text, transaction_id uuid, path text, body text, probe boolean, wait_ms double precision)
-      language plpgsql as $$
+      -- A backlog can grow a thousandfold between two runs of ANALYZE. Whatever the statistics say, the heads are read in the order of
+      -- outbox_head_ready and by key: a bitmap or a sort would read every head that is due, to lease a few.
+      language plpgsql set enable_seqscan = off set enable_bitmapscan = off as $$
       #variable_conflict use_column
       declare
         d outbox_destination; v_now timestamptz; v_permits integer := p_want; v_tokens double precision; v_claimed integer; v_wait double precision; v_next timestamptz;
@@ -291,7 +293,7 @@ export class CreateOutbox1795000000002 implements MigrationInterface {
       -- First half of settling: locks the lanes, then the heads whose lease is still ours. 'busy': another transaction holds the lane,
       -- come back; 'stale': the lease was lost. The second half must be a later statement: it looks for the next message of the lane,
       -- and only a snapshot taken after the lane lock sees what was enqueued while we waited for it.
-      create function outbox_lock(p_ids uuid[], p_tokens bigint[]) returns table (id uuid, verdict text) language plpgsql as $$
+      create function outbox_lock(p_ids uuid[], p_tokens bigint[]) returns table (id uuid, verdict text) language plpgsql set enable_seqscan = off as $$
       #variable_conflict use_column
       declare
         v_free uuid[];
@@ -321,7 +323,7 @@ export class CreateOutbox1795000000002 implements MigrationInterface {
 
       -- Second half of settling; the caller holds the locks of outbox_lock. Outcomes: sent and dead advance the lane, blocked stops it
       -- until a person replays the message, retry counts an attempt, released does not.
-      create function outbox_settle(p_results json, p_replica text) returns void language sql as $$
+      create function outbox_settle(p_results json, p_replica text) returns void language sql set enable_seqscan = off as $$
         with result as materialized (
           select r.*, h.destination_id, h.lane_key, h.lane_seq, h.attempts
           from json_to_recordset(p_results) as r (id uuid, outcome text, class text, status integer, error text, duration_ms integer, delay_ms double precision)
