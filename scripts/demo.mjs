@@ -190,7 +190,7 @@ X-Mismatch-Count             ${mismatches}
     process.stdout.write(`  not confirmed: ${odd.body.refId} ${odd.transactionId ?? '(not taken)'} ${odd.state ?? odd.fault}\n`);
   }
   if (mismatches > 0) {
-    process.stdout.write(`${own} of the mismatches are of this run. The others were there before: a refused bet, or one still on its way, stands in the list of one side only.\n`);
+    process.stdout.write(`${own} of the mismatches are of this run. The others were there before, or belong to movements that are still on their way.\n`);
   }
   const isGood = [confirmed, deliveredOnce, toldOnce].every((n) => n === total) && mismatches === 0;
   process.stdout.write(isGood ? 'Everything adds up.\n' : 'This does not add up.\n');

@@ -1,4 +1,4 @@
-import { Controller, HttpCode, Param, Post } from '@nestjs/common';
+import { Controller, Get, HttpCode, Param, Post } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
 import { isUUID } from 'class-validator';
 import { Access } from '../http/access';
@@ -8,6 +8,7 @@ import { HubError } from '../kernel/errors';
 import type { OutboxRecord } from '../outbox/outbox.store';
 import { OutboxRecordView } from '../webhooks/webhooks.dto';
 import { AdminService } from './admin.service';
+import { OverdueRound } from './admin.dto';
 
 @ApiTags('ops')
 @Controller('admin')
@@ -38,6 +39,13 @@ export class AdminController {
   @ApiProblems('not_found')
   resume(@Actor() actor: string, @Param('code') code: string): Promise<{ code: string; resumed: boolean }> {
     return this.admin.resume(actor, code);
+  }
+
+  @Get('rounds/overdue')
+  @ApiOperation({ summary: 'Rounds that have been open for longer than ROUND_OVERDUE_MINUTES, oldest first' })
+  @ApiOkResponse({ description: 'At most 500', type: [OverdueRound] })
+  overdueRounds(): Promise<OverdueRound[]> {
+    return this.admin.overdueRounds();
   }
 
   @Post('clear-db')

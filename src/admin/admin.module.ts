@@ -4,6 +4,8 @@ import { WebhooksModule } from '../webhooks/webhooks.module';
 import { AdminController } from './admin.controller';
 import { AdminService } from './admin.service';
 import { AuditStore } from './audit.store';
+import { FailedTransactionsController } from './failed-transactions.controller';
+import { FailedTransactionsService } from './failed-transactions.service';
 
-@Module({ imports: [WalletModule, WebhooksModule], controllers: [AdminController], providers: [AdminService, AuditStore] })
+@Module({ imports: [WalletModule, WebhooksModule], controllers: [AdminController, FailedTransactionsController], providers: [AdminService, AuditStore, FailedTransactionsService] })
 export class AdminModule {}

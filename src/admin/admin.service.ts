@@ -12,10 +12,12 @@ import type { OutboxRecord } from '../outbox/outbox.store';
 import { PartnerDirectory } from '../partners/partner-directory';
 import { WalletStore } from '../wallet/wallet.store';
 import { WebhooksStore } from '../webhooks/webhooks.store';
+import type { OverdueRound } from './admin.dto';
 import { type AuditEntry, AuditStore } from './audit.store';
 
+const OVERDUE_ROUNDS_MAX = 500;
 /** Everything that clearing empties, the tables that requests touch first in front. */
-const CLEARED = 'idempotency_key, wallet_transaction, outbox_destination, outbox_lane, outbox_head, outbox_message, outbox_attempt, outbox_dead, wallet_event, wallet_outcome, inbound_callback';
+const CLEARED = 'idempotency_key, wallet_transaction, outbox_destination, outbox_lane, outbox_head, outbox_message, outbox_attempt, outbox_dead, wallet_event, wallet_outcome, wallet_round, wallet_parked, wallet_cursor, inbound_callback';
 /** Well below deadlock_timeout: whoever waits for the tables in another order gets them before Postgres kills somebody. */
 const LOCK_WAIT_MS = 100;
 const CLEAR_TRIES_MAX = 200;
@@ -56,6 +58,11 @@ export class AdminService {
       tx.afterCommit(() => this.logger.event('info', 'admin.acted', { ...entry }));
       return { code, resumed };
     });
+  }
+
+  async overdueRounds(): Promise<OverdueRound[]> {
+    const rounds = await this.wallet.overdueRounds(this.config.roundOverdueMinutes, OVERDUE_ROUNDS_MAX);
+    return rounds.map(({ rgsId, roundId, playerId, openedAt }) => ({ rgs: this.partners.byId(rgsId).code, roundId, playerId, openedAt: openedAt.toISOString() }));
   }
 
   /** Development and tests only. The audit log stays: it is what tells that somebody did this. */

@@ -1,12 +1,13 @@
-import { Column, Entity, PrimaryGeneratedColumn } from 'typeorm';
+import { Column, Entity, PrimaryColumn, Unique } from 'typeorm';
 
 /** One thing that a person did by hand. A trigger keeps the table append-only. */
 @Entity('audit_entry')
+@Unique('audit_entry_hash_key', ['hash'])
 export class AuditEntryEntity {
-  @PrimaryGeneratedColumn('identity', { generatedIdentity: 'ALWAYS', primaryKeyConstraintName: 'audit_entry_pkey', type: 'bigint' })
+  @PrimaryColumn('bigint', { primaryKeyConstraintName: 'audit_entry_pkey', comment: 'place in the chain: 1, 2, 3, … without gaps' })
   id!: string;
 
-  @Column('timestamptz', { default: () => 'clock_timestamp()' })
+  @Column('timestamptz')
   at!: Date;
 
   @Column('text')
@@ -26,4 +27,10 @@ export class AuditEntryEntity {
 
   @Column('text', { name: 'request_id', nullable: true })
   requestId!: string | null;
+
+  @Column('text', { name: 'previous_hash' })
+  previousHash!: string;
+
+  @Column('text', { comment: 'SHA-256 over previous_hash and every column of the entry; see admin/audit-chain.ts' })
+  hash!: string;
 }

@@ -1,26 +1,87 @@
 import { Injectable } from '@nestjs/common';
-import type { Tx } from '../database/database';
+import type { Sql, Tx } from '../database/database';
 import { currentContext } from '../observability/request-context';
+import { type AuditRecord, type ChainHead, hashOf } from './audit-chain';
 
 export interface AuditEntry {
   readonly actor: string;
-  readonly action: 'outbox.replay' | 'destination.resume' | 'database.clear';
+  readonly action: 'outbox.replay' | 'destination.resume' | 'database.clear' | 'transaction.resolve';
   readonly target: string;
   readonly before: unknown;
   readonly after: unknown;
 }
 
-/** Writes down what people do, in the transaction in which they do it. */
+interface AuditRow extends Record<string, unknown> {
+  id: string;
+  at: string;
+  actor: string;
+  action: string;
+  target: string;
+  before: string | null;
+  after: string | null;
+  request_id: string | null;
+  previous_hash: string;
+  hash: string;
+}
+
+/** Microseconds and all, in one fixed form: what is hashed must read the same for ever. */
+const instant = (sql: string): string => `to_char(${sql} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
+/** Documents as the text they were stored as; a json column keeps it to the letter. */
+const COLUMNS = `id, ${instant('at')} as at, actor, action, target, before::text as before, after::text as after, request_id, previous_hash, hash`;
+
+/** Writes down what people do, in the transaction in which they do it, each entry chained to the one before. */
 @Injectable()
 export class AuditStore {
   async add(tx: Tx, entry: AuditEntry): Promise<void> {
-    await tx.rows('insert into audit_entry (actor, action, target, before, after, request_id) values ($1, $2, $3, $4, $5, $6)', [
-      entry.actor,
-      entry.action,
-      entry.target,
-      JSON.stringify(entry.before),
-      JSON.stringify(entry.after),
-      currentContext()?.requestId ?? null,
+    // The head's lock makes a line of everyone who writes here, so that each entry has exactly one successor.
+    const [head] = await tx.rows<{ id: string; at: string; hash: string }>(`select entries + 1 as id, ${instant('clock_timestamp()')} as at, hash from audit_head for update`);
+    if (head === undefined) throw new Error('the audit chain has no head');
+    const record = {
+      id: head.id,
+      at: head.at,
+      actor: entry.actor,
+      action: entry.action,
+      target: entry.target,
+      before: JSON.stringify(entry.before),
+      after: JSON.stringify(entry.after),
+      requestId: currentContext()?.requestId ?? null,
+      previousHash: head.hash,
+    };
+    const hash = hashOf(record);
+    await tx.rows('insert into audit_entry (id, at, actor, action, target, before, after, request_id, previous_hash, hash) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)', [
+      record.id,
+      record.at,
+      record.actor,
+      record.action,
+      record.target,
+      record.before,
+      record.after,
+      record.requestId,
+      record.previousHash,
+      hash,
     ]);
+    await tx.rows('update audit_head set entries = entries + 1, hash = $1', [hash]);
   }
+
+  async head(sql: Sql): Promise<ChainHead> {
+    const [head] = await sql.rows<{ entries: string; hash: string }>('select entries, hash from audit_head');
+    if (head === undefined) throw new Error('the audit chain has no head');
+    return { entries: Number(head.entries), hash: head.hash };
+  }
+
+  /** All entries, oldest first, a page at a time. */
+  async *entries(sql: Sql): AsyncGenerator<AuditRecord> {
+    let after = '0';
+    for (;;) {
+      const rows = await sql.rows<AuditRow>(`select ${COLUMNS} from audit_entry where id > $1 order by id limit 1000`, [after]);
+      for (const row of rows) yield recordOf(row);
+      const last = rows.at(-1);
+      if (last === undefined) return;
+      after = last.id;
+    }
+  }
+}
+
+function recordOf(row: AuditRow): AuditRecord {
+  return { id: row.id, at: row.at, actor: row.actor, action: row.action, target: row.target, before: row.before, after: row.after, requestId: row.request_id, previousHash: row.previous_hash, hash: row.hash };
 }

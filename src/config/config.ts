@@ -33,6 +33,12 @@ export interface Config {
   /** Calls per minute to one destination over all replicas; 0 = no limit. */
   readonly rateLimitPerMinute: number;
   readonly callbackTimeoutSeconds: number;
+  /** Age from which a debit is not delivered any more; 0 = never. */
+  readonly debitDeadlineSeconds: number;
+  /** How long after "I do not know it" the operator is asked again before a debit counts as never arrived. */
+  readonly resolveGraceSeconds: number;
+  /** Age from which an open round is listed for ops. */
+  readonly roundOverdueMinutes: number;
 
   readonly outboxConcurrency: number;
   readonly outboxLeaseSeconds: number;
@@ -95,6 +101,9 @@ export function parseConfig(env: Environment): Config {
     retryBackoffSeconds: read.number('RETRY_BACKOFF_SECONDS', 1, 0, 60),
     rateLimitPerMinute: read.number('RATE_LIMIT_PER_MINUTE', 6000, 0, 10_000_000),
     callbackTimeoutSeconds: read.number('CALLBACK_TIMEOUT_SECONDS', 60, 0.1, 86_400),
+    debitDeadlineSeconds: read.number('DEBIT_DEADLINE_SECONDS', 60, 0, 86_400),
+    resolveGraceSeconds: read.number('RESOLVE_GRACE_SECONDS', 10, 0, 3600),
+    roundOverdueMinutes: read.number('ROUND_OVERDUE_MINUTES', 60, 0, 525_600),
     outboxConcurrency: read.integer('OUTBOX_CONCURRENCY', 64, 1, 1000),
     outboxLeaseSeconds: read.number('OUTBOX_LEASE_SECONDS', Math.max(30, (operatorTimeoutMs / 1000) * 2 + 10), 1, 3600),
     outboxRetryScheduleSeconds: read.numbers('OUTBOX_RETRY_SCHEDULE_SECONDS', '1,5,15,60,300,1800,7200,18000,36000,50400,72000,86400'),

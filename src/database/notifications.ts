@@ -34,7 +34,7 @@ export class Notifications implements OnModuleInit, OnApplicationShutdown {
   ) {}
 
   onModuleInit(): void {
-    if (this.config.role !== 'api') void this.connect();
+    void this.connect();
   }
 
   async onApplicationShutdown(): Promise<void> {

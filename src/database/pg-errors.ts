@@ -5,8 +5,11 @@ const UNIQUE_VIOLATION = '23505';
 /** Class 08 connection exceptions, 53300 too many connections, 57P01-03 shutting down or starting up. */
 const UNAVAILABLE = /^(08...|53300|57P0[1-3])$/;
 const SOCKET_CODES = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH']);
-/** node-postgres gives no code for a connection that it lost or could not get in time, only these texts. */
-const LOST_CONNECTION = /Connection terminated|timeout exceeded when trying to connect|Client was closed|not queryable|Connection ended|Driver not Connected|after calling end on the pool/;
+/**
+ * node-postgres gives no code for a connection that it lost or could not get in time, only these texts. TypeORM lets go of a connection
+ * that breaks between two statements of a transaction, and then says of the next that its runner was released.
+ */
+const LOST_CONNECTION = /Connection terminated|Query runner already released|timeout exceeded when trying to connect|Client was closed|not queryable|Connection ended|Driver not Connected|after calling end on the pool/;
 
 function property(error: unknown, name: 'code' | 'constraint'): string | undefined {
   if (typeof error !== 'object' || error === null) return undefined;
@@ -42,5 +45,5 @@ export function isStoreUnavailable(error: unknown): boolean {
 
 /** 503 for the caller when the store is away, the error itself otherwise. */
 export function asStoreUnavailable(error: unknown): unknown {
-  return isStoreUnavailable(error) ? new HubError('store_unavailable', { retryAfterSeconds: 1, cause: error }) : error;
+  return isStoreUnavailable(error) || isTransient(error) ? new HubError('store_unavailable', { retryAfterSeconds: 1, cause: error }) : error;
 }

@@ -9,20 +9,35 @@ create type outbox_new_message as (
   event_type text,
   transaction_id uuid,
   path text,
-  body text
+  body text,
+  expires_at timestamp with time zone
 );
 
 create table audit_entry (
-  id bigint not null generated always as identity,
-  at timestamp with time zone not null default clock_timestamp(),
+  id bigint not null,
+  at timestamp with time zone not null,
   actor text not null,
   action text not null,
   target text not null,
   before json,
   after json,
   request_id text,
+  previous_hash text not null,
+  hash text not null,
+  constraint audit_entry_hash_key UNIQUE (hash),
   constraint audit_entry_pkey PRIMARY KEY (id)
 );
+comment on column audit_entry.id is 'place in the chain: 1, 2, 3, … without gaps';
+comment on column audit_entry.hash is 'SHA-256 over previous_hash and every column of the entry; see admin/audit-chain.ts';
+
+create table audit_head (
+  only_row boolean not null default true,
+  entries bigint not null,
+  hash text not null,
+  constraint audit_head_only_row CHECK (only_row),
+  constraint audit_head_pkey PRIMARY KEY (only_row)
+);
+comment on table audit_head is 'how long the chain is and where it ends, so that entries cut off its end are missed';
 
 create table idempotency_key (
   rgs_id integer not null,
@@ -72,10 +87,12 @@ create table outbox_dead (
   class text not null,
   error text,
   attempts integer not null,
+  open boolean not null,
   at timestamp with time zone not null default clock_timestamp(),
   constraint outbox_dead_pkey PRIMARY KEY (message_id)
 );
 CREATE INDEX outbox_dead_destination ON public.outbox_dead USING btree (destination_id, message_id);
+comment on column outbox_dead.open is 'somebody must still deal with it; a refusal that settled its movement needs nobody';
 
 create table outbox_destination (
   id integer not null,
@@ -112,12 +129,14 @@ create table outbox_head (
   leased boolean not null default false,
   attempts integer not null default 0,
   claims integer not null default 0,
+  releases integer not null default 0,
   token bigint not null default 0,
   owner text,
   constraint outbox_head_pkey PRIMARY KEY (message_id)
 ) with (fillfactor=70, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000, autovacuum_vacuum_cost_delay=0, autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=5000);
 CREATE UNIQUE INDEX outbox_head_lane ON public.outbox_head USING btree (destination_id, lane_key) WHERE (lane_key IS NOT NULL);
 CREATE INDEX outbox_head_ready ON public.outbox_head USING btree (destination_id, visible_at);
+comment on column outbox_head.claims is 'leases under which the message may have left; a lease that is given back unsent is taken off again';
 
 create table outbox_lane (
   destination_id integer not null,
@@ -139,6 +158,7 @@ create table outbox_message (
   transaction_id uuid,
   path text not null,
   body text not null,
+  expires_at timestamp with time zone,
   created_at timestamp with time zone not null default now(),
   constraint outbox_message_body CHECK ((octet_length(body) <= 65536)),
   constraint outbox_message_pkey PRIMARY KEY (id)
@@ -146,6 +166,7 @@ create table outbox_message (
 CREATE INDEX outbox_message_lane ON ONLY public.outbox_message USING btree (destination_id, lane_key, lane_seq) WHERE (lane_key IS NOT NULL);
 CREATE INDEX outbox_message_transaction ON ONLY public.outbox_message USING btree (transaction_id);
 comment on column outbox_message.body is 'the exact bytes as UTF-8 text; frozen here, so a retry or a replay can never send others';
+comment on column outbox_message.expires_at is 'from here on the message must not be sent any more; null = never';
 
 create table partner (
   id integer not null generated always as identity,
@@ -219,6 +240,13 @@ create unlogged table reconciliation_row (
   constraint reconciliation_row_side CHECK ((side = ANY (ARRAY['rgs'::text, 'operator'::text])))
 );
 
+create table wallet_cursor (
+  name text not null,
+  at timestamp with time zone not null,
+  constraint wallet_cursor_pkey PRIMARY KEY (name)
+);
+comment on table wallet_cursor is 'up to when a periodic duty has looked at transactions';
+
 create table wallet_event (
   transaction_id uuid not null,
   n integer not null,
@@ -228,9 +256,10 @@ create table wallet_event (
   from_state text not null,
   to_state text not null,
   evidence json not null default '{}'::json,
+  constraint wallet_event_arrow CHECK (((kind <> 'transition'::text) OR (((((((((((((((((((from_state = 'initiated'::text) AND (to_state = 'confirmed'::text)) OR ((from_state = 'initiated'::text) AND (to_state = 'rejected'::text))) OR ((from_state = 'initiated'::text) AND (to_state = 'unknown'::text))) OR ((from_state = 'initiated'::text) AND (to_state = 'compensating'::text))) OR ((from_state = 'initiated'::text) AND (to_state = 'parked'::text))) OR ((from_state = 'unknown'::text) AND (to_state = 'confirmed'::text))) OR ((from_state = 'unknown'::text) AND (to_state = 'rejected'::text))) OR ((from_state = 'unknown'::text) AND (to_state = 'compensating'::text))) OR ((from_state = 'unknown'::text) AND (to_state = 'parked'::text))) OR ((from_state = 'compensating'::text) AND (to_state = 'compensated'::text))) OR ((from_state = 'compensating'::text) AND (to_state = 'parked'::text))) OR ((from_state = 'confirmed'::text) AND (to_state = 'rolling_back'::text))) OR ((from_state = 'rolling_back'::text) AND (to_state = 'rolled_back'::text))) OR ((from_state = 'rolling_back'::text) AND (to_state = 'parked'::text))) OR ((from_state = 'parked'::text) AND (to_state = 'confirmed'::text))) OR ((from_state = 'parked'::text) AND (to_state = 'rejected'::text))) OR ((from_state = 'parked'::text) AND (to_state = 'compensating'::text))) OR ((from_state = 'parked'::text) AND (to_state = 'compensated'::text))))),
   constraint wallet_event_kind CHECK ((kind = ANY (ARRAY['transition'::text, 'contradiction'::text]))),
   constraint wallet_event_pkey PRIMARY KEY (transaction_id, n),
-  constraint wallet_event_source CHECK ((source = ANY (ARRAY['operator_response'::text, 'operator_callback'::text, 'hub'::text, 'admin'::text])))
+  constraint wallet_event_source CHECK ((source = ANY (ARRAY['operator_response'::text, 'operator_callback'::text, 'operator_list'::text, 'rgs'::text, 'hub'::text, 'admin'::text])))
 );
 comment on table wallet_event is 'what changed a transaction after it was accepted, and what contradicted it; the acceptance itself is the row of the transaction';
 
@@ -243,6 +272,26 @@ create table wallet_outcome (
   constraint wallet_outcome_pkey PRIMARY KEY (transaction_id, outcome)
 );
 comment on table wallet_outcome is 'exactly one webhook to the RGS per outcome: the primary key decides';
+
+create table wallet_parked (
+  transaction_id uuid not null,
+  at timestamp with time zone not null default clock_timestamp(),
+  reason text,
+  constraint wallet_parked_pkey PRIMARY KEY (transaction_id)
+);
+comment on table wallet_parked is 'the transactions in state parked: a short list, so that finding them needs no index on the state';
+
+create table wallet_round (
+  rgs_id integer not null,
+  round_id text not null,
+  player_id text not null,
+  operator_id integer not null,
+  opened_at timestamp with time zone not null default now(),
+  closed_at timestamp with time zone,
+  constraint wallet_round_pkey PRIMARY KEY (rgs_id, round_id, player_id, operator_id)
+);
+CREATE INDEX wallet_round_open ON public.wallet_round USING btree (opened_at) WHERE (closed_at IS NULL);
+comment on table wallet_round is 'a round of one player; what happened in it is told by its transactions';
 
 create table wallet_transaction (
   id uuid not null,
@@ -264,19 +313,41 @@ create table wallet_transaction (
   state text not null default 'initiated'::text,
   balance_minor bigint,
   reason text,
-  message_id uuid not null,
+  message_id uuid,
+  original_id uuid,
+  tombstone boolean not null default false,
+  undo text,
+  undo_message_id uuid,
+  absent_at timestamp with time zone,
+  proven_absent boolean not null default false,
+  applied boolean,
+  waited boolean not null default false,
   created_at timestamp with time zone not null default now(),
   settled_at timestamp with time zone,
-  constraint wallet_transaction_amount CHECK (((amount_minor >= 0) AND (amount_minor <= '9007199254740991'::bigint) AND ((movement <> 'debit'::text) OR (amount_minor > 0)))),
+  constraint wallet_transaction_amount CHECK (((amount_minor >= 0) AND (amount_minor <= '9007199254740991'::bigint) AND ((movement <> 'debit'::text) OR (amount_minor > 0) OR tombstone))),
   constraint wallet_transaction_business_key UNIQUE (rgs_id, ref_id, player_id, movement, operator_id),
   constraint wallet_transaction_kind CHECK ((kind = ANY (ARRAY['regular'::text, 'free'::text, 'promo'::text, 'jackpot'::text]))),
-  constraint wallet_transaction_movement CHECK ((movement = ANY (ARRAY['debit'::text, 'credit'::text]))),
+  constraint wallet_transaction_message CHECK (((message_id IS NOT NULL) OR tombstone OR (movement = 'rollback'::text))),
+  constraint wallet_transaction_movement CHECK ((movement = ANY (ARRAY['debit'::text, 'credit'::text, 'rollback'::text]))),
+  constraint wallet_transaction_original CHECK (((movement = 'rollback'::text) = (original_id IS NOT NULL))),
   constraint wallet_transaction_pkey PRIMARY KEY (id),
   constraint wallet_transaction_settled_at CHECK (((settled_at IS NOT NULL) = (state = ANY (ARRAY['confirmed'::text, 'rejected'::text, 'compensated'::text, 'rolling_back'::text, 'rolled_back'::text])))),
-  constraint wallet_transaction_state CHECK ((state = ANY (ARRAY['initiated'::text, 'confirmed'::text, 'rejected'::text, 'unknown'::text, 'compensating'::text, 'compensated'::text, 'parked'::text, 'rolling_back'::text, 'rolled_back'::text])))
-);
+  constraint wallet_transaction_state CHECK ((state = ANY (ARRAY['initiated'::text, 'confirmed'::text, 'rejected'::text, 'unknown'::text, 'compensating'::text, 'compensated'::text, 'parked'::text, 'rolling_back'::text, 'rolled_back'::text]))),
+  constraint wallet_transaction_tombstone CHECK (((NOT tombstone) OR ((movement = 'debit'::text) AND (state = 'rolled_back'::text)))),
+  constraint wallet_transaction_undo CHECK (((undo IS NULL) OR ((undo = ANY (ARRAY['deadline'::text, 'rollback'::text])) AND (movement = 'debit'::text))))
+) with (fillfactor=85);
 CREATE INDEX wallet_transaction_player ON public.wallet_transaction USING btree (rgs_id, player_id, id);
+CREATE INDEX wallet_transaction_rollbacks ON public.wallet_transaction USING btree (original_id) WHERE (original_id IS NOT NULL);
 CREATE INDEX wallet_transaction_round ON public.wallet_transaction USING btree (rgs_id, round_id, id) WHERE (round_id IS NOT NULL);
+comment on table wallet_transaction is 'no index names the state, so the usual change from initiated to confirmed stays on its page';
+comment on column wallet_transaction.original_id is 'of a rollback: the bet that it undoes';
+comment on column wallet_transaction.tombstone is 'the place of a bet that was rolled back before it came: the business key keeps the bet out';
+comment on column wallet_transaction.undo is 'why an applied bet must be paid back instead of confirmed';
+comment on column wallet_transaction.undo_message_id is 'the operator message that pays the bet back';
+comment on column wallet_transaction.absent_at is 'when the operator first said that it does not know the bet; a second time proves it';
+comment on column wallet_transaction.proven_absent is 'the operator said so twice, so one more send is safe; taken back before that send';
+comment on column wallet_transaction.applied is 'of a rollback: whether money was paid back; null while that is not known';
+comment on column wallet_transaction.waited is 'the RGS asked to wait for the outcome, so a repeat of its request answers with it';
 
 CREATE OR REPLACE FUNCTION public.audit_entry_is_append_only()
  RETURNS trigger
@@ -288,7 +359,7 @@ AS $function$
 ;
 
 CREATE OR REPLACE FUNCTION public.outbox_claim(p_destination integer, p_want integer, p_lease_ms double precision, p_owner text, p_floor timestamp with time zone)
- RETURNS TABLE(id uuid, token bigint, attempts integer, claims integer, lane_key text, event_type text, transaction_id uuid, path text, body text, probe boolean, wait_ms double precision)
+ RETURNS TABLE(id uuid, token bigint, attempts integer, claims integer, releases integer, lane_key text, event_type text, transaction_id uuid, path text, body text, expires_in_ms double precision, probe boolean, wait_ms double precision)
  LANGUAGE plpgsql
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
@@ -331,9 +402,10 @@ AS $function$
                 -- Still leased: its holder died or lost touch. Its call may have left, so it counts as an attempt whose outcome was lost.
                 attempts = h.attempts + h.leased::integer
             from due where h.message_id = due.message_id
-            returning h.message_id, h.token, h.attempts, h.claims
+            returning h.message_id, h.token, h.attempts, h.claims, h.releases
           )
-          select m.id, l.token, l.attempts, l.claims, m.lane_key, m.event_type, m.transaction_id, m.path, m.body, d.breaker <> 'closed', null::double precision
+          select m.id, l.token, l.attempts, l.claims, l.releases, m.lane_key, m.event_type, m.transaction_id, m.path, m.body,
+            (extract(epoch from m.expires_at - v_now) * 1000)::double precision, d.breaker <> 'closed', null::double precision
           from leased l join outbox_message m on m.id = l.message_id
           order by m.id;
           get diagnostics v_claimed = row_count;
@@ -359,7 +431,7 @@ AS $function$
           else
             v_wait := (1 - (v_tokens - v_claimed - floor(v_tokens - v_claimed))) / d.rate_per_second * 1000;
           end if;
-          id := null; token := null; attempts := null; claims := null; lane_key := null; event_type := null;
+          id := null; token := null; attempts := null; claims := null; releases := null; lane_key := null; expires_in_ms := null; event_type := null;
           transaction_id := null; path := null; body := null; probe := null; wait_ms := v_wait;
           return next;
         end if;
@@ -379,7 +451,7 @@ AS $function$
           v_name := 'outbox_message_' || to_char(v_week, 'YYYYMMDD');
           if to_regclass(v_name) is null then
             execute format('create table %I partition of outbox_message for values from (%L) to (%L)', v_name,
-              outbox_id_floor(v_week at time zone 'UTC'), outbox_id_floor((v_week + interval '1 week') at time zone 'UTC'));
+              uuid_v7_floor(v_week at time zone 'UTC'), uuid_v7_floor((v_week + interval '1 week') at time zone 'UTC'));
             v_made := v_made + 1;
           end if;
           v_name := 'outbox_attempt_' || to_char(v_week, 'YYYYMMDD');
@@ -413,10 +485,13 @@ AS $function$
             continue when v_week > now() - make_interval(days => p_message_days);
             -- A message that may still be sent, queued behind a head, or that nobody has dealt with keeps its whole week.
             execute format('select exists (select 1 from %I m join outbox_head h on h.message_id = m.id)
-              or exists (select 1 from %I m join outbox_dead d on d.message_id = m.id)
+              or exists (select 1 from %I m join outbox_dead d on d.message_id = m.id and d.open)
               or exists (select 1 from %I m join outbox_lane l on l.destination_id = m.destination_id and l.lane_key = m.lane_key where m.lane_seq >= l.head_seq)',
               v_part.name, v_part.name, v_part.name) into v_needed;
             continue when v_needed;
+          end if;
+          if v_part.parent = 'outbox_message' then
+            execute format('delete from outbox_dead d using %I m where d.message_id = m.id', v_part.name);
           end if;
           execute format('drop table %I', v_part.name);
           v_dropped := v_dropped || v_part.name;
@@ -442,20 +517,11 @@ AS $function$
           select i.*, l.head_seq, l.last_seq - count(*) over (partition by i.destination_id, i.lane_key) + i.place as lane_seq
           from input i left join lane l on l.destination_id = i.destination_id and l.lane_key = i.lane_key
         ), message as (
-          insert into outbox_message (id, destination_id, operator_id, rgs_id, lane_key, lane_seq, event_type, transaction_id, path, body)
-          select id, destination_id, operator_id, rgs_id, lane_key, lane_seq, event_type, transaction_id, path, body from sized
+          insert into outbox_message (id, destination_id, operator_id, rgs_id, lane_key, lane_seq, event_type, transaction_id, path, body, expires_at)
+          select id, destination_id, operator_id, rgs_id, lane_key, lane_seq, event_type, transaction_id, path, body, expires_at from sized
         )
         insert into outbox_head (message_id, destination_id, lane_key, lane_seq)
         select id, destination_id, lane_key, lane_seq from sized where lane_seq is null or lane_seq = head_seq
-      $function$
-;
-
-CREATE OR REPLACE FUNCTION public.outbox_id_floor(p_at timestamp with time zone)
- RETURNS uuid
- LANGUAGE sql
- IMMUTABLE STRICT
-AS $function$
-        select rpad(lpad(to_hex((extract(epoch from p_at) * 1000)::bigint), 12, '0'), 32, '0')::uuid
       $function$
 ;
 
@@ -533,16 +599,19 @@ AS $function$
           end if;
           d.window_ok := d.window_ok + p_ok;
           d.window_failed := d.window_failed + p_failed;
-          d.consecutive_failures := case when p_ok > 0 then 0 else d.consecutive_failures + p_failed end;
+          -- A report ends with its failure, if it has one: the successes it brings along came before.
+          d.consecutive_failures := case when p_ok > 0 then 0 else d.consecutive_failures end + p_failed;
           if d.consecutive_failures >= d.breaker_failures
              or (d.window_failed >= 2 * d.breaker_failures and d.window_failed >= d.window_ok) then
             d.breaker := 'open';
           end if;
+        elsif p_failed > 0 then
+          if d.breaker = 'half_open' then
+            d.breaker := 'open'; d.open_until := null;
+          end if;
         elsif p_ok > 0 then
           d.breaker := 'closed'; d.trips := 0; d.open_until := null;
           d.consecutive_failures := 0; d.window_start := v_now; d.window_ok := 0; d.window_failed := 0;
-        elsif d.breaker = 'half_open' and p_failed > 0 then
-          d.breaker := 'open'; d.open_until := null;
         end if;
         if d.breaker = 'open' and d.open_until is null then
           d.open_until := v_now + least(300, d.breaker_open_seconds * power(2, least(d.trips, 10))) * (0.8 + random() * 0.4) * interval '1 second';
@@ -562,7 +631,7 @@ CREATE OR REPLACE FUNCTION public.outbox_settle(p_results json, p_replica text)
 AS $function$
         with result as materialized (
           select r.*, h.destination_id, h.lane_key, h.lane_seq, h.attempts
-          from json_to_recordset(p_results) as r (id uuid, outcome text, class text, status integer, error text, duration_ms integer, delay_ms double precision)
+          from json_to_recordset(p_results) as r (id uuid, outcome text, class text, status integer, error text, duration_ms integer, delay_ms double precision, open boolean)
           join outbox_head h on h.message_id = r.id
         ), advanced as (
           update outbox_lane l set head_seq = l.head_seq + 1, blocked_by = null
@@ -576,7 +645,7 @@ AS $function$
         ), moved as (
           -- In place: deleting this head and inserting the next in one statement would race with itself on the unique index.
           update outbox_head h
-          set message_id = f.id, lane_seq = f.lane_seq, visible_at = clock_timestamp(), leased = false, attempts = 0, claims = 0, token = h.token + 1, owner = null
+          set message_id = f.id, lane_seq = f.lane_seq, visible_at = clock_timestamp(), leased = false, attempts = 0, claims = 0, releases = 0, token = h.token + 1, owner = null
           from following f where h.destination_id = f.destination_id and h.lane_key = f.lane_key
         ), removed as (
           delete from outbox_head h using result r
@@ -585,7 +654,8 @@ AS $function$
         ), again as (
           update outbox_head h
           set visible_at = case r.outcome when 'blocked' then 'infinity'::timestamptz else clock_timestamp() + r.delay_ms * interval '1 millisecond' end,
-              leased = false, owner = null, attempts = h.attempts + case r.outcome when 'released' then 0 else 1 end
+              leased = false, owner = null, attempts = h.attempts + case r.outcome when 'released' then 0 else 1 end,
+              claims = h.claims - case r.outcome when 'released' then 1 else 0 end, releases = h.releases + case r.outcome when 'released' then 1 else 0 end
           from result r where h.message_id = r.id and r.outcome in ('retry', 'released', 'blocked')
         ), blocked as (
           update outbox_lane l set blocked_by = r.id from result r
@@ -594,9 +664,9 @@ AS $function$
           -- A blocked message that a callback settled is nobody's worry any more.
           delete from outbox_dead d using result r where r.outcome = 'sent' and d.message_id = r.id
         ), dead as (
-          insert into outbox_dead (message_id, destination_id, class, error, attempts)
-          select id, destination_id, class, error, attempts + 1 from result where outcome in ('dead', 'blocked')
-          on conflict (message_id) do update set class = excluded.class, error = excluded.error, attempts = excluded.attempts, at = clock_timestamp()
+          insert into outbox_dead (message_id, destination_id, class, error, attempts, open)
+          select id, destination_id, class, error, attempts + 1, coalesce(open, true) from result where outcome in ('dead', 'blocked')
+          on conflict (message_id) do update set class = excluded.class, error = excluded.error, attempts = excluded.attempts, open = excluded.open, at = clock_timestamp()
         )
         insert into outbox_attempt (message_id, n, outcome, class, status, error, duration_ms, replica)
         select id, attempts + 1, outcome, class, status, error, duration_ms, p_replica from result
@@ -621,6 +691,15 @@ AS $function$
       end $function$
 ;
 
+CREATE OR REPLACE FUNCTION public.uuid_v7_floor(p_at timestamp with time zone)
+ RETURNS uuid
+ LANGUAGE sql
+ IMMUTABLE STRICT
+AS $function$
+        select rpad(lpad(to_hex((extract(epoch from p_at) * 1000)::bigint), 12, '0'), 32, '0')::uuid
+      $function$
+;
+
 CREATE OR REPLACE FUNCTION public.wallet_accept(p_rows json)
  RETURNS TABLE(place integer, verdict text, transaction_id uuid)
  LANGUAGE plpgsql
@@ -632,7 +711,7 @@ AS $function$
         with input as materialized (
           select * from json_to_recordset(p_rows) as r (id uuid, operator_id integer, rgs_id integer, movement text, player_id text, external_player_id text,
             ref_id text, amount_minor bigint, currency text, exponent smallint, kind text, round_id text, round_closed boolean, game_id text, session_id text,
-            meta text, message_id uuid, idempotency_key text, fingerprint text)
+            meta text, message_id uuid, waited boolean, idempotency_key text, fingerprint text)
         ), new_key as (
           insert into idempotency_key (rgs_id, key, fingerprint, transaction_id)
           select rgs_id, idempotency_key, decode(fingerprint, 'hex'), id from input where idempotency_key is not null order by rgs_id, idempotency_key, id
@@ -640,11 +719,13 @@ AS $function$
           returning transaction_id
         ), created as (
           insert into wallet_transaction (id, operator_id, rgs_id, movement, player_id, external_player_id, ref_id, amount_minor, currency, exponent,
-            kind, round_id, round_closed, game_id, session_id, meta, message_id)
+            kind, round_id, round_closed, game_id, session_id, meta, message_id, waited)
           select id, operator_id, rgs_id, movement, player_id, external_player_id, ref_id, amount_minor, currency, exponent,
-            kind, round_id, round_closed, game_id, session_id, meta::json, message_id
+            kind, round_id, round_closed, game_id, session_id, meta::json, message_id, waited
           from input i
-          where i.idempotency_key is null or exists (select 1 from new_key k where k.transaction_id = i.id)
+          where (i.idempotency_key is null or exists (select 1 from new_key k where k.transaction_id = i.id))
+            and not (i.movement = 'debit' and i.round_id is not null and exists (
+              select 1 from wallet_round r where r.rgs_id = i.rgs_id and r.round_id = i.round_id and r.player_id = i.player_id and r.operator_id = i.operator_id and r.closed_at is not null))
           order by rgs_id, ref_id, player_id, movement, operator_id, id
           on conflict on constraint wallet_transaction_business_key do nothing
           returning id
@@ -652,10 +733,28 @@ AS $function$
         select coalesce(array_agg(id), '{}') into v_created from created;
 
         -- The lane is the operator's own player: two RGSs that move one wallet share its order.
-        perform outbox_enqueue(array_agg(row (r.message_id, r.operator_id, r.operator_id, r.rgs_id, r.external_player_id, r.movement, r.id, r.path, r.body)::outbox_new_message))
-        from json_to_recordset(p_rows) as r (id uuid, message_id uuid, operator_id integer, rgs_id integer, external_player_id text, movement text, path text, body text)
+        perform outbox_enqueue(array_agg(row (r.message_id, r.operator_id, r.operator_id, r.rgs_id, r.external_player_id, r.movement, r.id, r.path, r.body,
+            case when r.deadline_seconds > 0 then clock_timestamp() + r.deadline_seconds * interval '1 second' end)::outbox_new_message))
+        from json_to_recordset(p_rows) as r (id uuid, message_id uuid, operator_id integer, rgs_id integer, external_player_id text, movement text, path text, body text, deadline_seconds double precision)
         where r.id = any (v_created)
         having count(*) > 0;
+
+        insert into wallet_round (rgs_id, round_id, player_id, operator_id)
+        select distinct rgs_id, round_id, player_id, operator_id
+        from json_to_recordset(p_rows) as r (id uuid, rgs_id integer, round_id text, player_id text, operator_id integer)
+        where round_id is not null and id = any (v_created)
+        order by rgs_id, round_id, player_id, operator_id
+        on conflict on constraint wallet_round_pkey do nothing;
+
+        with closing as materialized (
+          select w.rgs_id, w.round_id, w.player_id, w.operator_id
+          from json_to_recordset(p_rows) as r (id uuid, rgs_id integer, round_id text, player_id text, operator_id integer, round_closed boolean)
+          join wallet_round w on w.rgs_id = r.rgs_id and w.round_id = r.round_id and w.player_id = r.player_id and w.operator_id = r.operator_id
+          where r.round_closed and r.id = any (v_created) and w.closed_at is null
+          order by w.rgs_id, w.round_id, w.player_id, w.operator_id for update of w
+        )
+        update wallet_round w set closed_at = now() from closing c
+        where w.rgs_id = c.rgs_id and w.round_id = c.round_id and w.player_id = c.player_id and w.operator_id = c.operator_id;
 
         if cardinality(v_created) = json_array_length(p_rows) then
           return query select o::integer - 1, 'created'::text, (value ->> 'id')::uuid from json_array_elements(p_rows) with ordinality as e (value, o);
@@ -675,6 +774,8 @@ AS $function$
               when i.id = any (v_created) then 'created'
               when k.transaction_id is not null and k.transaction_id <> i.id and k.fingerprint <> decode(i.fingerprint, 'hex') then 'key_reused'
               when first.id is not null then 'replayed'
+              when t.tombstone then 'rolled_back'
+              when t.id is null then 'round_closed'
               when t.amount_minor = i.amount_minor and t.currency = i.currency and t.kind = i.kind and t.round_closed = i.round_closed
                 and t.round_id is not distinct from i.round_id and t.game_id is not distinct from i.game_id then 'replayed'
               else 'reference_reused'
@@ -693,10 +794,10 @@ AS $function$
         ), refused as (
           -- A refused request leaves its key free.
           delete from idempotency_key k using judged j
-          where j.verdict = 'reference_reused' and k.rgs_id = j.rgs_id and k.key = j.idempotency_key and k.transaction_id = j.id
+          where j.verdict in ('reference_reused', 'rolled_back', 'round_closed') and k.rgs_id = j.rgs_id and k.key = j.idempotency_key and k.transaction_id = j.id
         )
         select j.place,
-          case when j.verdict = 'key_reused' and exists (select 1 from judged h where h.id = j.key_holder and h.verdict = 'reference_reused') then 'try_again' else j.verdict end,
+          case when j.verdict = 'key_reused' and exists (select 1 from judged h where h.id = j.key_holder and h.verdict in ('reference_reused', 'rolled_back', 'round_closed')) then 'try_again' else j.verdict end,
           case when j.verdict = 'created' then j.id else j.answer_id end
         from judged j order by j.place;
       end $function$

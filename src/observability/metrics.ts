@@ -13,7 +13,8 @@ export class Metrics {
   readonly parked = new Counter({ name: 'hub_wallet_parked_total', help: 'Transactions that wait for a person: money is owed or its place is unknown', labelNames: ['movement'], registers: [this.registry] });
   readonly callbacks = new Counter({ name: 'hub_operator_callbacks_total', help: 'Operator callbacks by verdict', labelNames: ['verdict'], registers: [this.registry] });
 
-  readonly deliveries = new Counter({ name: 'hub_outbox_deliveries_total', help: 'Delivery attempts by queue and outcome class', labelNames: ['queue', 'outcome'], registers: [this.registry] });
+  readonly deliveries = new Counter({ name: 'hub_outbox_deliveries_total', help: 'Delivery attempts by queue and outcome class', labelNames: ['queue', 'class'], registers: [this.registry] });
+  readonly credentialsRefused = new Counter({ name: 'hub_outbox_credentials_refused_total', help: 'Answers 401 or 403 of an operator: our token or key is wrong there', labelNames: ['destination'], registers: [this.registry] });
   readonly deliverySeconds = new Histogram({ name: 'hub_outbox_delivery_seconds', help: 'Time of one delivery attempt, retries within it included', labelNames: ['queue'], buckets: SECONDS, registers: [this.registry] });
   readonly claimSeconds = new Histogram({ name: 'hub_outbox_claim_seconds', help: 'Time of one claim statement', labelNames: ['queue'], buckets: SECONDS, registers: [this.registry] });
   readonly settleSeconds = new Histogram({ name: 'hub_outbox_settle_seconds', help: 'Time of one settling transaction', buckets: SECONDS, registers: [this.registry] });

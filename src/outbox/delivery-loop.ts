@@ -1,4 +1,5 @@
 import { performance } from 'node:perf_hooks';
+import { isStoreUnavailable } from '../database/pg-errors';
 import { messageOf } from '../kernel/errors';
 import type { Heartbeats } from '../observability/heartbeats';
 import type { Logger } from '../observability/logger';
@@ -6,7 +7,9 @@ import type { Metrics } from '../observability/metrics';
 import type { Partner } from '../partners/partner';
 import type { PartnerDirectory } from '../partners/partner-directory';
 import type { Outbox } from './outbox';
-import type { DeliveryResult, LeasedMessage } from './outbox-message';
+import type { OutcomeClass } from '../partners/operator-wire';
+import type { Plan } from './delivery-handler';
+import type { DeliveryResult, Disposition, LeasedMessage, OperatorResult } from './outbox-message';
 import type { OutboxStore } from './outbox.store';
 import type { Sender } from './sender';
 import type { Settler } from './settler';
@@ -42,6 +45,8 @@ export class DeliveryLoop {
   private watermark = { floor: new Date(0), readAt: -Infinity };
   /** Whether a failure was reported and no success since: the next success must be reported too, to reset the count. */
   private failing = false;
+  /** Calls that went well and were not reported, so that a failure is reported with what it is a share of. */
+  private unreportedOk = 0;
 
   constructor(
     private readonly destinationId: number,
@@ -126,6 +131,8 @@ export class DeliveryLoop {
 
   private async refreshWatermark(now: number): Promise<void> {
     if (now - this.watermark.readAt < WATERMARK_AGE_MS_MAX) return;
+    // Successes of long ago say nothing about how the destination is now.
+    this.unreportedOk = 0;
     this.watermark = { floor: await this.parts.store.watermark(this.destination.id), readAt: now };
   }
 
@@ -143,49 +150,70 @@ export class DeliveryLoop {
   }
 
   private async deliver(message: LeasedMessage, claimedAt: number): Promise<void> {
-    const result = (await this.knownOutcome(message)) ?? this.unrepeatable(message) ?? (await this.send(message, claimedAt));
-    await this.parts.settler.add(result, this.giveUp.signal);
+    await this.parts.settler.add(await this.attempt(message, claimedAt), this.giveUp.signal);
   }
 
-  /** A message that was tried before may have been settled by a callback meanwhile; then it must not leave again. */
-  private async knownOutcome(message: LeasedMessage): Promise<DeliveryResult | null> {
-    if (this.destination.role !== 'operator' || message.transactionId === null || (message.attempts === 0 && message.claims === 1)) return null;
-    const outcome = (await this.parts.outbox.handler.alreadySettled([message.transactionId])).get(message.transactionId);
-    if (outcome === undefined) return null;
-    return {
-      queue: 'operator',
-      message,
-      destination: this.destination,
-      status: null,
-      tries: 0,
-      durationMs: null,
-      verdict: { class: outcome === 'sent' ? 'applied' : 'rejected_business', reason: 'settled by callback', balance: null, retryAfterMs: null },
-      proposed: { outcome, delayMs: 0 },
-      ifUnknown: { outcome, delayMs: 0 },
-    };
-  }
-
-  /** An operator that does not recognise a repeat is called once; when that call's outcome stays open, a person decides. */
-  private unrepeatable(message: LeasedMessage): DeliveryResult | null {
+  private async attempt(message: LeasedMessage, claimedAt: number): Promise<DeliveryResult> {
     const { destination } = this;
-    if (destination.role !== 'operator' || destination.idempotentByReference || message.attempts === 0) return null;
-    const parked = { outcome: 'blocked', delayMs: 0 } as const;
-    const verdict = { class: 'unknown', reason: 'no outcome was told, and the operator does not recognise repeats', balance: null, retryAfterMs: null } as const;
-    return { queue: 'operator', message, destination, status: null, tries: 0, durationMs: null, verdict, proposed: parked, ifUnknown: parked };
+    const expired = message.expiresInMs !== null && message.expiresInMs <= performance.now() - claimedAt;
+    if (destination.role !== 'operator' || (message.claims <= 1 && !expired)) return this.send(message, claimedAt);
+    const plan = await this.planFor(message);
+    if (plan === null) return this.unsent(message, 'the store is away');
+    switch (plan.action) {
+      case 'send':
+        return this.send(message, claimedAt);
+      case 'ask':
+        return this.ask(message, claimedAt, plan);
+      case 'finish':
+        return this.concluded(message, plan.outcome === 'sent' ? 'applied' : 'rejected_business', 'settled by other means', { outcome: plan.outcome, delayMs: 0 });
+      case 'expire':
+        return this.concluded(message, 'expired', plan.reason, { outcome: 'dead', delayMs: 0 });
+      case 'give_up':
+        return this.concluded(message, 'unknown', 'the operator can neither be asked nor be sent the same reference again', { outcome: 'blocked', delayMs: 0 });
+    }
+  }
+
+  /** Null while the store is away: without knowing what became of the movement, nothing may leave, and nothing did. */
+  private async planFor(message: LeasedMessage): Promise<Plan | null> {
+    try {
+      return await this.parts.outbox.handler.plan(message);
+    } catch (error) {
+      if (!isStoreUnavailable(error)) throw error;
+      return null;
+    }
+  }
+
+  /** A result that needed no call. */
+  private concluded(message: LeasedMessage, verdictClass: OutcomeClass, reason: string, proposed: Disposition): OperatorResult {
+    return { queue: 'operator', message, destination: this.destination, status: null, tries: 0, durationMs: null, verdict: { class: verdictClass, reason, balance: null, retryAfterMs: null }, proposed, ifUnknown: proposed };
+  }
+
+  private async ask(message: LeasedMessage, claimedAt: number, question: Extract<Plan, { action: 'ask' }>): Promise<DeliveryResult> {
+    const tooLate = this.tooLate(claimedAt);
+    if (tooLate !== null) return this.unsent(message, tooLate);
+    const { result, healthy } = await this.parts.sender.ask(this.destination, message, question, AbortSignal.timeout(Math.max(1, Math.round(claimedAt + this.leaseMs - performance.now()))));
+    await this.report(message, result, healthy);
+    return result;
   }
 
   private async send(message: LeasedMessage, claimedAt: number): Promise<DeliveryResult> {
-    const { destination } = this;
-    const { timeoutMs } = destination;
+    const tooLate = this.tooLate(claimedAt);
+    if (tooLate !== null) return this.unsent(message, tooLate);
     const leaseEnds = claimedAt + this.leaseMs;
-    const now = performance.now();
-    if (this.stopping) return this.unsent(message, 'the hub is stopping');
-    const permitIsOld = this.settings.rateLimited && now - claimedAt > PERMIT_AGE_MS_MAX;
-    // A call that could outlast its lease would be made by another replica too.
-    if (permitIsOld || now + timeoutMs > leaseEnds) return this.unsent(message, permitIsOld ? 'the permit grew old before the call could leave' : 'the lease would have ended during the call');
-    const { result, healthy } = await this.parts.sender.send(destination, message, { deadline: leaseEnds, permit: () => this.permit() });
+    // No repeat starts after the message expired: by then its outcome is asked for, not tried for.
+    const deadline = message.expiresInMs === null || message.expiresInMs <= 0 ? leaseEnds : Math.min(leaseEnds, claimedAt + message.expiresInMs + this.destination.timeoutMs);
+    const { result, healthy } = await this.parts.sender.send(this.destination, message, { deadline, permit: () => this.permit() });
     await this.report(message, result, healthy);
     return result;
+  }
+
+  /** Why a call must not leave any more under this lease; null when it may. */
+  private tooLate(claimedAt: number): string | null {
+    const now = performance.now();
+    if (this.stopping) return 'the hub is stopping';
+    if (this.settings.rateLimited && now - claimedAt > PERMIT_AGE_MS_MAX) return 'the permit grew old before the call could leave';
+    // A call that could outlast its lease would be made by another replica too.
+    return now + this.destination.timeoutMs > claimedAt + this.leaseMs ? 'the lease would have ended during the call' : null;
   }
 
   private async permit(): Promise<boolean> {
@@ -204,6 +232,11 @@ export class DeliveryLoop {
   private async report(message: LeasedMessage, result: DeliveryResult, healthy: boolean): Promise<void> {
     const { retryAfterMs } = result.verdict;
     const { store, logger } = this.parts;
+    if (result.queue === 'operator' && (result.status === 401 || result.status === 403)) {
+      this.parts.metrics.credentialsRefused.inc({ destination: result.destination.code });
+      logger.event('error', 'outbox.credentials_refused', { destination: result.destination.code, status: result.status });
+    }
+    if (healthy) this.unreportedOk += 1;
     if (healthy && !this.failing && !message.probe && retryAfterMs === null && result.verdict.class !== 'gone') return;
     try {
       if (result.verdict.class === 'gone') {
@@ -211,7 +244,9 @@ export class DeliveryLoop {
         logger.event('error', 'outbox.destination_paused', { destination: this.destination.code, reason: '410 Gone' });
       }
       this.failing = !healthy;
-      const breaker = await store.report(this.destination.id, healthy ? 1 : 0, healthy ? 0 : 1, retryAfterMs);
+      const ok = this.unreportedOk;
+      this.unreportedOk = 0;
+      const breaker = await store.report(this.destination.id, ok, healthy ? 0 : 1, retryAfterMs);
       if (breaker !== 'closed') logger.event('warn', 'outbox.breaker', { destination: this.destination.code, breaker });
     } catch (error) {
       // Statistics; the result itself is settled by its own transaction, which retries.

@@ -18,6 +18,8 @@ export interface NewMessage {
   /** Appended to the destination's base URL; empty for a webhook. */
   readonly path: string;
   readonly body: string;
+  /** Seconds from now after which it must not be sent any more; null = never. */
+  readonly expiresInSeconds: number | null;
 }
 
 /** A message that this replica may send until its lease ends. */
@@ -27,13 +29,17 @@ export interface LeasedMessage {
   readonly token: string;
   /** Attempts that left and were not settled, so far. */
   readonly attempts: number;
-  /** Times this message was leased since it became head; above 1 an earlier lease was lost or given back. */
+  /** Leases under which it may have left, this one included: above 1 an earlier attempt may have arrived. */
   readonly claims: number;
+  /** Leases that were given back unsent. */
+  readonly releases: number;
   readonly laneKey: string | null;
   readonly eventType: string;
   readonly transactionId: string | null;
   readonly path: string;
   readonly body: string;
+  /** Milliseconds until it must not be sent any more, as of the claim; negative: that moment has passed; null: it never does. */
+  readonly expiresInMs: number | null;
   /** Whether this is the one probe of a breaker that is not closed. */
   readonly probe: boolean;
 }
@@ -46,6 +52,8 @@ export interface Disposition {
   readonly outcome: Outcome;
   /** Until the next attempt, for retry and released. */
   readonly delayMs: number;
+  /** For dead: whether somebody must still deal with it; a refusal that settled its movement needs nobody. Blocked always is. */
+  readonly open?: boolean;
 }
 
 interface Delivery {

@@ -26,6 +26,7 @@ export interface SettledRow {
   readonly error: string | null;
   readonly durationMs: number | null;
   readonly delayMs: number;
+  readonly open: boolean;
 }
 
 /** held: the lease is ours and locked. busy: another transaction holds the lane, come back. stale: the lease was lost. */
@@ -71,11 +72,13 @@ interface ClaimRow extends Row {
   token: string;
   attempts: number;
   claims: number;
+  releases: number;
   lane_key: string | null;
   event_type: string;
   transaction_id: string | null;
   path: string;
   body: string;
+  expires_in_ms: number | null;
   probe: boolean;
   wait_ms: number | null;
 }
@@ -108,8 +111,9 @@ export class OutboxStore {
 
   async enqueue(tx: Tx, messages: readonly NewMessage[]): Promise<void> {
     await tx.rows(
-      `select outbox_enqueue(array_agg(row (id, destination_id, operator_id, rgs_id, lane_key, event_type, transaction_id, path, body)::outbox_new_message))
-       from json_to_recordset($1) as m (id uuid, destination_id integer, operator_id integer, rgs_id integer, lane_key text, event_type text, transaction_id uuid, path text, body text)`,
+      `select outbox_enqueue(array_agg(row (id, destination_id, operator_id, rgs_id, lane_key, event_type, transaction_id, path, body,
+         clock_timestamp() + expires_in_seconds * interval '1 second')::outbox_new_message))
+       from json_to_recordset($1) as m (id uuid, destination_id integer, operator_id integer, rgs_id integer, lane_key text, event_type text, transaction_id uuid, path text, body text, expires_in_seconds float8)`,
       [JSON.stringify(messages.map(messageRow))],
     );
   }
@@ -144,7 +148,7 @@ export class OutboxStore {
 
   async settle(tx: Tx, results: readonly SettledRow[], replica: string): Promise<void> {
     await tx.rows('select outbox_settle($1, $2)', [
-      JSON.stringify(results.map((r) => ({ id: r.id, outcome: r.outcome, class: r.class, status: r.status, error: r.error, duration_ms: r.durationMs, delay_ms: r.delayMs }))),
+      JSON.stringify(results.map((r) => ({ id: r.id, outcome: r.outcome, class: r.class, status: r.status, error: r.error, duration_ms: r.durationMs, delay_ms: r.delayMs, open: r.open }))),
       replica,
     ]);
   }
@@ -174,14 +178,38 @@ export class OutboxStore {
     return rows.length > 0;
   }
 
+  /** Makes the lane if it is new, so that two that lock it never pass each other. */
   async lockLane(tx: Tx, destinationId: number, laneKey: string): Promise<void> {
+    await tx.rows('insert into outbox_lane (destination_id, lane_key) values ($1, $2) on conflict do nothing', [destinationId, laneKey]);
     await tx.rows('select 1 from outbox_lane where destination_id = $1 and lane_key = $2 for no key update', [destinationId, laneKey]);
   }
 
-  /** Whether the message is a head that nobody is sending right now; it is locked then. The caller holds the lane. */
-  async lockIdleHead(tx: Tx, messageId: string): Promise<boolean> {
-    const rows = await tx.rows('select 1 from outbox_head where message_id = $1 and not (leased and visible_at > clock_timestamp()) for update', [messageId]);
-    return rows.length > 0;
+  /**
+   * Where a message stands; its head is locked if it has one. The caller holds the lane. in_flight: leased, its answer is to come.
+   * idle: a head that nobody is sending; `maybeSent` tells whether it may have left before. waiting: behind its head. done: settled.
+   */
+  async position(tx: Tx, messageId: string): Promise<{ place: 'in_flight' | 'idle' | 'waiting' | 'done'; maybeSent: boolean }> {
+    const [head] = await tx.rows<{ leased: boolean; claims: number }>('select leased and visible_at > clock_timestamp() as leased, claims from outbox_head where message_id = $1 for update', [messageId]);
+    if (head !== undefined) return { place: head.leased ? 'in_flight' : 'idle', maybeSent: head.leased || head.claims > 0 };
+    const [queued] = await tx.rows<{ waiting: boolean }>(
+      'select m.lane_seq > l.head_seq as waiting from outbox_message m join outbox_lane l on l.destination_id = m.destination_id and l.lane_key = m.lane_key where m.id = $1',
+      [messageId],
+    );
+    return queued?.waiting === true ? { place: 'waiting', maybeSent: false } : { place: 'done', maybeSent: true };
+  }
+
+  /** Somebody dealt with a dead message by other means than sending it again. */
+  async closeDead(tx: Tx, messageId: string): Promise<void> {
+    await tx.rows('update outbox_dead set open = false where message_id = $1', [messageId]);
+  }
+
+  /** From now on it must not simply be sent, whenever its turn comes. */
+  async expire(tx: Tx, messageId: string): Promise<void> {
+    await tx.rows('update outbox_message set expires_at = least(expires_at, clock_timestamp()) where id = $1', [messageId]);
+  }
+
+  async hurry(tx: Tx, messageId: string): Promise<void> {
+    await tx.rows(`update outbox_head set visible_at = clock_timestamp() where message_id = $1 and not leased and visible_at > clock_timestamp() and visible_at < 'infinity'`, [messageId]);
   }
 
   async createPartitions(weeksAhead: number): Promise<number> {
@@ -212,7 +240,7 @@ export class OutboxStore {
         count(h.message_id) filter (where h.leased) as leased,
         count(h.message_id) filter (where h.visible_at = 'infinity') as blocked,
         extract(epoch from now() - min(h.visible_at) filter (where h.visible_at <= now()))::float8 as lag,
-        (select count(*) from outbox_dead x where x.destination_id = d.id) as dead
+        (select count(*) from outbox_dead x where x.destination_id = d.id and x.open) as dead
       from outbox_destination d left join outbox_head h on h.destination_id = d.id group by d.id`);
     return rows.map((row) => ({
       destinationId: row.id,
@@ -258,7 +286,7 @@ export class OutboxStore {
    */
   async replay(tx: Tx, id: string): Promise<void> {
     const hurried = await tx.rows(
-      `update outbox_head set visible_at = clock_timestamp(), attempts = 0, claims = 0, leased = false, owner = null, token = token + 1
+      `update outbox_head set visible_at = clock_timestamp(), attempts = 0, claims = 1, releases = 0, leased = false, owner = null, token = token + 1
        where message_id = $1 and not (leased and visible_at > clock_timestamp()) returning message_id`,
       [id],
     );
@@ -270,8 +298,8 @@ export class OutboxStore {
       return;
     }
     await tx.rows(
-      `insert into outbox_head (message_id, destination_id)
-       select m.id, m.destination_id from outbox_message m
+      `insert into outbox_head (message_id, destination_id, claims)
+       select m.id, m.destination_id, 1 from outbox_message m
        left join outbox_lane l on l.destination_id = m.destination_id and l.lane_key = m.lane_key
        where m.id = $1 and (m.lane_key is null or m.lane_seq < l.head_seq)
        on conflict do nothing`,
@@ -338,6 +366,7 @@ export function messageRow(message: NewMessage): Record<string, unknown> {
     transaction_id: message.transactionId,
     path: message.path,
     body: message.body,
+    expires_in_seconds: message.expiresInSeconds,
   };
 }
 
@@ -348,11 +377,13 @@ function leasedMessage(row: ClaimRow): LeasedMessage {
     token: row.token,
     attempts: row.attempts,
     claims: row.claims,
+    releases: row.releases,
     laneKey: row.lane_key,
     eventType: row.event_type,
     transactionId: row.transaction_id,
     path: row.path,
     body: row.body,
+    expiresInMs: row.expires_in_ms,
     probe: row.probe,
   };
 }

@@ -47,12 +47,27 @@ export class Outbox {
 
   /**
    * Ends a message whose outcome became known by other means. The caller holds its lane. A message that is being sent right now is
-   * left alone: its own answer comes, and contradictions must be seen.
+   * left alone: its own answer comes, and contradictions must be seen. One behind its head keeps its place, and ends when its turn comes.
    */
   async finish(tx: Tx, message: { readonly id: string; readonly destinationId: number }, outcome: Extract<Outcome, 'sent' | 'dead'>, reason: string): Promise<void> {
-    if (!(await this.store.lockIdleHead(tx, message.id))) return;
-    await this.store.settle(tx, [{ id: message.id, outcome, class: reason, status: null, error: null, durationMs: null, delayMs: 0 }], 'callback');
+    await this.store.closeDead(tx, message.id);
+    const { place } = await this.store.position(tx, message.id);
+    if (place === 'waiting') await this.store.expire(tx, message.id);
+    if (place !== 'idle') return;
+    await this.store.settle(tx, [{ id: message.id, outcome, class: reason, status: null, error: outcome === 'sent' ? null : reason, durationMs: null, delayMs: 0, open: false }], 'hub');
     tx.afterCommit(() => this.wake(message.destinationId));
+  }
+
+  /** Nobody wants the message delivered any more: from now on its outcome is asked for, at once if it waits for its next attempt. The caller holds its lane. */
+  async recall(tx: Tx, message: { readonly id: string; readonly destinationId: number }): Promise<void> {
+    await this.store.expire(tx, message.id);
+    await this.store.hurry(tx, message.id);
+    tx.afterCommit(() => this.wake(message.destinationId));
+  }
+
+  /** Whether a message may have left, and whether it is on its way right now. The caller holds its lane. */
+  position(tx: Tx, messageId: string): ReturnType<OutboxStore['position']> {
+    return this.store.position(tx, messageId);
   }
 
   list(filter: RecordFilter): Promise<OutboxRecord[]> {

@@ -13,6 +13,7 @@ export interface RetryRules {
 const DELAY_SECONDS_MIN = 0.2;
 /** While nothing can be sent at all, looking again this often costs little and notices recovery soon. */
 const THROTTLED_SECONDS_MAX = 15;
+const EXPIRY_SLACK_MS = 20;
 
 /** Full jitter (random between nothing and the bound): after an outage the retries of thousands of messages must not come in step. */
 export function jitteredDelayMs(boundSeconds: number, random: number): number {
@@ -20,14 +21,14 @@ export function jitteredDelayMs(boundSeconds: number, random: number): number {
 }
 
 /**
- * What to do with a message after an answer of this class. `attempts` counts earlier attempts that left, `claims` all leases,
+ * What to do with a message after an answer of this class. `attempts` counts earlier attempts that left, `releases` those given back,
  * `random` is uniform in [0, 1).
  */
 export function propose(
   queue: 'operator' | 'rgs',
   verdictClass: OperatorVerdict['class'] | WebhookVerdict['class'],
   retryAfterMs: number | null,
-  counts: { readonly attempts: number; readonly claims: number },
+  counts: { readonly attempts: number; readonly releases: number; readonly expiresInMs: number | null },
   rules: RetryRules,
   random: number,
 ): Disposition {
@@ -39,28 +40,38 @@ export function propose(
     case 'rejected_contract':
       return final('dead');
     case 'throttled': {
-      const bound = Math.min(2 ** Math.min(counts.claims - 1, 10), THROTTLED_SECONDS_MAX);
+      const bound = Math.min(2 ** Math.min(counts.releases, 10), THROTTLED_SECONDS_MAX);
       // Retry-After: 0, or a date that has passed by the time we read it, names no pause; without one of ours the answer would loop.
-      return later('released', retryAfterMs === null || retryAfterMs === 0 ? jitteredDelayMs(bound, random) : retryAfterMs);
+      const pauseMs = retryAfterMs === null || retryAfterMs === 0 ? jitteredDelayMs(bound, random) : retryAfterMs;
+      return later('released', untilExpiry(pauseMs, counts.expiresInMs));
     }
     case 'gone':
       // The destination is paused as a whole; the message waits for it.
       return later('released', 0);
     case 'accepted':
       // The first answer "accepted" buys time for the callback. After it, silence is an unknown outcome like any other.
-      if (counts.attempts === 0) return later('retry', rules.callbackTimeoutSeconds * 1000);
-      return again(queue, counts.attempts, rules, random);
+      if (counts.attempts === 0) return later('retry', untilExpiry(rules.callbackTimeoutSeconds * 1000, counts.expiresInMs));
+      return again(queue, counts, rules, random);
     case 'unknown':
     case 'failed':
-      return again(queue, counts.attempts, rules, random);
+      return again(queue, counts, rules, random);
+    case 'expired':
+      return final('dead');
+    case 'absent':
+      return later('released', 0);
   }
 }
 
-function again(queue: 'operator' | 'rgs', attempts: number, rules: RetryRules, random: number): Disposition {
+function again(queue: 'operator' | 'rgs', { attempts, expiresInMs }: { attempts: number; expiresInMs: number | null }, rules: RetryRules, random: number): Disposition {
   const bound = rules.scheduleSeconds[attempts];
-  if (bound !== undefined) return later('retry', jitteredDelayMs(bound, random));
+  if (bound !== undefined) return later('retry', untilExpiry(jitteredDelayMs(bound, random), expiresInMs));
   // Money whose place is not known stops its lane: what comes after it may depend on it. A webhook that nobody takes does not.
-  return { outcome: queue === 'operator' ? 'blocked' : 'dead', delayMs: 0 };
+  return { outcome: queue === 'operator' ? 'blocked' : 'dead', delayMs: 0, open: true };
+}
+
+/** A message that expires is looked at again when it does: from then on its outcome is resolved, not tried for. */
+function untilExpiry(delayMs: number, expiresInMs: number | null): number {
+  return expiresInMs !== null && expiresInMs > 0 ? Math.min(delayMs, expiresInMs + EXPIRY_SLACK_MS) : delayMs;
 }
 
 function final(outcome: 'sent' | 'dead'): Disposition {

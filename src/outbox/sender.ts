@@ -3,10 +3,13 @@ import { type Config } from '../config/config';
 import { CONFIG } from '../config/config.module';
 import type { Partner } from '../partners/partner';
 import { type Answer, PartnerHttp } from '../partners/partner-http';
-import { classifyOperatorAnswer } from '../partners/operator-wire';
+import { jsonList } from '../partners/json-list';
+import { type OperatorVerdict, classifyOperatorAnswer } from '../partners/operator-wire';
 import { classifyWebhookAnswer } from '../partners/rgs-wire';
 import { standardWebhookSignature } from '../partners/signature';
-import type { DeliveryResult, LeasedMessage } from './outbox-message';
+import { messageOf } from '../kernel/errors';
+import type { Plan } from './delivery-handler';
+import type { DeliveryResult, LeasedMessage, OperatorResult } from './outbox-message';
 import { type RetryRules, propose } from './retry-policy';
 
 export interface SendLimits {
@@ -42,8 +45,39 @@ export class Sender {
     return { result: destination.role === 'operator' ? this.operatorResult(base, answer) : this.webhookResult(base, answer), healthy };
   }
 
+  /** Looks a movement up in the operator's list instead of sending it: applied when it is there, absent when the whole list lacks it. */
+  async ask(destination: Partner, message: LeasedMessage, question: Extract<Plan, { action: 'ask' }>, deadline: AbortSignal): Promise<{ result: DeliveryResult; healthy: boolean }> {
+    const started = performance.now();
+    const about = (verdict: OperatorVerdict, status: number | null = null): OperatorResult => ({
+      queue: 'operator',
+      message,
+      destination,
+      status,
+      tries: 1,
+      durationMs: Math.round(performance.now() - started),
+      verdict,
+      proposed: propose('operator', verdict.class, null, message, this.rules, Math.random()),
+      ifUnknown: propose('operator', 'unknown', null, message, this.rules, Math.random()),
+    });
+    try {
+      // Once: the queue asks again by its own schedule, and each time with a permit.
+      const { body } = await this.http.stream(destination, targetUrl(destination, question.path), 'application/json', 0);
+      for await (const row of jsonList(body, deadline)) {
+        if (!question.isIt(row)) continue;
+        body.destroy();
+        return { result: about({ class: 'applied', reason: 'found in the operator\'s list', balance: null, retryAfterMs: null }), healthy: true };
+      }
+      return { result: about({ class: 'absent', reason: 'not in the operator\'s list', balance: null, retryAfterMs: null }), healthy: true };
+    } catch (error) {
+      // Whatever went wrong, the question has no answer yet.
+      const { status, retryAfterMs } = this.http.refusal(error);
+      const verdict = { class: 'unknown', reason: `the operator's list could not be read: ${messageOf(error)}`, balance: null, retryAfterMs } as const;
+      return { result: about(verdict, status), healthy: status !== null && status < 500 };
+    }
+  }
+
   private operatorResult(base: ResultBase, answer: Answer): DeliveryResult {
-    const verdict = classifyOperatorAnswer(base.destination, answer);
+    const verdict = settledVerdict(classifyOperatorAnswer(base.destination, answer), answer.tries);
     const proposed = propose('operator', verdict.class, verdict.retryAfterMs, base.message, this.rules, Math.random());
     const ifUnknown = propose('operator', 'unknown', null, base.message, this.rules, Math.random());
     return { ...base, queue: 'operator', verdict, proposed, ifUnknown };
@@ -66,6 +100,11 @@ export class Sender {
       'webhook-signature': standardWebhookSignature(destination.signingKeys, message.id, timestamp, message.body),
     };
   }
+}
+
+/** "Try later" as the answer to a repeat within one attempt says nothing about the lost request before it. */
+function settledVerdict(verdict: OperatorVerdict, tries: number): OperatorVerdict {
+  return verdict.class === 'throttled' && tries > 1 ? { ...verdict, class: 'unknown' } : verdict;
 }
 
 type ResultBase = Pick<DeliveryResult, 'message' | 'destination' | 'status' | 'tries' | 'durationMs'>;

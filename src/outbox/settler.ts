@@ -26,8 +26,8 @@ interface Settled {
 export class Settler {
   private replica = '';
   /**
-   * Never both queues in one transaction: a settled movement enqueues its webhook and waits for that lane. Holding other lanes of the
-   * same RGS while it waits, for webhooks settled beside it, two such transactions would wait for each other.
+   * One batcher per queue: a result of the operator enqueues webhooks and so waits for RGS lanes, which a batch that also held RGS results
+   * would hold already; two such batches could wait for each other.
    */
   private readonly batchers: Readonly<Record<Queue, Batcher<DeliveryResult, Settled>>>;
 
@@ -38,7 +38,7 @@ export class Settler {
     private readonly logger: Logger,
     private readonly metrics: Metrics,
   ) {
-    const batcher = (): Batcher<DeliveryResult, Settled> => new Batcher({ run: (results) => this.settle(results), batchMax: BATCH_MAX, flightsMax: FLIGHTS_MAX, queueMax: Infinity });
+    const batcher = () => new Batcher({ run: (results: DeliveryResult[]) => this.settle(results), batchMax: BATCH_MAX, flightsMax: FLIGHTS_MAX, queueMax: Infinity });
     this.batchers = { operator: batcher(), rgs: batcher() };
   }
 
@@ -95,7 +95,7 @@ export class Settler {
     if (verdict === 'busy') return;
     const outcome = verdict === 'stale' ? 'stale' : (disposition?.outcome ?? result.proposed.outcome);
     if (verdict === 'stale') this.metrics.staleSettles.inc();
-    this.metrics.deliveries.inc({ queue: result.queue, outcome: result.verdict.class });
+    this.metrics.deliveries.inc({ queue: result.queue, class: result.verdict.class });
     if (result.durationMs !== null) this.metrics.deliverySeconds.observe({ queue: result.queue }, result.durationMs / 1000);
     const level = outcome === 'dead' || outcome === 'blocked' ? 'warn' : 'info';
     this.logger.event(level, 'outbox.attempted', {
@@ -125,5 +125,6 @@ function settledRow(result: DeliveryResult, disposition: Disposition): SettledRo
     error: failed ? `${result.verdict.class}: ${result.verdict.reason ?? `HTTP ${result.status ?? 'none'}`}` : null,
     durationMs: result.durationMs,
     delayMs: disposition.delayMs,
+    open: disposition.outcome === 'blocked' || (disposition.open ?? false),
   };
 }

@@ -4,10 +4,14 @@ import { decimalText, parseExactJson } from './exact-json';
 import type { Partner } from './partner';
 import type { Answer } from './partner-http';
 
+/** What moves money at an operator. */
 export type Movement = 'debit' | 'credit';
 
-/** The classes of money-flow: what an answer says about the player's money. */
-export type OutcomeClass = 'applied' | 'rejected_business' | 'rejected_contract' | 'throttled' | 'accepted' | 'unknown';
+/**
+ * The classes of money-flow: what an answer says about the player's money. Two more come without a movement being sent:
+ * absent (the operator's list does not hold it) and expired (it never left, and now must not).
+ */
+export type OutcomeClass = 'applied' | 'rejected_business' | 'rejected_contract' | 'throttled' | 'accepted' | 'unknown' | 'absent' | 'expired';
 
 export interface OperatorVerdict {
   readonly class: OutcomeClass;
@@ -39,6 +43,18 @@ export function operatorMovementMessage(operator: Partner, movement: OperatorMov
   });
   if (body === undefined) throw new Error('a movement must be writable as JSON');
   return { path: `/v2/players/${encodeURIComponent(movement.externalPlayerId)}/${movement.movement === 'debit' ? 'withdraw' : 'deposit'}`, body };
+}
+
+/** Reference under which a bet is paid back; one per bet, so paying back twice is a repeat. */
+export function undoReference(refId: string): string {
+  return `rollback:${refId}`;
+}
+
+/** Path and exact body that undo a bet: the operator's rollback route where it has one, else a deposit of the same amount. */
+export function operatorUndoMessage(operator: Partner, bet: Omit<OperatorMovement, 'movement'>): { path: string; body: string } {
+  const deposit = operatorMovementMessage(operator, { ...bet, movement: 'credit', refId: undoReference(bet.refId) });
+  if (!operator.rollbackRoute) return deposit;
+  return { path: deposit.path.replace(/deposit$/, 'rollback'), body: `${deposit.body.slice(0, -1)},"originalReference":${JSON.stringify(bet.refId)}}` };
 }
 
 /** "." and ".." vanish from every URL, escaped or not: such a player's path would name another route of the operator. */

@@ -101,14 +101,14 @@ export class PartnerHttp implements OnApplicationShutdown {
   }
 
   /** A signed GET whose body is read as it comes. Rejects on any status but 200. */
-  async stream(partner: Partner, url: string, accept: string): Promise<{ body: Readable; contentType: string }> {
+  async stream(partner: Partner, url: string, accept: string, retries = this.config.maxRetries): Promise<{ body: Readable; contentType: string }> {
     const request = this.client.get<Readable>(url, {
       headers: { Accept: accept, ...this.signatureHeaders(partner, '') },
       responseType: 'stream',
       // Any limit, also an infinite one, makes axios wrap the body in a stream that cannot be destroyed while the partner is silent.
       maxContentLength: -1,
       // A lost connection before the first byte may be tried again; nothing of the list was used yet.
-      'axios-retry': { retries: this.config.maxRetries, retryCondition: (error) => this.letGo(error) && (error.response === undefined || error.response.status >= 500), retryDelay: (count) => this.backoffMs(count), shouldResetTimeout: true },
+      'axios-retry': { retries, retryCondition: (error) => this.letGo(error) && (error.response === undefined || error.response.status >= 500), retryDelay: (count) => this.backoffMs(count), shouldResetTimeout: true },
       timeout: partner.timeoutMs,
       validateStatus: (status) => status === 200,
     });
@@ -126,10 +126,16 @@ export class PartnerHttp implements OnApplicationShutdown {
     return true;
   }
 
+  /** Status and pause of the answer that a failed stream got; nulls when there was none. */
+  refusal(error: unknown): { status: number | null; retryAfterMs: number | null } {
+    const response = error instanceof AxiosError ? error.response : undefined;
+    return { status: response?.status ?? null, retryAfterMs: this.retryAfterMs(response?.headers['retry-after']) };
+  }
+
   signatureHeaders(partner: Partner, body: string): Record<string, string> {
     const timestamp = this.timestamp();
     const [key] = partner.signingKeys;
-    if (key === undefined) throw new Error(`partner ${partner.code} has no live signing key`);
+    if (key === undefined) throw new NotSent(`partner ${partner.code} has no live signing key`);
     return { 'X-Timestamp': timestamp, 'X-Signature': sign(key, timestamp, body) };
   }
 
@@ -175,6 +181,7 @@ export class PartnerHttp implements OnApplicationShutdown {
   }
 
   private failure(error: unknown): { kind: 'answered'; status: number; retryAfterMs: number | null; body: string } | { kind: 'not_sent' | 'lost'; error: string } {
+    if (error instanceof NotSent) return { kind: 'not_sent', error: error.message };
     if (!(error instanceof AxiosError)) return { kind: 'lost', error: messageOf(error) };
     if (error.response !== undefined && typeof error.response.data === 'string')
       return { kind: 'answered', status: error.response.status, retryAfterMs: this.retryAfterMs(error.response.headers['retry-after']), body: error.response.data };
@@ -191,3 +198,6 @@ export class PartnerHttp implements OnApplicationShutdown {
 }
 
 class PermitRefused extends Error {}
+
+/** Something of ours is missing, so the call was not made. */
+class NotSent extends Error {}

@@ -1,19 +1,15 @@
 import { Injectable } from '@nestjs/common';
-import { type Readable, pipeline } from 'node:stream';
-import streamArray from 'stream-json/streamers/stream-array.js';
 import { HubError, messageOf } from '../kernel/errors';
 import { currencyExponent, toMajorUnits } from '../kernel/money';
+import { jsonList } from '../partners/json-list';
 import type { Partner } from '../partners/partner';
 import { PartnerHttp } from '../partners/partner-http';
 import { targetUrl } from '../outbox/sender';
 import { pythonFloat } from './python-float';
 import type { LedgerRow } from './reconciliation.store';
 
-/** Silence on a list for this long means that its end will not come. */
-const SILENCE_MS_MAX = 30_000;
-
-/** A row of a partner's list, or null for one without a correlation id, which can be matched with nothing. */
-export type SourceRow = LedgerRow | null;
+/** A row of a partner's list; null for one without a correlation id, which can be matched with nothing; 'not_booked' for news of a refusal. */
+export type SourceRow = LedgerRow | 'not_booked' | null;
 
 /** Reads the partners' lists row by row as they arrive. Every fault, also a list that breaks off, is upstream_failed with the side's name. */
 @Injectable()
@@ -31,37 +27,18 @@ export class LedgerSource {
   private async *read(partner: Partner, url: string, gone: AbortSignal, toRow: (row: Record<string, unknown>) => SourceRow): AsyncGenerator<SourceRow> {
     try {
       const { body } = await this.http.stream(partner, url, 'application/json');
-      for await (const { value } of elements(body, gone)) {
-        if (typeof value !== 'object' || value === null) throw new Error('the list holds something that is not a row');
-        yield toRow(value as Record<string, unknown>);
-      }
+      for await (const row of jsonList(body, gone)) yield toRow(row);
     } catch (error) {
       throw new HubError('upstream_failed', { detail: `the list of the ${partner.role === 'rgs' ? 'RGS' : 'operator'} could not be read: ${messageOf(error)}`, cause: error });
     }
   }
 }
 
-function elements(body: Readable, gone: AbortSignal): AsyncIterable<{ value: unknown }> {
-  const stop = () => body.destroy(new Error('nobody waits for it any more'));
-  if (gone.aborted) stop();
-  gone.addEventListener('abort', stop, { once: true });
-  let timer: NodeJS.Timeout;
-  const restart = () => {
-    clearTimeout(timer);
-    timer = setTimeout(() => body.destroy(new Error(`silent for ${SILENCE_MS_MAX / 1000} seconds`)), SILENCE_MS_MAX);
-  };
-  restart();
-  body.on('data', restart);
-  // The error itself reaches the reader through the last stream; this callback only has to end the watch.
-  return pipeline(body, streamArray.withParserAsStream(), () => {
-    clearTimeout(timer);
-    gone.removeEventListener('abort', stop);
-  });
-}
-
 function rgsRow(row: Record<string, unknown>, rgs: Partner): SourceRow {
   const { correlationId, amountCents } = row;
   if (typeof correlationId !== 'string' || correlationId === '') return null;
+  // The RGS was told that nothing was booked, so the operator rightly has nothing: not a line of a list of bookings.
+  if (row.status === 'REJECTED') return 'not_booked';
   const exponent = currencyExponent(text(row.currency), rgs.currencyExponents);
   return {
     correlationId,

@@ -69,6 +69,7 @@ export class ReconciliationService {
     };
     for await (const row of source) {
       rows += 1;
+      if (row === 'not_booked') continue;
       if (row === null) rejected += 1;
       else if (batch.push(row) >= STAGE_ROWS) await flush();
     }

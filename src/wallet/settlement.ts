@@ -1,21 +1,26 @@
-import { Injectable, type OnModuleInit } from '@nestjs/common';
+import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import { v7 as uuidv7 } from 'uuid';
-import type { Tx } from '../database/database';
+import { type Config } from '../config/config';
+import { CONFIG } from '../config/config.module';
+import { Database, type Tx } from '../database/database';
 import { MINOR_UNITS_MAX, toMinorUnits } from '../kernel/money';
 import { Logger } from '../observability/logger';
 import { Metrics } from '../observability/metrics';
-import type { DeliveryHandler } from '../outbox/delivery-handler';
+import type { DeliveryHandler, Plan } from '../outbox/delivery-handler';
 import { Outbox } from '../outbox/outbox';
-import type { Disposition, NewMessage, OperatorResult, Outcome } from '../outbox/outbox-message';
-import type { OutcomeClass } from '../partners/operator-wire';
+import type { Disposition, LeasedMessage, NewMessage, OperatorResult } from '../outbox/outbox-message';
+import { type OutcomeClass, operatorUndoMessage, undoReference } from '../partners/operator-wire';
 import { PartnerDirectory } from '../partners/partner-directory';
 import { type RgsOutcome, rgsWebhookBody } from '../partners/rgs-wire';
-import { type Decision, type Evidence, SETTLED, decide, endOf } from './transaction-state';
-import { type Transaction, type TransactionChange, WalletStore } from './wallet.store';
+import { type Decision, type Evidence, SETTLED, type TransactionState, decide, endOf, known } from './transaction-state';
+import { Waiters } from './waiters';
+import { type EventSource, type MoneyTransaction, type TransactionChange, WalletStore } from './wallet.store';
 
 /** What an operator said about one transaction. */
 export interface Statement {
   readonly transactionId: string;
+  /** Null for a callback about the movement. */
+  readonly messageId: string | null;
   readonly class: OutcomeClass;
   readonly source: Evidence['source'];
   readonly reason: string | null;
@@ -23,17 +28,34 @@ export interface Statement {
   readonly balance: string | null;
   readonly lastAttempt: boolean;
   readonly repeated: boolean;
+  /** Whether the movement's time was over before this was asked or said. */
+  readonly expired: boolean;
   /** Kept in the transaction's history. */
   readonly evidence: Record<string, unknown>;
+}
+
+/** A decision, and the state that the transaction is in after it. */
+export interface Applied extends Decision {
+  readonly state: TransactionState;
+}
+
+/** A change of one transaction and what the RGS is told of it. */
+export interface Move {
+  readonly transaction: MoneyTransaction;
+  readonly change: TransactionChange;
+  readonly notice: RgsOutcome | null;
 }
 
 /** Applies what operators say to transactions: state, history and the one webhook to the RGS, in the caller's transaction. */
 @Injectable()
 export class Settlement implements DeliveryHandler, OnModuleInit {
   constructor(
+    @Inject(CONFIG) private readonly config: Config,
+    private readonly database: Database,
     private readonly store: WalletStore,
     private readonly outbox: Outbox,
     private readonly partners: PartnerDirectory,
+    private readonly waiters: Waiters,
     private readonly logger: Logger,
     private readonly metrics: Metrics,
   ) {}
@@ -42,17 +64,26 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
     this.outbox.handle(this);
   }
 
-  async settle(tx: Tx, results: readonly OperatorResult[]): Promise<Disposition[]> {
-    const decisions = await this.apply(
-      tx,
-      results.map((result) => statementOf(result)),
-    );
-    return results.map((result, index) => dispositionOf(result, decisions[index]?.message ?? 'proposed'));
+  async plan(message: LeasedMessage): Promise<Plan> {
+    const transaction = await this.store.findMoney(this.database, transactionIdOf(message));
+    if (transaction === undefined) throw new Error(`message ${message.id} belongs to no transaction`);
+    const operator = this.partners.byId(transaction.operatorId);
+    const undo = message.id === transaction.undoMessageId;
+    if (undo ? SETTLED.has(transaction.state) && transaction.state !== 'rolling_back' : known(transaction.state)) return { action: 'finish', outcome: undo && transaction.state === 'confirmed' ? 'dead' : endOf(transaction.state) };
+
+    const unwanted = !undo && (transaction.undo !== null || isExpired(message));
+    const mayHaveLeft = message.claims > 1;
+    if (unwanted && !mayHaveLeft && transaction.state === 'initiated') return { action: 'expire', reason: transaction.undo === 'rollback' ? 'rolled_back' : 'deadline' };
+    // Asking moves nothing, so it is the way to learn about a bet that nobody wants any more; otherwise a repeat also gets the bet placed.
+    if (unwanted && operator.statusQuery) return ask(transaction, undo, operator.rollbackRoute);
+    if (operator.idempotentByReference || !mayHaveLeft) return { action: 'send' };
+    if (!operator.statusQuery) return { action: 'give_up' };
+    return (await this.store.takeProofOfAbsence(transaction.id)) ? { action: 'send' } : ask(transaction, undo, operator.rollbackRoute);
   }
 
-  async alreadySettled(transactionIds: readonly string[]): Promise<ReadonlyMap<string, Outcome>> {
-    const states = await this.store.states(transactionIds);
-    return new Map([...states].filter(([, state]) => SETTLED.has(state)).map(([id, state]) => [id, endOf(state)]));
+  async settle(tx: Tx, results: readonly OperatorResult[]): Promise<Disposition[]> {
+    const decisions = await this.apply(tx, results.map(statementOf));
+    return results.map((result, index) => this.dispositionOf(result, decisions[index]));
   }
 
   async refuseReplay(tx: Tx, transactionId: string): Promise<string | null> {
@@ -60,47 +91,89 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
     if (transaction === undefined) return null;
     if (transaction.state === 'rejected') return 'the transaction was rejected and the RGS was told so; sending it again could take the money after all';
     const operator = this.partners.byId(transaction.operatorId);
-    return operator.idempotentByReference ? null : 'the operator does not recognise a repeated reference; sending it again could move the money twice';
+    return operator.idempotentByReference || operator.statusQuery ? null : 'the operator neither recognises a repeated reference nor can be asked; sending it again could move the money twice';
   }
 
   /** One decision per statement, in order. The caller holds the lanes of all transactions. */
-  async apply(tx: Tx, statements: readonly Statement[]): Promise<Decision[]> {
+  async apply(tx: Tx, statements: readonly Statement[]): Promise<Applied[]> {
     const transactions = await this.store.lock(tx, [...new Set(statements.map(({ transactionId }) => transactionId))]);
-    const decisions: Decision[] = [];
-    // Two statements about one transaction in a batch (its message was replayed while it was in flight) are told apart by waves.
+    const decisions: Applied[] = [];
+    // Two statements about one transaction in a batch (its message was replayed while it was in flight) are written one after the other.
     const seen = new Set<string>();
-    let changes: TransactionChange[] = [];
-    const notices: { transaction: Transaction; outcome: RgsOutcome }[] = [];
+    let moves: Move[] = [];
     for (const statement of statements) {
       const transaction = transactions.get(statement.transactionId);
       if (transaction === undefined) throw new Error(`message of transaction ${statement.transactionId}, which does not exist`);
       if (seen.has(transaction.id)) {
-        await this.store.change(tx, changes);
-        changes = [];
+        await this.write(tx, moves);
+        moves = [];
         seen.clear();
       }
-      const decision = decide({ ...statement, state: transaction.state, movement: transaction.movement, idempotentByReference: this.partners.byId(transaction.operatorId).idempotentByReference });
-      decisions.push(decision);
+      const decision = decide(this.evidenceOf(transaction, statement));
+      decisions.push({ ...decision, state: decision.to ?? transaction.state });
+      if (decision.message === 'ask_again' && transaction.absentForMs === null) await this.store.markAbsent(tx, transaction.id, 'once');
+      else if (decision.message === 'again') await this.store.markAbsent(tx, transaction.id, 'twice');
+      else if (statement.class === 'unknown' && transaction.absentForMs !== null) await this.store.markAbsent(tx, transaction.id, 'no');
       const change = changeOf(transaction, statement, decision);
-      if (change === null) continue;
-      seen.add(transaction.id);
-      changes.push(change);
-      if (change.kind === 'contradiction') {
-        tx.afterCommit(() => this.reportContradiction(transaction, statement));
+      if (change === null) {
+        await this.complete(tx, transaction, statement);
         continue;
       }
-      const moved = { ...transaction, state: change.to, balanceMinor: change.balanceMinor ?? transaction.balanceMinor, reason: change.reason };
-      transactions.set(transaction.id, moved);
-      if (decision.notice !== null) notices.push({ transaction: moved, outcome: decision.notice });
-      tx.afterCommit(() => this.reportTransition(moved, change));
+      seen.add(transaction.id);
+      moves.push({ transaction, change, notice: decision.notice });
+      if (change.kind === 'transition') transactions.set(transaction.id, moved(transaction, change));
     }
-    await this.store.change(tx, changes);
-    await this.tell(tx, notices);
+    await this.write(tx, moves);
     return decisions;
   }
 
-  private async tell(tx: Tx, notices: readonly { transaction: Transaction; outcome: RgsOutcome }[]): Promise<void> {
-    const planned = notices.map(({ transaction, outcome }) => ({ transactionId: transaction.id, outcome, messageId: uuidv7(), transaction }));
+  /** Writes changes with all that follows from them: history, repayment, the rollbacks that waited for them, and the RGS's webhook. */
+  async write(tx: Tx, moves: readonly Move[]): Promise<void> {
+    if (moves.length === 0) return;
+    const undoMessages = moves.flatMap(({ transaction, change }) => (change.kind === 'transition' && (change.to === 'compensating' || change.to === 'rolling_back') ? [this.undoMessage(transaction)] : []));
+    await this.store.change(
+      tx,
+      moves.map(({ change }) => ({ ...change, undoMessageId: undoMessages.find(({ transactionId }) => transactionId === change.transactionId)?.id ?? null })),
+    );
+    await this.tell(tx, moves);
+    await this.outbox.enqueue(tx, undoMessages);
+    // A bet that is confirmed with a rollback waiting for it stands: a person found its repayment refused for good.
+    const ended = moves.filter(({ transaction, change }) => transaction.movement === 'debit' && change.kind === 'transition' && ['compensated', 'rolled_back', 'rejected', 'confirmed'].includes(change.to) && (change.to !== 'confirmed' || transaction.undo !== null));
+    const rollbacks = ended.length === 0 ? [] : await this.store.completeRollbacks(tx, ended.map(({ change: { transactionId, to } }) => ({ originalId: transactionId, state: to === 'confirmed' ? 'rejected' : 'confirmed', applied: to === 'compensated' || to === 'rolled_back' })));
+    tx.afterCommit(() => {
+      for (const { transaction, change } of moves) this.report(transaction, change);
+      for (const id of rollbacks) this.waiters.settled(id);
+    });
+  }
+
+  /** A callback that came before the answer carries no balance; the answer that says the same may fill it in. */
+  private async complete(tx: Tx, transaction: MoneyTransaction, statement: Statement): Promise<void> {
+    const agrees = (transaction.state === 'confirmed' && statement.class === 'applied') || (transaction.state === 'rejected' && statement.class === 'rejected_business');
+    const balance = balanceOf(statement, transaction.exponent);
+    if (!agrees || transaction.balanceMinor !== null || balance === null || statement.source !== 'operator_response') return;
+    await this.store.fillIn(tx, transaction.id, balance, transaction.state === 'rejected' ? statement.reason : null);
+    if (transaction.waited) tx.afterCommit(() => this.waiters.settled(transaction.id));
+  }
+
+  private evidenceOf(transaction: MoneyTransaction, statement: Statement): Evidence {
+    const operator = this.partners.byId(transaction.operatorId);
+    return {
+      ...statement,
+      state: transaction.state,
+      movement: transaction.movement,
+      about: statement.messageId !== null && statement.messageId === transaction.undoMessageId ? 'undo' : 'movement',
+      resolvable: operator.idempotentByReference || operator.statusQuery,
+      // A callback may speak of a call that left in time and is still on its way; whatever was asked or sent after the deadline cannot.
+      unwanted: transaction.movement === 'debit' && (transaction.undo !== null || (statement.expired && (transaction.state !== 'initiated' || statement.source !== 'operator_callback'))),
+      absentBefore: transaction.absentForMs !== null && transaction.absentForMs >= this.config.resolveGraceSeconds * 1000,
+      undoing: transaction.undoMessageId !== null,
+    };
+  }
+
+  private async tell(tx: Tx, moves: readonly Move[]): Promise<void> {
+    const planned = moves.flatMap(({ transaction, change, notice }) =>
+      notice === null || change.kind !== 'transition' ? [] : [{ transactionId: transaction.id, outcome: notice, messageId: uuidv7(), transaction: moved(transaction, change) }],
+    );
     const claimed = await this.store.claimOutcomes(tx, planned);
     await this.outbox.enqueue(
       tx,
@@ -108,64 +181,104 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
     );
   }
 
-  private reportTransition(transaction: Transaction, change: TransactionChange): void {
-    this.metrics.settled.inc({ movement: transaction.movement, state: change.to });
-    if (change.to === 'parked') this.metrics.parked.inc({ movement: transaction.movement });
-    this.logger.event(change.to === 'parked' ? 'error' : 'info', 'wallet.state_changed', {
-      correlationId: transaction.id,
-      movement: transaction.movement,
-      from: change.from,
-      to: change.to,
-      source: change.source,
-      reason: change.reason,
-    });
+  private undoMessage(transaction: MoneyTransaction): NewMessage {
+    const operator = this.partners.byId(transaction.operatorId);
+    return {
+      id: uuidv7(),
+      destinationId: transaction.operatorId,
+      operatorId: transaction.operatorId,
+      rgsId: transaction.rgsId,
+      // Outside the lane: the player's later movements must not wait for money to come back, and rollbacks may overtake.
+      laneKey: null,
+      eventType: 'rollback',
+      transactionId: transaction.id,
+      expiresInSeconds: null,
+      ...operatorUndoMessage(operator, { ...transaction, correlationId: transaction.id }),
+    };
   }
 
-  private reportContradiction(transaction: Transaction, statement: Statement): void {
-    this.metrics.contradictions.inc();
-    this.logger.event('error', 'wallet.contradiction', { correlationId: transaction.id, state: transaction.state, said: statement.class, source: statement.source, reason: statement.reason });
+  private dispositionOf(result: OperatorResult, decision: Applied | undefined): Disposition {
+    switch (decision?.message) {
+      case undefined:
+      case 'proposed':
+        return result.proposed;
+      case 'if_unknown':
+        return result.ifUnknown;
+      case 'ask_again':
+        return { outcome: 'released', delayMs: this.config.resolveGraceSeconds * 1000 };
+      case 'again':
+        return { outcome: 'released', delayMs: 0 };
+      case 'sent':
+      case 'dead':
+      case 'blocked':
+        return { outcome: decision.message, delayMs: 0, open: decision.state === 'parked' };
+    }
   }
+
+  private report(transaction: MoneyTransaction, change: TransactionChange): void {
+    const about = { correlationId: transaction.id, movement: transaction.movement, from: change.from, source: change.source, reason: change.reason };
+    if (change.kind === 'contradiction') {
+      this.metrics.contradictions.inc();
+      this.logger.event('error', 'wallet.contradiction', { ...about, evidence: change.evidence });
+      return;
+    }
+    this.metrics.settled.inc({ movement: transaction.movement, state: change.to });
+    if (change.to === 'parked') this.metrics.parked.inc({ movement: transaction.movement });
+    this.logger.event(change.to === 'parked' ? 'error' : 'info', 'wallet.state_changed', { ...about, to: change.to });
+    if (transaction.waited && SETTLED.has(change.to) && change.to !== 'rolling_back') this.waiters.settled(transaction.id);
+  }
+}
+
+function transactionIdOf(message: LeasedMessage): string {
+  if (message.transactionId === null) throw new Error(`operator message ${message.id} carries no transaction`);
+  return message.transactionId;
+}
+
+/** The claim's own view: a call that left in time counts as in time, however late its answer. */
+function isExpired({ expiresInMs }: LeasedMessage): boolean {
+  return expiresInMs !== null && expiresInMs <= 0;
 }
 
 function statementOf(result: OperatorResult): Statement {
   const { message, verdict } = result;
-  if (message.transactionId === null) throw new Error(`operator message ${message.id} carries no transaction`);
   return {
-    transactionId: message.transactionId,
+    transactionId: transactionIdOf(message),
+    messageId: message.id,
     class: verdict.class,
-    source: 'operator_response',
+    source: verdict.class === 'absent' || (verdict.class === 'applied' && result.status === null) ? 'operator_list' : 'operator_response',
     reason: verdict.reason,
     balance: verdict.balance,
     lastAttempt: result.ifUnknown.outcome === 'blocked' || result.ifUnknown.outcome === 'dead',
     repeated: message.attempts > 0 || result.tries > 1,
-    evidence: { attempt: message.attempts + 1, status: result.status, class: verdict.class, reason: verdict.reason, balance: verdict.balance },
+    expired: isExpired(message),
+    evidence: { message: message.eventType, attempt: message.attempts + 1, status: result.status, class: verdict.class, reason: verdict.reason, balance: verdict.balance },
   };
 }
 
-function dispositionOf(result: OperatorResult, message: Decision['message']): Disposition {
-  switch (message) {
-    case 'proposed':
-      return result.proposed;
-    case 'if_unknown':
-      return result.ifUnknown;
-    case 'sent':
-    case 'dead':
-    case 'blocked':
-      return { outcome: message, delayMs: 0 };
-  }
+function ask(transaction: MoneyTransaction, undo: boolean, rollbackRoute: boolean): Plan {
+  const reference = undo ? undoReference(transaction.refId) : transaction.refId;
+  const directions: readonly unknown[] = undo ? (rollbackRoute ? ['deposit', 'rollback'] : ['deposit']) : [transaction.movement === 'debit' ? 'withdraw' : 'deposit'];
+  return {
+    action: 'ask',
+    path: `/v2/transactions?reference=${encodeURIComponent(reference)}`,
+    isIt: (row) =>
+      (row.reference ?? row.refId) === reference && directions.includes(row.direction ?? row.event) && (row.playerId === undefined || row.playerId === transaction.externalPlayerId || row.playerId === transaction.playerId),
+  };
 }
 
-function changeOf(transaction: Transaction, statement: Statement, decision: Decision): TransactionChange | null {
+function changeOf(transaction: MoneyTransaction, statement: Statement, decision: Decision): TransactionChange | null {
   if (decision.to === null && !decision.contradiction) return null;
   const to = decision.to ?? transaction.state;
   return {
     transactionId: transaction.id,
     kind: decision.contradiction ? 'contradiction' : 'transition',
-    source: statement.source,
+    source: statement.class === 'expired' ? 'hub' : statement.source,
     from: transaction.state,
     to,
     balanceMinor: balanceOf(statement, transaction.exponent),
-    reason: to === 'confirmed' ? null : statement.reason,
+    // A bet that is over because nobody wants it any more says that, however it was found out; what was found stands in the history.
+    reason: to === 'confirmed' ? null : to === 'compensating' || statement.class === 'absent' ? (transaction.undo === 'rollback' ? 'rolled_back' : 'deadline') : (statement.reason ?? transaction.reason),
+    undo: to === 'compensating' && transaction.undo === null ? 'deadline' : transaction.undo,
     evidence: statement.evidence,
   };
 }
@@ -176,7 +289,16 @@ function balanceOf({ balance }: Statement, exponent: number): bigint | null {
   return minor !== null && minor <= MINOR_UNITS_MAX && minor >= -MINOR_UNITS_MAX ? minor : null;
 }
 
-function webhookMessage(transaction: Transaction, outcome: RgsOutcome, messageId: string): NewMessage {
+/** The change of a transaction that the hub or a person makes, without a word of the operator. */
+export function changeBy(source: EventSource, transaction: MoneyTransaction, to: MoneyTransaction['state'], reason: string | null, evidence: Record<string, unknown>): TransactionChange {
+  return { transactionId: transaction.id, kind: 'transition', source, from: transaction.state, to, balanceMinor: null, reason, undo: transaction.undo, evidence };
+}
+
+function moved(transaction: MoneyTransaction, change: TransactionChange): MoneyTransaction {
+  return { ...transaction, state: change.to, balanceMinor: change.balanceMinor ?? transaction.balanceMinor, reason: change.reason, undo: change.undo };
+}
+
+function webhookMessage(transaction: MoneyTransaction, outcome: RgsOutcome, messageId: string): NewMessage {
   return {
     id: messageId,
     destinationId: transaction.rgsId,
@@ -186,6 +308,7 @@ function webhookMessage(transaction: Transaction, outcome: RgsOutcome, messageId
     eventType: transaction.movement,
     transactionId: transaction.id,
     path: '',
+    expiresInSeconds: null,
     body: rgsWebhookBody({
       playerId: transaction.playerId,
       amountMinor: transaction.amountMinor,

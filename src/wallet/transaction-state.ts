@@ -1,16 +1,17 @@
 import type { Movement, OutcomeClass } from '../partners/operator-wire';
 import type { RgsOutcome } from '../partners/rgs-wire';
 
+export type TransactionMovement = Movement | 'rollback';
 export type TransactionState = 'initiated' | 'confirmed' | 'rejected' | 'unknown' | 'compensating' | 'compensated' | 'parked' | 'rolling_back' | 'rolled_back';
 
 /** Every arrow that exists. The schema's CHECK knows the same states; docs/architecture.md draws them. */
 export const TRANSITIONS: Readonly<Record<TransactionState, readonly TransactionState[]>> = {
-  initiated: ['confirmed', 'rejected', 'unknown', 'parked'],
+  initiated: ['confirmed', 'rejected', 'unknown', 'compensating', 'parked'],
   unknown: ['confirmed', 'rejected', 'compensating', 'parked'],
   compensating: ['compensated', 'parked'],
   confirmed: ['rolling_back'],
-  rolling_back: ['rolled_back'],
-  parked: ['confirmed', 'rejected', 'compensated'],
+  rolling_back: ['rolled_back', 'parked'],
+  parked: ['confirmed', 'rejected', 'compensating', 'compensated'],
   rejected: [],
   compensated: [],
   rolled_back: [],
@@ -22,14 +23,23 @@ export const SETTLED: ReadonlySet<TransactionState> = new Set(['confirmed', 'rej
 export interface Evidence {
   readonly state: TransactionState;
   readonly movement: Movement;
+  /** Whether it speaks about the movement itself or about the message that pays it back. */
+  readonly about: 'movement' | 'undo';
   readonly class: OutcomeClass;
   /** A callback speaks about the transaction itself; a response to a repeat may speak about the repeat only. */
-  readonly source: 'operator_response' | 'operator_callback';
+  readonly source: 'operator_response' | 'operator_callback' | 'operator_list';
   /** Whether no further attempt will be made if the outcome stays unknown. */
   readonly lastAttempt: boolean;
-  readonly idempotentByReference: boolean;
+  /** Whether the operator recognises a repeat or can be asked: without either there is nothing that the hub may try. */
+  readonly resolvable: boolean;
   /** Whether an earlier request of this movement left already and its outcome was lost. */
   readonly repeated: boolean;
+  /** Whether the RGS no longer wants the bet: its deadline passed before this was said, or it asked for a rollback. */
+  readonly unwanted: boolean;
+  /** Whether the operator said "absent" before, long enough ago that nothing can still be on its way. */
+  readonly absentBefore: boolean;
+  /** Whether paying back was begun, so the movement itself is known to be applied, also while its repayment is parked. */
+  readonly undoing: boolean;
 }
 
 export interface Decision {
@@ -39,56 +49,111 @@ export interface Decision {
   readonly notice: RgsOutcome | null;
   /** The evidence says the opposite of what is settled. Nothing changes, and a person must look. */
   readonly contradiction: boolean;
-  /** What becomes of the message; `proposed` and `if_unknown` leave it to the outbox's retry policy. */
-  readonly message: 'sent' | 'dead' | 'blocked' | 'proposed' | 'if_unknown';
+  /**
+   * What becomes of the message; `proposed` and `if_unknown` leave it to the outbox's retry policy, `ask_again` looks once more after
+   * the grace, `again` sends once more now.
+   */
+  readonly message: 'sent' | 'dead' | 'blocked' | 'proposed' | 'if_unknown' | 'ask_again' | 'again';
 }
 
 const stay = (message: Decision['message']): Decision => ({ to: null, notice: null, contradiction: false, message });
 const move = (to: TransactionState, message: Decision['message'], notice: RgsOutcome | null = null): Decision => ({ to, notice, contradiction: false, message });
 const contradict = (message: Decision['message']): Decision => ({ to: null, notice: null, contradiction: true, message });
 
-/** The heart of the hub: what an operator's answer or callback does to a transaction. Pure; the tests are a table over it. */
+/** The heart of the hub: what an operator's answer, list or callback does to a transaction. Pure; the tests are a table over it. */
 export function decide(evidence: Evidence): Decision {
-  const { state, movement } = evidence;
+  return evidence.about === 'undo' ? decideUndo(evidence) : decideMovement(evidence);
+}
+
+function decideMovement(evidence: Evidence): Decision {
+  const { movement } = evidence;
+  // What is parked then is the repayment: no word about the movement may begin another one.
+  const state = evidence.state === 'parked' && evidence.undoing ? 'compensating' : evidence.state;
+  const open = state === 'initiated' || state === 'unknown';
   switch (evidence.class) {
     case 'applied':
-      if (state === 'initiated' || state === 'unknown' || state === 'parked') return move('confirmed', 'sent', 'OK');
-      return state === 'confirmed' ? stay('sent') : contradict('sent');
+      if (open || state === 'parked') return evidence.unwanted ? move('compensating', 'sent') : move('confirmed', 'sent', 'OK');
+      return state === 'rejected' ? contradict('sent') : stay('sent');
 
     case 'rejected_business':
       if (state === 'rejected') return stay('dead');
       // A player who is owed money stays owed it: a refused credit waits for a person, and is never called rejected.
-      if (state === 'initiated' || state === 'unknown') return movement === 'debit' ? move('rejected', 'dead', 'REJECTED') : move('parked', 'dead');
-      if (state === 'parked') return movement === 'debit' ? move('rejected', 'dead', 'REJECTED') : stay('dead');
+      if (open) return refused(movement);
+      if (state === 'parked') return movement === 'debit' ? refused(movement) : stay('dead');
       return contradict('dead');
 
     case 'rejected_contract':
-      if (state === 'initiated' && !evidence.repeated) return movement === 'debit' ? move('rejected', 'dead', 'REJECTED') : move('parked', 'dead');
+      if (state === 'initiated' && !evidence.repeated) return refused(movement);
       // "Wrong credentials" or "wrong path" says that this repeat was not applied; the lost request before it may have been.
       if (state === 'parked') return giveUp(movement, state);
-      if (state === 'initiated' || state === 'unknown') return evidence.lastAttempt ? giveUp(movement, state) : state === 'unknown' ? stay('if_unknown') : move('unknown', 'if_unknown');
+      if (open) return evidence.lastAttempt ? giveUp(movement, state) : state === 'unknown' ? stay('if_unknown') : move('unknown', 'if_unknown');
       return stay('dead');
 
+    case 'expired':
+      return open ? move('rejected', 'dead', 'REJECTED') : stay(state === 'parked' ? 'dead' : endOf(state));
+
+    case 'absent':
+      if (known(state)) return stay(endOf(state));
+      // Once is no proof: the lost call may still be on its way to the operator's books.
+      if (!evidence.absentBefore) return stay('ask_again');
+      return evidence.unwanted ? move('rejected', 'dead', 'REJECTED') : stay('again');
+
     case 'throttled':
-      if (SETTLED.has(state)) return stay(endOf(state));
+      if (known(state)) return stay(endOf(state));
       // This call was turned away, but one before it left and its outcome was lost: a later refusal must not read as "never applied".
       return evidence.repeated && state === 'initiated' ? move('unknown', 'proposed') : stay('proposed');
 
     case 'accepted':
-      if (SETTLED.has(state)) return stay(endOf(state));
-      if (!evidence.repeated) return stay('proposed');
-      return stillUnknown(evidence);
+      if (known(state)) return stay(endOf(state));
+      return evidence.repeated ? stillUnknown(evidence) : stay('proposed');
 
     case 'unknown':
-      return SETTLED.has(state) ? stay(endOf(state)) : stillUnknown(evidence);
+      return known(state) ? stay(endOf(state)) : stillUnknown(evidence);
   }
 }
 
-function stillUnknown({ state, movement, source, lastAttempt, idempotentByReference }: Evidence): Decision {
+/** Paying back has no deadline: it goes on until the operator took it, and a refusal waits for a person. */
+function decideUndo({ state, class: said, source, lastAttempt, resolvable, repeated, absentBefore }: Evidence): Decision {
+  const undone = state === 'compensated' || state === 'rolled_back';
+  const wanted = state === 'compensating' || state === 'rolling_back' || state === 'parked';
+  // A person decided meanwhile that the bet stands: nothing more is sent.
+  if (!undone && !wanted) return said === 'applied' ? contradict('sent') : stay('dead');
+  switch (said) {
+    case 'applied':
+      if (state === 'compensating' || state === 'parked') return move('compensated', 'sent', 'ROLLED_BACK');
+      if (state === 'rolling_back') return move('rolled_back', 'sent', 'ROLLED_BACK');
+      return stay('sent');
+
+    case 'rejected_business':
+    case 'rejected_contract':
+    case 'expired':
+      if (wanted && state !== 'parked') return move('parked', 'dead');
+      return undone && said === 'rejected_business' ? contradict('dead') : stay('dead');
+
+    case 'absent':
+      if (undone) return stay('sent');
+      return stay(absentBefore ? 'again' : 'ask_again');
+
+    case 'throttled':
+      return undone ? stay('sent') : stay('proposed');
+
+    case 'accepted':
+    case 'unknown':
+      if (undone) return stay('sent');
+      if (source === 'operator_callback' || (said === 'accepted' && !repeated)) return stay('proposed');
+      if (lastAttempt || !resolvable) return state === 'parked' ? stay('dead') : move('parked', 'dead');
+      return stay('proposed');
+  }
+}
+
+function refused(movement: Movement): Decision {
+  return movement === 'debit' ? move('rejected', 'dead', 'REJECTED') : move('parked', 'dead');
+}
+
+function stillUnknown({ state, movement, source, lastAttempt, resolvable }: Evidence): Decision {
   // A callback with a word that nobody declared proves nothing; the attempt in flight decides.
   if (source === 'operator_callback') return stay('proposed');
-  // Without idempotence a repeat could move the money twice, so there is nothing left that the hub may try.
-  if (lastAttempt || !idempotentByReference) return giveUp(movement, state);
+  if (lastAttempt || !resolvable) return giveUp(movement, state);
   return state === 'initiated' ? move('unknown', 'proposed') : stay('proposed');
 }
 
@@ -98,7 +163,12 @@ function giveUp(movement: Movement, state: TransactionState): Decision {
   return state === 'parked' ? stay(message) : move('parked', message);
 }
 
-/** How a message ends whose transaction was settled by other means. */
+/** Whether it is known what became of the movement itself. */
+export function known(state: TransactionState): boolean {
+  return SETTLED.has(state) || state === 'compensating';
+}
+
+/** How a movement's message ends when its outcome became known by other means. */
 export function endOf(state: TransactionState): 'sent' | 'dead' {
   return state === 'rejected' ? 'dead' : 'sent';
 }

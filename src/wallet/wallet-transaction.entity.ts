@@ -1,15 +1,19 @@
 import { Check, Column, Entity, Index, PrimaryColumn, Unique } from 'typeorm';
-import type { Movement } from '../partners/operator-wire';
-import type { TransactionState } from './transaction-state';
+import type { TransactionMovement, TransactionState } from './transaction-state';
 
 /** One movement of money. Written and changed by wallet.store.ts only; this class is the schema's description and the drift check. */
-@Entity('wallet_transaction')
+@Entity({ name: 'wallet_transaction', comment: 'no index names the state, so the usual change from initiated to confirmed stays on its page' })
 @Unique('wallet_transaction_business_key', ['rgsId', 'refId', 'playerId', 'movement', 'operatorId'])
+@Index('wallet_transaction_rollbacks', ['originalId'], { where: 'original_id is not null' })
 @Index('wallet_transaction_player', ['rgsId', 'playerId', 'id'])
 @Index('wallet_transaction_round', ['rgsId', 'roundId', 'id'], { where: 'round_id is not null' })
-@Check('wallet_transaction_movement', `movement in ('debit', 'credit')`)
+@Check('wallet_transaction_movement', `movement in ('debit', 'credit', 'rollback')`)
+@Check('wallet_transaction_undo', `undo is null or (undo in ('deadline', 'rollback') and movement = 'debit')`)
+@Check('wallet_transaction_tombstone', `not tombstone or (movement = 'debit' and state = 'rolled_back')`)
+@Check('wallet_transaction_original', `(movement = 'rollback') = (original_id is not null)`)
+@Check('wallet_transaction_message', `message_id is not null or tombstone or movement = 'rollback'`)
 @Check('wallet_transaction_kind', `kind in ('regular', 'free', 'promo', 'jackpot')`)
-@Check('wallet_transaction_amount', `amount_minor >= 0 and amount_minor <= 9007199254740991 and (movement <> 'debit' or amount_minor > 0)`)
+@Check('wallet_transaction_amount', `amount_minor >= 0 and amount_minor <= 9007199254740991 and (movement <> 'debit' or amount_minor > 0 or tombstone)`)
 @Check('wallet_transaction_state', `state in ('initiated', 'confirmed', 'rejected', 'unknown', 'compensating', 'compensated', 'parked', 'rolling_back', 'rolled_back')`)
 @Check('wallet_transaction_settled_at', `(settled_at is not null) = (state in ('confirmed', 'rejected', 'compensated', 'rolling_back', 'rolled_back'))`)
 export class WalletTransactionEntity {
@@ -24,7 +28,7 @@ export class WalletTransactionEntity {
   rgsId!: number;
 
   @Column('text')
-  movement!: Movement;
+  movement!: TransactionMovement;
 
   @Column('text', { name: 'player_id' })
   playerId!: string;
@@ -71,8 +75,32 @@ export class WalletTransactionEntity {
   @Column('text', { nullable: true })
   reason!: string | null;
 
-  @Column('uuid', { name: 'message_id' })
-  messageId!: string;
+  @Column('uuid', { name: 'message_id', nullable: true })
+  messageId!: string | null;
+
+  @Column('uuid', { name: 'original_id', nullable: true, comment: 'of a rollback: the bet that it undoes' })
+  originalId!: string | null;
+
+  @Column('boolean', { default: false, comment: 'the place of a bet that was rolled back before it came: the business key keeps the bet out' })
+  tombstone!: boolean;
+
+  @Column('text', { nullable: true, comment: 'why an applied bet must be paid back instead of confirmed' })
+  undo!: 'deadline' | 'rollback' | null;
+
+  @Column('uuid', { name: 'undo_message_id', nullable: true, comment: 'the operator message that pays the bet back' })
+  undoMessageId!: string | null;
+
+  @Column('timestamptz', { name: 'absent_at', nullable: true, comment: 'when the operator first said that it does not know the bet; a second time proves it' })
+  absentAt!: Date | null;
+
+  @Column('boolean', { name: 'proven_absent', default: false, comment: 'the operator said so twice, so one more send is safe; taken back before that send' })
+  provenAbsent!: boolean;
+
+  @Column('boolean', { nullable: true, comment: 'of a rollback: whether money was paid back; null while that is not known' })
+  applied!: boolean | null;
+
+  @Column('boolean', { default: false, comment: 'the RGS asked to wait for the outcome, so a repeat of its request answers with it' })
+  waited!: boolean;
 
   @Column('timestamptz', { name: 'created_at', default: () => 'now()' })
   createdAt!: Date;

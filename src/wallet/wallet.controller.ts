@@ -1,19 +1,25 @@
 import { Body, Controller, Get, Headers, HttpCode, Param, Post, Query, Res } from '@nestjs/common';
-import { ApiBody, ApiHeader, ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
+import { ApiAcceptedResponse, ApiBody, ApiHeader, ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
 import { isUUID } from 'class-validator';
 import { Access } from '../http/access';
 import { CallingRgs, RawBody } from '../http/caller';
 import { TakesJson } from '../http/json-body.guard';
+import { WAIT_SECONDS_MAX, preferredWait } from '../http/prefer';
 import { ApiProblems } from '../http/openapi';
 import { HubError } from '../kernel/errors';
 import { currentContext } from '../observability/request-context';
 import type { Movement } from '../partners/operator-wire';
 import type { Partner } from '../partners/partner';
-import { CreditRequest, DebitRequest, MovementAnswer, TransactionPage, TransactionQuery, TransactionView } from './wallet.dto';
-import { WalletService } from './wallet.service';
+import { RollbackService } from './rollback.service';
+import { SETTLED } from './transaction-state';
+import { Waiters } from './waiters';
+import { CreditRequest, DebitRequest, MovementAnswer, RollbackAnswer, RollbackRequest, TransactionPage, TransactionQuery, TransactionView } from './wallet.dto';
+import { type AcceptedMovement, WalletService, initialAnswer, outcomeAnswer } from './wallet.service';
+import type { Transaction } from './wallet.store';
 
 const IDEMPOTENCY_KEY_LENGTH_MAX = 255;
+const BALANCE_GRACE_MS = 250;
 
 const DEBIT_EXAMPLES = {
   stake: { summary: 'A stake', value: { playerId: 'player-1', amountCents: 500, currency: 'USD', refId: 'bet-1001' } },
@@ -24,6 +30,14 @@ const CREDIT_EXAMPLES = {
   lost: { summary: 'A lost round', value: { playerId: 'player-1', amountCents: 0, currency: 'USD', refId: 'end-1001', roundId: 'round-78', roundClosed: true } },
   promotion: { summary: 'Money without a bet', value: { playerId: 'player-1', amountCents: 2000, currency: 'USD', refId: 'promo-1001', kind: 'promo' } },
 };
+
+/** What a movement's route knows of its request beside the body. */
+interface Call {
+  readonly rawBody: Buffer;
+  readonly key: string | undefined;
+  readonly prefer: string | undefined;
+  readonly response: Response;
+}
 
 interface Pair {
   readonly rgs: Partner;
@@ -37,14 +51,23 @@ const idempotencyKeyHeader = ApiHeader({
   schema: { type: 'string', minLength: 1, maxLength: IDEMPOTENCY_KEY_LENGTH_MAX },
   example: 'b1f7c1de-8f0e-4d3c-9b61-1c8f5f8d0a11',
 });
-const movementProblems = ApiProblems('malformed_request', 'idempotency_key_reused', 'reference_reused', 'payload_too_large', 'unsupported_media_type', 'unsupported_currency', 'validation_failed');
-const replayedHeader = { 'Idempotent-Replayed': { description: '`true` when this is the stored answer to an earlier request', schema: { type: 'string' as const, enum: ['true'] } } };
+const movementProblems = ApiProblems('malformed_request', 'idempotency_key_reused', 'reference_reused', 'transaction_rolled_back', 'round_closed', 'payload_too_large', 'unsupported_media_type', 'unsupported_currency', 'validation_failed');
+const preferHeader = ApiHeader({ name: 'Prefer', required: false, description: `RFC 7240: \`wait=N\` holds the answer for up to N seconds (1 to ${WAIT_SECONDS_MAX}) until the outcome is known.`, example: 'wait=5' });
+const acceptedResponse = ApiAcceptedResponse({ description: 'The wait ended before the outcome was known; a repeat with the same Idempotency-Key, or Location, tells it later', type: MovementAnswer, headers: { Location: { description: 'Where the outcome will stand', schema: { type: 'string', example: '/wallet/transactions/019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11' } }, 'Preference-Applied': { description: 'The wait that was granted', schema: { type: 'string', example: 'wait=5' } } } });
+const answerHeaders = {
+  'Preference-Applied': { description: 'When the answer was waited for', schema: { type: 'string' as const, example: 'wait=5' } },
+  'Idempotent-Replayed': { description: '`true` when this is the stored answer to an earlier request', schema: { type: 'string' as const, enum: ['true'] } },
+};
 
 @ApiTags('wallet')
 @Controller('wallet')
 @Access('rgs', { signed: true })
 export class WalletController {
-  constructor(private readonly wallet: WalletService) {}
+  constructor(
+    private readonly wallet: WalletService,
+    private readonly rollbacks: RollbackService,
+    private readonly waiters: Waiters,
+  ) {}
 
   @Post('debit')
   @HttpCode(200)
@@ -52,10 +75,12 @@ export class WalletController {
   @ApiOperation({ summary: 'Take a stake from a player', description: 'Stores the movement and answers at once; it is then delivered to the operator in the player\'s order, and the outcome comes by webhook.' })
   @ApiBody({ type: DebitRequest, examples: DEBIT_EXAMPLES })
   @idempotencyKeyHeader
-  @ApiOkResponse({ description: 'Stored and on its way', type: MovementAnswer, headers: replayedHeader })
+  @preferHeader
+  @ApiOkResponse({ description: 'Stored and on its way; after a wait, the outcome', type: MovementAnswer, headers: answerHeaders })
+  @acceptedResponse
   @movementProblems
-  debit(@CallingRgs() pair: Pair, @Body() request: DebitRequest, @RawBody() rawBody: Buffer, @Headers('idempotency-key') key: string | undefined, @Res({ passthrough: true }) response: Response): Promise<MovementAnswer> {
-    return this.accept('debit', pair, request, rawBody, key, response);
+  debit(@CallingRgs() pair: Pair, @Body() request: DebitRequest, @RawBody() rawBody: Buffer, @Headers('idempotency-key') key: string | undefined, @Headers('prefer') prefer: string | undefined, @Res({ passthrough: true }) response: Response): Promise<MovementAnswer> {
+    return this.accept('debit', pair, request, { rawBody, key, prefer, response });
   }
 
   @Post('credit')
@@ -64,10 +89,36 @@ export class WalletController {
   @ApiOperation({ summary: 'Pay a win to a player', description: 'As a debit. A credit never overtakes an earlier debit of the same player, and is never given up silently.' })
   @ApiBody({ type: CreditRequest, examples: CREDIT_EXAMPLES })
   @idempotencyKeyHeader
-  @ApiOkResponse({ description: 'Stored and on its way', type: MovementAnswer, headers: replayedHeader })
+  @preferHeader
+  @ApiOkResponse({ description: 'Stored and on its way; after a wait, the outcome', type: MovementAnswer, headers: answerHeaders })
+  @acceptedResponse
   @movementProblems
-  credit(@CallingRgs() pair: Pair, @Body() request: CreditRequest, @RawBody() rawBody: Buffer, @Headers('idempotency-key') key: string | undefined, @Res({ passthrough: true }) response: Response): Promise<MovementAnswer> {
-    return this.accept('credit', pair, request, rawBody, key, response);
+  credit(@CallingRgs() pair: Pair, @Body() request: CreditRequest, @RawBody() rawBody: Buffer, @Headers('idempotency-key') key: string | undefined, @Headers('prefer') prefer: string | undefined, @Res({ passthrough: true }) response: Response): Promise<MovementAnswer> {
+    return this.accept('credit', pair, request, { rawBody, key, prefer, response });
+  }
+
+  @Post('rollback')
+  @HttpCode(200)
+  @TakesJson()
+  @ApiOperation({
+    summary: 'Undo a bet',
+    description: 'A known bet is paid back once. A bet that the hub does not know gets `applied: false`, and is refused if it comes later. After a credit in its round a bet stays.',
+  })
+  @ApiBody({ type: RollbackRequest })
+  @idempotencyKeyHeader
+  @preferHeader
+  @ApiOkResponse({ description: 'Taken; `applied` says whether money was paid back', type: RollbackAnswer, headers: answerHeaders })
+  @acceptedResponse
+  @ApiProblems('malformed_request', 'idempotency_key_reused', 'reference_reused', 'round_closed', 'payload_too_large', 'unsupported_media_type', 'validation_failed')
+  async rollback(@CallingRgs() pair: Pair, @Body() request: RollbackRequest, @RawBody() rawBody: Buffer, @Headers('idempotency-key') key: string | undefined, @Headers('prefer') prefer: string | undefined, @Res({ passthrough: true }) response: Response): Promise<RollbackAnswer> {
+    const call = { rawBody, key, prefer, response };
+    const waitSeconds = preferredWait(prefer);
+    const accepted = await this.rollbacks.accept({ ...pair, idempotencyKey: idempotencyKey(call), route: 'POST /wallet/rollback', rawBody, waits: waitSeconds !== null }, request);
+    const rollback = (await this.outcome(accepted, waitSeconds, call)) ?? (await this.wallet.findAny(accepted.transactionId));
+    if (rollback === undefined) throw new Error(`rollback ${accepted.transactionId} vanished`);
+    // Without a wait a repeat answers what the first request was answered: what was known when the rollback was accepted.
+    const answersOutcome = response.hasHeader('Preference-Applied') || rollback.waited || rollback.settledAt?.getTime() === rollback.createdAt.getTime();
+    return answersOutcome ? { ...outcomeAnswer(rollback), applied: rollback.applied } : { ...initialAnswer(rollback.refId, rollback.id), applied: null };
   }
 
   @Get('transactions/:transactionId')
@@ -91,16 +142,53 @@ export class WalletController {
     return this.wallet.list(rgs, { ...filter, limit, ...(cursor === undefined ? {} : { before: cursor }) });
   }
 
-  private async accept(movement: Movement, pair: Pair, request: DebitRequest | CreditRequest, rawBody: Buffer, key: string | undefined, response: Response): Promise<MovementAnswer> {
-    if (key !== undefined && (key.length < 1 || key.length > IDEMPOTENCY_KEY_LENGTH_MAX))
-      throw new HubError('validation_failed', { errors: [{ field: 'Idempotency-Key', message: `Idempotency-Key must have 1 to ${IDEMPOTENCY_KEY_LENGTH_MAX} characters` }] });
-    const { answer, replayed } = await this.wallet.accept({ ...pair, movement, idempotencyKey: key ?? null, route: `POST /wallet/${movement}`, rawBody }, request);
-    const context = currentContext();
-    if (context !== undefined) {
-      context.correlationId = answer.correlationId;
-      context.replayed = replayed;
-    }
-    if (replayed) response.setHeader('Idempotent-Replayed', 'true');
-    return answer;
+  private async accept(movement: Movement, pair: Pair, request: DebitRequest | CreditRequest, call: Call): Promise<MovementAnswer> {
+    const waitSeconds = preferredWait(call.prefer);
+    const accepted = await this.wallet.accept({ ...pair, movement, idempotencyKey: idempotencyKey(call), route: `POST /wallet/${movement}`, rawBody: call.rawBody, waits: waitSeconds !== null }, request);
+    const settled = await this.outcome(accepted, waitSeconds, call);
+    return settled === undefined ? initialAnswer(accepted.refId, accepted.transactionId) : outcomeAnswer(settled);
   }
+
+  /**
+   * The transaction when its outcome is what the caller gets: after a wait, or for a repeat of a request that asked for one. Undefined:
+   * the answer is the initial one, and for a wait that was in vain it is a 202 that says where to look.
+   */
+  private async outcome({ transactionId, replayed, mayBeSettled }: AcceptedMovement, waitSeconds: number | null, { response }: Call): Promise<Transaction | undefined> {
+    const context = currentContext();
+    if (context !== undefined) Object.assign(context, { correlationId: transactionId, replayed });
+    if (replayed) response.setHeader('Idempotent-Replayed', 'true');
+    if (waitSeconds === null && !replayed) return undefined;
+    let transaction = mayBeSettled ? await this.wallet.findAny(transactionId) : undefined;
+    if (waitSeconds === null && transaction?.waited !== true) return undefined;
+    if (waitSeconds !== null && (transaction === undefined || !isFinal(transaction))) {
+      const hungUp = new AbortController();
+      response.once('close', () => hungUp.abort());
+      await this.waiters.wait(transactionId, waitSeconds * 1000, hungUp.signal);
+      transaction = await this.wallet.findAny(transactionId);
+      if (transaction !== undefined && isFinal(transaction) && lacksBalance(transaction)) {
+        // A callback was faster than the answer that carries the balance; that answer is on its way.
+        await this.waiters.wait(transactionId, BALANCE_GRACE_MS, hungUp.signal);
+        transaction = await this.wallet.findAny(transactionId);
+      }
+    }
+    if (waitSeconds !== null) response.setHeader('Preference-Applied', `wait=${waitSeconds}`);
+    if (transaction !== undefined && isFinal(transaction)) return transaction;
+    response.status(202).setHeader('Location', `/wallet/transactions/${transactionId}`);
+    return undefined;
+  }
+}
+
+/** Whether the RGS can be told how it ended. A bet that is being paid back is not there yet. */
+function isFinal({ state }: Transaction): boolean {
+  return SETTLED.has(state) && state !== 'rolling_back';
+}
+
+function lacksBalance({ movement, balanceMinor }: Transaction): boolean {
+  return movement !== 'rollback' && balanceMinor === null;
+}
+
+function idempotencyKey({ key }: Call): string | null {
+  if (key !== undefined && (key.length < 1 || key.length > IDEMPOTENCY_KEY_LENGTH_MAX))
+    throw new HubError('validation_failed', { errors: [{ field: 'Idempotency-Key', message: `Idempotency-Key must have 1 to ${IDEMPOTENCY_KEY_LENGTH_MAX} characters` }] });
+  return key ?? null;
 }

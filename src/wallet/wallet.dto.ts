@@ -4,6 +4,8 @@ import { IsBoolean, IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Max, Min,
 import { IsPlainText, check } from '../http/validation';
 import type { MovementKind } from './wallet.store';
 
+export type OutcomeStatus = 'initiated' | 'OK' | 'REJECTED' | 'ROLLED_BACK';
+
 const META_BYTES_MAX = 4096;
 export const AMOUNT_MAX = Number.MAX_SAFE_INTEGER;
 const KINDS: readonly MovementKind[] = ['regular', 'free', 'promo', 'jackpot'];
@@ -96,10 +98,44 @@ export class CreditRequest extends MovementRequest {
   amountCents!: number;
 }
 
-/** The answer to a movement. Its bytes depend only on what never changes, so a repeat gets the very same. */
+export class RollbackRequest {
+  @ApiProperty({ minLength: 1, maxLength: 128, example: 'player-1' })
+  @IsString()
+  @Length(1, 128)
+  @IsPlainText()
+  playerId!: string;
+
+  @ApiProperty({ description: 'The RGS\'s own id of this rollback', minLength: 1, maxLength: 128, example: 'rollback-1001' })
+  @IsString()
+  @Length(1, 128)
+  @IsPlainText()
+  refId!: string;
+
+  @ApiProperty({ description: '`refId` of the bet to undo', minLength: 1, maxLength: 128, example: 'bet-1001' })
+  @IsString()
+  @Length(1, 128)
+  @IsPlainText()
+  originalRefId!: string;
+
+  @ApiPropertyOptional({ minLength: 1, maxLength: 128, example: 'round-77' })
+  @IsOptional()
+  @IsString()
+  @Length(1, 128)
+  @IsPlainText()
+  roundId?: string;
+
+  @ApiPropertyOptional({ minLength: 1, maxLength: 256, example: 'client timeout' })
+  @IsOptional()
+  @IsString()
+  @Length(1, 256)
+  @IsPlainText()
+  reason?: string;
+}
+
+/** The answer to a movement. Without a wait its bytes depend only on what never changes, so a repeat gets the very same. */
 export class MovementAnswer {
-  @ApiProperty({ description: 'Always "initiated": the movement is stored and on its way. The outcome comes by webhook', example: 'initiated' })
-  status!: 'initiated';
+  @ApiProperty({ enum: ['initiated', 'OK', 'REJECTED', 'ROLLED_BACK'], description: '"initiated": stored and on its way, the outcome comes by webhook. The others only after a wait', example: 'initiated' })
+  status!: OutcomeStatus;
 
   @ApiProperty({ example: 'bet-1001' })
   refId!: string;
@@ -107,14 +143,19 @@ export class MovementAnswer {
   @ApiProperty({ format: 'uuid', description: 'UUIDv7; both partners see it', example: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11' })
   correlationId!: string;
 
-  @ApiProperty({ type: 'integer', nullable: true, description: 'Null: the balance is the operator\'s to say', example: null })
-  balanceCents!: null;
+  @ApiProperty({ type: 'integer', nullable: true, description: 'The operator\'s own balance, after a wait; otherwise null: the hub never invents one', example: null })
+  balanceCents!: number | null;
 
   @ApiProperty({ type: 'string', nullable: true, example: null })
-  reason!: null;
+  reason!: string | null;
 
   @ApiProperty({ format: 'uuid', example: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11' })
   transactionId!: string;
+}
+
+export class RollbackAnswer extends MovementAnswer {
+  @ApiProperty({ type: 'boolean', nullable: true, description: 'Whether money was paid back; false: there was nothing to undo; null: not known yet', example: false })
+  applied!: boolean | null;
 }
 
 export class TransactionQuery {
@@ -165,7 +206,7 @@ export class TimelineEntry {
   @ApiProperty({ enum: ['accepted', 'transition', 'contradiction'], example: 'transition' })
   event!: string;
 
-  @ApiProperty({ enum: ['rgs', 'operator_response', 'operator_callback', 'hub', 'admin'], example: 'operator_response' })
+  @ApiProperty({ enum: ['rgs', 'operator_response', 'operator_callback', 'operator_list', 'hub', 'admin'], example: 'operator_response' })
   source!: string;
 
   @ApiProperty({ type: 'string', nullable: true, description: 'State before', example: 'initiated' })
@@ -183,13 +224,15 @@ export class TransactionView {
   @ApiProperty({ format: 'uuid', description: 'The same as transactionId', example: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11' }) correlationId!: string;
   @ApiProperty({ example: 'bet-1001' }) refId!: string;
   @ApiProperty({ example: 'player-1' }) playerId!: string;
-  @ApiProperty({ enum: ['debit', 'credit'], example: 'debit' }) event!: string;
+  @ApiProperty({ enum: ['debit', 'credit', 'rollback'], example: 'debit' }) event!: string;
   @ApiProperty({ type: 'integer', description: 'Minor units', example: 500 }) amountCents!: number;
   @ApiProperty({ example: 'USD' }) currency!: string;
   @ApiProperty({ enum: ['initiated', 'confirmed', 'rejected', 'unknown', 'compensating', 'compensated', 'parked', 'rolling_back', 'rolled_back'], example: 'confirmed' }) state!: string;
-  @ApiProperty({ enum: ['initiated', 'OK', 'REJECTED', 'ROLLED_BACK'], description: 'As the webhook says it; "initiated" while there is no outcome', example: 'OK' }) status!: string;
+  @ApiProperty({ enum: ['initiated', 'OK', 'REJECTED', 'ROLLED_BACK'], description: 'As the webhook says it; "initiated" while there is no outcome', example: 'OK' }) status!: OutcomeStatus;
   @ApiProperty({ type: 'integer', nullable: true, description: 'The operator\'s own balance after the movement, minor units', example: 99500 }) balanceCents!: number | null;
   @ApiProperty({ type: 'string', nullable: true, description: 'Why it was refused', example: null }) reason!: string | null;
+  @ApiProperty({ type: 'boolean', nullable: true, description: 'Of a rollback: whether money was paid back', example: null }) applied!: boolean | null;
+  @ApiProperty({ type: 'string', format: 'uuid', nullable: true, description: 'Of a rollback: the bet that it undoes', example: null }) originalTransactionId!: string | null;
   @ApiProperty({ enum: KINDS, example: 'regular' }) kind!: string;
   @ApiProperty({ type: 'string', nullable: true, example: 'round-77' }) roundId!: string | null;
   @ApiProperty({ example: false }) roundClosed!: boolean;

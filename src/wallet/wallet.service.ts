@@ -1,6 +1,8 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { createHash } from 'node:crypto';
 import { v7 as uuidv7 } from 'uuid';
+import { type Config } from '../config/config';
+import { CONFIG } from '../config/config.module';
 import { Batcher } from '../database/batcher';
 import { Database } from '../database/database';
 import { HubError } from '../kernel/errors';
@@ -10,7 +12,8 @@ import { Outbox } from '../outbox/outbox';
 import type { Partner } from '../partners/partner';
 import { PartnerDirectory } from '../partners/partner-directory';
 import { type Movement, isAddressablePlayer, operatorMovementMessage } from '../partners/operator-wire';
-import type { CreditRequest, DebitRequest, MovementAnswer, TimelineEntry, TransactionPage, TransactionView } from './wallet.dto';
+import type { CreditRequest, DebitRequest, MovementAnswer, OutcomeStatus, TimelineEntry, TransactionPage, TransactionView } from './wallet.dto';
+import { type RoundView, roundView } from './rounds.dto';
 import { type Accepted, type NewMovement, type Transaction, type TransactionEvent, type TransactionFilter, WalletStore } from './wallet.store';
 
 /** Movements written in one commit; more would only make the statement's latency everybody's. */
@@ -27,6 +30,16 @@ export interface MovementContext {
   /** Method and path of the route, and the body as received: together they are what a repeat must repeat. */
   readonly route: string;
   readonly rawBody: Buffer;
+  /** Whether the caller waits for the outcome. */
+  readonly waits: boolean;
+}
+
+export interface AcceptedMovement {
+  readonly transactionId: string;
+  readonly refId: string;
+  readonly replayed: boolean;
+  /** Whether its outcome may be known already, so that looking comes before waiting. */
+  readonly mayBeSettled: boolean;
 }
 
 /** Takes movements in, and tells what became of them. */
@@ -35,6 +48,7 @@ export class WalletService {
   private readonly batcher: Batcher<NewMovement, Accepted>;
 
   constructor(
+    @Inject(CONFIG) private readonly config: Config,
     private readonly store: WalletStore,
     private readonly database: Database,
     private readonly partners: PartnerDirectory,
@@ -45,10 +59,11 @@ export class WalletService {
   }
 
   /**
-   * Stores the movement and its operator message in one commit, and answers. A repeat (same key and request, or same refId and data)
-   * gets the first answer. Throws unsupported_currency, validation_failed, idempotency_key_reused, reference_reused, store_unavailable.
+   * Stores the movement and its operator message in one commit. A repeat (same key and request, or same refId and data) stands for the
+   * first. Throws unsupported_currency, validation_failed, idempotency_key_reused, reference_reused, transaction_rolled_back, round_closed,
+   * store_unavailable.
    */
-  async accept(context: MovementContext, request: DebitRequest | CreditRequest): Promise<{ answer: MovementAnswer; replayed: boolean }> {
+  async accept(context: MovementContext, request: DebitRequest | CreditRequest): Promise<AcceptedMovement> {
     const movement = await this.newMovement(context, request);
     await this.checkPolicy(context, movement);
     let accepted = await this.batcher.add(movement);
@@ -59,8 +74,15 @@ export class WalletService {
     if (verdict === 'created') this.outbox.wake(movement.operatorId);
     if (verdict === 'key_reused') throw new HubError('idempotency_key_reused');
     if (verdict === 'reference_reused') throw new HubError('reference_reused', transactionId === null ? {} : { correlationId: transactionId });
+    if (verdict === 'rolled_back') throw new HubError('transaction_rolled_back', transactionId === null ? {} : { correlationId: transactionId });
+    if (verdict === 'round_closed') throw new HubError('round_closed');
     if (transactionId === null) throw new Error(`an accepted movement must have a transaction (${verdict})`);
-    return { answer: movementAnswer(movement.refId, transactionId), replayed: verdict === 'replayed' };
+    const replayed = verdict === 'replayed';
+    return { transactionId, refId: movement.refId, replayed, mayBeSettled: replayed };
+  }
+
+  async findAny(transactionId: string): Promise<Transaction | undefined> {
+    return this.store.find(this.database, transactionId);
   }
 
   async find(rgs: Partner, transactionId: string): Promise<TransactionView> {
@@ -76,6 +98,19 @@ export class WalletService {
     const events = await this.store.events(page.map(({ id }) => id));
     const items = page.map((transaction) => transactionView(transaction, events.filter(({ transactionId }) => transactionId === transaction.id)));
     return { items, nextCursor: found.length > filter.limit ? (page.at(-1)?.id ?? null) : null };
+  }
+
+  /** Throws not_found. */
+  async round(rgs: Partner, roundId: string): Promise<RoundView> {
+    const { transactions, players } = await this.store.round(rgs.id, roundId);
+    if (transactions.length === 0) throw new HubError('not_found');
+    return roundView(roundId, transactions, players);
+  }
+
+  /** Throws not_found. */
+  async closeRound(rgs: Partner, roundId: string): Promise<RoundView> {
+    if (!(await this.store.closeRound(rgs.id, roundId))) throw new HubError('not_found');
+    return this.round(rgs, roundId);
   }
 
   private async newMovement(context: MovementContext, request: DebitRequest | CreditRequest): Promise<NewMovement> {
@@ -105,6 +140,8 @@ export class WalletService {
       idempotencyKey: context.idempotencyKey,
       fingerprint: createHash('sha256').update(context.route).update('\n').update(context.rawBody).digest('hex'),
       messageId: uuidv7(),
+      deadlineSeconds: movement === 'debit' ? this.config.debitDeadlineSeconds : 0,
+      waited: context.waits,
       ...operatorMovementMessage(operator, { movement, externalPlayerId, amountMinor, exponent, currency: request.currency, refId: request.refId, correlationId: id }),
     };
   }
@@ -127,12 +164,13 @@ function policyRefusal(rgs: Partner, operator: Partner, kind: Movement, { curren
 }
 
 /** A pure function of what never changes about a transaction, so storing the answer would only cost space. */
-function movementAnswer(refId: string, transactionId: string): MovementAnswer {
+export function initialAnswer(refId: string, transactionId: string): MovementAnswer {
   return { status: 'initiated', refId, correlationId: transactionId, balanceCents: null, reason: null, transactionId };
 }
 
-function transactionView(transaction: Transaction, events: readonly TransactionEvent[]): TransactionView {
-  const accepted: TimelineEntry = { at: transaction.createdAt.toISOString(), event: 'accepted', source: 'rgs', from: null, to: 'initiated', evidence: {} };
+export function transactionView(transaction: Transaction, events: readonly TransactionEvent[]): TransactionView {
+  // What was never changed was accepted as it is: a rollback with nothing to undo, and the place that it holds.
+  const accepted: TimelineEntry = { at: transaction.createdAt.toISOString(), event: 'accepted', source: 'rgs', from: null, to: events[0]?.from ?? transaction.state, evidence: {} };
   return {
     transactionId: transaction.id,
     correlationId: transaction.id,
@@ -145,6 +183,8 @@ function transactionView(transaction: Transaction, events: readonly TransactionE
     status: statusOf(transaction),
     balanceCents: transaction.balanceMinor === null ? null : Number(transaction.balanceMinor),
     reason: transaction.reason,
+    applied: transaction.applied,
+    originalTransactionId: transaction.originalId,
     kind: transaction.kind,
     roundId: transaction.roundId,
     roundClosed: transaction.roundClosed,
@@ -157,7 +197,19 @@ function transactionView(transaction: Transaction, events: readonly TransactionE
   };
 }
 
-function statusOf({ state }: Transaction): string {
+/** The outcome with the operator's own balance; "initiated" while there is none. */
+export function outcomeAnswer(transaction: Transaction): MovementAnswer {
+  return {
+    status: statusOf(transaction),
+    refId: transaction.refId,
+    correlationId: transaction.id,
+    balanceCents: transaction.balanceMinor === null ? null : Number(transaction.balanceMinor),
+    reason: transaction.reason,
+    transactionId: transaction.id,
+  };
+}
+
+export function statusOf({ state }: Transaction): OutcomeStatus {
   switch (state) {
     case 'confirmed':
     case 'rolling_back':

@@ -1,6 +1,8 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { Interval } from '@nestjs/schedule';
 import { isUUID } from 'class-validator';
+import { type Config } from '../config/config';
+import { CONFIG } from '../config/config.module';
 import { Database } from '../database/database';
 import { HubError, messageOf } from '../kernel/errors';
 import { toMinorUnits } from '../kernel/money';
@@ -8,7 +10,7 @@ import { Logger } from '../observability/logger';
 import { Metrics } from '../observability/metrics';
 import { Outbox } from '../outbox/outbox';
 import { decimalText, parseExactJson } from '../partners/exact-json';
-import { classOfStatusWord } from '../partners/operator-wire';
+import { classOfStatusWord, undoReference } from '../partners/operator-wire';
 import type { Partner } from '../partners/partner';
 import { PartnerDirectory } from '../partners/partner-directory';
 import { Settlement, type Statement } from '../wallet/settlement';
@@ -25,6 +27,7 @@ const REMATCH_BATCH = 100;
 @Injectable()
 export class WebhooksService {
   constructor(
+    @Inject(CONFIG) private readonly config: Config,
     private readonly database: Database,
     private readonly store: WebhooksStore,
     private readonly wallet: WalletStore,
@@ -45,13 +48,16 @@ export class WebhooksService {
       this.heard('unmatched', operator, callback, null);
       throw new HubError('unknown_reference');
     }
-    const mismatch = mismatchOf(transaction, callback);
+    // Of a bet's two messages the reference tells which one is meant: the movement, or what pays it back.
+    const undo = callback.refId !== transaction.refId;
+    const mismatch = mismatchOf(transaction, callback, undo);
     if (mismatch !== null) {
       await this.store.record(this.database, { ...record, verdict: 'mismatched' });
       this.heard('mismatched', operator, callback, transaction.id, mismatch);
       throw new HubError('callback_mismatch', { correlationId: transaction.id, errors: [{ field: mismatch, message: `${mismatch} is not what the hub sent` }] });
     }
-    const statement = statementOf(operator, transaction, callback);
+    const messageId = undo ? transaction.undoMessageId : transaction.messageId;
+    const statement = statementOf(operator, transaction, callback, undo ? messageId : null, this.config.debitDeadlineSeconds);
     if (saysNothingNew(transaction, statement)) {
       // The usual case: the answer to the hub's call was first. A settled state does not go back, so no lock is needed to know it.
       await this.store.record(this.database, { ...record, verdict: 'repeated' });
@@ -61,9 +67,11 @@ export class WebhooksService {
     const verdict = await this.database.transaction(async (tx) => {
       // Lane before row, as everyone does; then nobody settles this message in between.
       await this.outbox.lockLane(tx, operator.id, transaction.externalPlayerId);
+      // A repayment, and a message that was sent again by hand, has no lane: its head is what everyone locks before the row.
+      if (messageId !== null) await this.outbox.position(tx, messageId);
       const [decision] = await this.settlement.apply(tx, [statement]);
       if (decision === undefined) throw new Error('a statement must get a decision');
-      if (decision.message === 'sent' || decision.message === 'dead') await this.outbox.finish(tx, { id: transaction.messageId, destinationId: operator.id }, decision.message, 'callback');
+      if ((decision.message === 'sent' || decision.message === 'dead') && messageId !== null) await this.outbox.finish(tx, { id: messageId, destinationId: operator.id }, decision.message, 'callback');
       const outcome = verdictOf(decision, statement);
       await this.store.record(tx, { ...record, verdict: outcome });
       return outcome;
@@ -93,7 +101,9 @@ export class WebhooksService {
   private async matching(operator: Partner, { refId, correlationId }: OperatorCallback): Promise<Transaction | undefined> {
     if (!isUUID(correlationId)) return undefined;
     const transaction = await this.wallet.find(this.database, correlationId);
-    return transaction?.operatorId === operator.id && transaction.refId === refId ? transaction : undefined;
+    if (transaction?.operatorId !== operator.id) return undefined;
+    const sent = (transaction.refId === refId && transaction.messageId !== null) || (undoReference(transaction.refId) === refId && transaction.undoMessageId !== null);
+    return sent ? transaction : undefined;
   }
 
   private heard(verdict: CallbackVerdict, operator: Partner, callback: OperatorCallback, correlationId: string | null, field?: string): void {
@@ -111,31 +121,34 @@ function withExactDigits(callback: OperatorCallback, body: string): OperatorCall
 }
 
 /** Field in which a callback contradicts what the hub sent; null when it fits. */
-function mismatchOf(transaction: Transaction, callback: OperatorCallback): 'playerId' | 'amount' | 'currency' | 'event' | null {
+function mismatchOf(transaction: Transaction, callback: OperatorCallback, undo: boolean): 'playerId' | 'amount' | 'currency' | 'event' | null {
   if (callback.playerId !== transaction.externalPlayerId && callback.playerId !== transaction.playerId) return 'playerId';
   if (callback.currency !== transaction.currency) return 'currency';
-  if (callback.event !== (transaction.movement === 'debit' ? 'withdraw' : 'deposit')) return 'event';
+  if (callback.event !== (transaction.movement === 'debit' && !undo ? 'withdraw' : 'deposit')) return 'event';
   const amount = decimalText(callback.amount);
   return amount !== null && toMinorUnits(amount, transaction.exponent) === transaction.amountMinor ? null : 'amount';
 }
 
-function statementOf(operator: Partner, transaction: Transaction, callback: OperatorCallback): Statement {
+function statementOf(operator: Partner, transaction: Transaction, callback: OperatorCallback, messageId: string | null, deadlineSeconds: number): Statement {
   const outcome = classOfStatusWord(operator, callback.status) ?? 'unknown';
   const reason = outcome === 'applied' ? null : (callback.reason ?? callback.status);
   const balance = decimalText(callback.balance);
   return {
     transactionId: transaction.id,
+    messageId,
     class: outcome,
     source: 'operator_callback',
     reason,
     balance,
     lastAttempt: false,
     repeated: false,
+    expired: deadlineSeconds > 0 && transaction.ageMs > deadlineSeconds * 1000,
     evidence: { status: callback.status, class: outcome, reason, balance },
   };
 }
 
-function saysNothingNew({ state }: Transaction, { class: said }: Statement): boolean {
+function saysNothingNew({ state }: Transaction, { messageId, class: said }: Statement): boolean {
+  if (messageId !== null) return (state === 'compensated' || state === 'rolled_back') && said === 'applied';
   return (state === 'confirmed' && said === 'applied') || (state === 'rejected' && said === 'rejected_business');
 }
 

@@ -14,8 +14,8 @@ const INSERT_ONE = `
     n bigint := nextval('bench_n'); v_id uuid := gen_random_uuid(); v_message uuid := gen_random_uuid(); v_player text := 'bench-' || n % 5000; v_seq bigint; v_head bigint;
   begin
     -- Ids of this week, so that messages land in the same partition as the hub's.
-    v_id := overlay(v_id::text placing left(outbox_id_floor(now())::text, 13) from 1 for 13)::uuid;
-    v_message := overlay(v_message::text placing left(outbox_id_floor(now())::text, 13) from 1 for 13)::uuid;
+    v_id := overlay(v_id::text placing left(uuid_v7_floor(now())::text, 13) from 1 for 13)::uuid;
+    v_message := overlay(v_message::text placing left(uuid_v7_floor(now())::text, 13) from 1 for 13)::uuid;
     insert into idempotency_key (rgs_id, key, fingerprint, transaction_id) values (2, 'bench-' || n, decode(md5(n::text) || md5(n::text), 'hex'), v_id);
     insert into wallet_transaction (id, operator_id, rgs_id, movement, player_id, external_player_id, ref_id, amount_minor, currency, exponent, round_id, message_id)
     values (v_id, 1, 2, 'debit', v_player, v_player, 'bench-' || n, 500, 'USD', 2, 'round-' || n, v_message);

@@ -62,6 +62,7 @@ async function drainOutbox(url: string, count: number): Promise<number> {
           eventType: 'bench',
           transactionId: null,
           path: '',
+          expiresInSeconds: null,
           body: '{"playerId":"player","amountCents":500,"currency":"USD","status":"OK","event":"debit"}',
         })),
       ),

@@ -351,10 +351,12 @@ describe('a path', () => {
   it('asked for with a method that it does not have is 404, and HEAD and OPTIONS say no more than they must', async () => {
     for (const route of routesOf(hub.app)) {
       for (const method of ['PUT', 'PATCH', 'DELETE', 'OPTIONS']) {
-        if (routesOf(hub.app).some((other) => other.path === route.path && other.method === method)) continue;
+        const answersTo = ({ path }: { path: string }) => new RegExp(`^${path.replace(/:[^/]+/g, '[^/]+')}$`).test(callablePath(route));
+        if (routesOf(hub.app).some((other) => other.method === method && answersTo(other))) continue;
         expectProblem(await hub.call(method, callablePath(route)), 'not_found');
       }
-      if (route.method !== 'GET') expectProblem(await withMethod('GET', callablePath(route)), 'not_found');
+      const isRead = routesOf(hub.app).some((other) => other.method === 'GET' && other.path === route.path);
+      if (route.method !== 'GET' && !isRead) expectProblem(await withMethod('GET', callablePath(route)), 'not_found');
     }
     const head = await hub.call('HEAD', '/wallet/transactions?playerId=honest');
     expect([head.status, head.text]).toEqual([200, '']);

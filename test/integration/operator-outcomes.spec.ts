@@ -357,8 +357,8 @@ describe('an operator whose answers stay bad', () => {
   });
 
   describe('and who does not recognise a repeated reference', () => {
-    beforeAll(() => configure({ idempotent_by_reference: false }));
-    afterAll(() => configure({ idempotent_by_reference: true }));
+    beforeAll(() => configure({ idempotent_by_reference: false, status_query: false }));
+    afterAll(() => configure({ idempotent_by_reference: true, status_query: true }));
 
     it.each([
       { how: 'a lost answer', fault: { kind: 'reset', afterCommit: true } },

@@ -40,7 +40,7 @@ describe('the outbox keeps house', () => {
     /** A week that was made when it was new, with one message in it. */
     async function oldMessage(weeksAgo: number, lane: string): Promise<string> {
       const [from, to] = [monday(weeksAgo), monday(weeksAgo - 1)].map((date) => date.toISOString()) as [string, string];
-      const [ids] = await lanes.query<{ low: string; high: string }>('select outbox_id_floor($1) as low, outbox_id_floor($2) as high', [from, to]);
+      const [ids] = await lanes.query<{ low: string; high: string }>('select uuid_v7_floor($1) as low, uuid_v7_floor($2) as high', [from, to]);
       await lanes.query(`create table ${nameOf('outbox_message', weeksAgo)} partition of outbox_message for values from ('${ids?.low}') to ('${ids?.high}')`);
       await lanes.query(`create table ${nameOf('outbox_attempt', weeksAgo)} partition of outbox_attempt for values from ('${from}') to ('${to}')`);
       const id = uuidv7({ msecs: monday(weeksAgo).getTime() + 3_600_000 });
@@ -254,7 +254,7 @@ describe('the outbox keeps house', () => {
         expect(leases).toHaveLength(50);
         const verdicts = await lanes.store.lock(tx, leases);
         expect(new Set(verdicts.values())).toEqual(new Set(['ok']));
-        await lanes.store.settle(tx, leases.map(({ id }) => ({ id, outcome: 'sent', class: 'delivered', status: 200, error: null, durationMs: 1, delayMs: 0 })), 'plan');
+        await lanes.store.settle(tx, leases.map(({ id }) => ({ id, outcome: 'sent', class: 'delivered', status: 200, error: null, durationMs: 1, delayMs: 0, open: false })), 'plan');
         return readSoFar(tx, before);
       });
       expect(used.map(({ relname }) => relname)).toEqual(['outbox_head', 'outbox_lane', expect.stringMatching(/^outbox_message_\d{8}$/)]);

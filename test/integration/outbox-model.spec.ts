@@ -288,10 +288,10 @@ class Callback extends Step {
     if (id === undefined) return;
     await lanes.transaction(async (tx) => {
       await lanes.store.lockLane(tx, destination, `lane-${this.lane}`);
-      const isIdle = await lanes.store.lockIdleHead(tx, id);
+      const isIdle = (await lanes.store.position(tx, id)).place === 'idle';
       expect(isIdle).toBe(model.heads.get(id)?.state !== 'in flight');
       if (!isIdle) return;
-      await lanes.store.settle(tx, [{ id, outcome: this.outcome, class: 'callback', status: null, error: null, durationMs: null, delayMs: 0 }], 'callback');
+      await lanes.store.settle(tx, [{ id, outcome: this.outcome, class: 'callback', status: null, error: null, durationMs: null, delayMs: 0, open: false }], 'callback');
       model.settle(id, this.outcome);
       model.endedByCallback.add(id);
     });

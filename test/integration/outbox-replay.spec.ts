@@ -155,14 +155,14 @@ describe('ops and the outbox', () => {
       expect(await hub.rgsReceived()).toHaveLength(1);
     });
 
-    it('of a sent debit moves no money twice and tells the RGS nothing new', async () => {
+    it('of a sent debit bothers nobody, since its outcome is known', async () => {
       const { transactionId } = (await hub.debit({ playerId: 'once', refId: 'bet-1' })).body;
       await hub.reaches(transactionId, 'confirmed');
       await hub.drained();
       isDueNow(await hub.replay('operator', (await record('operator', 'bet-1')).id));
-      await waitFor('it was asked again', () => line.requests.length === 2);
       await becomes('operator', 'bet-1', 'sent');
       await hub.drained();
+      expect(line.requests).toHaveLength(1);
       expect((await hub.player('once')).movements).toBe(1);
       expect((await hub.transaction(transactionId)).state).toBe('confirmed');
       expect(await hub.rgsReceived()).toMatchObject([{ deliveries: 1 }]);

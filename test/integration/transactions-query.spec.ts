@@ -46,6 +46,8 @@ describe('the transactions of an RGS', () => {
       status: 'OK',
       balanceCents: 100_000_150,
       reason: null,
+      applied: null,
+      originalTransactionId: null,
       kind: 'regular',
       roundId: 'round-1',
       roundClosed: true,
@@ -56,7 +58,7 @@ describe('the transactions of an RGS', () => {
       settledAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
       timeline: [
         { at: transaction.createdAt, event: 'accepted', source: 'rgs', from: null, to: 'initiated', evidence: {} },
-        { at: expect.any(String), event: 'transition', source: 'operator_response', from: 'initiated', to: 'confirmed', evidence: { attempt: 1, status: 200, class: 'applied', reason: null, balance: '1000001.5' } },
+        { at: expect.any(String), event: 'transition', source: 'operator_response', from: 'initiated', to: 'confirmed', evidence: { message: 'credit', attempt: 1, status: 200, class: 'applied', reason: null, balance: '1000001.5' } },
       ],
     });
     const debit = (await list({ playerId: 'ann' })).items[1];

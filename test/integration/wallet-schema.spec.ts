@@ -89,6 +89,17 @@ describe('the schema of the wallet', () => {
     await expect(insert('wallet_event', event)).rejects.toMatchObject({ code: '23514', constraint });
   });
 
+  it('takes a change along every arrow of the state machine, and refuses it along every other', async () => {
+    const states = Object.keys(TRANSITIONS) as (keyof typeof TRANSITIONS)[];
+    for (const from of states)
+      for (const to of states) {
+        const event = insert('wallet_event', { transaction_id: randomUUID(), n: 1, kind: 'transition', source: 'hub', from_state: from, to_state: to });
+        if (TRANSITIONS[from].includes(to)) await event;
+        else await expect(event).rejects.toMatchObject({ code: '23514', constraint: 'wallet_event_arrow' });
+      }
+    await insert('wallet_event', { transaction_id: randomUUID(), n: 1, kind: 'contradiction', source: 'operator_callback', from_state: 'rejected', to_state: 'rejected' });
+  });
+
   it('refuses a callback with a verdict that nobody gives', async () => {
     const callback = { operator_id: 1, body_sha256: Buffer.from('x'), body: '{}', ref_id: 'r', correlation_id: 'c', verdict: 'ignored' };
     await expect(insert('inbound_callback', callback)).rejects.toMatchObject({ code: '23514', constraint: 'inbound_callback_verdict' });

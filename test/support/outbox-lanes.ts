@@ -95,9 +95,9 @@ export class OutboxLanes {
 }
 
 export function newMessage(destinationId: number, laneKey: string | null, id = uuidv7()): NewMessage {
-  return { id, destinationId, operatorId: destinationId, rgsId: destinationId, laneKey, eventType: 'debit', transactionId: null, path: '', body: '{}' };
+  return { id, destinationId, operatorId: destinationId, rgsId: destinationId, laneKey, eventType: 'debit', transactionId: null, path: '', body: '{}', expiresInSeconds: null };
 }
 
 function settledRow(id: string, outcome: Outcome, delayMs: number): SettledRow {
-  return { id, outcome, class: outcome === 'sent' ? 'delivered' : 'failed', status: outcome === 'sent' ? 200 : 500, error: outcome === 'sent' ? null : 'failed: HTTP 500', durationMs: 1, delayMs };
+  return { id, outcome, class: outcome === 'sent' ? 'delivered' : 'failed', status: outcome === 'sent' ? 200 : 500, error: outcome === 'sent' ? null : 'failed: HTTP 500', durationMs: 1, delayMs, open: outcome === 'dead' || outcome === 'blocked' };
 }

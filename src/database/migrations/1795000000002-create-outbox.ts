@@ -57,6 +57,7 @@ export class CreateOutbox1795000000002 implements MigrationInterface {
         transaction_id uuid,
         path text not null,
         body text not null,
+        expires_at timestamptz,
         created_at timestamptz not null default now(),
         constraint outbox_message_pkey primary key (id),
         constraint outbox_message_body check (octet_length(body) <= 65536)
@@ -64,6 +65,7 @@ export class CreateOutbox1795000000002 implements MigrationInterface {
       create table outbox_message_default partition of outbox_message default;
       create index outbox_message_lane on outbox_message (destination_id, lane_key, lane_seq) where lane_key is not null;
       create index outbox_message_transaction on outbox_message (transaction_id);
+      comment on column outbox_message.expires_at is 'from here on the message must not be sent any more; null = never';
       comment on column outbox_message.body is 'the exact bytes as UTF-8 text; frozen here, so a retry or a replay can never send others';
 
       create table outbox_head (
@@ -75,9 +77,11 @@ export class CreateOutbox1795000000002 implements MigrationInterface {
         leased boolean not null default false,
         attempts integer not null default 0,
         claims integer not null default 0,
+        releases integer not null default 0,
         token bigint not null default 0,
         owner text
       ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 5000);
+      comment on column outbox_head.claims is 'leases under which the message may have left; a lease that is given back unsent is taken off again';
       create index outbox_head_ready on outbox_head (destination_id, visible_at);
       create unique index outbox_head_lane on outbox_head (destination_id, lane_key) where lane_key is not null;
 
@@ -102,18 +106,20 @@ export class CreateOutbox1795000000002 implements MigrationInterface {
         class text not null,
         error text,
         attempts integer not null,
+        open boolean not null,
         at timestamptz not null default clock_timestamp()
       );
+      comment on column outbox_dead.open is 'somebody must still deal with it; a refusal that settled its movement needs nobody';
       create index outbox_dead_destination on outbox_dead (destination_id, message_id);
 
       create type outbox_new_message as (
-        id uuid, destination_id integer, operator_id integer, rgs_id integer, lane_key text, event_type text, transaction_id uuid, path text, body text
+        id uuid, destination_id integer, operator_id integer, rgs_id integer, lane_key text, event_type text, transaction_id uuid, path text, body text, expires_at timestamptz
       );
     `);
 
     // Weekly partitions, made ahead of time. Names carry the Monday of their week.
     await runner.query(`
-      create function outbox_id_floor(p_at timestamptz) returns uuid language sql immutable strict as $$
+      create function uuid_v7_floor(p_at timestamptz) returns uuid language sql immutable strict as $$
         select rpad(lpad(to_hex((extract(epoch from p_at) * 1000)::bigint), 12, '0'), 32, '0')::uuid
       $$;
 
@@ -127,7 +133,7 @@ export class CreateOutbox1795000000002 implements MigrationInterface {
           v_name := 'outbox_message_' || to_char(v_week, 'YYYYMMDD');
           if to_regclass(v_name) is null then
             execute format('create table %I partition of outbox_message for values from (%L) to (%L)', v_name,
-              outbox_id_floor(v_week at time zone 'UTC'), outbox_id_floor((v_week + interval '1 week') at time zone 'UTC'));
+              uuid_v7_floor(v_week at time zone 'UTC'), uuid_v7_floor((v_week + interval '1 week') at time zone 'UTC'));
             v_made := v_made + 1;
           end if;
           v_name := 'outbox_attempt_' || to_char(v_week, 'YYYYMMDD');
@@ -157,10 +163,13 @@ export class CreateOutbox1795000000002 implements MigrationInterface {
             continue when v_week > now() - make_interval(days => p_message_days);
             -- A message that may still be sent, queued behind a head, or that nobody has dealt with keeps its whole week.
             execute format('select exists (select 1 from %I m join outbox_head h on h.message_id = m.id)
-              or exists (select 1 from %I m join outbox_dead d on d.message_id = m.id)
+              or exists (select 1 from %I m join outbox_dead d on d.message_id = m.id and d.open)
               or exists (select 1 from %I m join outbox_lane l on l.destination_id = m.destination_id and l.lane_key = m.lane_key where m.lane_seq >= l.head_seq)',
               v_part.name, v_part.name, v_part.name) into v_needed;
             continue when v_needed;
+          end if;
+          if v_part.parent = 'outbox_message' then
+            execute format('delete from outbox_dead d using %I m where d.message_id = m.id', v_part.name);
           end if;
           execute format('drop table %I', v_part.name);
           v_dropped := v_dropped || v_part.name;
@@ -188,8 +197,8 @@ export class CreateOutbox1795000000002 implements MigrationInterface {
           select i.*, l.head_seq, l.last_seq - count(*) over (partition by i.destination_id, i.lane_key) + i.place as lane_seq
           from input i left join lane l on l.destination_id = i.destination_id and l.lane_key = i.lane_key
         ), message as (
-          insert into outbox_message (id, destination_id, operator_id, rgs_id, lane_key, lane_seq, event_type, transaction_id, path, body)
-          select id, destination_id, operator_id, rgs_id, lane_key, lane_seq, event_type, transaction_id, path, body from sized
+          insert into outbox_message (id, destination_id, operator_id, rgs_id, lane_key, lane_seq, event_type, transaction_id, path, body, expires_at)
+          select id, destination_id, operator_id, rgs_id, lane_key, lane_seq, event_type, transaction_id, path, body, expires_at from sized
         )
         insert into outbox_head (message_id, destination_id, lane_key, lane_seq)
         select id, destination_id, lane_key, lane_seq from sized where lane_seq is null or lane_seq = head_seq
@@ -199,7 +208,7 @@ export class CreateOutbox1795000000002 implements MigrationInterface {
       -- When fewer than p_want are leased, a last row with a null id says in wait_ms when it is worth asking again.
       -- The destination row is locked with NO KEY UPDATE and SKIP LOCKED: when another replica claims, this one simply comes back.
       create function outbox_claim(p_destination integer, p_want integer, p_lease_ms double precision, p_owner text, p_floor timestamptz)
-      returns table (id uuid, token bigint, attempts integer, claims integer, lane_key text, event_type text, transaction_id uuid, path text, body text, probe boolean, wait_ms double precision)
+      returns table (id uuid, token bigint, attempts integer, claims integer, releases integer, lane_key text, event_type text, transaction_id uuid, path text, body text, expires_in_ms double precision, probe boolean, wait_ms double precision)
       -- A backlog can grow a thousandfold between two runs of ANALYZE. Whatever the statistics say, the heads are read in the order of
       -- outbox_head_ready and by key: a bitmap or a sort would read every head that is due, to lease a few.
       language plpgsql set enable_seqscan = off set enable_bitmapscan = off as $$
@@ -241,9 +250,10 @@ export class CreateOutbox1795000000002 implements MigrationInterface {
                 -- Still leased: its holder died or lost touch. Its call may have left, so it counts as an attempt whose outcome was lost.
                 attempts = h.attempts + h.leased::integer
             from due where h.message_id = due.message_id
-            returning h.message_id, h.token, h.attempts, h.claims
+            returning h.message_id, h.token, h.attempts, h.claims, h.releases
           )
-          select m.id, l.token, l.attempts, l.claims, m.lane_key, m.event_type, m.transaction_id, m.path, m.body, d.breaker <> 'closed', null::double precision
+          select m.id, l.token, l.attempts, l.claims, l.releases, m.lane_key, m.event_type, m.transaction_id, m.path, m.body,
+            (extract(epoch from m.expires_at - v_now) * 1000)::double precision, d.breaker <> 'closed', null::double precision
           from leased l join outbox_message m on m.id = l.message_id
           order by m.id;
           get diagnostics v_claimed = row_count;
@@ -269,7 +279,7 @@ export class CreateOutbox1795000000002 implements MigrationInterface {
           else
             v_wait := (1 - (v_tokens - v_claimed - floor(v_tokens - v_claimed))) / d.rate_per_second * 1000;
           end if;
-          id := null; token := null; attempts := null; claims := null; lane_key := null; event_type := null;
+          id := null; token := null; attempts := null; claims := null; releases := null; lane_key := null; expires_in_ms := null; event_type := null;
           transaction_id := null; path := null; body := null; probe := null; wait_ms := v_wait;
           return next;
         end if;
@@ -322,11 +332,11 @@ export class CreateOutbox1795000000002 implements MigrationInterface {
       end $$;
 
       -- Second half of settling; the caller holds the locks of outbox_lock. Outcomes: sent and dead advance the lane, blocked stops it
-      -- until a person replays the message, retry counts an attempt, released does not.
+      -- until a person replays the message, retry counts an attempt, released says that nothing left.
       create function outbox_settle(p_results json, p_replica text) returns void language sql set enable_seqscan = off as $$
         with result as materialized (
           select r.*, h.destination_id, h.lane_key, h.lane_seq, h.attempts
-          from json_to_recordset(p_results) as r (id uuid, outcome text, class text, status integer, error text, duration_ms integer, delay_ms double precision)
+          from json_to_recordset(p_results) as r (id uuid, outcome text, class text, status integer, error text, duration_ms integer, delay_ms double precision, open boolean)
           join outbox_head h on h.message_id = r.id
         ), advanced as (
           update outbox_lane l set head_seq = l.head_seq + 1, blocked_by = null
@@ -340,7 +350,7 @@ export class CreateOutbox1795000000002 implements MigrationInterface {
         ), moved as (
           -- In place: deleting this head and inserting the next in one statement would race with itself on the unique index.
           update outbox_head h
-          set message_id = f.id, lane_seq = f.lane_seq, visible_at = clock_timestamp(), leased = false, attempts = 0, claims = 0, token = h.token + 1, owner = null
+          set message_id = f.id, lane_seq = f.lane_seq, visible_at = clock_timestamp(), leased = false, attempts = 0, claims = 0, releases = 0, token = h.token + 1, owner = null
           from following f where h.destination_id = f.destination_id and h.lane_key = f.lane_key
         ), removed as (
           delete from outbox_head h using result r
@@ -349,7 +359,8 @@ export class CreateOutbox1795000000002 implements MigrationInterface {
         ), again as (
           update outbox_head h
           set visible_at = case r.outcome when 'blocked' then 'infinity'::timestamptz else clock_timestamp() + r.delay_ms * interval '1 millisecond' end,
-              leased = false, owner = null, attempts = h.attempts + case r.outcome when 'released' then 0 else 1 end
+              leased = false, owner = null, attempts = h.attempts + case r.outcome when 'released' then 0 else 1 end,
+              claims = h.claims - case r.outcome when 'released' then 1 else 0 end, releases = h.releases + case r.outcome when 'released' then 1 else 0 end
           from result r where h.message_id = r.id and r.outcome in ('retry', 'released', 'blocked')
         ), blocked as (
           update outbox_lane l set blocked_by = r.id from result r
@@ -358,9 +369,9 @@ export class CreateOutbox1795000000002 implements MigrationInterface {
           -- A blocked message that a callback settled is nobody's worry any more.
           delete from outbox_dead d using result r where r.outcome = 'sent' and d.message_id = r.id
         ), dead as (
-          insert into outbox_dead (message_id, destination_id, class, error, attempts)
-          select id, destination_id, class, error, attempts + 1 from result where outcome in ('dead', 'blocked')
-          on conflict (message_id) do update set class = excluded.class, error = excluded.error, attempts = excluded.attempts, at = clock_timestamp()
+          insert into outbox_dead (message_id, destination_id, class, error, attempts, open)
+          select id, destination_id, class, error, attempts + 1, coalesce(open, true) from result where outcome in ('dead', 'blocked')
+          on conflict (message_id) do update set class = excluded.class, error = excluded.error, attempts = excluded.attempts, open = excluded.open, at = clock_timestamp()
         )
         insert into outbox_attempt (message_id, n, outcome, class, status, error, duration_ms, replica)
         select id, attempts + 1, outcome, class, status, error, duration_ms, p_replica from result
@@ -382,16 +393,19 @@ export class CreateOutbox1795000000002 implements MigrationInterface {
           end if;
           d.window_ok := d.window_ok + p_ok;
           d.window_failed := d.window_failed + p_failed;
-          d.consecutive_failures := case when p_ok > 0 then 0 else d.consecutive_failures + p_failed end;
+          -- A report ends with its failure, if it has one: the successes it brings along came before.
+          d.consecutive_failures := case when p_ok > 0 then 0 else d.consecutive_failures end + p_failed;
           if d.consecutive_failures >= d.breaker_failures
              or (d.window_failed >= 2 * d.breaker_failures and d.window_failed >= d.window_ok) then
             d.breaker := 'open';
           end if;
+        elsif p_failed > 0 then
+          if d.breaker = 'half_open' then
+            d.breaker := 'open'; d.open_until := null;
+          end if;
         elsif p_ok > 0 then
           d.breaker := 'closed'; d.trips := 0; d.open_until := null;
           d.consecutive_failures := 0; d.window_start := v_now; d.window_ok := 0; d.window_failed := 0;
-        elsif d.breaker = 'half_open' and p_failed > 0 then
-          d.breaker := 'open'; d.open_until := null;
         end if;
         if d.breaker = 'open' and d.open_until is null then
           d.open_until := v_now + least(300, d.breaker_open_seconds * power(2, least(d.trips, 10))) * (0.8 + random() * 0.4) * interval '1 second';
@@ -428,7 +442,7 @@ export class CreateOutbox1795000000002 implements MigrationInterface {
   async down(runner: QueryRunner): Promise<void> {
     await runner.query(`
       drop function outbox_repair_lanes, outbox_report, outbox_settle, outbox_lock, outbox_take_permit, outbox_claim, outbox_enqueue,
-        outbox_drop_partitions, outbox_create_partitions, outbox_id_floor;
+        outbox_drop_partitions, outbox_create_partitions, uuid_v7_floor;
       drop type outbox_new_message;
       drop table outbox_dead, outbox_attempt, outbox_head, outbox_message, outbox_lane, outbox_destination;
     `);

@@ -1,0 +1,106 @@
+import { Injectable } from '@nestjs/common';
+import { Database, type Tx } from '../database/database';
+import { HubError } from '../kernel/errors';
+import { Logger } from '../observability/logger';
+import { Outbox } from '../outbox/outbox';
+import { Settlement, changeBy } from '../wallet/settlement';
+import type { TransactionState } from '../wallet/transaction-state';
+import { transactionView } from '../wallet/wallet.service';
+import { type MoneyTransaction, WalletStore } from '../wallet/wallet.store';
+import { AuditStore } from './audit.store';
+import type { BulkResolveAnswer, BulkResolveItem, FailedTransactionPage, FailedTransactionQuery, Resolution } from './failed-transactions.dto';
+
+/** Money that waits for a person: the list, and what the person decides. */
+@Injectable()
+export class FailedTransactionsService {
+  constructor(
+    private readonly database: Database,
+    private readonly wallet: WalletStore,
+    private readonly settlement: Settlement,
+    private readonly outbox: Outbox,
+    private readonly audit: AuditStore,
+    private readonly logger: Logger,
+  ) {}
+
+  async list({ event, limit, cursor }: FailedTransactionQuery): Promise<FailedTransactionPage> {
+    const found = await this.wallet.parked({ limit: limit + 1, ...(event === undefined ? {} : { movement: event }), ...(cursor === undefined ? {} : { after: cursor }) });
+    const page = found.slice(0, limit);
+    const events = await this.wallet.events(page.map(({ transaction }) => transaction.id));
+    return {
+      items: page.map(({ transaction, parkedAt }) => ({
+        ...transactionView(transaction, events.filter(({ transactionId }) => transactionId === transaction.id)),
+        parkedAt: parkedAt.toISOString(),
+      })),
+      nextCursor: found.length > limit ? (page.at(-1)?.transaction.id ?? null) : null,
+    };
+  }
+
+  /** Throws not_found, not_parked and replay_refused. */
+  async resolve(actor: string, id: string, resolution: Resolution, reason: string): Promise<TransactionState> {
+    return this.database.transaction((tx) => this.resolveIn(tx, actor, id, resolution, reason));
+  }
+
+  /** Each in a transaction of its own, so one that is refused keeps no other from being resolved. */
+  async resolveMany(actor: string, ids: readonly string[], resolution: Resolution, reason: string, dryRun: boolean): Promise<BulkResolveAnswer> {
+    const items: BulkResolveItem[] = [];
+    for (const id of new Set(ids)) {
+      try {
+        if (dryRun) await this.database.transaction((tx) => this.check(tx, id, resolution));
+        else await this.resolve(actor, id, resolution, reason);
+        items.push({ id, result: dryRun ? 'would_resolve' : 'resolved', code: null });
+      } catch (error) {
+        if (!(error instanceof HubError)) throw error;
+        items.push({ id, result: 'refused', code: error.code });
+      }
+    }
+    return { dryRun, items };
+  }
+
+  /** Throws what resolving would throw. */
+  private async check(tx: Tx, id: string, resolution: Resolution): Promise<void> {
+    await this.lockParked(tx, id);
+    const refusal = resolution === 'retry' ? await this.outbox.handler.refuseReplay(tx, id) : null;
+    if (refusal !== null) throw new HubError('replay_refused', { detail: refusal, correlationId: id });
+  }
+
+  private async resolveIn(tx: Tx, actor: string, id: string, resolution: Resolution, reason: string): Promise<TransactionState> {
+    const transaction = await this.lockParked(tx, id);
+    const undoing = transaction.undoMessageId !== null;
+    const messageId = undoing ? transaction.undoMessageId : transaction.messageId;
+    if (messageId === null) throw new Error(`parked transaction ${id} has no message`);
+    let to: TransactionState = 'parked';
+    if (resolution === 'retry') {
+      await this.outbox.replay(tx, 'operator', messageId);
+    } else {
+      to = outcomeOf(transaction, resolution, undoing);
+      const notice = to === 'confirmed' ? 'OK' : to === 'rejected' ? 'REJECTED' : to === 'compensated' ? 'ROLLED_BACK' : null;
+      await this.settlement.write(tx, [{ transaction, change: changeBy('admin', transaction, to, to === 'confirmed' ? null : 'resolved by hand', { actor, reason, resolution }), notice }]);
+      await this.outbox.finish(tx, { id: messageId, destinationId: transaction.operatorId }, resolution === 'applied' ? 'sent' : 'dead', 'resolved by hand');
+    }
+    const entry = { actor, action: 'transaction.resolve' as const, target: id, before: { state: transaction.state, reason: transaction.reason }, after: { state: to, resolution, reason } };
+    await this.audit.add(tx, entry);
+    tx.afterCommit(() => this.logger.event('info', 'admin.acted', entry));
+    return to;
+  }
+
+  private async lockParked(tx: Tx, id: string): Promise<MoneyTransaction> {
+    const seen = await this.wallet.find(tx, id);
+    if (seen === undefined) throw new HubError('not_found');
+    await this.outbox.lockLane(tx, seen.operatorId, seen.externalPlayerId);
+    // A repayment, and a message that was sent again by hand, has no lane: its head is what everyone locks before the row.
+    const messageId = seen.undoMessageId ?? seen.messageId;
+    if (messageId !== null) await this.outbox.position(tx, messageId);
+    const transaction = seen.movement === 'rollback' ? undefined : (await this.wallet.lock(tx, [id])).get(id);
+    if (transaction?.state !== 'parked') throw new HubError('not_parked', { correlationId: id });
+    return transaction;
+  }
+}
+
+/** What a person's finding makes of a parked transaction. */
+function outcomeOf(transaction: MoneyTransaction, resolution: 'applied' | 'not_applied', undoing: boolean): TransactionState {
+  // The repayment was parked: booked means undone; not booked means that the stake is still with the operator, and the bet stands.
+  if (undoing) return resolution === 'applied' ? 'compensated' : 'confirmed';
+  if (resolution === 'not_applied') return 'rejected';
+  // An applied bet that the RGS wants undone is paid back now.
+  return transaction.undo === null ? 'confirmed' : 'compensating';
+}

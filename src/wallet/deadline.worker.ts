@@ -1,0 +1,74 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { Interval } from '@nestjs/schedule';
+import { type Config } from '../config/config';
+import { CONFIG } from '../config/config.module';
+import { Database } from '../database/database';
+import { messageOf } from '../kernel/errors';
+import { Logger } from '../observability/logger';
+import { Outbox } from '../outbox/outbox';
+import { Settlement, changeBy } from './settlement';
+import { WalletStore } from './wallet.store';
+
+const SWEEP_MS = 1_000;
+const BATCH = 500;
+
+/**
+ * Tells the RGS in time about debits that never left: queued behind a stuck head, or kept back by an open breaker. Debits that may have
+ * left are none of its business: their message is claimed again after the deadline, and then resolved.
+ */
+@Injectable()
+export class DeadlineWorker {
+  constructor(
+    @Inject(CONFIG) private readonly config: Config,
+    private readonly database: Database,
+    private readonly store: WalletStore,
+    private readonly outbox: Outbox,
+    private readonly settlement: Settlement,
+    private readonly logger: Logger,
+  ) {}
+
+  @Interval(SWEEP_MS)
+  async sweepOnSchedule(): Promise<void> {
+    if (this.config.debitDeadlineSeconds === 0 || this.config.role === 'api') return;
+    try {
+      await this.sweep();
+    } catch (error) {
+      // The cursor has not moved, so the next round sees the same debits.
+      this.logger.event('warn', 'wallet.deadline_sweep_failed', { error: messageOf(error) });
+    }
+  }
+
+  /** Looks at every debit once when its deadline passes; answers how many were rejected. */
+  async sweep(): Promise<number> {
+    // The transaction holds the turn and nothing else: one that held tables here would wait for ever for whoever wants them whole.
+    return this.database.transaction(async (turn) => {
+      let rejected = 0;
+      let after: string | null = null;
+      for (;;) {
+        if (!(await this.store.takeTurn(turn, 'deadline'))) return rejected;
+        const overdue = await this.store.overdueDebits(this.config.debitDeadlineSeconds, BATCH, after);
+        // Each in a transaction of its own: one busy lane must not hold up, or undo, the others.
+        for (const id of overdue.ids) if (await this.reject(id)) rejected += 1;
+        await this.store.moveCursor(overdue.until);
+        if (overdue.ids.length < BATCH) return rejected;
+        after = overdue.ids.at(-1) ?? null;
+      }
+    });
+  }
+
+  private async reject(id: string): Promise<boolean> {
+    const seen = await this.store.findMoney(this.database, id);
+    if (seen === undefined || seen.messageId === null) return false;
+    const { messageId } = seen;
+    return this.database.transaction(async (tx) => {
+      await this.outbox.lockLane(tx, seen.operatorId, seen.externalPlayerId);
+      const transaction = (await this.store.lock(tx, [id])).get(id);
+      if (transaction?.state !== 'initiated') return false;
+      const { maybeSent } = await this.outbox.position(tx, messageId);
+      if (maybeSent) return false;
+      await this.settlement.write(tx, [{ transaction, change: changeBy('hub', transaction, 'rejected', 'deadline', { deadlineSeconds: this.config.debitDeadlineSeconds }), notice: 'REJECTED' }]);
+      await this.outbox.finish(tx, { id: messageId, destinationId: transaction.operatorId }, 'dead', 'expired');
+      return true;
+    });
+  }
+}

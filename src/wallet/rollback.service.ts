@@ -1,0 +1,111 @@
+import { Injectable } from '@nestjs/common';
+import { createHash } from 'node:crypto';
+import { v7 as uuidv7 } from 'uuid';
+import { Database, type Tx } from '../database/database';
+import { HubError } from '../kernel/errors';
+import { Metrics } from '../observability/metrics';
+import { Outbox } from '../outbox/outbox';
+import { PartnerDirectory } from '../partners/partner-directory';
+import { isAddressablePlayer } from '../partners/operator-wire';
+import { Settlement, changeBy } from './settlement';
+import type { RollbackRequest } from './wallet.dto';
+import type { AcceptedMovement, MovementContext } from './wallet.service';
+import { type MoneyTransaction, type Transaction, WalletStore } from './wallet.store';
+
+/** Undoes bets: known ones once, unknown ones by holding their place so that they cannot come later. */
+@Injectable()
+export class RollbackService {
+  constructor(
+    private readonly database: Database,
+    private readonly store: WalletStore,
+    private readonly outbox: Outbox,
+    private readonly partners: PartnerDirectory,
+    private readonly settlement: Settlement,
+    private readonly metrics: Metrics,
+  ) {}
+
+  /**
+   * Everything in one transaction: the key, the place of the bet, the rollback and what it sets off. Throws idempotency_key_reused,
+   * reference_reused, round_closed, validation_failed.
+   */
+  async accept(context: Omit<MovementContext, 'movement'>, request: RollbackRequest): Promise<AcceptedMovement> {
+    const { rgs, operator } = context;
+    const externalPlayerId = await this.partners.externalPlayerId(operator, rgs, request.playerId);
+    if (!isAddressablePlayer(externalPlayerId)) throw new HubError('validation_failed', { errors: [{ field: 'playerId', message: 'playerId must not be "." or ".."' }] });
+    const place = { rgsId: rgs.id, operatorId: operator.id, playerId: request.playerId, externalPlayerId, refId: request.originalRefId, roundId: request.roundId ?? null };
+    const id = uuidv7();
+    const accepted = await this.database.transaction(async (tx): Promise<AcceptedMovement> => {
+      if (context.idempotencyKey !== null) {
+        const fingerprint = createHash('sha256').update(context.route).update('\n').update(context.rawBody).digest('hex');
+        const first = await this.store.claimKey(tx, { rgsId: rgs.id, key: context.idempotencyKey, fingerprint, transactionId: id });
+        if (first.verdict === 'reused') throw new HubError('idempotency_key_reused');
+        if (first.verdict === 'replayed') return { transactionId: first.transactionId, refId: request.refId, replayed: true, mayBeSettled: true };
+      }
+      // Key, business key, lane, row: accepting locks in this order too. The insert decides whether the bet is known: a bet that comes at
+      // this very moment waits for us, or we for it.
+      const neverCame = await this.store.insertTombstone(tx, { ...place, id: uuidv7() });
+      await this.outbox.lockLane(tx, operator.id, externalPlayerId);
+      const known = await this.store.findRollback(tx, { ...place, refId: request.refId });
+      if (known !== undefined) {
+        await this.checkSameBet(tx, known, request);
+        if (context.idempotencyKey !== null) await this.store.adoptKey(tx, rgs.id, context.idempotencyKey, known.id);
+        return { transactionId: known.id, refId: request.refId, replayed: true, mayBeSettled: true };
+      }
+      const bet = await this.store.lockDebit(tx, place);
+      if (bet === undefined) throw new Error(`bet ${place.refId} is neither there nor is its place`);
+      const applied = neverCame ? false : await this.undo(tx, bet);
+      const clash = await this.store.insertRollback(tx, { id, original: bet, refId: request.refId, reason: request.reason ?? null, applied, waited: context.waits });
+      if (clash !== undefined) throw new Error(`rollback ${request.refId} came twice although its player's lane was locked`);
+      return { transactionId: id, refId: request.refId, replayed: false, mayBeSettled: true };
+    });
+    this.metrics.movements.inc({ movement: 'rollback', verdict: accepted.replayed ? 'replayed' : 'created' });
+    return accepted;
+  }
+
+  /** Starts undoing a bet. True: it is undone already; false: there is nothing to undo; null: it will be known later. */
+  private async undo(tx: Tx, bet: MoneyTransaction): Promise<boolean | null> {
+    switch (bet.state) {
+      case 'rejected':
+        return false;
+      case 'rolled_back':
+        return !bet.tombstone;
+      case 'compensated':
+        return true;
+      case 'rolling_back':
+      case 'compensating':
+        return null;
+      case 'confirmed':
+        await this.refuseAfterCredit(tx, bet);
+        await this.settlement.write(tx, [{ transaction: { ...bet, undo: 'rollback' }, change: { ...changeBy('rgs', bet, 'rolling_back', 'rolled_back', {}), undo: 'rollback' }, notice: null }]);
+        return null;
+      case 'initiated':
+      case 'unknown':
+      case 'parked':
+        if (bet.undo === null) await this.refuseAfterCredit(tx, bet);
+        return this.undoOpen(tx, bet);
+    }
+  }
+
+  private async refuseAfterCredit(tx: Tx, bet: MoneyTransaction): Promise<void> {
+    if (bet.roundId !== null && (await this.store.roundHasCredit(tx, bet))) throw new HubError('round_closed', { correlationId: bet.id });
+  }
+
+  private async undoOpen(tx: Tx, bet: MoneyTransaction): Promise<false | null> {
+    if (bet.messageId === null) throw new Error(`bet ${bet.id} has no message`);
+    const { maybeSent } = await this.outbox.position(tx, bet.messageId);
+    if (bet.state === 'initiated' && !maybeSent) {
+      // It never left, so it ends here; its message is finished now, or when its turn comes.
+      await this.settlement.write(tx, [{ transaction: bet, change: { ...changeBy('rgs', bet, 'rejected', 'rolled_back', {}), undo: 'rollback' }, notice: 'REJECTED' }]);
+      await this.outbox.finish(tx, { id: bet.messageId, destinationId: bet.operatorId }, 'dead', 'rolled_back');
+      return false;
+    }
+    await this.store.requestUndo(tx, bet.id);
+    await this.outbox.recall(tx, { id: bet.messageId, destinationId: bet.operatorId });
+    return null;
+  }
+
+  private async checkSameBet(tx: Tx, known: Transaction, request: RollbackRequest): Promise<void> {
+    const original = known.originalId === null ? undefined : await this.store.find(tx, known.originalId);
+    if (original?.refId !== request.originalRefId) throw new HubError('reference_reused', { correlationId: known.id });
+  }
+}

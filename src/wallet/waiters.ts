@@ -1,0 +1,76 @@
+import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
+import { Notifications } from '../database/notifications';
+import { messageOf } from '../kernel/errors';
+import { Logger } from '../observability/logger';
+import { WalletStore } from './wallet.store';
+
+const PREFIX = 'settled:';
+/** Wake-ups may get lost; one query for all waiters of this process finds what was missed. */
+const SWEEP_MS = 500;
+
+/**
+ * Requests that wait for an outcome. A waiter is a promise and a map entry: no connection, no query of its own. It is woken by the
+ * settling transaction's commit, in this process at once and in others by notification.
+ */
+@Injectable()
+export class Waiters implements OnApplicationShutdown {
+  private readonly waiting = new Map<string, Set<() => void>>();
+  private sweepTimer: NodeJS.Timeout | undefined;
+
+  constructor(
+    private readonly store: WalletStore,
+    private readonly notifications: Notifications,
+    private readonly logger: Logger,
+  ) {
+    notifications.onMessage((payload) => {
+      if (payload.startsWith(PREFIX)) this.wake(payload.slice(PREFIX.length));
+    });
+  }
+
+  onApplicationShutdown(): void {
+    clearTimeout(this.sweepTimer);
+    for (const id of [...this.waiting.keys()]) this.wake(id);
+  }
+
+  /** Resolves when the transaction is settled, or after `ms`, or when `cancelled` fires (the caller hung up). */
+  async wait(transactionId: string, ms: number, cancelled: AbortSignal): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const done = () => {
+        clearTimeout(timer);
+        cancelled.removeEventListener('abort', done);
+        const others = this.waiting.get(transactionId);
+        others?.delete(done);
+        if (others?.size === 0) this.waiting.delete(transactionId);
+        resolve();
+      };
+      const timer = setTimeout(done, ms);
+      cancelled.addEventListener('abort', done, { once: true });
+      const others = this.waiting.get(transactionId);
+      if (others === undefined) this.waiting.set(transactionId, new Set([done]));
+      else others.add(done);
+      this.sweepTimer ??= setTimeout(() => void this.sweep(), SWEEP_MS);
+    });
+  }
+
+  /** After the commit that settled a transaction which somebody may wait for. */
+  settled(transactionId: string): void {
+    if (!this.wake(transactionId)) this.notifications.publish(PREFIX + transactionId);
+  }
+
+  private wake(transactionId: string): boolean {
+    const waiters = this.waiting.get(transactionId);
+    if (waiters === undefined) return false;
+    for (const done of [...waiters]) done();
+    return true;
+  }
+
+  private async sweep(): Promise<void> {
+    try {
+      for (const id of await this.store.settledOf([...this.waiting.keys()])) this.wake(id);
+    } catch (error) {
+      // The waiters' own time-outs end them; until then the next round may find the store again.
+      this.logger.event('warn', 'wallet.wait_sweep_failed', { error: messageOf(error) });
+    }
+    this.sweepTimer = this.waiting.size === 0 ? undefined : setTimeout(() => void this.sweep(), SWEEP_MS);
+  }
+}
