@@ -338,16 +338,26 @@ class Checker {
 
   private orderAtTheOperator(): void {
     const seqs = new Map(this.facts.messages.filter(({ queue }) => queue === 'operator').map(({ id, lane_seq }) => [id, lane_seq]));
-    const last = new Map<string, { seq: bigint; refId: string }>();
+    // What was answered before the next was asked for comes first, whatever the hub's own numbers say; they decide among those asked at once.
+    const groups = new Map(this.log.sent.filter(({ request }) => request.isFirst).map(({ request, group }) => [businessKey(request.route, request.body.playerId, request.body.refId), group]));
+    const last = new Map<string, { group: number; seq: bigint; refId: string }>();
     for (const call of this.facts.operatorCalls) {
       if (!call.applied || call.reference === null || call.reference.startsWith('rollback:')) continue;
-      const row = this.byBusinessKey.get(businessKey(call.direction === 'withdraw' ? 'debit' : 'credit', call.playerId, call.reference));
-      const seq = row?.message_id === null || row === undefined ? undefined : seqs.get(row.message_id);
+      const key = businessKey(call.direction === 'withdraw' ? 'debit' : 'credit', call.playerId, call.reference);
+      const row = this.byBusinessKey.get(key);
+      const group = groups.get(key);
       // What a person sent again has lost its place.
-      if (row === undefined || seq === undefined || seq === null || this.everParked.has(row.id)) continue;
+      if (row === undefined || group === undefined || this.everParked.has(row.id)) continue;
+      const seq = seqs.get(row.message_id ?? '') ?? null;
+      if (seq === null) {
+        this.fault('movements are applied in the order in which they were accepted', `${row.movement} ${row.ref_id} has no place in its player's lane`, row);
+        continue;
+      }
+      const place = { group, seq: BigInt(seq), refId: row.ref_id };
       const before = last.get(call.playerId);
-      if (before !== undefined && BigInt(seq) < before.seq) this.fault('movements are applied in the order in which they were accepted', `${row.movement} ${row.ref_id} (place ${seq}) was applied after ${before.refId} (place ${before.seq})`, row);
-      last.set(call.playerId, { seq: BigInt(seq), refId: row.ref_id });
+      if (before !== undefined && (group < before.group || (group === before.group && place.seq < before.seq)))
+        this.fault('movements are applied in the order in which they were accepted', `${row.movement} ${row.ref_id} (step ${group}, place ${seq}) was applied after ${before.refId} (step ${before.group}, place ${before.seq})`, row);
+      last.set(call.playerId, place);
     }
   }
 

@@ -60,15 +60,23 @@ export class GameServer {
   private readonly started = performance.now();
   private turn = 0;
   answered = 0;
+  /** Scripts from the first on that are played to their end; some of the later ones may be as well. */
+  finished = 0;
   givenUp = 0;
 
   constructor(private readonly hubs: () => readonly { readonly index: number; readonly port: number }[]) {}
 
   async play(scripts: readonly PlayerScript[], atOnce: number, seed: number): Promise<GameServerLog> {
     let next = 0;
+    const over = new Set<number>();
     await Promise.all(
       Array.from({ length: Math.min(atOnce, scripts.length) }, async () => {
-        for (let script = scripts[next++]; script !== undefined; script = scripts[next++]) await this.playOne(script, new Random(seed).fork(script.playerId));
+        for (let index = next++; index < scripts.length; index = next++) {
+          const script = scripts[index] as PlayerScript;
+          await this.playOne(script, new Random(seed).fork(script.playerId));
+          over.add(index);
+          while (over.has(this.finished)) this.finished += 1;
+        }
       }),
     );
     this.agent.destroy();

@@ -102,6 +102,8 @@ export interface Plan {
   readonly scripts: readonly PlayerScript[];
   /** Movements that the operator refuses whenever it is asked; armed before anything else, for the whole run. */
   readonly refusals: readonly FaultSpec[];
+  /** What single movements meet, one call after the other: mostly a call that is lost, and then an answer that speaks of its repeat only. */
+  readonly misfortunes: ReadonlyMap<string, readonly (readonly FaultSpec[])[]>;
   readonly weather: readonly Weather[];
   readonly disturbances: readonly PlannedDisturbance[];
   readonly movements: number;
@@ -119,6 +121,7 @@ export function makePlan(options: PlanOptions): Plan {
   const random = new Random(options.seed);
   const players = Math.max(options.playersMin ?? 6, Math.ceil(options.movements / MOVEMENTS_PER_PLAYER));
   const refusals: FaultSpec[] = [];
+  const misfortunes = new Map<string, readonly (readonly FaultSpec[])[]>();
   const scripts: PlayerScript[] = [];
   let movements = 0;
   for (let index = 0; movements < options.movements || index < players; index++) {
@@ -128,15 +131,17 @@ export function makePlan(options: PlanOptions): Plan {
     const writer = new ScriptWriter(playerId, random.fork(playerId), refusals);
     while (writer.movements < wanted) writer.round();
     scripts.push({ playerId, groups: writer.groups });
+    misfortunes.set(playerId, writer.misfortunes);
     movements += writer.movements;
   }
   const requests = scripts.reduce((sum, { groups }) => sum + groups.flat().filter((action) => action.do === 'request').length, 0);
-  return { options, scripts, refusals, weather: makeWeather(random.fork('weather')), disturbances: makeDisturbances(options, random.fork('disturbances')), movements, requests };
+  return { options, scripts, refusals, misfortunes, weather: makeWeather(random.fork('weather')), disturbances: makeDisturbances(options, random.fork('disturbances')), movements, requests };
 }
 
 /** Writes the story of one player, round by round, and knows what each request must be answered. */
 class ScriptWriter {
   readonly groups: Action[][] = [];
+  readonly misfortunes: FaultSpec[][] = [];
   movements = 0;
   private rounds = 0;
   private requests = 0;
@@ -155,7 +160,7 @@ class ScriptWriter {
     const kind = random.weighted({
       won: 20, lost: 12, several: 12, closing_bet: 4, no_round: 8, gift: 5,
       rollback_after: 10, rollback_before: 6, rollback_meanwhile: 8, rollback_queued: 7, rollback_twice: 5, rollback_after_win: 5,
-      no_funds: 3, refused: 3, closed_by_route: 3, same_at_once: 6, late_bet: 4,
+      no_funds: 3, refused: 3, closed_by_route: 3, same_at_once: 6, late_bet: 4, unlucky: 9,
     });
     const currency = random.pick(CURRENCIES);
     const roundId = kind === 'no_round' ? undefined : `${this.playerId}-r${this.rounds}`;
@@ -275,6 +280,24 @@ class ScriptWriter {
         for (let n = random.integer(2, 5); n > 0; n--) copies.push({ ...movement, id: this.nextId(), isFirst: false, key: random.chance(0.5) ? movement.key : this.newKey() });
         this.groups.push(copies);
         this.accepted.push(movement);
+        break;
+      }
+      case 'unlucky': {
+        const movement = random.chance(0.7) ? bet() : win();
+        const direction = movement.route === 'debit' ? 'withdraw' : 'deposit';
+        const target = { next: 1, reference: movement.body.refId, playerId: this.playerId, direction };
+        const lost = random.pick<FaultSpec>([{ kind: 'reset', afterCommit: true }, { kind: 'status_after_commit', status: 502 }, { kind: 'unreadable', afterCommit: true }, { kind: 'reset' }, { kind: 'hang', afterCommit: true }]);
+        const answers = [{ kind: 'status', status: random.pick([400, 401, 403, 404, 422]) }, { kind: 'throttle', status: 429, retryAfter: 0 }, { kind: 'throttle', status: 503, retryAfter: 0 }, { kind: 'pending' }, { kind: 'status', status: 500 }];
+        // Seldom, since it holds up everybody: long enough for a rollback to find the bet between two calls.
+        const isHeldUp = movement.route === 'debit' && random.chance(0.12);
+        // Booked when the hub has long given up waiting, while the operator's list is asked already.
+        const isSlow = movement.route === 'debit' && !isHeldUp && random.chance(0.15);
+        const then = isHeldUp ? [{ kind: 'throttle', status: 429, retryAfter: 1 }] : isSlow ? [{ kind: 'delay', ms: random.integer(1_850, 1_950) }] : Array.from({ length: random.integer(1, 3) }, () => random.pick<FaultSpec>(answers));
+        this.misfortunes.push([isSlow ? { kind: 'reset' } : lost, ...then].map((fault) => ({ ...fault, ...target })));
+        this.then(movement);
+        if (isHeldUp || isSlow) this.pause(random.integer(150, 700));
+        if (movement.route === 'debit' && (isHeldUp || isSlow || random.chance(0.4))) this.then(rollback(movement.body.refId));
+        else this.then(bet());
         break;
       }
       case 'late_bet': {

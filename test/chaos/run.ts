@@ -35,6 +35,8 @@ export interface ChaosReport {
 const QUIET_MS_MAX = 120_000;
 const OFFENDERS_SHOWN = 10;
 const PERSON_ROUNDS_MAX = 60;
+/** Scripts whose movements may be met by misfortune before the weather changes next. */
+const SCRIPTS_AHEAD = 300;
 
 /** One seed: plan, storm, calm, person, verdict. */
 export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
@@ -67,7 +69,7 @@ async function storm(plan: Plan, world: World, options: ChaosOptions, log: (line
   const progress = (): number => (loadIsOver ? 1 : gameServer.answered / plan.requests);
   const disturber = new Disturber(world, progress, log);
 
-  const weather = followWeather(plan, world, progress, () => loadIsOver);
+  const weather = followWeather(plan, world, gameServer, () => loadIsOver);
   const ticker = setInterval(() => log(`${gameServer.answered} of ${plan.requests} requests answered`), 10_000);
   const disturbed = disturber.run(plan.disturbances);
   const played = await gameServer.play(plan.scripts, options.atOnce, plan.options.seed);
@@ -76,7 +78,7 @@ async function storm(plan: Plan, world: World, options: ChaosOptions, log: (line
   const loadSeconds = seconds();
   log('the load is over');
   await Promise.all([weather, disturbed]);
-  await world.setFaults(plan.refusals, []);
+  await world.setFaults({ targeted: plan.refusals.map((fault) => [fault]), weather: [] }, []);
   await Promise.all(world.hubs.map((hub) => hub.ready(60_000)));
   log('calm: all faults are off, all processes are up');
 
@@ -123,12 +125,13 @@ async function storm(plan: Plan, world: World, options: ChaosOptions, log: (line
   return { seed: plan.options.seed, operator: kind, verdict: problems.length === 0 ? 'ok' : 'violated', violations: problems, counts, directory: problems.length === 0 ? null : directory };
 }
 
-async function followWeather(plan: Plan, world: World, progress: () => number, isOver: () => boolean): Promise<void> {
-  // The refusals come first on the board, so no other fault can make the operator take what it refuses.
+async function followWeather(plan: Plan, world: World, gameServer: GameServer, isOver: () => boolean): Promise<void> {
   for (const { from, operator, rgs } of plan.weather) {
-    while (progress() < from && !isOver()) await delay(50);
+    while (gameServer.answered / plan.requests < from && !isOver()) await delay(50);
     if (isOver()) return;
-    await world.setFaults([...plan.refusals, ...operator], rgs);
+    const ahead = plan.scripts.slice(gameServer.finished, gameServer.finished + SCRIPTS_AHEAD);
+    const misfortunes = ahead.flatMap(({ playerId }) => plan.misfortunes.get(playerId) ?? []);
+    await world.setFaults({ targeted: [...plan.refusals.map((fault) => [fault]), ...misfortunes], weather: operator }, rgs);
   }
 }
 

@@ -32,6 +32,7 @@ const HUB_ENVIRONMENT: Readonly<Record<string, string>> = {
 
 /** Hubs read the partner tables every five seconds. */
 const PARTNERS_READ_ANEW_MS = 6_000;
+const ARMED_AT_ONCE = 32;
 
 /** Three kinds of processes and the cables between them, all on the loopback. The mocks live here, so that their books outlive every kill. */
 export class World {
@@ -111,14 +112,18 @@ export class World {
   }
 
   /** Replaces all faults. The operator's hub cable is held still meanwhile, so that no call meets a half-armed board. */
-  async setFaults(operator: readonly FaultSpec[], rgs: readonly FaultSpec[]): Promise<void> {
+  async setFaults(operator: { readonly targeted: readonly (readonly FaultSpec[])[]; readonly weather: readonly FaultSpec[] }, rgs: readonly FaultSpec[]): Promise<void> {
     this.cables.operator.hold();
     try {
       await delay(30);
-      await this.arm(this.operator.url, operator);
+      await control(this.operator.url, 'DELETE', '/admin/faults');
+      // Those of one movement in their order, and all of them before the weather: the first that matches is the one that strikes.
+      for (let from = 0; from < operator.targeted.length; from += ARMED_AT_ONCE) await Promise.all(operator.targeted.slice(from, from + ARMED_AT_ONCE).map((faults) => this.arm(this.operator.url, faults)));
+      await this.arm(this.operator.url, operator.weather);
     } finally {
       this.cables.operator.release();
     }
+    await control(this.rgs.url, 'DELETE', '/admin/faults');
     await this.arm(this.rgs.url, rgs);
   }
 
@@ -134,7 +139,6 @@ export class World {
   }
 
   private async arm(url: string, faults: readonly FaultSpec[]): Promise<void> {
-    await control(url, 'DELETE', '/admin/faults');
     for (const fault of faults) await control(url, 'POST', '/admin/faults', fault);
   }
 }

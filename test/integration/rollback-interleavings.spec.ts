@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import type { HttpAnswer } from '../support/signed-request';
-import { booked, rollback } from '../support/money';
+import { rollback } from '../support/money';
 import { TestHub } from '../support/test-hub';
 
 type Step = 'bet' | 'undo' | 'undo again' | 'undo otherwise';
@@ -21,7 +21,7 @@ function grouped<T>(items: readonly T[], keyOf: (item: T) => string): Map<string
 }
 
 const GAMES = 1000;
-const AT_ONCE = 50;
+const AT_ONCE = 200;
 
 describe('bets, rollbacks and their duplicates in any order', () => {
   let hub: TestHub;
@@ -104,8 +104,8 @@ describe('bets, rollbacks and their duplicates in any order', () => {
     // The dice covered what they should: bets kept out, ended unsent or refused, undone after and before they were told.
     const ends = new Set(rows.filter(({ movement }) => movement === 'debit').map(({ state, tombstone }) => (tombstone ? 'kept out' : state)));
     expect([...ends].sort()).toEqual(['compensated', 'kept out', 'rejected', 'rolled_back']);
-    // Nothing of the nets is made up: the operator's own sums are 0.
-    const nets = await Promise.all(games.slice(0, 100).map(async ({ playerId }) => (await hub.player(playerId)).net.USD ?? '0'));
+    // The operator's own sums say the same; fifty of them will do, since the books were read in full.
+    const nets = await Promise.all(games.slice(0, 50).map(async ({ playerId }) => (await hub.player(playerId)).net.USD ?? '0'));
     expect(nets.filter((net) => net !== '0')).toEqual([]);
   }, 90_000);
 
@@ -118,6 +118,7 @@ describe('bets, rollbacks and their duplicates in any order', () => {
       ]),
     );
     await hub.drained(30_000);
-    for (const playerId of players) expect(['', 'withdraw bet,deposit rollback:bet']).toContain((await booked(hub, playerId)).join());
+    const books = grouped(await hub.operatorBooks(), ({ playerId }) => playerId);
+    for (const playerId of players) expect(['', 'withdraw bet,deposit rollback:bet']).toContain((books.get(playerId) ?? []).map(({ direction, reference }) => `${direction} ${reference}`).join());
   });
 });
