@@ -48,11 +48,11 @@ export async function releaseOperator(database: TestDatabase): Promise<void> {
 }
 
 /** As a replica leaves a message that was killed between sending and settling: leased, with its lease over. */
-export async function leaseLost(database: TestDatabase, transactionId: string): Promise<void> {
+export async function leaseLost(database: TestDatabase, transactionId: string, until = '0 seconds'): Promise<void> {
   const rows = await database.query(
-    `update outbox_head h set leased = true, token = token + 1, claims = claims + 1, owner = 'dead', visible_at = clock_timestamp()
+    `update outbox_head h set leased = true, token = token + 1, claims = claims + 1, owner = 'dead', visible_at = clock_timestamp() + $2::interval
      from wallet_transaction t where t.id = $1 and h.message_id = t.message_id returning h.message_id`,
-    [transactionId],
+    [transactionId, until],
   );
   if (rows.length !== 1) throw new Error(`the message of ${transactionId} is not at the head of its lane`);
 }
