@@ -14,7 +14,7 @@ const swc = [
 
 // These packages ship ES modules only. Jest's CommonJS registry cannot require() them, so they are transformed too;
 // the alternative, --experimental-vm-modules, would make every test depend on an experimental flag.
-const esmOnly = ['@nestjs', 'file-type', 'strtok3', 'token-types', 'uint8array-extras', '@tokenizer', '@borewit', 'load-esm', 'axios', 'uuid', 'stream-json', 'stream-chain'];
+const esmOnly = ['@nestjs', 'file-type', 'strtok3', 'token-types', 'uint8array-extras', '@tokenizer', '@borewit', 'load-esm', 'axios', 'uuid', 'stream-json', 'stream-chain', 'temporal-polyfill', 'temporal-utils'];
 
 export default {
   testEnvironment: 'node',
