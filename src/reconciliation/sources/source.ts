@@ -1,0 +1,118 @@
+/** Whose list a row comes from. */
+export type Side = 'rgs' | 'operator';
+
+/** What a row's status says about its money. `unknown` is a word that nobody declared: it equals nothing. */
+export type RowStatus = 'settled' | 'pending' | 'rejected' | 'unknown';
+
+/** A row as it is staged. Texts have no NUL and no half surrogate pairs, so that the store takes them. */
+export interface StagedRow {
+  /** 16 bytes, see `correlationKey`. */
+  readonly key: Buffer;
+  readonly correlationId: string;
+  readonly refId: string;
+  /** The side's own word: debit and credit, or withdraw and deposit. */
+  readonly direction: string;
+  /** What the word means; null for a word that nobody knows. */
+  readonly movement: 'debit' | 'credit' | null;
+  /** Null when the amount is missing, no decimal, finer than the minor unit or above 2^53-1 minor units. */
+  readonly amountMinor: bigint | null;
+  /** Major units as decimal text for `pythonFloat`; the side's own text when it is no amount. */
+  readonly amountRaw: string;
+  readonly currency: string;
+  /** A row without a status counts as settled: lists hold what was booked. An RGS's REJECTED is news of a refusal and no booking. */
+  readonly status: RowStatus;
+  readonly statusRaw: string;
+  readonly playerId: string;
+  /** Null when the row has no ISO 8601 time with a zone. */
+  readonly at: Date | null;
+  /** The side's own id of the row, if it has one. */
+  readonly rowId: string | null;
+}
+
+/** A row that can be laid beside nothing; it is counted and shown, never staged. */
+export interface RejectedRow {
+  readonly reason: 'no_key' | 'not_an_object' | 'too_large';
+  /** Its JSON, at most 500 characters. */
+  readonly raw: string;
+}
+
+export interface SourcePage {
+  readonly rows: StagedRow[];
+  readonly rejected: RejectedRow[];
+  /** rows + rejected. */
+  readonly seen: number;
+  /** Hand it to `pages` to go on after this page, also in another process; null: this was the last page. */
+  readonly cursor: string | null;
+  /** Latest `at` of the page. */
+  readonly highWater: Date | null;
+}
+
+export interface SourceWindow {
+  readonly from: Date;
+  readonly to: Date;
+  /** End of the window without its padding; a source that says it has data only up to an earlier time is refused. Default: `to`. */
+  readonly neededTo?: Date;
+}
+
+/** Why a list could not be read to its end. Stable words: runs keep them, and finance reads them. */
+export type SourceFault =
+  /** No partner of this code is active. */
+  | 'not_configured'
+  /** No connection, or it broke and the repeats were used up. */
+  | 'unreachable'
+  /** A status other than 200, after the repeats that 5xx get. */
+  | 'bad_status'
+  /** A 3xx; lists are never followed elsewhere. */
+  | 'redirected'
+  /** 429, or 503 with Retry-After, for longer than we wait. */
+  | 'throttled'
+  /** The page did not come in time: silent, or byte by byte. */
+  | 'too_slow'
+  /** More reading time, rows or empty pages than any honest list needs. */
+  | 'never_ends'
+  | 'wrong_content_type'
+  /** Not JSON, not UTF-8, or cut off. */
+  | 'not_json'
+  /** JSON, and none of the three forms of a list. */
+  | 'not_a_list'
+  /** More rows than were asked for. */
+  | 'page_too_long'
+  /** More bytes than a page or a row may have, counted after decompression. */
+  | 'too_many_bytes'
+  | 'cursor_repeated'
+  | 'cursor_went_back'
+  /** Link to another origin. */
+  | 'foreign_link'
+  /** The reported total is not what was read. */
+  | 'total_mismatch'
+  /** The side says that it has not all data of the window yet. */
+  | 'not_complete_yet'
+  /** A resume does not find the rows that were read before; the list is to be read anew. */
+  | 'list_changed'
+  /** `gone` fired. */
+  | 'aborted';
+
+const SIDE_NAMES = { rgs: 'RGS', operator: 'operator' } as const;
+
+/** The only thing that a reader throws. The message is fit for finance's eyes and quotes nothing of the partner's answer. */
+export class SourceError extends Error {
+  constructor(
+    readonly side: Side,
+    readonly reason: SourceFault,
+    detail: string,
+    options: { cause?: unknown } = {},
+  ) {
+    super(`the list of the ${SIDE_NAMES[side]} could not be read: ${detail}`, options);
+    this.name = 'SourceError';
+  }
+}
+
+/** Reads a partner's list page by page. A class, so that it can be injected. */
+export abstract class SourceReader {
+  /**
+   * Pages of the list, oldest first where the side has an order. `window` null: everything; a side without a time filter gives everything in
+   * any case, so rows may lie outside the window. `cursor` null: from the start. One page is fetched ahead while the former is being stored.
+   * Throws SourceError for every fault and when `gone` fires; never ends early without throwing. An empty list is one page without rows.
+   */
+  abstract pages(side: Side, window: SourceWindow | null, cursor: string | null, gone: AbortSignal): AsyncGenerator<SourcePage>;
+}
