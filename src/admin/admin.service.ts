@@ -10,6 +10,7 @@ import { Outbox } from '../outbox/outbox';
 import type { Queue } from '../outbox/outbox-message';
 import type { OutboxRecord } from '../outbox/outbox.store';
 import { PartnerDirectory } from '../partners/partner-directory';
+import { RoundsStore } from '../wallet/rounds.store';
 import { WalletStore } from '../wallet/wallet.store';
 import { WebhooksStore } from '../webhooks/webhooks.store';
 import type { OverdueRound } from './admin.dto';
@@ -30,6 +31,7 @@ export class AdminService {
     private readonly database: Database,
     private readonly outbox: Outbox,
     private readonly wallet: WalletStore,
+    private readonly rounds: RoundsStore,
     private readonly webhooks: WebhooksStore,
     private readonly partners: PartnerDirectory,
     private readonly audit: AuditStore,
@@ -61,7 +63,7 @@ export class AdminService {
   }
 
   async overdueRounds(): Promise<OverdueRound[]> {
-    const rounds = await this.wallet.overdueRounds(this.config.roundOverdueMinutes, OVERDUE_ROUNDS_MAX);
+    const rounds = await this.rounds.overdue(this.config.roundOverdueMinutes, OVERDUE_ROUNDS_MAX);
     return rounds.map(({ rgsId, roundId, playerId, openedAt }) => ({ rgs: this.partners.byId(rgsId).code, roundId, playerId, openedAt: openedAt.toISOString() }));
   }
 

@@ -1,12 +1,15 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
+import { type Config } from '../config/config';
+import { CONFIG } from '../config/config.module';
 import { Database, type Tx } from '../database/database';
 import { HubError } from '../kernel/errors';
 import { Logger } from '../observability/logger';
 import { Outbox } from '../outbox/outbox';
 import { Settlement, changeBy } from '../wallet/settlement';
+import type { MoneyTransaction } from '../wallet/transaction';
 import type { TransactionState } from '../wallet/transaction-state';
 import { transactionView } from '../wallet/wallet.service';
-import { type MoneyTransaction, WalletStore } from '../wallet/wallet.store';
+import { WalletStore } from '../wallet/wallet.store';
 import { AuditStore } from './audit.store';
 import type { BulkResolveAnswer, BulkResolveItem, FailedTransactionPage, FailedTransactionQuery, Resolution } from './failed-transactions.dto';
 
@@ -14,6 +17,7 @@ import type { BulkResolveAnswer, BulkResolveItem, FailedTransactionPage, FailedT
 @Injectable()
 export class FailedTransactionsService {
   constructor(
+    @Inject(CONFIG) private readonly config: Config,
     private readonly database: Database,
     private readonly wallet: WalletStore,
     private readonly settlement: Settlement,
@@ -72,9 +76,10 @@ export class FailedTransactionsService {
     if (resolution === 'retry') {
       await this.outbox.replay(tx, 'operator', messageId);
     } else {
-      to = outcomeOf(transaction, resolution, undoing);
+      to = this.outcomeOf(transaction, resolution, undoing);
       const notice = to === 'confirmed' ? 'OK' : to === 'rejected' ? 'REJECTED' : to === 'compensated' ? 'ROLLED_BACK' : null;
-      await this.settlement.write(tx, [{ transaction, change: changeBy('admin', transaction, to, to === 'confirmed' ? null : 'resolved by hand', { actor, reason, resolution }), notice }]);
+      const undo = to === 'compensating' ? (transaction.undo ?? 'deadline') : transaction.undo;
+      await this.settlement.write(tx, [{ transaction: { ...transaction, undo }, change: { ...changeBy('admin', transaction, to, to === 'confirmed' ? null : 'resolved by hand', { actor, reason, resolution }), undo }, notice }]);
       await this.outbox.finish(tx, { id: messageId, destinationId: transaction.operatorId }, resolution === 'applied' ? 'sent' : 'dead', 'resolved by hand');
     }
     const entry = { actor, action: 'transaction.resolve' as const, target: id, before: { state: transaction.state, reason: transaction.reason }, after: { state: to, resolution, reason } };
@@ -94,13 +99,15 @@ export class FailedTransactionsService {
     if (transaction?.state !== 'parked') throw new HubError('not_parked', { correlationId: id });
     return transaction;
   }
-}
 
-/** What a person's finding makes of a parked transaction. */
-function outcomeOf(transaction: MoneyTransaction, resolution: 'applied' | 'not_applied', undoing: boolean): TransactionState {
-  // The repayment was parked: booked means undone; not booked means that the stake is still with the operator, and the bet stands.
-  if (undoing) return resolution === 'applied' ? 'compensated' : 'confirmed';
-  if (resolution === 'not_applied') return 'rejected';
-  // An applied bet that the RGS wants undone is paid back now.
-  return transaction.undo === null ? 'confirmed' : 'compensating';
+  /** What a person's finding makes of a parked transaction. */
+  private outcomeOf(transaction: MoneyTransaction, resolution: 'applied' | 'not_applied', undoing: boolean): TransactionState {
+    // The repayment was parked: booked means undone; not booked means that the stake is still with the operator, and the bet stands.
+    if (undoing) return resolution === 'applied' ? 'compensated' : 'confirmed';
+    if (resolution === 'not_applied') return 'rejected';
+    // An applied bet that the RGS wants undone, or whose time is over, is paid back now: the game went on without it, whoever finds it booked.
+    const { debitDeadlineSeconds } = this.config;
+    const late = transaction.movement === 'debit' && debitDeadlineSeconds > 0 && transaction.ageMs > debitDeadlineSeconds * 1000;
+    return transaction.undo !== null || late ? 'compensating' : 'confirmed';
+  }
 }

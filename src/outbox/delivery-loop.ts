@@ -191,7 +191,9 @@ export class DeliveryLoop {
   private async ask(message: LeasedMessage, claimedAt: number, question: Extract<Plan, { action: 'ask' }>): Promise<DeliveryResult> {
     const tooLate = this.tooLate(claimedAt);
     if (tooLate !== null) return this.unsent(message, tooLate);
-    const { result, healthy } = await this.parts.sender.ask(this.destination, message, question, AbortSignal.timeout(Math.max(1, Math.round(claimedAt + this.leaseMs - performance.now()))));
+    // Reading a long list ends before the lease does: a result that came after it would count for nothing, and the same list would be read for ever.
+    const endsAt = claimedAt + this.leaseMs - LEASE_MARGIN_MS;
+    const { result, healthy } = await this.parts.sender.ask(this.destination, message, question, AbortSignal.timeout(Math.max(1, Math.round(endsAt - performance.now()))));
     await this.report(message, result, healthy);
     return result;
   }

@@ -7,10 +7,12 @@ import { Metrics } from '../observability/metrics';
 import { Outbox } from '../outbox/outbox';
 import { PartnerDirectory } from '../partners/partner-directory';
 import { isAddressablePlayer } from '../partners/operator-wire';
+import { RollbackStore } from './rollback.store';
 import { Settlement, changeBy } from './settlement';
+import type { MoneyTransaction, Transaction } from './transaction';
 import type { RollbackRequest } from './wallet.dto';
 import type { AcceptedMovement, MovementContext } from './wallet.service';
-import { type MoneyTransaction, type Transaction, WalletStore } from './wallet.store';
+import { WalletStore } from './wallet.store';
 
 /** Undoes bets: known ones once, unknown ones by holding their place so that they cannot come later. */
 @Injectable()
@@ -18,6 +20,7 @@ export class RollbackService {
   constructor(
     private readonly database: Database,
     private readonly store: WalletStore,
+    private readonly rollbacks: RollbackStore,
     private readonly outbox: Outbox,
     private readonly partners: PartnerDirectory,
     private readonly settlement: Settlement,
@@ -37,24 +40,24 @@ export class RollbackService {
     const accepted = await this.database.transaction(async (tx): Promise<AcceptedMovement> => {
       if (context.idempotencyKey !== null) {
         const fingerprint = createHash('sha256').update(context.route).update('\n').update(context.rawBody).digest('hex');
-        const first = await this.store.claimKey(tx, { rgsId: rgs.id, key: context.idempotencyKey, fingerprint, transactionId: id });
+        const first = await this.rollbacks.claimKey(tx, { rgsId: rgs.id, key: context.idempotencyKey, fingerprint, transactionId: id });
         if (first.verdict === 'reused') throw new HubError('idempotency_key_reused');
         if (first.verdict === 'replayed') return { transactionId: first.transactionId, refId: request.refId, replayed: true, mayBeSettled: true };
       }
       // Key, business key, lane, row: accepting locks in this order too. The insert decides whether the bet is known: a bet that comes at
       // this very moment waits for us, or we for it.
-      const neverCame = await this.store.insertTombstone(tx, { ...place, id: uuidv7() });
+      const neverCame = await this.rollbacks.insertTombstone(tx, { ...place, id: uuidv7() });
       await this.outbox.lockLane(tx, operator.id, externalPlayerId);
-      const known = await this.store.findRollback(tx, { ...place, refId: request.refId });
+      const known = await this.rollbacks.findRollback(tx, { ...place, refId: request.refId });
       if (known !== undefined) {
         await this.checkSameBet(tx, known, request);
-        if (context.idempotencyKey !== null) await this.store.adoptKey(tx, rgs.id, context.idempotencyKey, known.id);
+        if (context.idempotencyKey !== null) await this.rollbacks.adoptKey(tx, rgs.id, context.idempotencyKey, known.id);
         return { transactionId: known.id, refId: request.refId, replayed: true, mayBeSettled: true };
       }
       const bet = await this.store.lockDebit(tx, place);
       if (bet === undefined) throw new Error(`bet ${place.refId} is neither there nor is its place`);
       const applied = neverCame ? false : await this.undo(tx, bet);
-      const clash = await this.store.insertRollback(tx, { id, original: bet, refId: request.refId, reason: request.reason ?? null, applied, waited: context.waits });
+      const clash = await this.rollbacks.insertRollback(tx, { id, original: bet, refId: request.refId, reason: request.reason ?? null, applied, waited: context.waits });
       if (clash !== undefined) throw new Error(`rollback ${request.refId} came twice although its player's lane was locked`);
       return { transactionId: id, refId: request.refId, replayed: false, mayBeSettled: true };
     });
@@ -87,7 +90,7 @@ export class RollbackService {
   }
 
   private async refuseAfterCredit(tx: Tx, bet: MoneyTransaction): Promise<void> {
-    if (bet.roundId !== null && (await this.store.roundHasCredit(tx, bet))) throw new HubError('round_closed', { correlationId: bet.id });
+    if (bet.roundId !== null && (await this.rollbacks.roundHasCredit(tx, bet))) throw new HubError('round_closed', { correlationId: bet.id });
   }
 
   private async undoOpen(tx: Tx, bet: MoneyTransaction): Promise<false | null> {

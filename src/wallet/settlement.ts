@@ -12,9 +12,11 @@ import type { Disposition, LeasedMessage, NewMessage, OperatorResult } from '../
 import { type OutcomeClass, operatorUndoMessage, undoReference } from '../partners/operator-wire';
 import { PartnerDirectory } from '../partners/partner-directory';
 import { type RgsOutcome, rgsWebhookBody } from '../partners/rgs-wire';
+import { RollbackStore } from './rollback.store';
+import type { EventSource, MoneyTransaction, TransactionChange } from './transaction';
 import { type Decision, type Evidence, SETTLED, type TransactionState, decide, endOf, known } from './transaction-state';
 import { Waiters } from './waiters';
-import { type EventSource, type MoneyTransaction, type TransactionChange, WalletStore } from './wallet.store';
+import { WalletStore } from './wallet.store';
 
 /** What an operator said about one transaction. */
 export interface Statement {
@@ -53,6 +55,7 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
     @Inject(CONFIG) private readonly config: Config,
     private readonly database: Database,
     private readonly store: WalletStore,
+    private readonly rollbacks: RollbackStore,
     private readonly outbox: Outbox,
     private readonly partners: PartnerDirectory,
     private readonly waiters: Waiters,
@@ -139,7 +142,7 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
     await this.outbox.enqueue(tx, undoMessages);
     // A bet that is confirmed with a rollback waiting for it stands: a person found its repayment refused for good.
     const ended = moves.filter(({ transaction, change }) => transaction.movement === 'debit' && change.kind === 'transition' && ['compensated', 'rolled_back', 'rejected', 'confirmed'].includes(change.to) && (change.to !== 'confirmed' || transaction.undo !== null));
-    const rollbacks = ended.length === 0 ? [] : await this.store.completeRollbacks(tx, ended.map(({ change: { transactionId, to } }) => ({ originalId: transactionId, state: to === 'confirmed' ? 'rejected' : 'confirmed', applied: to === 'compensated' || to === 'rolled_back' })));
+    const rollbacks = ended.length === 0 ? [] : await this.rollbacks.completeRollbacks(tx, ended.map(({ change: { transactionId, to } }) => ({ originalId: transactionId, state: to === 'confirmed' ? 'rejected' : 'confirmed', applied: to === 'compensated' || to === 'rolled_back' })));
     tx.afterCommit(() => {
       for (const { transaction, change } of moves) this.report(transaction, change);
       for (const id of rollbacks) this.waiters.settled(id);

@@ -16,7 +16,7 @@ import { SETTLED } from './transaction-state';
 import { Waiters } from './waiters';
 import { CreditRequest, DebitRequest, MovementAnswer, RollbackAnswer, RollbackRequest, TransactionPage, TransactionQuery, TransactionView } from './wallet.dto';
 import { type AcceptedMovement, WalletService, initialAnswer, outcomeAnswer } from './wallet.service';
-import type { Transaction } from './wallet.store';
+import type { Transaction } from './transaction';
 
 const IDEMPOTENCY_KEY_LENGTH_MAX = 255;
 const BALANCE_GRACE_MS = 250;

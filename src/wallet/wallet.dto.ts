@@ -2,7 +2,7 @@ import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
 import { IsBoolean, IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Max, Min, type ValidationOptions } from 'class-validator';
 import { IsPlainText, check } from '../http/validation';
-import type { MovementKind } from './wallet.store';
+import type { MovementKind } from './transaction';
 
 export type OutcomeStatus = 'initiated' | 'OK' | 'REJECTED' | 'ROLLED_BACK';
 
@@ -26,6 +26,13 @@ function isMeta(value: unknown): boolean {
   return exact && Buffer.byteLength(text) <= META_BYTES_MAX;
 }
 
+/** The hub pays a bet back under `rollback:<refId>`: a movement of that name would be taken for the repayment by the operator, and one of the two would never be booked. */
+const RESERVED_REFERENCE = /^rollback:/i;
+
+function IsFreeReference(): PropertyDecorator {
+  return check('isFreeReference', '$property must not begin with "rollback:", which the hub uses for repayments', (value) => typeof value !== 'string' || !RESERVED_REFERENCE.test(value));
+}
+
 class MovementRequest {
   @ApiProperty({ description: 'The RGS\'s own id of the player', minLength: 1, maxLength: 128, example: 'player-1' })
   @IsString()
@@ -39,10 +46,11 @@ class MovementRequest {
   @IsPlainText()
   currency!: string;
 
-  @ApiProperty({ description: 'The RGS\'s own id of this movement; permanent, one per player and movement', minLength: 1, maxLength: 128, example: 'bet-1001' })
+  @ApiProperty({ description: 'The RGS\'s own id of this movement; permanent, one per player and movement; must not begin with "rollback:"', minLength: 1, maxLength: 128, example: 'bet-1001' })
   @IsString()
   @Length(1, 128)
   @IsPlainText()
+  @IsFreeReference()
   refId!: string;
 
   @ApiPropertyOptional({ description: 'Groups the movements of one game round', minLength: 1, maxLength: 128, example: 'round-77' })

@@ -1,12 +1,14 @@
 import { Module } from '@nestjs/common';
 import { DeadlineWorker } from './deadline.worker';
 import { RollbackService } from './rollback.service';
+import { RollbackStore } from './rollback.store';
 import { RoundsController } from './rounds.controller';
+import { RoundsStore } from './rounds.store';
 import { Settlement } from './settlement';
 import { Waiters } from './waiters';
 import { WalletController } from './wallet.controller';
 import { WalletService } from './wallet.service';
 import { WalletStore } from './wallet.store';
 
-@Module({ controllers: [WalletController, RoundsController], providers: [WalletStore, WalletService, RollbackService, Settlement, Waiters, DeadlineWorker], exports: [WalletStore, Settlement] })
+@Module({ controllers: [WalletController, RoundsController], providers: [WalletStore, RollbackStore, RoundsStore, WalletService, RollbackService, Settlement, Waiters, DeadlineWorker], exports: [WalletStore, RoundsStore, Settlement] })
 export class WalletModule {}

@@ -14,7 +14,9 @@ import { PartnerDirectory } from '../partners/partner-directory';
 import { type Movement, isAddressablePlayer, operatorMovementMessage } from '../partners/operator-wire';
 import type { CreditRequest, DebitRequest, MovementAnswer, OutcomeStatus, TimelineEntry, TransactionPage, TransactionView } from './wallet.dto';
 import { type RoundView, roundView } from './rounds.dto';
-import { type Accepted, type NewMovement, type Transaction, type TransactionEvent, type TransactionFilter, WalletStore } from './wallet.store';
+import { RoundsStore } from './rounds.store';
+import type { Transaction, TransactionEvent } from './transaction';
+import { type Accepted, type NewMovement, type TransactionFilter, WalletStore } from './wallet.store';
 
 /** Movements written in one commit; more would only make the statement's latency everybody's. */
 const BATCH_MAX = 100;
@@ -50,6 +52,7 @@ export class WalletService {
   constructor(
     @Inject(CONFIG) private readonly config: Config,
     private readonly store: WalletStore,
+    private readonly rounds: RoundsStore,
     private readonly database: Database,
     private readonly partners: PartnerDirectory,
     private readonly outbox: Outbox,
@@ -102,14 +105,14 @@ export class WalletService {
 
   /** Throws not_found. */
   async round(rgs: Partner, roundId: string): Promise<RoundView> {
-    const { transactions, players } = await this.store.round(rgs.id, roundId);
-    if (transactions.length === 0) throw new HubError('not_found');
-    return roundView(roundId, transactions, players);
+    const round = await this.rounds.round(rgs.id, roundId);
+    if (round.movementCount === 0) throw new HubError('not_found');
+    return roundView(roundId, round);
   }
 
   /** Throws not_found. */
   async closeRound(rgs: Partner, roundId: string): Promise<RoundView> {
-    if (!(await this.store.closeRound(rgs.id, roundId))) throw new HubError('not_found');
+    if (!(await this.rounds.close(rgs.id, roundId))) throw new HubError('not_found');
     return this.round(rgs, roundId);
   }
 

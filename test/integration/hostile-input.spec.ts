@@ -153,6 +153,8 @@ describe('a field', () => {
     ['NUL in refId', text({ ...good, refId: '\u0000' }), ['refId']],
     ['NUL in roundId, gameId and sessionId', text({ ...good, roundId: '\u0000', gameId: 'a\u0000', sessionId: '\u0000a' }), ['gameId', 'roundId', 'sessionId']],
     ['a line feed in refId, as for a header', text({ ...good, refId: 'a\r\nX-Admin: true' }), ['refId']],
+    ['a refId that the hub uses for repayments', text({ ...good, refId: 'rollback:bet-1' }), ['refId']],
+    ['the same in other letters, for operators that compare without case', text({ ...good, refId: 'RollBack:bet-1' }), ['refId']],
     ['half a surrogate pair', withMember('"roundId":"\\ud83c"'), ['roundId']],
     ['two halves in the wrong order', withMember('"gameId":"\\udfb0\\ud83c"'), ['gameId']],
     ['an object for an id', text({ ...good, playerId: { $ne: null } }), ['playerId']],

@@ -154,6 +154,18 @@ describe('parked money', () => {
       expect(await hub.outbox({ queue: 'operator', status: 'pending' })).toEqual([]);
     });
 
+    it('resolved as applied after its deadline: paid back, since the game went on without it', async () => {
+      const { id, win } = await held('gus');
+      await mend();
+      await timePasses(hub.database, 60);
+      expect((await resolve(id, 'applied')).body.state).toBe('compensating');
+      expect(await hub.reaches(id, 'compensated')).toMatchObject({ status: 'ROLLED_BACK' });
+      await hub.reaches(win, 'confirmed');
+      await hub.drained();
+      expect((await booked(hub, 'gus')).sort()).toEqual(['deposit rollback:bet', 'deposit win', 'withdraw bet']);
+      expect((await told(hub, 'gus')).sort()).toEqual(['bet ROLLED_BACK', 'win OK']);
+    });
+
     it('sent again before its deadline: confirmed, and the lane goes on', async () => {
       const { id, win } = await held('gil');
       await mend();

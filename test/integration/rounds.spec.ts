@@ -113,9 +113,36 @@ describe('a round', () => {
     expect(view.movements.map(({ event, state }: Record<string, string>) => `${event} ${state}`)).toEqual(['debit rolled_back', 'debit rejected', 'rollback confirmed']);
   });
 
-  it('with a win that has no bet is taken, and says what is wrong with it', async () => {
+  it('of which only the rollback of a bet came is cancelled', async () => {
+    await rollback(hub, { playerId: 'gus', refId: 'undo', originalRefId: 'bet', roundId: 'r' }, wait(5));
+    expect(await round()).toMatchObject({ state: 'cancelled', totals: [], violations: [], movementCount: 2 });
+  });
+
+  it('of more movements than one answer carries still has whole totals, and says how many there are', async () => {
+    const first = await bet('hue');
+    await hub.database.query(
+      `insert into wallet_transaction (id, operator_id, rgs_id, movement, player_id, external_player_id, ref_id, amount_minor, currency, exponent, round_id, state, settled_at, message_id)
+       select uuidv7(), operator_id, rgs_id, movement, player_id, external_player_id, 'copy-' || n, 7, currency, exponent, round_id, 'confirmed', now(), uuidv7()
+       from wallet_transaction, generate_series(1, 1500) n where id = $1`,
+      [first.transactionId],
+    );
+    const view = await round();
+    expect(view).toMatchObject({ state: 'open', movementCount: 1501, totals: [{ currency: 'USD', debitedCents: 500 + 1500 * 7, creditedCents: 0, openMovements: 0 }] });
+    expect(view.movements).toHaveLength(1000);
+    expect(view.movements[0].transactionId).toBe(first.transactionId);
+  });
+
+  it('with a win that has no standing bet of its player is taken, and says what is wrong with it', async () => {
     expect(await win('hal')).toMatchObject({ status: 'OK' });
     expect((await round()).violations).toEqual(['regular credit win has no standing bet of its player']);
+    await bet('ian', { roundId: 'theirs' });
+    await win('hal', { refId: 'w2', roundId: 'theirs' });
+    expect((await round('theirs')).violations).toEqual(['regular credit w2 has no standing bet of its player']);
+    await win('ian', { refId: 'w3', roundId: 'theirs' });
+    expect((await round('theirs')).violations).toEqual(['regular credit w2 has no standing bet of its player']);
+    await bet('ian_bad', { roundId: 'refused' });
+    await win('ian_bad', { refId: 'w4', roundId: 'refused' });
+    expect((await round('refused')).violations).toEqual(['regular credit w4 has no standing bet of its player']);
     for (const kind of ['free', 'promo', 'jackpot']) {
       await win('ida', { refId: kind, roundId: kind, kind });
       expect((await round(kind)).violations).toEqual([]);

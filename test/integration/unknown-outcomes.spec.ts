@@ -292,3 +292,26 @@ describe('a replica that lost its lease', () => {
     expect(await told(hub, 'ann_bad')).toEqual(['bet REJECTED']);
   });
 });
+
+describe('an operator whose list takes longer than a lease', () => {
+  let hub: TestHub;
+  let operator: FakeOperator;
+  beforeAll(async () => {
+    operator = await FakeOperator.start();
+    operator.endlessList = true;
+    hub = await TestHub.start({ env: { ...QUICK, OPERATOR_BASE_URL: operator.url, OPERATOR_TIMEOUT_MS: '500', OUTBOX_LEASE_SECONDS: '1.5', DEBIT_DEADLINE_SECONDS: '0', OUTBOX_RETRY_SCHEDULE_SECONDS: '0.05,0.05' } });
+    await configureOperator({ idempotent_by_reference: false, status_query: true }, hub);
+  });
+  afterAll(async () => {
+    await hub.stop();
+    await operator.stop();
+  });
+
+  it('is asked as often as the schedule says, each time within the lease, and then a person is', async () => {
+    operator.losing.set('slow', { what: 'withdraw', booked: true, times: 1 });
+    const { body } = await hub.debit({ playerId: 'slow', refId: 'bet@slow' });
+    expect((await hub.reaches(body.transactionId, 'parked')).reason).toContain('could not be read');
+    expect(operator.callsOf('slow')).toEqual(['withdraw bet@slow', 'ask bet@slow', 'ask bet@slow']);
+    expect(await metric(hub, 'hub_outbox_stale_settles_total')).toBe(0);
+  });
+});

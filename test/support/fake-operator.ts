@@ -25,6 +25,8 @@ interface Booking {
  */
 export class FakeOperator {
   recognisesReferences = true;
+  /** Its list never ends: a byte every 20 ms. */
+  endlessList = false;
   /** Players whose answer to a call is lost on the way: `booked` says whether the call itself arrived. */
   readonly losing = new Map<string, { readonly what: Direction; readonly booked: boolean; times: number }>();
   calls: OperatorCall[] = [];
@@ -66,6 +68,7 @@ export class FakeOperator {
       const reference = url.searchParams.get('reference') ?? '';
       const bet = reference.replace(/^rollback:/, '');
       this.calls.push({ playerId: bet.slice(bet.indexOf('@') + 1), what: 'ask', reference });
+      if (this.endlessList) return drip(response);
       return void answer(200, this.books.filter((booking) => booking.reference === reference));
     }
     const [, playerId = '', what = ''] = /^\/v2\/players\/([^/]+)\/(withdraw|deposit|rollback)$/.exec(url.pathname) ?? [];
@@ -80,4 +83,10 @@ export class FakeOperator {
     if (lost) return void response.socket?.resetAndDestroy();
     answer(200, { status: 'OK', balance: 1000 });
   }
+}
+
+function drip(response: http.ServerResponse): void {
+  response.writeHead(200, { 'content-type': 'application/json' }).write('[');
+  const timer = setInterval(() => response.write(' '), 20);
+  response.once('close', () => clearInterval(timer));
 }

@@ -1,0 +1,80 @@
+import { Injectable } from '@nestjs/common';
+import { Database } from '../database/database';
+import type { Movement } from '../partners/operator-wire';
+import { COLUMNS, type Transaction, type TransactionRow, transactionOf } from './transaction';
+import type { TransactionState } from './transaction-state';
+
+/** A round's debits or credits of one currency that are in one state. */
+export interface RoundTally {
+  readonly movement: Movement;
+  readonly currency: string;
+  readonly state: TransactionState;
+  /** Places of bets that were rolled back before they came; their currency is empty. */
+  readonly tombstone: boolean;
+  readonly movements: number;
+  readonly amountMinor: bigint;
+}
+
+export interface Round {
+  readonly players: readonly { readonly openedAt: Date; readonly closedAt: Date | null }[];
+  /** Over all movements of the round, however many it has. */
+  readonly tallies: readonly RoundTally[];
+  /** refIds of regular credits whose player has no standing bet in the round, the first hundred. */
+  readonly strayCredits: readonly string[];
+  /** Its first movements, oldest first. */
+  readonly transactions: readonly Transaction[];
+  /** Of all its movements, rollbacks and held places included. */
+  readonly movementCount: number;
+}
+
+const MOVEMENTS_MAX = 1000;
+
+/** SQL of rounds: the movements of one `roundId`, and the row per player that says whether the round is closed. */
+@Injectable()
+export class RoundsStore {
+  constructor(private readonly database: Database) {}
+
+  /**
+   * Totals are summed up here and not over the listed movements: a tournament's round can have more of them than one answer should
+   * carry, and a partial total would be a wrong one.
+   */
+  async round(rgsId: number, roundId: string): Promise<Round> {
+    const tallies = await this.database.rows<{ movement: Movement | 'rollback'; currency: string; state: TransactionState; tombstone: boolean; n: string; amount_minor: string }>(
+      `select movement, currency, state, tombstone, count(*) as n, sum(amount_minor) as amount_minor from wallet_transaction where rgs_id = $1 and round_id = $2
+       group by movement, currency, state, tombstone order by min(created_at), movement desc`,
+      [rgsId, roundId],
+    );
+    const players = await this.database.rows<{ opened_at: Date; closed_at: Date | null }>('select opened_at, closed_at from wallet_round where rgs_id = $1 and round_id = $2 order by opened_at', [rgsId, roundId]);
+    const strays = await this.database.rows<{ ref_id: string }>(
+      `select c.ref_id from wallet_transaction c
+       where c.rgs_id = $1 and c.round_id = $2 and c.movement = 'credit' and c.kind = 'regular' and not exists (
+         select 1 from wallet_transaction d where d.rgs_id = c.rgs_id and d.round_id = c.round_id and d.player_id = c.player_id
+           and d.movement = 'debit' and not d.tombstone and d.state not in ('rejected', 'rolled_back', 'compensated'))
+       order by c.id limit 100`,
+      [rgsId, roundId],
+    );
+    const rows = await this.database.rows<TransactionRow>(`select ${COLUMNS} from wallet_transaction where rgs_id = $1 and round_id = $2 order by id limit ${MOVEMENTS_MAX}`, [rgsId, roundId]);
+    return {
+      players: players.map((row) => ({ openedAt: row.opened_at, closedAt: row.closed_at })),
+      tallies: tallies.flatMap(({ movement, currency, state, tombstone, n, amount_minor }) => (movement === 'rollback' ? [] : [{ movement, currency, state, tombstone, movements: Number(n), amountMinor: BigInt(amount_minor) }])),
+      strayCredits: strays.map((row) => row.ref_id),
+      transactions: rows.map(transactionOf),
+      movementCount: tallies.reduce((total, { n }) => total + Number(n), 0),
+    };
+  }
+
+  /** Closes the round for every player in it; false when there is no such round. */
+  async close(rgsId: number, roundId: string): Promise<boolean> {
+    const rows = await this.database.rows('update wallet_round set closed_at = coalesce(closed_at, now()) where rgs_id = $1 and round_id = $2 returning 1 as closed', [rgsId, roundId]);
+    return rows.length > 0;
+  }
+
+  /** Rounds that have been open for longer than `minutes`, oldest first. */
+  async overdue(minutes: number, limit: number): Promise<{ rgsId: number; roundId: string; playerId: string; openedAt: Date }[]> {
+    const rows = await this.database.rows<{ rgs_id: number; round_id: string; player_id: string; opened_at: Date }>(
+      `select rgs_id, round_id, player_id, opened_at from wallet_round where closed_at is null and opened_at < now() - $1::float8 * interval '1 minute' order by opened_at limit $2`,
+      [minutes, limit],
+    );
+    return rows.map((row) => ({ rgsId: row.rgs_id, roundId: row.round_id, playerId: row.player_id, openedAt: row.opened_at }));
+  }
+}

@@ -1,0 +1,158 @@
+import type { Row } from '../database/database';
+import type { Movement } from '../partners/operator-wire';
+import type { TransactionMovement, TransactionState } from './transaction-state';
+
+export type MovementKind = 'regular' | 'free' | 'promo' | 'jackpot';
+
+export interface Transaction {
+  readonly id: string;
+  readonly operatorId: number;
+  readonly rgsId: number;
+  readonly movement: TransactionMovement;
+  readonly playerId: string;
+  readonly externalPlayerId: string;
+  readonly refId: string;
+  readonly amountMinor: bigint;
+  readonly currency: string;
+  readonly exponent: number;
+  readonly kind: MovementKind;
+  readonly roundId: string | null;
+  readonly roundClosed: boolean;
+  readonly gameId: string | null;
+  readonly sessionId: string | null;
+  readonly meta: unknown;
+  readonly state: TransactionState;
+  readonly balanceMinor: bigint | null;
+  readonly reason: string | null;
+  /** The operator message; null for a rollback and for the place that one holds. */
+  readonly messageId: string | null;
+  /** Of a rollback: the bet that it undoes. */
+  readonly originalId: string | null;
+  /** The place of a bet that was rolled back before it came. */
+  readonly tombstone: boolean;
+  /** Why an applied bet must be paid back instead of confirmed. */
+  readonly undo: 'deadline' | 'rollback' | null;
+  readonly undoMessageId: string | null;
+  /** How long ago the operator first said that it does not know the bet. */
+  readonly absentForMs: number | null;
+  /** Of a rollback: whether money was paid back; null while that is not known. */
+  readonly applied: boolean | null;
+  readonly waited: boolean;
+  /** By the database's clock, when it was read. */
+  readonly ageMs: number;
+  readonly createdAt: Date;
+  readonly settledAt: Date | null;
+}
+
+/** A debit or credit: what moves money by itself. */
+export interface MoneyTransaction extends Transaction {
+  readonly movement: Movement;
+}
+
+export type EventSource = 'operator_response' | 'operator_callback' | 'operator_list' | 'rgs' | 'hub' | 'admin';
+
+export interface TransactionEvent {
+  readonly transactionId: string;
+  readonly at: Date;
+  readonly kind: 'transition' | 'contradiction';
+  readonly source: EventSource;
+  readonly from: TransactionState;
+  readonly to: TransactionState;
+  readonly evidence: unknown;
+}
+
+/** A transition to be written, or a contradiction to be kept (`to` is then what the evidence claims happened: nothing changes). */
+export interface TransactionChange {
+  readonly transactionId: string;
+  readonly kind: 'transition' | 'contradiction';
+  readonly source: EventSource;
+  readonly from: TransactionState;
+  readonly to: TransactionState;
+  readonly balanceMinor: bigint | null;
+  readonly reason: string | null;
+  readonly undo: 'deadline' | 'rollback' | null;
+  /** Set by the settlement when this change causes a repayment. */
+  readonly undoMessageId?: string | null;
+  readonly evidence: Record<string, unknown>;
+}
+
+export interface TransactionRow extends Row {
+  id: string;
+  operator_id: number;
+  rgs_id: number;
+  movement: TransactionMovement;
+  player_id: string;
+  external_player_id: string;
+  ref_id: string;
+  amount_minor: string;
+  currency: string;
+  exponent: number;
+  kind: MovementKind;
+  round_id: string | null;
+  round_closed: boolean;
+  game_id: string | null;
+  session_id: string | null;
+  meta: unknown;
+  state: TransactionState;
+  balance_minor: string | null;
+  reason: string | null;
+  message_id: string | null;
+  original_id: string | null;
+  tombstone: boolean;
+  undo: 'deadline' | 'rollback' | null;
+  undo_message_id: string | null;
+  absent_for_ms: number | null;
+  applied: boolean | null;
+  waited: boolean;
+  age_ms: number;
+  created_at: Date;
+  settled_at: Date | null;
+}
+
+/** What every statement that answers a TransactionRow selects or returns. */
+export const COLUMNS = `id, operator_id, rgs_id, movement, player_id, external_player_id, ref_id, amount_minor, currency, exponent, kind, round_id, round_closed, game_id,
+  session_id, meta, state, balance_minor, wallet_transaction.reason, message_id, original_id, tombstone, undo, undo_message_id, applied, waited, created_at, settled_at,
+  (extract(epoch from clock_timestamp() - absent_at) * 1000)::float8 as absent_for_ms,
+  (extract(epoch from clock_timestamp() - created_at) * 1000)::float8 as age_ms`;
+
+/** A debit or credit; a rollback in its place is a fault of ours. */
+export function money(transaction: Transaction): MoneyTransaction {
+  const { movement } = transaction;
+  if (movement === 'rollback') throw new Error(`${transaction.id} is a rollback, which moves no money by itself`);
+  return { ...transaction, movement };
+}
+
+export function transactionOf(row: TransactionRow): Transaction {
+  return {
+    id: row.id,
+    operatorId: row.operator_id,
+    rgsId: row.rgs_id,
+    movement: row.movement,
+    playerId: row.player_id,
+    externalPlayerId: row.external_player_id,
+    refId: row.ref_id,
+    amountMinor: BigInt(row.amount_minor),
+    currency: row.currency,
+    exponent: row.exponent,
+    kind: row.kind,
+    roundId: row.round_id,
+    roundClosed: row.round_closed,
+    gameId: row.game_id,
+    sessionId: row.session_id,
+    meta: row.meta,
+    state: row.state,
+    balanceMinor: row.balance_minor === null ? null : BigInt(row.balance_minor),
+    reason: row.reason,
+    messageId: row.message_id,
+    originalId: row.original_id,
+    tombstone: row.tombstone,
+    undo: row.undo,
+    undoMessageId: row.undo_message_id,
+    absentForMs: row.absent_for_ms,
+    applied: row.applied,
+    waited: row.waited,
+    ageMs: row.age_ms,
+    createdAt: row.created_at,
+    settledAt: row.settled_at,
+  };
+}
