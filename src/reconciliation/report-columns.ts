@@ -14,6 +14,7 @@ export interface ReportItem {
   readonly state: 'broken' | 'in_flight';
   readonly reason: string;
   readonly direction: string | null;
+  /** Two with a slash between them where the sides differ, and the same for the direction. */
   readonly currency: string | null;
   readonly amountRgs: bigint | null;
   readonly amountOperator: bigint | null;
@@ -31,6 +32,12 @@ export interface ReportItem {
   /** As it was when the run was sealed; a report does not change when somebody acts later. */
   readonly exceptionState: string | null;
   readonly outboxId: string | null;
+  readonly nextAction: string;
+  /** The movement, or its undoing: both have the same correlation id. */
+  readonly leg: 'movement' | 'undo';
+  readonly severity: string;
+  /** The other correlation id of a correlation_mismatch. */
+  readonly linkedCorrelationId: string | null;
 }
 
 /** What the whole report has in common. */
@@ -85,32 +92,14 @@ export const REPORT_COLUMNS_V1 = [
   { name: 'exceptionState', kind: 'text' },
   { name: 'outboxId', kind: 'text' },
   { name: 'nextAction', kind: 'text' },
+  { name: 'leg', kind: 'text' },
+  { name: 'severity', kind: 'text' },
+  { name: 'linkedCorrelationId', kind: 'text' },
 ] as const satisfies readonly Column[];
 
 export type ColumnName = (typeof REPORT_COLUMNS_V1)[number]['name'];
 /** Texts, null where there is nothing, and true or false. A number is a decimal as text, so that no digit is lost. */
 export type ReportRow = { readonly [Name in ColumnName]: string | boolean | null };
-
-/** What an item offers a person to do next. The first class decides, as it decides the class of the item. */
-export function nextActionOf(state: ReportItem['state'], classes: readonly string[]): string {
-  if (state === 'in_flight') return 'wait';
-  switch (classes[0]) {
-    case 'missing_in_rgs':
-      return 'replay_outbox';
-    case 'missing_in_operator':
-    case 'undelivered':
-    case 'missing_in_hub':
-      return 'requery_operator';
-    case 'orphan_operator':
-    case 'orphan_rgs':
-      return 'escalate';
-    case 'correlation_mismatch':
-    case 'late':
-      return 'accept';
-    default:
-      return 'investigate';
-  }
-}
 
 /** Keeps the two ends, so that one player's rows can be told from another's without naming the player. */
 export function maskedPlayerId(playerId: string): string {
@@ -122,9 +111,8 @@ export function maskedPlayerId(playerId: string): string {
 export function rowMaker({ zone, asOf, exponents }: ReportFrame): (item: ReportItem) => ReportRow {
   const at = zonedIso(zone);
   return (item) => {
-    // Two currencies in one item ("EUR/USD") have no common decimals; two is what most have, and the reason says the rest.
-    const exponent = currencyExponent(item.currency ?? '', exponents);
-    const major = (minor: bigint | null) => (minor === null ? null : toMajorUnits(minor, exponent));
+    const exponent = commonExponent(item.currency ?? '', exponents);
+    const major = (minor: bigint | null) => (minor === null || exponent === null ? null : toMajorUnits(minor, exponent));
     return {
       runId: item.runId,
       seq: item.seq,
@@ -157,7 +145,16 @@ export function rowMaker({ zone, asOf, exponents }: ReportFrame): (item: ReportI
       exceptionId: item.exceptionId,
       exceptionState: item.exceptionState,
       outboxId: item.outboxId,
-      nextAction: nextActionOf(item.state, item.classes),
+      nextAction: item.nextAction,
+      leg: item.leg,
+      severity: item.severity,
+      linkedCorrelationId: item.linkedCorrelationId,
     };
   };
+}
+
+/** Null for currencies of different decimals: which side counts in which is not known here, and a wrong point is worse than an empty cell. The reason has both. */
+function commonExponent(currencies: string, exponents: Readonly<Record<string, number>>): number | null {
+  const [first = 2, ...others] = new Set(currencies.split('/').map((currency) => currencyExponent(currency, exponents)));
+  return others.length === 0 ? first : null;
 }

@@ -37,4 +37,8 @@ export const reportItem: fc.Arbitrary<ReportItem> = fc.record({
   exceptionId: fc.option(fc.integer({ min: 1, max: 1_000_000 }).map(String)),
   exceptionState: fc.option(fc.constantFrom('open', 'accepted', 'ignored')),
   outboxId: fc.option(uuid),
+  nextAction: fc.constantFrom('wait', 'escalate', 'replay_outbox'),
+  leg: fc.constantFrom('movement' as const, 'undo' as const),
+  severity: fc.constantFrom('critical', 'high', 'low'),
+  linkedCorrelationId: optionalText,
 });
