@@ -11,7 +11,6 @@ import { Logger } from './observability/logger';
 import { Metrics } from './observability/metrics';
 import { prepareServer } from './http/http-server';
 import { openApiDocument } from './http/openapi';
-import { Readiness } from './http/readiness';
 import { rawBody, requestContext, requireHost } from './http/request.middleware';
 
 /** Builds the hub without listening: main.ts and the tests use the same one. `config.databaseUrl` must be set and migrated. */
@@ -24,7 +23,7 @@ export async function createHub(config: Config, clock?: Clock): Promise<NestExpr
   app.set('query parser', 'simple');
   app.use(requestContext(logger, app.get(Metrics)), requireHost, rawBody());
   const server: Server = app.getHttpServer();
-  prepareServer(server, app.get(Readiness));
+  prepareServer(server);
   const document = openApiDocument(app, packageVersion());
   SwaggerModule.setup('swagger', app, document, { jsonDocumentUrl: 'swagger-json', customSiteTitle: 'Integration Hub' });
   return app;

@@ -5,35 +5,29 @@ import { type Config } from '../config/config';
 import { CONFIG } from '../config/config.module';
 import { Logger } from '../observability/logger';
 import { ObservabilityModule } from '../observability/observability.module';
-import { HOT_POOL_SIZE, REPORTS_POOL_SIZE } from './connections';
-import { dataSourceOptions, pooledUrlOf } from './data-source';
-import { Database, HotDatabase, ReportsDatabase } from './database';
+import { dataSourceOptions } from './data-source';
+import { Database, HotDatabase } from './database';
 import { Notifications } from './notifications';
+
+/** Accepting uses two connections, settling two, claiming one per destination at a time; the rest is headroom. */
+const HOT_POOL_SIZE = 8;
 
 function logPoolError(logger: Logger): (error: Error) => void {
   return (error) => logger.event('warn', 'database.connection_lost', { error: error.message });
 }
 
-/** A pool beside the one that Nest's TypeORM module owns. */
-abstract class OwnPool implements OnApplicationShutdown {
-  constructor(
-    readonly dataSource: DataSource,
-    private readonly isShared = false,
-  ) {}
-
-  async onApplicationShutdown(): Promise<void> {
-    if (!this.isShared && this.dataSource.isInitialized) await this.dataSource.destroy();
-  }
+function urlOf(config: Config): string {
+  if (config.databaseUrl === undefined) throw new Error('databaseUrl must be known before the modules are made; main.ts starts the embedded database first');
+  return config.databaseUrl;
 }
 
 @Injectable()
-class HotPool extends OwnPool {}
+class HotPool implements OnApplicationShutdown {
+  constructor(readonly dataSource: DataSource) {}
 
-@Injectable()
-class ReportsPool extends OwnPool {}
-
-function newPool(url: string, applicationName: string, poolSize: number, logger: Logger): DataSource {
-  return new DataSource({ ...dataSourceOptions(url, { applicationName, poolSize, onPoolError: logPoolError(logger) }), entities: [], migrations: [] });
+  async onApplicationShutdown(): Promise<void> {
+    if (this.dataSource.isInitialized) await this.dataSource.destroy();
+  }
 }
 
 @Global()
@@ -43,7 +37,7 @@ function newPool(url: string, applicationName: string, poolSize: number, logger:
       imports: [ObservabilityModule],
       inject: [CONFIG, Logger],
       useFactory: (config: Config, logger: Logger) => ({
-        ...dataSourceOptions(pooledUrlOf(config), { applicationName: 'hub', poolSize: config.databasePoolSize, onPoolError: logPoolError(logger) }),
+        ...dataSourceOptions(urlOf(config), { applicationName: 'hub', poolSize: config.databasePoolSize, onPoolError: logPoolError(logger) }),
         retryAttempts: 5,
         retryDelay: 1000,
       }),
@@ -54,18 +48,18 @@ function newPool(url: string, applicationName: string, poolSize: number, logger:
     {
       provide: HotPool,
       inject: [CONFIG, Logger],
-      useFactory: async (config: Config, logger: Logger) => new HotPool(await newPool(pooledUrlOf(config), 'hub-hot', HOT_POOL_SIZE[config.role], logger).initialize()),
+      useFactory: async (config: Config, logger: Logger) =>
+        new HotPool(
+          await new DataSource({
+            ...dataSourceOptions(urlOf(config), { applicationName: 'hub-hot', poolSize: HOT_POOL_SIZE, onPoolError: logPoolError(logger) }),
+            entities: [],
+            migrations: [],
+          }).initialize(),
+        ),
     },
-    {
-      provide: ReportsPool,
-      inject: [CONFIG, Logger, DataSource],
-      useFactory: (config: Config, logger: Logger, primary: DataSource) =>
-        config.reportsDatabaseUrl === undefined ? new ReportsPool(primary, true) : new ReportsPool(newPool(config.reportsDatabaseUrl, 'hub-reports', REPORTS_POOL_SIZE, logger)),
-    },
-    { provide: ReportsDatabase, inject: [ReportsPool], useFactory: (pool: ReportsPool) => new ReportsDatabase(pool.dataSource) },
     { provide: HotDatabase, inject: [HotPool], useFactory: (pool: HotPool) => new HotDatabase(pool.dataSource) },
     Notifications,
   ],
-  exports: [Database, HotDatabase, ReportsDatabase, Notifications],
+  exports: [Database, HotDatabase, Notifications],
 })
 export class DatabaseModule {}

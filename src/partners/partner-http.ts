@@ -37,6 +37,13 @@ export interface PostRequest {
   readonly permit: () => Promise<boolean>;
 }
 
+/** The answer to a signed GET; its body is still on the way. */
+export interface OpenStream {
+  readonly body: Readable;
+  /** A header by its name in lower case; null when there is none. */
+  readonly header: (name: string) => string | null;
+}
+
 /** What the tries of one attempt share. A class on purpose: axios copies plain objects in its config, and each try would count on its own. */
 class Attempt {
   tries = 0;
@@ -100,8 +107,8 @@ export class PartnerHttp implements OnApplicationShutdown {
     }
   }
 
-  /** A signed GET whose body is read as it comes. Rejects on any status but 200. */
-  async stream(partner: Partner, url: string, accept: string, retries = this.config.maxRetries): Promise<{ body: Readable; contentType: string }> {
+  /** A signed GET whose body is read as it comes. Rejects on any status but 200, and when `signal` fires; later the signal breaks the body off. */
+  async stream(partner: Partner, url: string, accept: string, retries = this.config.maxRetries, signal?: AbortSignal): Promise<OpenStream> {
     const request = this.client.get<Readable>(url, {
       headers: { Accept: accept, ...this.signatureHeaders(partner, '') },
       responseType: 'stream',
@@ -111,12 +118,17 @@ export class PartnerHttp implements OnApplicationShutdown {
       'axios-retry': { retries, retryCondition: (error) => this.letGo(error) && (error.response === undefined || error.response.status >= 500), retryDelay: (count) => this.backoffMs(count), shouldResetTimeout: true },
       timeout: partner.timeoutMs,
       validateStatus: (status) => status === 200,
+      ...(signal === undefined ? {} : { signal }),
     });
     const response = await request.catch((error: unknown) => {
       if (error instanceof AxiosError) this.letGo(error);
       throw error;
     });
-    return { body: response.data, contentType: String(response.headers['content-type'] ?? '') };
+    const header = (name: string): string | null => {
+      const value: unknown = response.headers[name];
+      return typeof value === 'string' ? value : null;
+    };
+    return { body: response.data, header };
   }
 
   /** Nobody reads the body of a refused stream; unread, it would hold its connection. Always true. */

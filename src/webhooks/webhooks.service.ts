@@ -80,12 +80,8 @@ export class WebhooksService {
     this.heard(verdict, operator, callback, transaction.id);
   }
 
-  @Interval(REMATCH_MS)
-  async rematchOnSchedule(): Promise<void> {
-    if (this.config.role !== 'api') await this.rematch();
-  }
-
   /** A callback that named a pair we did not know yet gets another chance. */
+  @Interval(REMATCH_MS)
   async rematch(): Promise<void> {
     try {
       for (const { operatorId, body } of await this.store.matchable(REMATCH_BATCH)) {

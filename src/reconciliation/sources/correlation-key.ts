@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 /** Place of the version digit in a UUID's text. */
@@ -11,7 +11,7 @@ const VERSION_AT = 14;
  */
 export function correlationKey(correlationId: string): Buffer {
   if (correlationId.length === 36 && correlationId[VERSION_AT] !== '8' && UUID.test(correlationId)) return Buffer.from(correlationId.replaceAll('-', ''), 'hex');
-  const key = createHash('sha256').update(correlationId).digest().subarray(0, 16);
+  const key = hash('sha256', correlationId, 'buffer').subarray(0, 16);
   key[6] = 0x80 | ((key[6] ?? 0) & 0x0f);
   key[8] = 0x80 | ((key[8] ?? 0) & 0x3f);
   return key;

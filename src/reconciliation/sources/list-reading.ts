@@ -1,0 +1,249 @@
+import { createHash } from 'node:crypto';
+import { stringify } from 'lossless-json';
+import { type ListCall, ListFault, type OpenAnswer } from './list-call';
+import { headerClaims, itemsPage, nextLink, type PageClaims } from './list-envelope';
+import { arrayBatches, ListJsonError, parseListJson } from './list-json';
+import { encodePlace, type ListPlace } from './list-place';
+import { isRejected, type RowMapper } from './list-rows';
+import type { ReadLimits } from './read-limits';
+import { type RejectedRow, SourceError, type SourcePage, type SourceWindow, type StagedRow } from './source';
+
+const OPEN_BRACKET = 0x5b;
+const OPEN_BRACE = 0x7b;
+
+/** A page as fetched, or a bare array that is still on its way. */
+type Fetched = { readonly kind: 'page'; readonly form: 'items' | 'link'; readonly elements: unknown[]; readonly next: string | null; readonly claims: PageClaims } | { readonly kind: 'array'; readonly answer: OpenAnswer };
+
+/**
+ * One reading of one list, in whichever of the three forms the partner answers: the first answer tells. Throws ListFault, ListJsonError,
+ * SourceError or what the transport threw; the caller translates.
+ */
+export class ListReading {
+  private seen = 0;
+  private highWaterMs: number | null = null;
+  private lastRow: string | null = null;
+  private emptyPages = 0;
+  private readonly visited = new Set<string>();
+  private readonly firstRowIds = new Set<string>();
+
+  constructor(
+    private readonly call: ListCall,
+    private readonly base: string,
+    private readonly window: SourceWindow | null,
+    private readonly limits: ReadLimits,
+    private readonly toRow: RowMapper,
+    private readonly statusOf: (error: unknown) => number | null,
+  ) {}
+
+  async *pages(place: ListPlace | null): AsyncGenerator<SourcePage, void, void> {
+    if (place?.form === 'array') return yield* this.array(await this.plain(), false, place);
+    if (place !== null) this.resumeAt(place);
+    let form = place?.form ?? null;
+    let url = place === null ? this.address(null) : this.addressOf(place.form, place.next);
+    for (;;) {
+      const asked: Asked = { url, form };
+      const fetched: Fetched = form === null ? await this.probe(asked) : await this.call.fetch(url, (answer) => this.take(answer, asked));
+      if (fetched.kind === 'array') return yield* this.array(fetched.answer, true, null);
+      this.call.pause();
+      const page = this.pageOf(fetched);
+      yield page;
+      if (fetched.next === null) return;
+      form = fetched.form;
+      url = this.addressOf(form, fetched.next);
+    }
+  }
+
+  /** A partner that cannot bear our parameters has a bare array: it was there before they were. */
+  private async probe(asked: Asked): Promise<Fetched> {
+    try {
+      return await this.call.fetch(asked.url, (answer) => this.take(answer, asked));
+    } catch (error) {
+      const status = error instanceof SourceError && error.reason === 'bad_status' ? this.statusOf(error.cause) : null;
+      if (status === null || status >= 500 || status === 401 || status === 403) throw error;
+      return { kind: 'array', answer: await this.plain() };
+    }
+  }
+
+  /** The list as the first hub asked for it, which must be a bare array. */
+  private plain(): Promise<OpenAnswer> {
+    return this.call.fetch(this.base, (answer) => {
+      if (answer.first !== OPEN_BRACKET) throw unreadable(answer);
+      return Promise.resolve(answer);
+    });
+  }
+
+  private async take(answer: OpenAnswer, { url, form }: Asked): Promise<Fetched> {
+    if (answer.first === OPEN_BRACE && form !== 'link') {
+      const { items, nextCursor, ...claims } = itemsPage(parseListJson(await this.collected(answer)));
+      return { kind: 'page', form: 'items', elements: items, next: nextCursor, claims };
+    }
+    if (answer.first !== OPEN_BRACKET || form === 'items') throw unreadable(answer);
+    const next = nextLink(answer.header, url);
+    if (next === null && form === null) return { kind: 'array', answer };
+    return { kind: 'page', form: 'link', elements: parseListJson(await this.collected(answer)) as unknown[], next, claims: headerClaims(answer.header) };
+  }
+
+  private async collected(answer: OpenAnswer): Promise<Buffer> {
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    for await (const chunk of answer.chunks) {
+      bytes += chunk.length;
+      if (bytes > this.limits.pageBytesMax) throw new ListFault('too_many_bytes', `a page has more than ${this.limits.pageBytesMax} bytes`);
+      chunks.push(chunk);
+    }
+    return Buffer.concat(chunks);
+  }
+
+  private pageOf({ form, elements, next, claims }: Extract<Fetched, { kind: 'page' }>): SourcePage {
+    if (elements.length > this.limits.pageRows) throw new ListFault('page_too_long', `a page has ${elements.length} rows, ${this.limits.pageRows} were asked for`);
+    this.checkAvailable(claims);
+    const before = this.highWaterMs;
+    const page = this.mapped(elements);
+    this.checkOrder(page.rows, before);
+    this.emptyPages = elements.length === 0 ? this.emptyPages + 1 : 0;
+    if (this.emptyPages > this.limits.emptyPagesMax) throw new ListFault('never_ends', `${this.emptyPages} pages without a row follow each other`);
+    if (next === null) {
+      this.checkTotal(claims);
+      return { ...page, cursor: null };
+    }
+    if (this.visited.has(next)) throw new ListFault('cursor_repeated', 'it names a next page that it named before');
+    this.visited.add(next);
+    return { ...page, cursor: this.placeAt(form, next) };
+  }
+
+  /**
+   * A bare array has no pages, so that it is cut into batches while it comes. `parameters`: whether we asked for a limit. `skip`: where a
+   * former reading stopped.
+   */
+  private async *array(answer: OpenAnswer, parameters: boolean, skip: ListPlace | null): AsyncGenerator<SourcePage, void, void> {
+    const claims = headerClaims(answer.header);
+    this.checkAvailable(claims);
+    const { pageRows, batchBytes, rowBytesMax } = this.limits;
+    const chunks = afterFirstByte(answer.chunks);
+    let skipped = 0;
+    for await (const batch of arrayBatches(chunks, { rows: pageRows, batchBytes, rowBytesMax })) {
+      this.call.pause();
+      let { elements } = batch;
+      // The list is one text, and one that holds anything but rows is no list of rows; a page at least says what it is.
+      if (elements.some((element) => typeof element !== 'object' || element === null || Array.isArray(element))) throw new ListFault('not_a_list', 'it holds something that is not a row');
+      if (skip !== null && skipped < skip.seen) {
+        const passed = elements.slice(0, skip.seen - skipped);
+        skipped += passed.length;
+        elements = elements.slice(passed.length);
+        if (skipped === skip.seen && digestOf(passed.at(-1)) !== skip.lastRow) throw new ListFault('list_changed', 'its rows are not those that were read before');
+        if (skipped === skip.seen) this.resumeAt(skip);
+      }
+      if (batch.last && skip !== null && skipped < skip.seen) throw new ListFault('list_changed', 'it is shorter than when it was read before');
+      // Exactly as many rows as we asked for: the partner may have heeded our limit without a word about what follows.
+      const doubtful = batch.last && parameters && this.seen + elements.length === pageRows;
+      if (elements.length > 0 || batch.last) {
+        const page = this.mapped(elements);
+        this.lastRow = elements.length > 0 ? digestOf(elements.at(-1)) : this.lastRow;
+        if (batch.last && !doubtful) this.checkTotal(claims);
+        yield { ...page, cursor: batch.last && !doubtful ? null : this.placeAt('array', '') };
+      }
+      if (doubtful) return yield* this.afterDoubt();
+      this.call.resume();
+    }
+  }
+
+  /** Asks for the list without a limit and reads what the first answer may have kept back. */
+  private async *afterDoubt(): AsyncGenerator<SourcePage, void, void> {
+    const answer = await this.plain();
+    // A partner that knows Link would have named a next page if there were one.
+    if (nextLink(answer.header, this.base) === null) return yield* this.array(answer, false, this.place('array', ''));
+    this.call.pause();
+    yield { rows: [], rejected: [], seen: 0, cursor: null, highWater: null };
+  }
+
+  private mapped(elements: unknown[]): Omit<SourcePage, 'cursor'> {
+    const rows: StagedRow[] = [];
+    const rejected: RejectedRow[] = [];
+    let highWater: Date | null = null;
+    for (const element of elements) {
+      const row = this.toRow(element);
+      if (isRejected(row)) {
+        rejected.push(row);
+        continue;
+      }
+      rows.push(row);
+      if (row.at !== null && (highWater === null || row.at > highWater)) highWater = row.at;
+    }
+    this.seen += elements.length;
+    if (this.seen > this.limits.rowsMax) throw new ListFault('never_ends', `it has more than ${this.limits.rowsMax} rows`);
+    if (highWater !== null && highWater.getTime() > (this.highWaterMs ?? -Infinity)) this.highWaterMs = highWater.getTime();
+    return { rows, rejected, seen: elements.length, highWater };
+  }
+
+  /** Pages come oldest first: one that goes back repeats rows, and rows that were added in between may have been left out. */
+  private checkOrder(rows: readonly StagedRow[], highWaterMs: number | null): void {
+    if (highWaterMs !== null && rows.some(({ at }) => at !== null && at.getTime() < highWaterMs)) throw new ListFault('cursor_went_back', 'a page has rows older than the page before it');
+    // Rows of one instant, or without a time, say nothing about order; their own ids tell at least a page that comes again.
+    const id = rows[0]?.rowId ?? null;
+    if (id === null) return;
+    if (this.firstRowIds.has(id)) throw new ListFault('cursor_went_back', 'a page begins with a row with which another began');
+    this.firstRowIds.add(id);
+  }
+
+  private checkTotal({ total }: PageClaims): void {
+    if (total !== null && total !== this.seen) throw new ListFault('total_mismatch', `it says that it has ${total} rows, and ${this.seen} were read`);
+  }
+
+  private checkAvailable({ dataAvailableEnd }: PageClaims): void {
+    const needed = this.window?.neededTo ?? this.window?.to;
+    if (dataAvailableEnd !== null && needed !== undefined && dataAvailableEnd < needed) throw new ListFault('not_complete_yet', `it is complete up to ${dataAvailableEnd.toISOString()}, ${needed.toISOString()} is needed`);
+  }
+
+  private resumeAt({ form, next, seen, highWaterMs, lastRow }: ListPlace): void {
+    this.seen = seen;
+    this.highWaterMs = highWaterMs;
+    this.lastRow = lastRow;
+    if (form !== 'array') this.visited.add(next);
+  }
+
+  private place(form: ListPlace['form'], next: string): ListPlace {
+    return { form, next, seen: this.seen, highWaterMs: this.highWaterMs, lastRow: this.lastRow };
+  }
+
+  private placeAt(form: ListPlace['form'], next: string): string {
+    return encodePlace(this.place(form, next));
+  }
+
+  private addressOf(form: ListPlace['form'], next: string): string {
+    return form === 'link' ? new URL(next, this.base).href : this.address(next);
+  }
+
+  private address(cursor: string | null): string {
+    const url = new URL(this.base);
+    url.searchParams.set('limit', String(this.limits.pageRows));
+    if (this.window !== null) {
+      url.searchParams.set('from', this.window.from.toISOString());
+      url.searchParams.set('to', this.window.to.toISOString());
+    }
+    if (cursor !== null) url.searchParams.set('cursor', cursor);
+    return url.href;
+  }
+}
+
+interface Asked {
+  readonly url: string;
+  /** Null: not known yet. */
+  readonly form: ListPlace['form'] | null;
+}
+
+function unreadable({ first }: OpenAnswer): Error {
+  if (first === undefined) return new ListJsonError('not_json', 'it is empty');
+  return first === OPEN_BRACE || first === OPEN_BRACKET ? new ListFault('not_a_list', 'it changed its form between two pages') : new ListJsonError('not_json', 'it is no JSON list');
+}
+
+async function* afterFirstByte(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void, void> {
+  let first = true;
+  for await (const chunk of chunks) {
+    yield first ? chunk.subarray(1) : chunk;
+    first = false;
+  }
+}
+
+function digestOf(element: unknown): string {
+  return createHash('sha256').update(stringify(element) ?? '').digest('base64url').slice(0, 22);
+}

@@ -1,0 +1,139 @@
+import { stringify } from 'lossless-json';
+import { currencyExponent } from '../../kernel/money';
+import { decimalText } from '../../partners/exact-json';
+import { classOfStatusWord } from '../../partners/operator-wire';
+import type { Partner } from '../../partners/partner';
+import { correlationKey } from './correlation-key';
+import { amountFromMajor, amountFromMinor } from './list-amounts';
+import type { RejectedRow, RowStatus, StagedRow } from './source';
+
+/** Longer ids are not the hub's: it takes 128 characters from an RGS and makes UUIDs itself. Such a row is rejected, since a cut id is another id. */
+const ID_CHARS_MAX = 1024;
+/** Words and names beyond this are cut, with an ellipsis to show it. */
+const WORD_CHARS_MAX = 256;
+const AMOUNT_CHARS_MAX = 64;
+const RAW_CHARS_MAX = 500;
+/** ISO 8601 with a zone: a time without one could be any of 26 hours. */
+const ZONED_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d.*(?:Z|[+-]\d\d:?\d\d)$/;
+
+const MOVEMENTS: ReadonlyMap<string, 'debit' | 'credit'> = new Map([
+  ['debit', 'debit'],
+  ['withdraw', 'debit'],
+  ['credit', 'credit'],
+  ['deposit', 'credit'],
+  // An operator with a route of its own for repayments may list them under its name.
+  ['rollback', 'credit'],
+]);
+
+/** The RGS repeats the hub's own words. ROLLED_BACK is final, and its row says what became of the bet. */
+const RGS_STATUSES: ReadonlyMap<string, RowStatus> = new Map([
+  ['OK', 'settled'],
+  ['ROLLED_BACK', 'settled'],
+  ['REJECTED', 'rejected'],
+]);
+const OPERATOR_STATUSES = { applied: 'settled', accepted: 'pending', rejected_business: 'rejected' } as const;
+
+/** Turns the elements of a partner's list into rows to stage. */
+export type RowMapper = (element: unknown) => StagedRow | RejectedRow;
+
+export function isRejected(row: StagedRow | RejectedRow): row is RejectedRow {
+  return 'reason' in row;
+}
+
+export function rowMapper(partner: Partner): RowMapper {
+  const statusOf = partner.role === 'rgs' ? rgsStatus : (word: string) => operatorStatus(partner, word);
+  const amountOf = partner.role === 'rgs' ? (row: ListRow, exponent: number) => amountFromMinor(text(row.amountCents), exponent) : (row: ListRow, exponent: number) => amountFromMajor(text(row.amount), exponent);
+  // Few currencies, many rows.
+  const exponents = new Map<string, number>();
+  const exponentOf = (currency: string): number => {
+    const known = exponents.get(currency);
+    if (known !== undefined) return known;
+    const exponent = currencyExponent(currency, partner.currencyExponents);
+    if (exponents.size < 1_000) exponents.set(currency, exponent);
+    return exponent;
+  };
+
+  return (element) => {
+    if (typeof element !== 'object' || element === null || Array.isArray(element)) return rejected('not_an_object', element);
+    const row = element as ListRow;
+    const correlationId = typeof row.correlationId === 'string' ? storable(row.correlationId) : '';
+    if (correlationId === '') return rejected('no_key', row);
+    const refId = text(row.refId ?? row.reference);
+    if (correlationId.length > ID_CHARS_MAX || refId.length > ID_CHARS_MAX) return rejected('too_large', row);
+    // Each side has its own first word; today's lists mix them.
+    const direction = word(partner.role === 'rgs' ? (row.event ?? row.direction) : (row.direction ?? row.event));
+    const currency = word(row.currency);
+    const statusRaw = word(row.status);
+    const amount = amountOf(row, exponentOf(currency));
+    const rowId = word(row.id);
+    return {
+      key: correlationKey(correlationId),
+      correlationId,
+      refId,
+      direction,
+      movement: MOVEMENTS.get(direction) ?? MOVEMENTS.get(direction.toLowerCase()) ?? null,
+      amountMinor: amount.minor,
+      amountRaw: cut(amount.raw, AMOUNT_CHARS_MAX),
+      currency,
+      status: statusRaw === '' ? 'settled' : statusOf(statusRaw),
+      statusRaw,
+      playerId: word(row.playerId),
+      at: typeof row.createdAt === 'string' ? timeOf(row.createdAt) : null,
+      rowId: rowId === '' ? null : rowId,
+    };
+  };
+}
+
+/** What may stand in a row; nothing of it is promised. */
+interface ListRow {
+  readonly id?: unknown;
+  readonly correlationId?: unknown;
+  readonly refId?: unknown;
+  readonly reference?: unknown;
+  readonly event?: unknown;
+  readonly direction?: unknown;
+  readonly amount?: unknown;
+  readonly amountCents?: unknown;
+  readonly currency?: unknown;
+  readonly status?: unknown;
+  readonly playerId?: unknown;
+  readonly createdAt?: unknown;
+}
+
+function rgsStatus(word: string): RowStatus {
+  return RGS_STATUSES.get(word) ?? RGS_STATUSES.get(word.toUpperCase()) ?? 'unknown';
+}
+
+function operatorStatus(operator: Partner, word: string): RowStatus {
+  const outcome = classOfStatusWord(operator, word);
+  return outcome === undefined ? 'unknown' : OPERATOR_STATUSES[outcome];
+}
+
+function rejected(reason: RejectedRow['reason'], element: unknown): RejectedRow {
+  return { reason, raw: storable((stringify(element) ?? '').slice(0, RAW_CHARS_MAX)) };
+}
+
+/** A number keeps its digits; what is neither text nor number has no place in a cell. */
+function text(value: unknown): string {
+  return storable(decimalText(value) ?? '');
+}
+
+function word(value: unknown): string {
+  return cut(text(value), WORD_CHARS_MAX);
+}
+
+
+/** The store takes neither NUL nor half of a surrogate pair. */
+function storable(value: string): string {
+  return (value.includes('\u0000') ? value.replaceAll('\u0000', '') : value).toWellFormed();
+}
+
+function cut(value: string, charsMax: number): string {
+  return value.length <= charsMax ? value : `${value.slice(0, charsMax - 1).toWellFormed()}\u2026`;
+}
+
+function timeOf(value: string): Date | null {
+  if (!ZONED_TIME.test(value)) return null;
+  const ms = Date.parse(value);
+  return Number.isNaN(ms) ? null : new Date(ms);
+}
