@@ -3,7 +3,11 @@ import type { Sql } from './database';
 /** What TypeORM keeps for itself says nothing about the hub. */
 const NOT_OURS = `('migrations', 'typeorm_metadata')`;
 
-const OURS = `c.relnamespace = 'public'::regnamespace and not c.relispartition and c.relname not in ${NOT_OURS}`;
+/** Sorted by schema, the main one first, then by name. */
+const SCHEMAS = `(select oid from pg_namespace where nspname in ('public', 'recon'))`;
+const OURS = `c.relnamespace in ${SCHEMAS} and not c.relispartition and c.relname not in ${NOT_OURS}`;
+const NAME = `case c.relnamespace when 'public'::regnamespace then '' else c.relnamespace::regnamespace || '.' end || c.relname`;
+const ORDER = `c.relnamespace::regnamespace::text, c.relname`;
 
 /**
  * The schema as a text that people read and diff: made from the catalogue, so it says what the migrations have led to, not what they
@@ -21,9 +25,9 @@ async function texts(sql: Sql, query: string): Promise<string[]> {
 function types(sql: Sql): Promise<string[]> {
   return texts(
     sql,
-    `select 'create type ' || c.relname || E' as (\\n' ||
+    `select 'create type ' || ${NAME} || E' as (\\n' ||
        (select string_agg('  ' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod), E',\\n' order by a.attnum) from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped) || E'\\n);' as text
-     from pg_class c where c.relkind = 'c' and ${OURS} order by c.relname`,
+     from pg_class c where c.relkind = 'c' and ${OURS} order by ${ORDER}`,
   );
 }
 
@@ -31,7 +35,7 @@ function tables(sql: Sql): Promise<string[]> {
   return texts(
     sql,
     `select concat_ws(E'\\n',
-       'create ' || case c.relpersistence when 'u' then 'unlogged ' else '' end || 'table ' || c.relname || E' (\\n' || concat_ws(E',\\n',
+       'create ' || case c.relpersistence when 'u' then 'unlogged ' else '' end || 'table ' || ${NAME} || E' (\\n' || concat_ws(E',\\n',
          (select string_agg('  ' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod)
              || case when co.collname is null then '' else ' collate "' || co.collname || '"' end
              || case when a.attnotnull then ' not null' else '' end
@@ -47,17 +51,17 @@ function tables(sql: Sql): Promise<string[]> {
        ) || E'\\n)' || coalesce(' partition by ' || pg_get_partkeydef(c.oid), '') || coalesce(' with (' || array_to_string(c.reloptions, ', ') || ')', '') || ';',
        (select string_agg(pg_get_indexdef(i.indexrelid) || ';', E'\\n' order by x.relname) from pg_index i join pg_class x on x.oid = i.indexrelid
         where i.indrelid = c.oid and not exists (select 1 from pg_constraint k where k.conindid = i.indexrelid and k.conrelid = c.oid)),
-       (select string_agg('comment on ' || case when s.objsubid = 0 then 'table ' || c.relname else 'column ' || c.relname || '.' || a.attname end || ' is ' || quote_literal(s.description) || ';', E'\\n' order by s.objsubid)
+       (select string_agg('comment on ' || case when s.objsubid = 0 then 'table ' || ${NAME} else 'column ' || ${NAME} || '.' || a.attname end || ' is ' || quote_literal(s.description) || ';', E'\\n' order by s.objsubid)
         from pg_description s left join pg_attribute a on a.attrelid = c.oid and a.attnum = s.objsubid where s.objoid = c.oid and s.classoid = 'pg_class'::regclass)
      ) as text
-     from pg_class c where c.relkind in ('r', 'p') and ${OURS} order by c.relname`,
+     from pg_class c where c.relkind in ('r', 'p') and ${OURS} order by ${ORDER}`,
   );
 }
 
 function functions(sql: Sql): Promise<string[]> {
-  return texts(sql, `select pg_get_functiondef(p.oid) || ';' as text from pg_proc p where p.pronamespace = 'public'::regnamespace order by p.proname, p.oid::regprocedure::text`);
+  return texts(sql, `select pg_get_functiondef(p.oid) || ';' as text from pg_proc p where p.pronamespace in ${SCHEMAS} order by p.pronamespace::regnamespace::text, p.proname, p.oid::regprocedure::text`);
 }
 
 function triggers(sql: Sql): Promise<string[]> {
-  return texts(sql, `select pg_get_triggerdef(g.oid) || ';' as text from pg_trigger g join pg_class c on c.oid = g.tgrelid where not g.tgisinternal and ${OURS} order by c.relname, g.tgname`);
+  return texts(sql, `select pg_get_triggerdef(g.oid) || ';' as text from pg_trigger g join pg_class c on c.oid = g.tgrelid where not g.tgisinternal and ${OURS} order by ${ORDER}, g.tgname`);
 }

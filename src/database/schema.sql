@@ -336,9 +336,11 @@ create table wallet_transaction (
   constraint wallet_transaction_tombstone CHECK (((NOT tombstone) OR ((movement = 'debit'::text) AND (state = 'rolled_back'::text)))),
   constraint wallet_transaction_undo CHECK (((undo IS NULL) OR ((undo = ANY (ARRAY['deadline'::text, 'rollback'::text])) AND (movement = 'debit'::text))))
 ) with (fillfactor=85);
+CREATE INDEX wallet_transaction_created_at ON public.wallet_transaction USING brin (created_at) WITH (pages_per_range='32', autosummarize='on');
 CREATE INDEX wallet_transaction_player ON public.wallet_transaction USING btree (rgs_id, player_id, id);
 CREATE INDEX wallet_transaction_rollbacks ON public.wallet_transaction USING btree (original_id) WHERE (original_id IS NOT NULL);
 CREATE INDEX wallet_transaction_round ON public.wallet_transaction USING btree (rgs_id, round_id, id) WHERE (round_id IS NOT NULL);
+CREATE INDEX wallet_transaction_undo_message ON public.wallet_transaction USING btree (undo_message_id) WHERE (undo_message_id IS NOT NULL);
 comment on table wallet_transaction is 'no index names the state, so the usual change from initiated to confirmed stays on its page';
 comment on column wallet_transaction.original_id is 'of a rollback: the bet that it undoes';
 comment on column wallet_transaction.tombstone is 'the place of a bet that was rolled back before it came: the business key keeps the bet out';
@@ -348,6 +350,320 @@ comment on column wallet_transaction.absent_at is 'when the operator first said 
 comment on column wallet_transaction.proven_absent is 'the operator said so twice, so one more send is safe; taken back before that send';
 comment on column wallet_transaction.applied is 'of a rollback: whether money was paid back; null while that is not known';
 comment on column wallet_transaction.waited is 'the RGS asked to wait for the outcome, so a repeat of its request answers with it';
+
+create table recon.action (
+  id bigint not null,
+  exception_id uuid,
+  run_id uuid,
+  actor text not null,
+  action text not null,
+  reason_code text not null,
+  note text,
+  before jsonb,
+  after jsonb,
+  idem_key text,
+  at timestamp with time zone not null,
+  prev_hash bytea not null,
+  hash bytea not null,
+  constraint action_exception_fkey FOREIGN KEY (exception_id) REFERENCES recon.exception(id),
+  constraint action_hash_key UNIQUE (hash),
+  constraint action_idem_key UNIQUE (idem_key),
+  constraint action_pkey PRIMARY KEY (id)
+);
+CREATE INDEX action_exception ON recon.action USING btree (exception_id, id);
+comment on table recon.action is 'what people did about exceptions; append-only by trigger, each row hashed over the one before';
+
+create unlogged table recon.broken_0 (
+  k uuid not null
+);
+
+create unlogged table recon.broken_1 (
+  k uuid not null
+);
+
+create table recon.exception (
+  id uuid not null,
+  k uuid not null,
+  class text not null,
+  state text not null default 'open'::text,
+  severity text not null,
+  operator_id integer not null,
+  rgs_id integer not null,
+  first_run uuid not null,
+  last_run uuid not null,
+  last_seq bigint,
+  first_seen timestamp with time zone not null,
+  last_seen timestamp with time zone not null,
+  anchor_at timestamp with time zone,
+  cur text collate "C",
+  amount_minor bigint,
+  ref_id text collate "C",
+  corr text collate "C",
+  outbox_id uuid,
+  outbox_queue text,
+  owner text,
+  due_at timestamp with time zone,
+  resolved_at timestamp with time zone,
+  resolution text,
+  note text,
+  version integer not null default 0,
+  constraint exception_key UNIQUE (k, class),
+  constraint exception_pkey PRIMARY KEY (id),
+  constraint exception_state CHECK ((state = ANY (ARRAY['open'::text, 'auto_cleared'::text, 'resolved'::text, 'accepted'::text, 'ignored'::text])))
+);
+CREATE INDEX exception_list ON recon.exception USING btree (state, first_seen, id);
+CREATE INDEX exception_open ON recon.exception USING btree (first_seen, id) WHERE (state = 'open'::text);
+comment on table recon.exception is 'a break over all runs that saw it';
+comment on column recon.exception.id is 'first 16 bytes of SHA-256 over key and class: the same break has the same id whatever came before it';
+comment on column recon.exception.last_seq is 'its line in last_run; null where that run could not place it in time';
+
+create table recon.item (
+  run_id uuid not null,
+  seq bigint not null,
+  k uuid not null,
+  leg text not null,
+  class text not null,
+  classes text[] not null,
+  severity text not null,
+  state text not null,
+  reason text not null,
+  next_action text not null,
+  presence smallint not null,
+  booked smallint not null,
+  n_rgs integer not null,
+  n_op integer not null,
+  n_hub integer not null,
+  ref_id text collate "C",
+  corr text collate "C",
+  player text collate "C",
+  cur text collate "C",
+  dir text collate "C",
+  amt_rgs bigint,
+  amt_op bigint,
+  amt_hub bigint,
+  difference numeric(38,0),
+  amt_raw_rgs text collate "C",
+  amt_raw_op text collate "C",
+  dir_raw_rgs text collate "C",
+  dir_raw_op text collate "C",
+  ref_rgs text collate "C",
+  ref_op text collate "C",
+  st_rgs text collate "C",
+  st_op text collate "C",
+  st_hub text collate "C",
+  anchor_at timestamp with time zone,
+  business_date date,
+  linked_corr text collate "C",
+  outbox_id uuid,
+  outbox_queue text,
+  outbox_state text,
+  exception_id uuid,
+  exception_state text,
+  first_seen_run uuid,
+  constraint item_classes CHECK ((class = classes[1])),
+  constraint item_leg CHECK ((leg = ANY (ARRAY['movement'::text, 'undo'::text]))),
+  constraint item_pkey PRIMARY KEY (run_id, seq),
+  constraint item_run_fkey FOREIGN KEY (run_id) REFERENCES recon.run(id) ON DELETE CASCADE,
+  constraint item_state CHECK ((state = ANY (ARRAY['broken'::text, 'in_flight'::text])))
+);
+CREATE INDEX item_class ON recon.item USING btree (run_id, class, seq);
+CREATE INDEX item_key ON recon.item USING btree (k);
+comment on table recon.item is 'what does not match, one row per key; never changed once written';
+comment on column recon.item.k is 'the correlation id as a uuid; of an undo leg, derived from it';
+comment on column recon.item.presence is 'who lists it at all: 1 RGS, 2 operator, 4 hub';
+comment on column recon.item.booked is 'who lists it as more than refused';
+comment on column recon.item.dir is 'debit, credit, or debit/credit where the sides differ; cur likewise';
+comment on column recon.item.amt_rgs is 'minor units; the smallest where a side lists it several times';
+comment on column recon.item.difference is 'booked at the operator less booked at the RGS, all copies counted; null where currencies or directions differ';
+
+create unlogged table recon.matched_0 (
+  owned boolean not null,
+  business_date date,
+  attrs bigint not null,
+  cur text collate "C" not null,
+  n bigint not null,
+  sum_minor numeric(38,0) not null
+);
+
+create unlogged table recon.matched_1 (
+  owned boolean not null,
+  business_date date,
+  attrs bigint not null,
+  cur text collate "C" not null,
+  n bigint not null,
+  sum_minor numeric(38,0) not null
+);
+
+create table recon.reject (
+  run_id uuid not null,
+  source smallint not null,
+  n bigint not null,
+  reason text not null,
+  raw text not null,
+  constraint reject_pkey PRIMARY KEY (run_id, source, n),
+  constraint reject_run_fkey FOREIGN KEY (run_id) REFERENCES recon.run(id) ON DELETE CASCADE
+);
+comment on table recon.reject is 'the first rows of a list that could be laid beside nothing';
+
+create table recon.run (
+  id uuid not null,
+  kind text not null,
+  params_hash bytea not null,
+  operator_id integer not null,
+  rgs_id integer not null,
+  window_from timestamp with time zone,
+  window_to timestamp with time zone,
+  business_date date,
+  zone text not null default 'UTC'::text,
+  cutoff text not null default '00:00'::text,
+  as_of timestamp with time zone not null,
+  grace_seconds integer not null,
+  hard_limit_seconds integer not null,
+  pad_seconds integer not null,
+  rules jsonb not null default '{}'::jsonb,
+  slot smallint,
+  state text not null default 'queued'::text,
+  lease_owner text,
+  lease_until timestamp with time zone,
+  lease_token bigint not null default 0,
+  hub_staged bigint,
+  buckets_done integer not null default 0,
+  items_written boolean not null default false,
+  counts jsonb,
+  item_count bigint,
+  csv_sha256 bytea,
+  csv_bytes bigint,
+  manifest jsonb,
+  manifest_sha256 bytea,
+  signature bytea,
+  key_id text,
+  error jsonb,
+  idempotency_key text,
+  schedule_id uuid,
+  created_by text not null,
+  created_at timestamp with time zone not null default now(),
+  started_at timestamp with time zone,
+  finished_at timestamp with time zone,
+  constraint run_business_date CHECK (((business_date IS NULL) OR (window_from IS NOT NULL))),
+  constraint run_error CHECK (((error IS NOT NULL) = (state = 'failed'::text))),
+  constraint run_finished CHECK (((finished_at IS NOT NULL) = (state = ANY (ARRAY['sealed'::text, 'failed'::text, 'cancelled'::text])))),
+  constraint run_kind CHECK ((kind = ANY (ARRAY['legacy'::text, 'adhoc'::text, 'scheduled'::text, 'cli'::text]))),
+  constraint run_pkey PRIMARY KEY (id),
+  constraint run_sealed CHECK (((state <> 'sealed'::text) OR (items_written AND (counts IS NOT NULL) AND (item_count IS NOT NULL)))),
+  constraint run_slot CHECK (((slot IS NOT NULL) = (state = ANY (ARRAY['ingesting'::text, 'matching'::text, 'summarising'::text])))),
+  constraint run_state CHECK ((state = ANY (ARRAY['queued'::text, 'ingesting'::text, 'matching'::text, 'summarising'::text, 'sealed'::text, 'failed'::text, 'cancelled'::text]))),
+  constraint run_window CHECK ((((window_from IS NULL) = (window_to IS NULL)) AND ((window_from IS NULL) OR (window_from < window_to))))
+);
+CREATE INDEX run_business_date_done ON recon.run USING btree (business_date, zone, cutoff) WHERE (business_date IS NOT NULL);
+CREATE UNIQUE INDEX run_idempotency ON recon.run USING btree (created_by, idempotency_key) WHERE (idempotency_key IS NOT NULL);
+CREATE INDEX run_list ON recon.run USING btree (created_at DESC, id DESC);
+CREATE UNIQUE INDEX run_one_per_slot ON recon.run USING btree (slot) WHERE (slot IS NOT NULL);
+CREATE UNIQUE INDEX run_single_flight ON recon.run USING btree (params_hash) WHERE (state = ANY (ARRAY['queued'::text, 'ingesting'::text, 'matching'::text, 'summarising'::text]));
+comment on column recon.run.params_hash is 'SHA-256 of everything that decides the result; equal runs that are alive are one run';
+comment on column recon.run.window_from is 'null with window_to: all time';
+comment on column recon.run.as_of is 'the moment at which ages are measured';
+comment on column recon.run.lease_token is 'fence: whoever writes for the run names the token under which it took the run';
+comment on column recon.run.hub_staged is 'rows of the hub in the staging table; null until the snapshot was taken';
+
+create table recon.schedule (
+  id uuid not null,
+  name text not null,
+  cron text not null,
+  zone text not null,
+  cutoff text not null,
+  grace_seconds integer not null,
+  enabled boolean not null default true,
+  catch_up_days integer not null default 7,
+  last_business_date date,
+  last_run uuid,
+  last_error text,
+  updated_by text not null,
+  updated_at timestamp with time zone not null default now(),
+  created_at timestamp with time zone not null default now(),
+  constraint schedule_name_key UNIQUE (name),
+  constraint schedule_pkey PRIMARY KEY (id)
+);
+comment on column recon.schedule.last_business_date is 'the last day that this schedule has sealed; the days after it are caught up';
+
+create table recon.source_progress (
+  run_id uuid not null,
+  source smallint not null,
+  cursor text,
+  pages bigint not null default 0,
+  rows_seen bigint not null default 0,
+  rows_staged bigint not null default 0,
+  rows_rejected bigint not null default 0,
+  rows_implied bigint not null default 0,
+  totals jsonb not null default '{}'::jsonb,
+  done boolean not null default false,
+  high_water timestamp with time zone,
+  updated_at timestamp with time zone not null default now(),
+  constraint source_progress_pkey PRIMARY KEY (run_id, source),
+  constraint source_progress_run_fkey FOREIGN KEY (run_id) REFERENCES recon.run(id) ON DELETE CASCADE,
+  constraint source_progress_source CHECK ((source = ANY (ARRAY[1, 2]))),
+  constraint source_progress_sum CHECK ((rows_seen = (rows_staged + rows_rejected)))
+);
+comment on table recon.source_progress is 'where to resume a list; written in the transaction that stages the page';
+comment on column recon.source_progress.source is '1 RGS, 2 operator';
+comment on column recon.source_progress.rows_implied is 'rows that stand beside one of the list: an RGS that was told ROLLED_BACK knows the bet, too';
+comment on column recon.source_progress.totals is 'currency/movement/status to count and sum in minor units, added up before staging: what the seal is checked against';
+
+create table recon.stage_0 (
+  k uuid not null,
+  amt bigint,
+  attrs bigint not null,
+  ts timestamp with time zone,
+  src smallint not null,
+  flags smallint not null,
+  undo boolean not null,
+  cur text collate "C" not null,
+  dir_raw text collate "C" not null,
+  st_raw text collate "C" not null,
+  ref_id text collate "C" not null,
+  corr text collate "C" not null,
+  amt_raw text collate "C" not null,
+  player text collate "C" not null,
+  row_id text collate "C"
+) partition by HASH (k);
+comment on table recon.stage_0 is 'the rows of all three sides of the run in slot 0; of one shape with stage_1';
+comment on column recon.stage_0.attrs is 'currency letters, 5 bits each; movement, 2 bits; status, 2 bits: equal numbers mean equal attributes';
+comment on column recon.stage_0.src is '1 RGS, 2 operator, 4 hub, 8 an RGS row of the undo implies it, 16 of the hub with other partners';
+comment on column recon.stage_0.flags is '1 the status is no word that we know, 2 nor is the direction, 4 the currency does not fit into attrs';
+
+create table recon.stage_1 (
+  k uuid not null,
+  amt bigint,
+  attrs bigint not null,
+  ts timestamp with time zone,
+  src smallint not null,
+  flags smallint not null,
+  undo boolean not null,
+  cur text collate "C" not null,
+  dir_raw text collate "C" not null,
+  st_raw text collate "C" not null,
+  ref_id text collate "C" not null,
+  corr text collate "C" not null,
+  amt_raw text collate "C" not null,
+  player text collate "C" not null,
+  row_id text collate "C"
+) partition by HASH (k);
+
+create table recon.summary (
+  run_id uuid not null,
+  business_date date,
+  cur text collate "C" not null,
+  dir text not null,
+  class text not null,
+  state text not null,
+  source smallint not null,
+  n bigint not null,
+  sum_minor numeric(38,0) not null,
+  constraint summary_run_fkey FOREIGN KEY (run_id) REFERENCES recon.run(id) ON DELETE CASCADE,
+  constraint summary_source CHECK ((source = ANY (ARRAY[1, 2, 4]))),
+  constraint summary_state CHECK ((state = ANY (ARRAY['matched'::text, 'broken'::text, 'in_flight'::text])))
+);
+CREATE UNIQUE INDEX summary_cell ON recon.summary USING btree (run_id, business_date, cur, dir, class, state, source) NULLS NOT DISTINCT;
+comment on table recon.summary is 'bookings per side: class matched, or the class of the item that they belong to';
 
 CREATE OR REPLACE FUNCTION public.audit_entry_is_append_only()
  RETURNS trigger
@@ -803,4 +1119,15 @@ AS $function$
       end $function$
 ;
 
+CREATE OR REPLACE FUNCTION recon.action_is_append_only()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+      begin
+        raise exception 'recon.action is append-only';
+      end $function$
+;
+
 CREATE TRIGGER audit_entry_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.audit_entry FOR EACH STATEMENT EXECUTE FUNCTION audit_entry_is_append_only();
+
+CREATE TRIGGER action_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON recon.action FOR EACH STATEMENT EXECUTE FUNCTION recon.action_is_append_only();

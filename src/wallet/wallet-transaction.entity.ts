@@ -7,6 +7,8 @@ import type { TransactionMovement, TransactionState } from './transaction-state'
 @Index('wallet_transaction_rollbacks', ['originalId'], { where: 'original_id is not null' })
 @Index('wallet_transaction_player', ['rgsId', 'playerId', 'id'])
 @Index('wallet_transaction_round', ['rgsId', 'roundId', 'id'], { where: 'round_id is not null' })
+@Index('wallet_transaction_created_at', ['createdAt'], { type: 'brin' })
+@Index('wallet_transaction_undo_message', ['undoMessageId'], { where: 'undo_message_id is not null' })
 @Check('wallet_transaction_movement', `movement in ('debit', 'credit', 'rollback')`)
 @Check('wallet_transaction_undo', `undo is null or (undo in ('deadline', 'rollback') and movement = 'debit')`)
 @Check('wallet_transaction_tombstone', `not tombstone or (movement = 'debit' and state = 'rolled_back')`)

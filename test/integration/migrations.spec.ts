@@ -45,7 +45,8 @@ describe('the migrations', () => {
       const rows = await new Database(dataSource).rows<{ name: string }>(
         `select relname as name from pg_class where relnamespace = 'public'::regnamespace and relkind not in ('i', 'I') and relname not like 'migrations%'
          union all select proname from pg_proc where pronamespace = 'public'::regnamespace
-         union all select typname from pg_type where typnamespace = 'public'::regnamespace and typname not like '%migrations' order by 1`,
+         union all select typname from pg_type where typnamespace = 'public'::regnamespace and typname not like '%migrations'
+         union all select nspname from pg_namespace where nspname not in ('public', 'information_schema') and nspname not like 'pg\\_%' order by 1`,
       );
       return rows.map(({ name }) => name);
     });
