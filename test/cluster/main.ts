@@ -1,0 +1,81 @@
+import 'reflect-metadata';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { Cluster } from './cluster';
+import { isClean, rollingRestart } from './rolling-restart';
+
+const USAGE = `npm run cluster -- [--api 3] [--workers 3] [--port 8000] [--no-replica] [--pgbouncer FILE] [--restart-under-load] [--callers 24]
+Runs an embedded PostgreSQL with a streaming replica for reports, api processes behind a balancer, workers and both mocks, until Ctrl-C.
+--restart-under-load restarts every process in turn under load, says what became of each debit, and ends: exit code 0 when no request
+failed and no debit was lost or booked twice.
+`;
+
+function wholeNumber(name: string, text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 0) throw new Error(`--${name} must be a whole number\n${USAGE}`);
+  return value;
+}
+
+const say = (line: string): void => void process.stderr.write(`${line}\n`);
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      api: { type: 'string', default: '3' },
+      workers: { type: 'string', default: '3' },
+      port: { type: 'string' },
+      'no-replica': { type: 'boolean', default: false },
+      pgbouncer: { type: 'string' },
+      'restart-under-load': { type: 'boolean', default: false },
+      callers: { type: 'string', default: '24' },
+    },
+  });
+  const isProof = values['restart-under-load'];
+  const directory = mkdtempSync(path.join(os.tmpdir(), 'hub-cluster-'));
+  say(`starting; logs are in ${directory}`);
+  const cluster = await Cluster.start({
+    directory,
+    api: wholeNumber('api', values.api),
+    workers: wholeNumber('workers', values.workers),
+    replica: !values['no-replica'],
+    pgbouncer: values.pgbouncer,
+    port: wholeNumber('port', values.port ?? (isProof ? '0' : '8000')),
+    env: { LOG_LEVEL: 'warn' },
+  });
+  let clean = true;
+  try {
+    printUrls(cluster);
+    if (isProof) {
+      const result = await rollingRestart(cluster, { callers: wholeNumber('callers', values.callers), log: say });
+      process.stdout.write(`${JSON.stringify(result)}\n`);
+      clean = isClean(result);
+    } else {
+      await Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')]);
+      say('stopping');
+    }
+  } finally {
+    await cluster.stop();
+  }
+  if (clean) rmSync(directory, { recursive: true, force: true });
+  else say(`logs are kept in ${directory}`);
+  process.exitCode = clean ? 0 : 1;
+}
+
+function printUrls(cluster: Cluster): void {
+  say(`
+  hub            ${cluster.balancer.url}   (balancer)
+  api            ${cluster.api.map(({ url }) => url).join('  ')}
+  workers        ${cluster.workers.map(({ url }) => url).join('  ')}
+  mock operator  ${cluster.operator.url}
+  mock RGS       ${cluster.rgs.url}
+  PostgreSQL     ${cluster.postgres.url}${cluster.replica === undefined ? '' : `\n  its replica    ${cluster.replica.url}`}
+`);
+}
+
+main().catch((error: unknown) => {
+  say(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  process.exitCode = 2;
+});

@@ -1,0 +1,55 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { Client } from 'pg';
+import { freePort } from '../support/hub-process';
+import { waitFor } from '../support/wait-for';
+
+const CONFIG = [path.resolve(__dirname, '../../deploy/pgbouncer/pgbouncer.ini'), path.resolve(__dirname, '../../../deploy/pgbouncer/pgbouncer.ini')].find((file) => fs.existsSync(file));
+
+/** The pooler as deploy/pgbouncer/pgbouncer.ini sets it up, but for addresses and passwords, which are those of this machine. */
+export class PgBouncer {
+  private constructor(
+    readonly url: string,
+    private readonly child: ChildProcess,
+  ) {}
+
+  static async start(program: string, directory: string, serverPort: number): Promise<PgBouncer> {
+    if (CONFIG === undefined) throw new Error('deploy/pgbouncer/pgbouncer.ini is missing');
+    fs.mkdirSync(directory, { recursive: true });
+    // It reads its file as somebody else than root, who made the folders.
+    fs.chmodSync(path.dirname(directory), 0o711);
+    fs.chmodSync(directory, 0o755);
+    const port = await freePort();
+    const here: Readonly<Record<string, string>> = { listen_addr: '127.0.0.1', listen_port: String(port), auth_type: 'any', unix_socket_dir: '' };
+    const text = fs
+      .readFileSync(CONFIG, 'utf8')
+      .replace(/^hub = .*?(?= connect_query)/m, `postgres = host=127.0.0.1 port=${serverPort} dbname=postgres user=postgres`)
+      .replace(/^(\w+) = .*$/gm, (line, name: string) => (name in here ? `${name} = ${here[name]}` : line))
+      .replace(/^auth_file = .*\n/m, '');
+    const file = path.join(directory, 'pgbouncer.ini');
+    fs.writeFileSync(file, text);
+    const log = fs.openSync(path.join(directory, 'pgbouncer.log'), 'a');
+    // It refuses to run as root.
+    const identity = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {};
+    const child = spawn(program, [file], { cwd: '/', stdio: ['ignore', log, log], ...identity });
+    fs.closeSync(log);
+    const url = `postgres://postgres@127.0.0.1:${port}/postgres`;
+    await waitFor('PgBouncer answers', async () => {
+      if (child.exitCode !== null) throw new Error(`PgBouncer ended with ${child.exitCode}; see ${directory}`);
+      const client = new Client({ connectionString: url });
+      await client.connect();
+      await client.end();
+      return true;
+    });
+    return new PgBouncer(url, child);
+  }
+
+  async stop(): Promise<void> {
+    await new Promise((resolve) => {
+      this.child.once('exit', resolve);
+      // At once; SIGINT would wait for clients.
+      this.child.kill('SIGTERM');
+    });
+  }
+}

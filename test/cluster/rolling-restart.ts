@@ -1,0 +1,91 @@
+import { randomUUID } from 'node:crypto';
+import { signedRequest } from '../support/signed-request';
+import { waitFor } from '../support/wait-for';
+import type { Cluster } from './cluster';
+
+/** Everybody asks for the outcome now and then, so that there are waiting callers in every process that stops. */
+const WAIT_EVERY = 10;
+const DRAINED_MS = 120_000;
+
+export interface RollingRestart {
+  readonly requests: number;
+  readonly seconds: number;
+  /** Answers other than 200 or 202, and requests without an answer. */
+  readonly failed: number;
+  readonly reasons: readonly string[];
+  /** Accepted, but not in the operator's books, or not told to the RGS. */
+  readonly lost: number;
+  /** More than once in the operator's books. */
+  readonly doubled: number;
+  /** Processes whose end was not an orderly one. */
+  readonly badExits: number;
+  readonly restarts: number;
+  /** Requests that the balancer moved to another process, since a connection was refused. */
+  readonly moved: number;
+  /** Requests and callbacks that the balancer itself could not pass on. */
+  readonly balancerFailures: readonly string[];
+  /** Answers that a stopping process gave to callers who wait. */
+  readonly sentHome: number;
+}
+
+/** Restarts every process of the cluster, one after the other, while `callers` game servers keep betting; then holds the operator's books against what was accepted. */
+export async function rollingRestart(cluster: Cluster, options: { readonly callers: number; readonly log: (line: string) => void }): Promise<RollingRestart> {
+  const accepted: string[] = [];
+  const reasons: string[] = [];
+  let failed = 0;
+  let sentHome = 0;
+  let going = true;
+  const run = randomUUID().slice(0, 8);
+  const caller = async (index: number): Promise<void> => {
+    for (let n = 0; going; n += 1) {
+      const refId = `${run}-${index}-${n}`;
+      const wait = n % WAIT_EVERY === 0;
+      const answer = await signedRequest('POST', `${cluster.balancer.url}/wallet/debit`, { playerId: `${run}-player-${(index * 7 + n) % 500}`, amountCents: 100 + (n % 50), currency: 'USD', refId }, wait ? { headers: { prefer: 'wait=5' } } : {}).catch((error: unknown) => String(error));
+      if (typeof answer !== 'string' && (answer.status === 200 || (wait && answer.status === 202))) {
+        accepted.push(refId);
+        if (answer.status === 202) sentHome += 1;
+      } else {
+        failed += 1;
+        if (reasons.length < 10) reasons.push(typeof answer === 'string' ? answer : `${answer.status} ${answer.text}`);
+      }
+    }
+  };
+  const startedAt = performance.now();
+  const movedBefore = cluster.balancer.counts.moved;
+  const load = Promise.all(Array.from({ length: options.callers }, (_, index) => caller(index)));
+  await waitFor('the load flows', () => accepted.length > options.callers * 10, 30_000);
+  const exits: (number | null)[] = [];
+  for (const slot of cluster.processes) {
+    const before = accepted.length;
+    exits.push(await cluster.restart(slot));
+    options.log(`process ${slot.index + 1} of ${cluster.processes.length} (${cluster.api.includes(slot) ? 'api' : 'worker'}) restarted; ${accepted.length - before} debits meanwhile, ${failed} failed so far`);
+  }
+  going = false;
+  await load;
+  const seconds = (performance.now() - startedAt) / 1000;
+  await waitFor('everything is delivered', async () => (await cluster.query<{ n: number }>('select count(*)::integer as n from outbox_head'))[0]?.n === 0, DRAINED_MS);
+
+  const books = (await (await fetch(`${cluster.operator.url}/v2/transactions`)).json()) as { reference: string }[];
+  const told = (await (await fetch(`${cluster.rgs.url}/webhooks`)).json()) as { refId: string; status: string }[];
+  const booked = new Map<string, number>();
+  for (const { reference } of books) booked.set(reference, (booked.get(reference) ?? 0) + 1);
+  const toldOk = new Set(told.filter(({ status }) => status === 'OK').map(({ refId }) => refId));
+  return {
+    requests: accepted.length + failed,
+    seconds: Math.round(seconds * 10) / 10,
+    failed,
+    reasons,
+    lost: accepted.filter((refId) => !booked.has(refId) || !toldOk.has(refId)).length,
+    doubled: [...booked].filter(([reference, times]) => reference.startsWith(`${run}-`) && times > 1).length,
+    badExits: exits.filter((code) => code !== 0).length + cluster.processes.flatMap(({ crashes }) => crashes).length,
+    restarts: exits.length,
+    moved: cluster.balancer.counts.moved - movedBefore,
+    balancerFailures: cluster.balancer.counts.reasons,
+    sentHome,
+  };
+}
+
+/** What must be none. */
+export function isClean(result: RollingRestart): boolean {
+  return result.failed + result.lost + result.doubled + result.badExits + result.balancerFailures.length === 0;
+}
