@@ -204,7 +204,7 @@ export class DeliveryLoop {
     const leaseEnds = claimedAt + this.leaseMs;
     // No repeat starts after the message expired: by then its outcome is asked for, not tried for.
     const deadline = message.expiresInMs === null || message.expiresInMs <= 0 ? leaseEnds : Math.min(leaseEnds, claimedAt + message.expiresInMs + this.destination.timeoutMs);
-    const { result, healthy } = await this.parts.sender.send(this.destination, message, { deadline, permit: () => this.permit() });
+    const { result, healthy } = await this.parts.sender.send(this.destination, message, { deadline, permit: () => this.permit(message) });
     await this.report(message, result, healthy);
     return result;
   }
@@ -218,9 +218,9 @@ export class DeliveryLoop {
     return now + this.destination.timeoutMs > claimedAt + this.leaseMs ? 'the lease would have ended during the call' : null;
   }
 
-  private async permit(): Promise<boolean> {
+  private async permit(message: LeasedMessage): Promise<boolean> {
     // A process that is stopping finishes the try in hand and leaves the repeats to the queue.
-    return !this.stopping && (await this.parts.store.takePermit(this.destination.id));
+    return !this.stopping && (await this.parts.store.takePermit(this.destination.id, message.id));
   }
 
   private unsent(message: LeasedMessage, reason: string): DeliveryResult {

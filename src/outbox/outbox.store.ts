@@ -136,8 +136,13 @@ export class OutboxStore {
     return row?.floor ?? new Date(0);
   }
 
-  async takePermit(destinationId: number): Promise<boolean> {
-    const [row] = await this.hot.prepared<{ granted: boolean }>('outbox_take_permit', 'select outbox_take_permit($1) as granted', [destinationId]);
+  /** For a repeat within an attempt. A message that expired or was recalled since it was claimed gets none: its outcome is asked for now, not tried for. */
+  async takePermit(destinationId: number, messageId: string): Promise<boolean> {
+    const [row] = await this.hot.prepared<{ granted: boolean }>(
+      'outbox_take_permit',
+      'select not exists (select 1 from outbox_message where id = $2 and expires_at <= clock_timestamp()) and outbox_take_permit($1) as granted',
+      [destinationId, messageId],
+    );
     return row?.granted ?? false;
   }
 

@@ -13,7 +13,7 @@ import type { DeliveryResult, LeasedMessage, OperatorResult } from './outbox-mes
 import { type RetryRules, propose } from './retry-policy';
 
 export interface SendLimits {
-  /** `performance.now()` after which no try may start that could outlast the lease. */
+  /** `performance.now()` that no try may outlast. */
   readonly deadline: number;
   /** Asked before each try after the first. */
   readonly permit: () => Promise<boolean>;

@@ -31,7 +31,7 @@ export interface PostRequest {
   readonly headers: Readonly<Record<string, string>>;
   /** Whether the partner recognises a repeat, so that a lost answer may be asked for again within this attempt. */
   readonly repeatable: boolean;
-  /** `performance.now()` after which no further try may start that could outlast it. */
+  /** `performance.now()` that no try may outlast, the first included. */
   readonly deadline: number;
   /** Asked before each repeat; false ends the attempt with what is known so far. */
   readonly permit: () => Promise<boolean>;
@@ -100,7 +100,7 @@ export class PartnerHttp implements OnApplicationShutdown {
       const response = await this.client.post<string>(request.url, request.body, config);
       return { kind: 'answered', status: response.status, retryAfterMs: this.retryAfterMs(response.headers['retry-after']), body: response.data, ...about() };
     } catch (error) {
-      const failure = error instanceof PermitRefused ? ({ kind: 'not_sent', error: 'no permit' } as const) : this.failure(error);
+      const failure = error instanceof PermitRefused ? ({ kind: 'not_sent', error: 'no permit, or no time' } as const) : this.failure(error);
       // This try did not leave, but one before it did, and nobody knows what came of that.
       if (failure.kind === 'not_sent' && attempt.last !== undefined) return { ...attempt.last, ...about() };
       return { ...failure, ...about() };
@@ -181,6 +181,8 @@ export class PartnerHttp implements OnApplicationShutdown {
     const { attempt } = config;
     if (attempt === undefined) return config;
     if (attempt.tries > 0 && !(await attempt.request.permit())) throw new PermitRefused();
+    // Looked at after the permit: the store may have let us wait for it until somebody else has the lease, or has settled the movement.
+    if (performance.now() + attempt.partner.timeoutMs > attempt.request.deadline) throw new PermitRefused();
     attempt.tries += 1;
     for (const [name, value] of Object.entries(this.signatureHeaders(attempt.partner, attempt.request.body))) config.headers.set(name, value);
     // axios' own `timeout` watches for silence only; a partner that drips a byte a second would hold the slot for ever.

@@ -1,3 +1,4 @@
+import { Client } from 'pg';
 import { FakeOperator } from '../support/fake-operator';
 import { arrows, booked, callsOf, configureOperator, leaseLost, metric, rollback, told, wait } from '../support/money';
 import { TestHub, control } from '../support/test-hub';
@@ -313,5 +314,52 @@ describe('an operator whose list takes longer than a lease', () => {
     expect((await hub.reaches(body.transactionId, 'parked')).reason).toContain('could not be read');
     expect(operator.callsOf('slow')).toEqual(['withdraw bet@slow', 'ask bet@slow', 'ask bet@slow']);
     expect(await metric(hub, 'hub_outbox_stale_settles_total')).toBe(0);
+  });
+});
+
+describe('a repeat within an attempt', () => {
+  let hub: TestHub;
+  let store: Client;
+  beforeAll(async () => {
+    hub = await TestHub.start({ env: { ...QUICK, MAX_RETRIES: '1', RETRY_BACKOFF_SECONDS: '0.01', OPERATOR_TIMEOUT_MS: '500', OUTBOX_LEASE_SECONDS: '1.5', DEBIT_DEADLINE_SECONDS: '60', OUTBOX_RETRY_SCHEDULE_SECONDS: '0.05,3600' } });
+    hub.operator.settings.callbacks = false;
+    store = new Client({ connectionString: hub.database.url });
+    await store.connect();
+  });
+  afterAll(async () => {
+    await store.end();
+    await hub.stop();
+  });
+  beforeEach(() => hub.clear());
+
+  /** A bet whose first call goes unanswered. */
+  const unanswered = async (playerId: string): Promise<string> => {
+    await hub.operatorFault({ kind: 'hang', playerId, next: 1 });
+    const { body } = await hub.debit({ playerId, refId: 'bet' });
+    await waitFor('the call is on its way', async () => (await callsOf(hub, playerId)).length === 1);
+    return body.transactionId;
+  };
+
+  it('does not leave when its permit came after its lease was lost', async () => {
+    const id = await unanswered('ann');
+    // The permit waits for the destination's row, which a stuck store holds.
+    await store.query('begin');
+    try {
+      await store.query(`select 1 from outbox_destination where queue = 'operator' for no key update`);
+      await waitFor('the permit is waited for', async () => (await hub.database.query(`select 1 from pg_stat_activity where wait_event_type = 'Lock' and query like '%outbox_take_permit($1)%'`)).length === 1);
+      await waitFor('the lease is over', async () => (await hub.database.query(`select 1 from outbox_head where visible_at < clock_timestamp()`)).length === 1);
+      await leaseLost(hub.database, id, '1 hour');
+    } finally {
+      await store.query('commit');
+    }
+    await waitFor('the attempt ended too late', async () => (await hub.database.query(`select 1 from outbox_attempt where outcome = 'stale'`)).length === 1);
+    expect(await callsOf(hub, 'ann')).toHaveLength(1);
+  });
+
+  it('does not leave when its bet was recalled meanwhile: the operator is asked instead', async () => {
+    const id = await unanswered('bob');
+    await hub.database.query(`update outbox_message set expires_at = clock_timestamp() where transaction_id = $1`, [id]);
+    expect(await hub.reaches(id, 'rejected')).toMatchObject({ reason: 'deadline' });
+    expect(await callsOf(hub, 'bob')).toHaveLength(1);
   });
 });
