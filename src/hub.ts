@@ -11,6 +11,7 @@ import { Logger } from './observability/logger';
 import { Metrics } from './observability/metrics';
 import { prepareServer } from './http/http-server';
 import { openApiDocument } from './http/openapi';
+import { Readiness } from './http/readiness';
 import { rawBody, requestContext, requireHost } from './http/request.middleware';
 
 /** Builds the hub without listening: main.ts and the tests use the same one. `config.databaseUrl` must be set and migrated. */
@@ -23,7 +24,7 @@ export async function createHub(config: Config, clock?: Clock): Promise<NestExpr
   app.set('query parser', 'simple');
   app.use(requestContext(logger, app.get(Metrics)), requireHost, rawBody());
   const server: Server = app.getHttpServer();
-  prepareServer(server);
+  prepareServer(server, app.get(Readiness));
   const document = openApiDocument(app, packageVersion());
   SwaggerModule.setup('swagger', app, document, { jsonDocumentUrl: 'swagger-json', customSiteTitle: 'Integration Hub' });
   return app;

@@ -2,6 +2,8 @@ import 'reflect-metadata';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Config, describeConfig, parseConfig } from './config/config';
+import { checkConnections } from './database/connections';
+import { directUrlOf } from './database/data-source';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './database/embedded-postgres';
 import { migrate, pendingMigrations } from './database/migrate';
 import { Readiness } from './http/readiness';
@@ -9,9 +11,6 @@ import { createHub, packageVersion } from './hub';
 import { messageOf } from './kernel/errors';
 import { Logger } from './observability/logger';
 import { OutboxWorker } from './outbox/outbox.worker';
-
-/** How long /health/ready says no before the port closes, so that balancers look away first. */
-const READINESS_OFF_MS = 200;
 
 async function main(): Promise<void> {
   const fromEnvironment = parseConfig(process.env);
@@ -32,14 +31,21 @@ async function embeddedDatabase(config: Config, logger: Logger): Promise<Embedde
   return started;
 }
 
+/** Refuses a database that cannot carry this process at all, and warns of one that may not. */
+async function checkDatabase(config: Config, logger: Logger): Promise<void> {
+  const { faults, warnings } = await checkConnections(config);
+  for (const warning of warnings) logger.event('warn', 'database.connections', { warning });
+  if (faults.length > 0) throw new Error(`The hub does not start on this database:\n${faults.map((fault) => `  - ${fault}`).join('\n')}`);
+}
+
 async function serve(config: Config, logger: Logger, embedded: EmbeddedPostgres | undefined): Promise<void> {
-  const { databaseUrl } = config;
-  if (databaseUrl === undefined) throw new Error('no database');
+  await checkDatabase(config, logger);
+  const directUrl = directUrlOf(config);
   if (config.migrateOnStart) {
-    const migrations = await migrate(databaseUrl);
+    const migrations = await migrate(directUrl);
     if (migrations.length > 0) logger.event('info', 'database.migrated', { migrations });
   } else {
-    const pending = await pendingMigrations(databaseUrl);
+    const pending = await pendingMigrations(directUrl);
     if (pending.length > 0) throw new Error(`the database lacks migrations: ${pending.join(', ')}. Run "npm run db:migrate", or start with MIGRATE_ON_START=true`);
   }
   // No enableShutdownHooks: Nest would answer the same signals by closing the port at once, and the order below is on purpose.
@@ -53,12 +59,17 @@ async function serve(config: Config, logger: Logger, embedded: EmbeddedPostgres 
     stopping = true;
     logger.event('info', 'hub.stopping', { signal });
     app.get(OutboxWorker).stopClaiming();
-    app.get(Readiness).stopping = true;
-    await delay(READINESS_OFF_MS);
-    await app.close();
+    app.get(Readiness).stop();
+    const closed = await Promise.race([closeAfterDrain(), delay(config.shutdownTimeoutSeconds * 1000, 'late' as const)]);
     await embedded?.stop();
+    if (closed === 'late') throw new Error(`not done within SHUTDOWN_TIMEOUT_SECONDS (${config.shutdownTimeoutSeconds} s); leases cover what was on its way`);
     logger.event('info', 'hub.stopped');
     logger.flush();
+  };
+  const closeAfterDrain = async (): Promise<'closed'> => {
+    await delay(config.drainSeconds * 1000);
+    await app.close();
+    return 'closed';
   };
   for (const signal of ['SIGTERM', 'SIGINT'] as const)
     process.on(signal, () => {

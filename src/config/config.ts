@@ -11,9 +11,18 @@ export interface Config {
 
   /** Undefined: an embedded Postgres under `dataDir`. */
   readonly databaseUrl: string | undefined;
+  /** The same database past a pooler, for what needs a session: LISTEN, and the advisory lock of migrations. Undefined: `databaseUrl`. */
+  readonly databaseDirectUrl: string | undefined;
+  /** A streaming replica for reports. Undefined: `databaseUrl`. */
+  readonly reportsDatabaseUrl: string | undefined;
   readonly dataDir: string;
   readonly databasePoolSize: number;
   readonly migrateOnStart: boolean;
+
+  /** From "not ready" to closing the port, for balancers to look away. */
+  readonly drainSeconds: number;
+  /** From SIGTERM to the end, come what may; must be below the time after which the supervisor kills. */
+  readonly shutdownTimeoutSeconds: number;
 
   /** Tokens by what they open; a token may stand in several lists. */
   readonly tokens: { readonly rgs: readonly string[]; readonly operator: readonly string[]; readonly ops: readonly string[]; readonly finance: readonly string[] };
@@ -84,9 +93,13 @@ export function parseConfig(env: Environment): Config {
     role: read.choice('ROLE', 'all', ['all', 'api', 'worker']),
     logLevel: read.choice('LOG_LEVEL', 'info', ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
     databaseUrl: read.url('DATABASE_URL', undefined, ['postgres:', 'postgresql:']),
+    databaseDirectUrl: read.url('DATABASE_DIRECT_URL', undefined, ['postgres:', 'postgresql:']),
+    reportsDatabaseUrl: read.url('REPORTS_DATABASE_URL', undefined, ['postgres:', 'postgresql:']),
     dataDir: read.text('DATA_DIR', '.data'),
     databasePoolSize: read.integer('DATABASE_POOL_SIZE', 10, 2, 500),
     migrateOnStart: read.flag('MIGRATE_ON_START', true),
+    drainSeconds: read.number('DRAIN_SECONDS', 0.2, 0, 60),
+    shutdownTimeoutSeconds: read.number('SHUTDOWN_TIMEOUT_SECONDS', 30, 1, 600),
     tokens,
     hmacSecret,
     operatorHmacSecret,
@@ -117,6 +130,10 @@ export function parseConfig(env: Environment): Config {
   // A lease that can run out while the call is still waiting would let a second replica send the same movement.
   if (config.outboxLeaseSeconds * 1000 < config.operatorTimeoutMs + 1000)
     read.fault('OUTBOX_LEASE_SECONDS', `must exceed OPERATOR_TIMEOUT_MS by at least one second (${config.operatorTimeoutMs} ms)`);
+  if (config.shutdownTimeoutSeconds < config.drainSeconds + 1) read.fault('SHUTDOWN_TIMEOUT_SECONDS', `must exceed DRAIN_SECONDS by at least one second (${config.drainSeconds} s)`);
+  // The embedded database has one address, and it is not known before it runs.
+  for (const [name, url] of [['DATABASE_DIRECT_URL', config.databaseDirectUrl], ['REPORTS_DATABASE_URL', config.reportsDatabaseUrl]] as const)
+    if (url !== undefined && config.databaseUrl === undefined) read.fault(name, 'is only of use beside DATABASE_URL');
   if (production && config.allowClearDb) read.fault('ALLOW_CLEAR_DB', 'must not be true when NODE_ENV is production');
   if (read.faults.length > 0) throw new ConfigError(read.faults);
   return config;
@@ -124,12 +141,14 @@ export function parseConfig(env: Environment): Config {
 
 /** What may be logged: secrets only as "configured". */
 export function describeConfig(config: Config): Record<string, unknown> {
-  const { tokens, hmacSecret: _hmac, operatorHmacSecret: _operatorHmac, databaseUrl, ...open } = config;
+  const { tokens, hmacSecret: _hmac, operatorHmacSecret: _operatorHmac, databaseUrl, databaseDirectUrl, reportsDatabaseUrl, ...open } = config;
   return {
     ...open,
     operatorBaseUrl: withoutCredentials(config.operatorBaseUrl),
     rgsWebhookUrl: withoutCredentials(config.rgsWebhookUrl),
     database: databaseUrl === undefined ? 'embedded' : new URL(databaseUrl).host,
+    ...(databaseDirectUrl === undefined ? {} : { databaseDirect: new URL(databaseDirectUrl).host }),
+    ...(reportsDatabaseUrl === undefined ? {} : { reportsDatabase: new URL(reportsDatabaseUrl).host }),
     tokensConfigured: Object.fromEntries(Object.entries(tokens).map(([name, list]) => [name, list.length])),
     hmacSecretConfigured: true,
   };

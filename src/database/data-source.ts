@@ -1,8 +1,20 @@
 import type { EventEmitter } from 'node:events';
 import path from 'node:path';
 import { DataSource, type DataSourceOptions } from 'typeorm';
+import type { Config } from '../config/config';
 
 const extension = path.extname(__filename);
+
+/** For pools, whose statements may each go over another connection of a pooler. */
+export function pooledUrlOf({ databaseUrl }: Pick<Config, 'databaseUrl'>): string {
+  if (databaseUrl === undefined) throw new Error('databaseUrl must be known before anything connects; main.ts starts the embedded database first');
+  return databaseUrl;
+}
+
+/** For what lives in a session: LISTEN, and the advisory lock of migrations. */
+export function directUrlOf(config: Pick<Config, 'databaseUrl' | 'databaseDirectUrl'>): string {
+  return config.databaseDirectUrl ?? pooledUrlOf(config);
+}
 
 interface PoolOptions {
   readonly applicationName: string;
@@ -45,4 +57,4 @@ function surviveErrors(client: EventEmitter): void {
 }
 
 /** For the TypeORM command line: `DATABASE_URL=… npm run db:migrate`. */
-export default new DataSource(dataSourceOptions(process.env.DATABASE_URL ?? 'postgres://postgres@127.0.0.1:5432/postgres', { applicationName: 'hub-cli', poolSize: 1 }));
+export default new DataSource(dataSourceOptions(process.env.DATABASE_DIRECT_URL ?? process.env.DATABASE_URL ?? 'postgres://postgres@127.0.0.1:5432/postgres', { applicationName: 'hub-cli', poolSize: 1 }));

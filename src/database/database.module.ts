@@ -5,29 +5,35 @@ import { type Config } from '../config/config';
 import { CONFIG } from '../config/config.module';
 import { Logger } from '../observability/logger';
 import { ObservabilityModule } from '../observability/observability.module';
-import { dataSourceOptions } from './data-source';
-import { Database, HotDatabase } from './database';
+import { HOT_POOL_SIZE, REPORTS_POOL_SIZE } from './connections';
+import { dataSourceOptions, pooledUrlOf } from './data-source';
+import { Database, HotDatabase, ReportsDatabase } from './database';
 import { Notifications } from './notifications';
-
-/** Accepting uses two connections, settling two, claiming one per destination at a time; the rest is headroom. */
-const HOT_POOL_SIZE = 8;
 
 function logPoolError(logger: Logger): (error: Error) => void {
   return (error) => logger.event('warn', 'database.connection_lost', { error: error.message });
 }
 
-function urlOf(config: Config): string {
-  if (config.databaseUrl === undefined) throw new Error('databaseUrl must be known before the modules are made; main.ts starts the embedded database first');
-  return config.databaseUrl;
+/** A pool beside the one that Nest's TypeORM module owns. */
+abstract class OwnPool implements OnApplicationShutdown {
+  constructor(
+    readonly dataSource: DataSource,
+    private readonly isShared = false,
+  ) {}
+
+  async onApplicationShutdown(): Promise<void> {
+    if (!this.isShared && this.dataSource.isInitialized) await this.dataSource.destroy();
+  }
 }
 
 @Injectable()
-class HotPool implements OnApplicationShutdown {
-  constructor(readonly dataSource: DataSource) {}
+class HotPool extends OwnPool {}
 
-  async onApplicationShutdown(): Promise<void> {
-    if (this.dataSource.isInitialized) await this.dataSource.destroy();
-  }
+@Injectable()
+class ReportsPool extends OwnPool {}
+
+function newPool(url: string, applicationName: string, poolSize: number, logger: Logger): DataSource {
+  return new DataSource({ ...dataSourceOptions(url, { applicationName, poolSize, onPoolError: logPoolError(logger) }), entities: [], migrations: [] });
 }
 
 @Global()
@@ -37,7 +43,7 @@ class HotPool implements OnApplicationShutdown {
       imports: [ObservabilityModule],
       inject: [CONFIG, Logger],
       useFactory: (config: Config, logger: Logger) => ({
-        ...dataSourceOptions(urlOf(config), { applicationName: 'hub', poolSize: config.databasePoolSize, onPoolError: logPoolError(logger) }),
+        ...dataSourceOptions(pooledUrlOf(config), { applicationName: 'hub', poolSize: config.databasePoolSize, onPoolError: logPoolError(logger) }),
         retryAttempts: 5,
         retryDelay: 1000,
       }),
@@ -48,18 +54,18 @@ class HotPool implements OnApplicationShutdown {
     {
       provide: HotPool,
       inject: [CONFIG, Logger],
-      useFactory: async (config: Config, logger: Logger) =>
-        new HotPool(
-          await new DataSource({
-            ...dataSourceOptions(urlOf(config), { applicationName: 'hub-hot', poolSize: HOT_POOL_SIZE, onPoolError: logPoolError(logger) }),
-            entities: [],
-            migrations: [],
-          }).initialize(),
-        ),
+      useFactory: async (config: Config, logger: Logger) => new HotPool(await newPool(pooledUrlOf(config), 'hub-hot', HOT_POOL_SIZE[config.role], logger).initialize()),
     },
+    {
+      provide: ReportsPool,
+      inject: [CONFIG, Logger, DataSource],
+      useFactory: (config: Config, logger: Logger, primary: DataSource) =>
+        config.reportsDatabaseUrl === undefined ? new ReportsPool(primary, true) : new ReportsPool(newPool(config.reportsDatabaseUrl, 'hub-reports', REPORTS_POOL_SIZE, logger)),
+    },
+    { provide: ReportsDatabase, inject: [ReportsPool], useFactory: (pool: ReportsPool) => new ReportsDatabase(pool.dataSource) },
     { provide: HotDatabase, inject: [HotPool], useFactory: (pool: HotPool) => new HotDatabase(pool.dataSource) },
     Notifications,
   ],
-  exports: [Database, HotDatabase, Notifications],
+  exports: [Database, HotDatabase, ReportsDatabase, Notifications],
 })
 export class DatabaseModule {}

@@ -22,7 +22,7 @@ interface NamedQueryPool {
   query(config: { name: string; text: string; values: unknown[] }): Promise<{ rows: Row[] }>;
 }
 
-/** A pool of connections. Two exist: one for requests, one that only the hot path uses, so that neither can starve the other. */
+/** A pool of connections. Two exist: one for requests, one that only the hot path uses, so that neither can starve the other. A third may lead to a replica. */
 export class Database implements Sql {
   constructor(readonly dataSource: DataSource) {}
 
@@ -81,6 +81,28 @@ export class Database implements Sql {
 
 /** The pool of the hot path: accepting, claiming and settling. */
 export class HotDatabase extends Database {}
+
+/** Reads that may be a moment behind: a streaming replica where there is one, else the primary. It never writes. */
+export class ReportsDatabase extends Database {
+  private opening: Promise<unknown> | undefined;
+
+  override async rows<T extends Row = Row>(sql: string, parameters: readonly Parameter[] = []): Promise<T[]> {
+    await this.open();
+    return super.rows<T>(sql, parameters);
+  }
+
+  override async transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T> {
+    await this.open();
+    return super.transaction(work);
+  }
+
+  /** At the first report and not at the start: without its replica the hub still moves money. */
+  private async open(): Promise<void> {
+    if (this.dataSource.isInitialized) return;
+    this.opening ??= this.dataSource.initialize().finally(() => (this.opening = undefined));
+    await this.opening;
+  }
+}
 
 function transactionOf(runner: QueryRunner, committed: (() => void)[]): Tx {
   return { afterCommit: (then) => void committed.push(then), rows: <T extends Row = Row>(sql: string, parameters: readonly Parameter[] = []) => rowsOf<T>(runner, sql, parameters) };

@@ -4,6 +4,7 @@ import { type Config } from '../config/config';
 import { CONFIG } from '../config/config.module';
 import { messageOf } from '../kernel/errors';
 import { Logger } from '../observability/logger';
+import { directUrlOf } from './data-source';
 import { HotDatabase } from './database';
 
 const CHANNEL = 'hub_outbox';
@@ -64,7 +65,7 @@ export class Notifications implements OnModuleInit, OnApplicationShutdown {
   }
 
   private async connect(): Promise<void> {
-    const client = new Client({ connectionString: this.config.databaseUrl, application_name: 'hub-listen', keepAlive: true, connectionTimeoutMillis: 5000 });
+    const client = new Client({ connectionString: directUrlOf(this.config), application_name: 'hub-listen', keepAlive: true, connectionTimeoutMillis: 5000 });
     this.client = client;
     client.on('error', (error) => this.reconnect(client, error));
     client.on('end', () => this.reconnect(client, undefined));

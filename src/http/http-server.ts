@@ -1,14 +1,15 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { type ErrorCode, HubError } from '../kernel/errors';
+import type { Readiness } from './readiness';
 
 /** Longer than the idle time of usual load balancers, so that they close first and no request meets a closing socket. */
 const KEEP_ALIVE_MS = 65_000;
 /** How long a client may take to read why it was refused before its connection is cut. */
 const LINGER_MS = 2_000;
 
-/** Time-outs of the HTTP server, and a problem document where Node by itself would answer with a bare status line. */
-export function prepareServer(server: Server): void {
+/** Time-outs of the HTTP server, a problem document where Node by itself would answer with a bare status line, and goodbyes when it stops. */
+export function prepareServer(server: Server, readiness: Readiness): void {
   server.keepAliveTimeout = KEEP_ALIVE_MS;
   server.headersTimeout = KEEP_ALIVE_MS + 1_000;
   server.requestTimeout = 30_000;
@@ -16,13 +17,18 @@ export function prepareServer(server: Server): void {
   Object.assign(server, { requireHostHeader: false });
 
   const latest = new WeakMap<Duplex, { request: IncomingMessage; response: ServerResponse }>();
+  const open = new Set<ServerResponse>();
   server.prependListener('request', (request, response) => {
     latest.set(request.socket, { request, response });
-    // A connection that was busy when the server began to close would otherwise stay open for its whole keep-alive time.
+    open.add(response);
+    if (readiness.stopping) sayGoodbye(response);
     response.once('close', () => {
+      open.delete(response);
+      // A connection that was busy when the server began to close would otherwise stay open for its whole keep-alive time.
       if (!server.listening) server.closeIdleConnections();
     });
   });
+  readiness.onStop(() => open.forEach(sayGoodbye));
 
   server.on('checkExpectation', (_request, response) => {
     const { status, head, body } = answerTo('malformed_request');
@@ -39,6 +45,11 @@ export function prepareServer(server: Server): void {
     if (before?.request.complete === true && !before.response.writableFinished) before.response.once('close', refuse);
     else refuse();
   });
+}
+
+/** A pooling client that reads this sends its next request over another connection, and so to another process. */
+function sayGoodbye(response: ServerResponse): void {
+  if (!response.headersSent) response.setHeader('Connection', 'close');
 }
 
 function refuseConnection(socket: Duplex, code: ErrorCode): void {

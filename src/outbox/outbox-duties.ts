@@ -12,7 +12,10 @@ const RESCUE_MS = 30_000;
 const GAUGES_MS = 10_000;
 const WEEKS_AHEAD = 4;
 
-/** What the outbox needs done now and then. Every duty may run on all replicas at once: the database lets one through or all agree. */
+/**
+ * What the outbox needs done now and then. Every duty may run on all replicas at once: the database lets one through or all agree. Processes
+ * that only answer requests leave the work to the workers, and measure all the same.
+ */
 @Injectable()
 export class OutboxDuties {
   constructor(
@@ -23,8 +26,12 @@ export class OutboxDuties {
     private readonly metrics: Metrics,
   ) {}
 
-  /** Gives a head back to lanes that lost it. It should never find one; when it does, somebody must learn of it. */
   @Interval(RESCUE_MS)
+  async rescueOnSchedule(): Promise<void> {
+    if (this.config.role !== 'api') await this.rescue();
+  }
+
+  /** Gives a head back to lanes that lost it. It should never find one; when it does, somebody must learn of it. */
   async rescue(): Promise<void> {
     await this.duty('rescue', async () => {
       const repaired = await this.store.repairLanes();
@@ -35,6 +42,10 @@ export class OutboxDuties {
   }
 
   @Cron(CronExpression.EVERY_HOUR)
+  async retentionOnSchedule(): Promise<void> {
+    if (this.config.role !== 'api') await this.retention();
+  }
+
   async retention(): Promise<void> {
     await this.duty('retention', async () => {
       const made = await this.store.createPartitions(WEEKS_AHEAD);

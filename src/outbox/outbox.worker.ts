@@ -18,6 +18,8 @@ import { Settler } from './settler';
 import { WakeUps } from './wake-ups';
 
 const PARTNER_CHECK_MS = 5_000;
+/** Of the time for stopping: what closing the port and the pools may take after the deliveries. */
+const AFTER_DELIVERIES_MS = 500;
 
 /** Runs one delivery loop per active partner, and stops them without losing what they hold. */
 @Injectable()
@@ -62,8 +64,9 @@ export class OutboxWorker implements OnApplicationBootstrap, BeforeApplicationSh
 
   async beforeApplicationShutdown(): Promise<void> {
     this.stopClaiming();
-    // Longer than one call may take: what is on the wire gets its answer settled.
-    const graceMs = this.config.operatorTimeoutMs + 2_000;
+    // Longer than one call may take: what is on the wire gets its answer settled. What takes longer is left to its lease.
+    const { operatorTimeoutMs, drainSeconds, shutdownTimeoutSeconds } = this.config;
+    const graceMs = Math.min(operatorTimeoutMs + 2_000, (shutdownTimeoutSeconds - drainSeconds) * 1000 - AFTER_DELIVERIES_MS);
     await Promise.all(
       [...this.loops].map(([id, loop]) => this.stopLoop(id, loop, graceMs)),
     );

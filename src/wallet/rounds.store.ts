@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { Database } from '../database/database';
+import { Database, ReportsDatabase } from '../database/database';
 import type { Movement } from '../partners/operator-wire';
 import { COLUMNS, type Transaction, type TransactionRow, transactionOf } from './transaction';
 import type { TransactionState } from './transaction-state';
@@ -32,7 +32,10 @@ const MOVEMENTS_MAX = 1000;
 /** SQL of rounds: the movements of one `roundId`, and the row per player that says whether the round is closed. */
 @Injectable()
 export class RoundsStore {
-  constructor(private readonly database: Database) {}
+  constructor(
+    private readonly database: Database,
+    private readonly reports: ReportsDatabase,
+  ) {}
 
   /**
    * Totals are summed up here and not over the listed movements: a tournament's round can have more of them than one answer should
@@ -71,7 +74,7 @@ export class RoundsStore {
 
   /** Rounds that have been open for longer than `minutes`, oldest first. */
   async overdue(minutes: number, limit: number): Promise<{ rgsId: number; roundId: string; playerId: string; openedAt: Date }[]> {
-    const rows = await this.database.rows<{ rgs_id: number; round_id: string; player_id: string; opened_at: Date }>(
+    const rows = await this.reports.rows<{ rgs_id: number; round_id: string; player_id: string; opened_at: Date }>(
       `select rgs_id, round_id, player_id, opened_at from wallet_round where closed_at is null and opened_at < now() - $1::float8 * interval '1 minute' order by opened_at limit $2`,
       [minutes, limit],
     );

@@ -1,4 +1,4 @@
-import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
+import { Injectable, type OnModuleDestroy } from '@nestjs/common';
 import { Notifications } from '../database/notifications';
 import { messageOf } from '../kernel/errors';
 import { Logger } from '../observability/logger';
@@ -13,9 +13,10 @@ const SWEEP_MS = 500;
  * settling transaction's commit, in this process at once and in others by notification.
  */
 @Injectable()
-export class Waiters implements OnApplicationShutdown {
+export class Waiters implements OnModuleDestroy {
   private readonly waiting = new Map<string, Set<() => void>>();
   private sweepTimer: NodeJS.Timeout | undefined;
+  private stopping = false;
 
   constructor(
     private readonly store: WalletStore,
@@ -27,13 +28,16 @@ export class Waiters implements OnApplicationShutdown {
     });
   }
 
-  onApplicationShutdown(): void {
+  /** The first hook of a stop, before the port is closed: closing it waits for every request, and so would wait for these. */
+  onModuleDestroy(): void {
+    this.stopping = true;
     clearTimeout(this.sweepTimer);
     for (const id of [...this.waiting.keys()]) this.wake(id);
   }
 
-  /** Resolves when the transaction is settled, or after `ms`, or when `cancelled` fires (the caller hung up). */
+  /** Resolves when the transaction is settled, or after `ms`, or when `cancelled` fires (the caller hung up), or when this process stops. */
   async wait(transactionId: string, ms: number, cancelled: AbortSignal): Promise<void> {
+    if (this.stopping || cancelled.aborted) return;
     await new Promise<void>((resolve) => {
       const done = () => {
         clearTimeout(timer);

@@ -80,8 +80,12 @@ export class WebhooksService {
     this.heard(verdict, operator, callback, transaction.id);
   }
 
-  /** A callback that named a pair we did not know yet gets another chance. */
   @Interval(REMATCH_MS)
+  async rematchOnSchedule(): Promise<void> {
+    if (this.config.role !== 'api') await this.rematch();
+  }
+
+  /** A callback that named a pair we did not know yet gets another chance. */
   async rematch(): Promise<void> {
     try {
       for (const { operatorId, body } of await this.store.matchable(REMATCH_BATCH)) {

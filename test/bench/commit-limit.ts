@@ -36,32 +36,34 @@ const INSERT_ONE = `
     end loop;
   end $$;`;
 
+/** A driver that writes accepted debits one transaction each, with as many clients as the hub has callers. */
 export interface CommitLimit {
-  readonly perSecond: number;
-  readonly driver: string;
+  readonly name: string;
+  readonly perSecond: (seconds: number) => Promise<number>;
 }
 
-/** What the database itself manages when every accepted debit is its own commit, with as many clients as the hub has callers. */
-export async function commitLimit(url: string, clients: number, seconds: number): Promise<CommitLimit> {
+export async function commitLimit(url: string, clients: number): Promise<CommitLimit> {
   await query(url, INSERT_ONE);
   const command = pgbench();
-  return command === undefined ? sqlOnly(url, clients, seconds) : byPgbench(command, url, clients, seconds);
+  return command === undefined
+    ? { name: `SQL-only loop, ${clients} sessions, one transaction each`, perSecond: (seconds) => sqlOnly(url, clients, seconds) }
+    : { name: `pgbench, ${clients} clients, one transaction each`, perSecond: (seconds) => byPgbench(command, url, clients, seconds) };
 }
 
-async function byPgbench(command: string, url: string, clients: number, seconds: number): Promise<CommitLimit> {
+async function byPgbench(command: string, url: string, clients: number, seconds: number): Promise<number> {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'hub-bench-'));
   try {
     const script = path.join(folder, 'insert.sql');
     writeFileSync(script, 'select bench_insert_one();\n');
     const { stdout } = await promisify(execFile)(command, ['-n', '-M', 'prepared', '-f', script, '-c', String(clients), '-j', '2', '-T', String(seconds), url]);
-    return { perSecond: Number(/tps = ([\d.]+)/.exec(stdout)?.[1]), driver: `pgbench, ${clients} clients, one transaction each` };
+    return Number(/tps = ([\d.]+)/.exec(stdout)?.[1]);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
 /** Loops and commits inside the server: no client costs anything, so this limit is higher than any client's. */
-async function sqlOnly(url: string, clients: number, seconds: number): Promise<CommitLimit> {
+async function sqlOnly(url: string, clients: number, seconds: number): Promise<number> {
   const connections = await Promise.all(
     Array.from({ length: clients }, async () => {
       const client = new Client({ connectionString: url });
@@ -81,5 +83,5 @@ async function sqlOnly(url: string, clients: number, seconds: number): Promise<C
   );
   const perSecond = done / ((performance.now() - started) / 1000);
   await Promise.all(connections.map((client) => client.end()));
-  return { perSecond, driver: `SQL-only loop, ${clients} sessions, one transaction each` };
+  return perSecond;
 }

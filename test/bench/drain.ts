@@ -16,27 +16,46 @@ import { Settler } from '../../src/outbox/settler';
 import type { WakeUps } from '../../src/outbox/wake-ups';
 import type { Partner } from '../../src/partners/partner';
 import type { PartnerDirectory } from '../../src/partners/partner-directory';
-import { median, report } from './report';
+import type { Bench } from './bench';
+import { type PeerMessage, drainGraphile, drainPgBoss } from './peers';
+import { median } from './report';
 import { freshDatabase, query } from './stage';
 
 const LANES = 2_000;
 const SLOTS = 512;
 const CONSUMERS = 8;
 
+const BODY = '{"playerId":"player","amountCents":500,"currency":"USD","status":"OK","event":"debit"}';
+
 /**
- * Ordered messages per second through claim, send and settle when sending costs nothing. The yardstick is the plainest queue in the same
- * database: eight sessions that take the oldest row with SKIP LOCKED, delete it, log the attempt and commit, all inside the server.
- * It keeps no order and has no leases, and no client costs anything.
+ * Ordered messages per second through claim, send and settle when sending costs nothing. Three yardsticks drain the same messages:
+ * the plainest queue in the same database (eight sessions that take the oldest row with SKIP LOCKED, delete it, log the attempt and
+ * commit, all inside the server; it keeps no order and has no leases, and no client costs anything), pg-boss and graphile-worker.
  */
-export async function drain(serverUrl: string, { rounds, messages }: { rounds: number; messages: number }): Promise<void> {
-  const drained: number[] = [];
-  const plain: number[] = [];
-  for (let round = 0; round < rounds; round += 1) {
-    drained.push(await drainOutbox(await freshDatabase(serverUrl, 'bench_drain'), messages));
-    plain.push(await drainPlainQueue(await freshDatabase(serverUrl, 'bench_plain'), Math.round(messages / 2)));
-  }
-  report({ name: 'drain_ordered', value: median(drained), unit: 'messages/s', yardstick: `SKIP LOCKED queue in SQL, ${CONSUMERS} sessions, one commit each, no order`, yardstickValue: median(plain), rounds });
-}
+export const drain: Bench = {
+  name: 'drain',
+  figures: ['drain_ordered', 'drain_vs_pgboss_fifo', 'drain_vs_graphile'],
+  run: async ({ serverUrl, quick, rounds, report }) => {
+    const count = quick ? 20_000 : 40_000;
+    // The peers are slower; a part of the messages tells their pace, and keeps the run short.
+    const messages = (size: number): PeerMessage[] => Array.from({ length: size }, (_, index) => ({ lane: `player-${index % LANES}`, body: BODY }));
+    const drained: number[] = [];
+    const plain: number[] = [];
+    const boss: number[] = [];
+    const graphile: number[] = [];
+    for (let round = 0; round < rounds; round += 1) {
+      drained.push(await drainOutbox(await freshDatabase(serverUrl, 'bench_drain'), count));
+      plain.push(await drainPlainQueue(await freshDatabase(serverUrl, 'bench_plain'), Math.round(count / 2)));
+      boss.push(await drainPgBoss(await freshDatabase(serverUrl, 'bench_boss'), messages(Math.round(count / 8))));
+      graphile.push(await drainGraphile(await freshDatabase(serverUrl, 'bench_graphile'), messages(Math.round(count / 8))));
+    }
+    const value = median(drained);
+    const unit = 'messages/s';
+    report({ name: 'drain_ordered', value, unit, yardstick: `SKIP LOCKED queue in SQL, ${CONSUMERS} sessions, one commit each, no order`, yardstickValue: median(plain), rounds });
+    report({ name: 'drain_vs_pgboss_fifo', value, unit, yardstick: 'pg-boss, strict FIFO keys', yardstickValue: median(boss), rounds });
+    report({ name: 'drain_vs_graphile', value, unit, yardstick: 'graphile-worker, 10 jobs at a time, no order', yardstickValue: median(graphile), rounds });
+  },
+};
 
 async function drainOutbox(url: string, count: number): Promise<number> {
   await query(url, `insert into partner (code, role, base_url, currencies) values ('bench', 'rgs', 'http://127.0.0.1:9/', '{USD}')`);
@@ -63,7 +82,7 @@ async function drainOutbox(url: string, count: number): Promise<number> {
           transactionId: null,
           path: '',
           expiresInSeconds: null,
-          body: '{"playerId":"player","amountCents":500,"currency":"USD","status":"OK","event":"debit"}',
+          body: BODY,
         })),
       ),
     );

@@ -8,45 +8,67 @@ import net from 'node:net';
 export interface LoadResult {
   readonly requests: number;
   readonly seconds: number;
+  readonly perSecond: number;
   /** Milliseconds, sorted. */
   readonly latencies: Float64Array;
   readonly failures: number;
+  /** Microseconds of this process's CPU per request: what the load generator takes from the hub. */
+  readonly generatorMicros: number;
 }
 
-export interface SignedDebits {
-  readonly requests: readonly Buffer[];
+export const SECRET = 'change_secret';
+export const TOKEN = 'change_token';
+
+interface DebitOptions {
+  readonly host: string;
+  readonly players: number;
+  readonly prefix: string;
+  /** A whole header line with its line end. */
+  readonly header?: string;
 }
 
-export function signedDebits(count: number, options: { readonly host: string; readonly secret: string; readonly token: string; readonly players: number; readonly prefix: string }): Buffer[] {
-  const timestamp = Math.floor(Date.now() / 1000).toString();
+export function signedDebits(count: number, { host, players, prefix, header = '' }: DebitOptions): Buffer[] {
   return Array.from({ length: count }, (_, index) => {
-    const reference = `${options.prefix}-${index}`;
-    const body = JSON.stringify({ playerId: `player-${index % options.players}`, amountCents: 100 + (index % 900), currency: 'USD', refId: reference, roundId: `round-${index}` });
-    const signature = createHmac('sha256', options.secret).update(`${timestamp}:${body}`).digest('hex');
-    return Buffer.from(
-      `POST /wallet/debit HTTP/1.1\r\nHost: ${options.host}\r\nAuthorization: Bearer ${options.token}\r\nContent-Type: application/json\r\nX-Timestamp: ${timestamp}\r\nX-Signature: ${signature}\r\nIdempotency-Key: ${reference}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-    );
+    const reference = `${prefix}-${index}`;
+    const body = JSON.stringify({ playerId: `player-${index % players}`, amountCents: 100 + (index % 900), currency: 'USD', refId: reference, roundId: `round-${index}` });
+    return signedPost('/wallet/debit', body, host, `Idempotency-Key: ${reference}\r\n${header}`);
   });
 }
 
-/** Sends every request once over `connections` keep-alive connections, each waiting for its answer before the next. */
-export async function blast(port: number, requests: readonly Buffer[], connections: number): Promise<LoadResult> {
-  const latencies = new Float64Array(requests.length);
+/** One signed request as bytes. `headers` are whole lines with their line ends. */
+export function signedPost(path: string, body: string, host: string, headers = ''): Buffer {
+  const timestamp = Math.floor(Date.now() / 1000).toString();
+  const signature = createHmac('sha256', SECRET).update(`${timestamp}:${body}`).digest('hex');
+  return Buffer.from(
+    `POST ${path} HTTP/1.1\r\nHost: ${host}\r\nAuthorization: Bearer ${TOKEN}\r\nContent-Type: application/json\r\nX-Timestamp: ${timestamp}\r\nX-Signature: ${signature}\r\n${headers}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
+}
+
+/**
+ * Sends requests once each over `connections` keep-alive connections, shared evenly by the ports, each waiting for its answer before
+ * the next; ends after `seconds`, or with the last request.
+ */
+export async function blast(ports: readonly number[], requests: readonly Buffer[], connections: number, seconds = Infinity): Promise<LoadResult> {
+  const latencies: number[] = [];
   let next = 0;
   let failures = 0;
+  const open = await Promise.all(Array.from({ length: connections }, (_, index) => KeepAlive.open(ports[index % ports.length] as number)));
+  const cpu = process.cpuUsage();
   const started = performance.now();
+  const deadline = started + seconds * 1000;
   await Promise.all(
-    Array.from({ length: connections }, async () => {
-      const connection = await KeepAlive.open(port);
-      for (let index = next++; index < requests.length; index = next++) {
+    open.map(async (connection) => {
+      for (let index = next++; index < requests.length && performance.now() < deadline; index = next++) {
         const at = performance.now();
         if ((await connection.send(requests[index] as Buffer)) !== 200) failures += 1;
-        latencies[index] = performance.now() - at;
+        latencies.push(performance.now() - at);
       }
-      connection.close();
     }),
   );
-  return { requests: requests.length, seconds: (performance.now() - started) / 1000, latencies: latencies.sort(), failures };
+  const took = (performance.now() - started) / 1000;
+  const { user, system } = process.cpuUsage(cpu);
+  for (const connection of open) connection.close();
+  return { requests: latencies.length, seconds: took, perSecond: latencies.length / took, latencies: Float64Array.from(latencies).sort(), failures, generatorMicros: (user + system) / latencies.length };
 }
 
 /** One HTTP/1.1 connection that reads no more of an answer than its status and its length. */
@@ -57,6 +79,7 @@ export class KeepAlive {
   private constructor(private readonly socket: net.Socket) {
     socket.setNoDelay(true);
     socket.on('data', (chunk) => this.read(chunk));
+    socket.on('error', (error) => this.waiting?.reject(error));
     socket.on('close', () => this.waiting?.reject(new Error('the connection was closed under load')));
   }
 
@@ -89,6 +112,24 @@ export class KeepAlive {
     if (this.received.length < end + 4 + length) return;
     this.received = this.received.subarray(end + 4 + length);
     this.waiting?.resolve(Number(head.slice(9, 12)));
+  }
+}
+
+/** Keep-alive connections to one port, handed out one caller at a time and opened as they are needed. */
+export class ConnectionPool {
+  private readonly idle: KeepAlive[] = [];
+
+  constructor(private readonly port: number) {}
+
+  async send(request: Buffer): Promise<number> {
+    const connection = this.idle.pop() ?? (await KeepAlive.open(this.port));
+    const status = await connection.send(request);
+    this.idle.push(connection);
+    return status;
+  }
+
+  close(): void {
+    for (const connection of this.idle) connection.close();
   }
 }
 

@@ -1,21 +1,62 @@
 import 'reflect-metadata';
+import { parseArgs } from 'node:util';
+import type { Bench, BenchRun } from './bench';
 import { drain } from './drain';
+import { appendHistory } from './history';
 import { ingest } from './ingest';
 import { latency } from './latency';
+import { type Line, lineOf, table } from './report';
 import { withDatabase } from './stage';
 
-const quick = process.argv.includes('--quick');
-const only = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));
-const wanted = (name: string): boolean => only.length === 0 || only.includes(name);
+/** In this order; each brings its own databases and hubs and leaves nothing behind. */
+const BENCHES: readonly Bench[] = [ingest, drain, latency];
+
+const ROUNDS = 3;
+
+const HELP = `npm run bench [-- options]
+
+  --quick           shorter windows, under three minutes in all
+  --only a[,b]      only these benches, by their own name or that of a figure: ${BENCHES.map(({ name }) => name).join(', ')}
+  --record          append to docs/performance-history.jsonl even though the run is not complete
+`;
 
 async function main(): Promise<void> {
-  const rounds = quick ? 1 : 3;
-  const seconds = quick ? 4 : 8;
-  await withDatabase(async (server) => {
-    if (wanted('ingest')) await ingest(server, { rounds, seconds, role: 'api' });
-    if (wanted('latency')) await latency(server, { rounds, seconds: quick ? 5 : 10 });
-    if (wanted('drain')) await drain(server, { rounds, messages: quick ? 20_000 : 40_000 });
+  const { values } = parseArgs({ options: { quick: { type: 'boolean', default: false }, only: { type: 'string' }, record: { type: 'boolean', default: false }, help: { type: 'boolean', default: false } } });
+  if (values.help) {
+    process.stderr.write(HELP);
+    return;
+  }
+  const benches = chosen(values.only);
+  const lines: Line[] = [];
+  await withDatabase(async (serverUrl) => {
+    const note = (text: string): void => void process.stderr.write(`${text}\n`);
+    const run: BenchRun = {
+      serverUrl,
+      quick: values.quick,
+      rounds: ROUNDS,
+      note,
+      report: (figure) => {
+        const line = lineOf(figure);
+        lines.push(line);
+        process.stdout.write(`${JSON.stringify(line)}\n`);
+      },
+    };
+    for (const bench of benches) {
+      const started = performance.now();
+      await bench.run(run);
+      note(`${bench.name}: ${Math.round((performance.now() - started) / 1000)} s`);
+    }
+    if (benches.length === BENCHES.length || values.record) await appendHistory(serverUrl, values.quick, lines);
   });
+  process.stderr.write(`\n${table(lines)}\n`);
+}
+
+function chosen(only: string | undefined): readonly Bench[] {
+  if (only === undefined) return BENCHES;
+  const names = only.split(',').map((name) => name.trim());
+  const unknown = names.filter((name) => !BENCHES.some((bench) => bench.name === name || bench.figures.includes(name)));
+  if (unknown.length > 0) throw new Error(`there is no bench or figure named ${unknown.join(', ')}\n\n${HELP}`);
+  return BENCHES.filter((bench) => names.some((name) => bench.name === name || bench.figures.includes(name)));
 }
 
 main().catch((error: unknown) => {

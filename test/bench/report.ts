@@ -1,20 +1,37 @@
+import { targetOf } from './targets';
+
 export interface Figure {
   readonly name: string;
   readonly value: number;
   readonly unit: string;
+  /** What the value is held against, measured in the same run. */
   readonly yardstick: string;
   readonly yardstickValue: number;
   readonly rounds: number;
 }
 
-/** One JSON object a line on standard output, and the same for people on standard error. */
-export function report(figure: Figure): void {
+/** A figure as it is written down: four digits say all that such a measurement knows. */
+export interface Line {
+  readonly name: string;
+  readonly value: number;
+  readonly unit: string;
+  readonly yardstick: string;
+  readonly yardstick_value: number;
+  readonly ratio: number;
+  readonly rounds: number;
+}
+
+export function lineOf(figure: Figure): Line {
   const { name, unit, yardstick, rounds } = figure;
-  const value = rounded(figure.value);
-  const yardstickValue = rounded(figure.yardstickValue);
-  const ratio = rounded(figure.value / figure.yardstickValue);
-  process.stdout.write(`${JSON.stringify({ name, value, unit, yardstick, yardstick_value: yardstickValue, ratio, rounds })}\n`);
-  process.stderr.write(`${name.padEnd(28)} ${String(value).padStart(10)} ${unit.padEnd(12)} ratio ${String(ratio).padStart(7)} of ${yardstick} (${yardstickValue})\n`);
+  return { name, value: rounded(figure.value), unit, yardstick, yardstick_value: rounded(figure.yardstickValue), ratio: rounded(figure.value / figure.yardstickValue), rounds };
+}
+
+/** The same figures for people, with what the project promised of them. */
+export function table(lines: readonly Line[]): string {
+  const rows = lines.map((line) => [line.name, String(line.value), line.unit, String(line.ratio), `${line.yardstick} (${line.yardstick_value})`, targetOf(line)]);
+  const all = [['figure', 'value', 'unit', 'ratio', 'of', 'target'], ...rows];
+  const widths = (all[0] ?? []).map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
+  return all.map((row) => row.map((cell, column) => ([1, 3].includes(column) ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0))).join('  ').trimEnd()).join('\n');
 }
 
 export function median(values: readonly number[]): number {

@@ -1,4 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
@@ -40,8 +41,15 @@ export async function query<T = Record<string, unknown>>(url: string, sql: strin
   }
 }
 
+/** A process that is measured: its port, and the CPU and memory that it has used. */
+export interface Measured {
+  readonly port: number;
+  readonly pid: number;
+  readonly child: ChildProcess;
+}
+
 /** A built hub in its own process. */
-export async function withHub<T>(env: Readonly<Record<string, string>>, work: (port: number, child: ChildProcess) => Promise<T>): Promise<T> {
+export async function withHub<T>(env: Readonly<Record<string, string>>, work: (hub: Measured) => Promise<T>): Promise<T> {
   const port = await freePort();
   const child = spawn(process.execPath, [path.resolve(__dirname, '../../src/main.js')], {
     env: { PATH: process.env.PATH ?? '', HOST: '127.0.0.1', PORT: String(port), LOG_LEVEL: 'warn', RATE_LIMIT_PER_MINUTE: '0', ...env },
@@ -49,14 +57,35 @@ export async function withHub<T>(env: Readonly<Record<string, string>>, work: (p
   });
   try {
     await ready(port, child);
-    return await work(port, child);
+    return await work({ port, pid: pidOf(child), child });
   } finally {
-    if (child.exitCode === null)
-      await new Promise((resolve) => {
-        child.once('exit', resolve);
-        child.kill('SIGTERM');
-      });
+    await ended(child);
   }
+}
+
+/** Another program of this folder in its own process; it writes its port as its first line. */
+export async function withProgram<T>(file: string, args: readonly string[], env: Readonly<Record<string, string>>, work: (program: Measured) => Promise<T>): Promise<T> {
+  const child = spawn(process.execPath, [path.resolve(__dirname, file), ...args], { env: { PATH: process.env.PATH ?? '', ...env }, stdio: ['ignore', 'pipe', 'inherit'] });
+  try {
+    const [line] = (await Promise.race([once(child.stdout, 'data'), once(child, 'exit')])) as [unknown];
+    const port = Number(String(line));
+    if (child.exitCode !== null || !Number.isInteger(port) || port <= 0) throw new Error(`${file} did not start`);
+    return await work({ port, pid: pidOf(child), child });
+  } finally {
+    await ended(child);
+  }
+}
+
+function pidOf(child: ChildProcess): number {
+  if (child.pid === undefined) throw new Error('the process did not start');
+  return child.pid;
+}
+
+async function ended(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exit = once(child, 'exit');
+  child.kill('SIGTERM');
+  await exit;
 }
 
 async function ready(port: number, child: ChildProcess): Promise<void> {
