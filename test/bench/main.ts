@@ -1,19 +1,22 @@
 import 'reflect-metadata';
 import { parseArgs } from 'node:util';
 import type { Bench, BenchRun } from './bench';
+import { blockedPlayer } from './blocked-player';
 import { deliver } from './deliver';
 import { drain } from './drain';
 import { fullFlow } from './full-flow';
+import { growth } from './growth';
 import { appendHistory } from './history';
 import { idle } from './idle';
 import { ingest } from './ingest';
 import { latency } from './latency';
+import { pinnedSnapshot } from './pinned-snapshot';
 import { type Line, lineOf, table } from './report';
 import { withDatabase } from './stage';
 import { wait } from './wait';
 
 /** In this order; each brings its own databases and hubs and leaves nothing behind. */
-const BENCHES: readonly Bench[] = [ingest, drain, deliver, latency, wait, fullFlow, idle];
+const BENCHES: readonly Bench[] = [ingest, drain, deliver, latency, wait, fullFlow, idle, blockedPlayer, pinnedSnapshot, growth];
 
 const ROUNDS = 3;
 

@@ -25,6 +25,10 @@ const TARGETS: Readonly<Record<string, readonly Target[]>> = {
   full_flow: [value('at least', 700)],
   idle_cpu_percent: [value('at most', 1)],
   idle_rss_mb: [value('at most', 150)],
+  blocked_player: [ratio('at least', 0.9)],
+  pinned_snapshot_claim_p50_ms: [value('at most', 5)],
+  ingest_at_10m: [ratio('at least', 0.85)],
+  drain_at_10m: [ratio('at least', 0.85)],
 };
 
 /** Each target with whether the line meets it; empty for a figure that promises nothing. */
