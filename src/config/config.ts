@@ -28,6 +28,10 @@ export interface Config {
   readonly tokens: { readonly rgs: readonly string[]; readonly operator: readonly string[]; readonly ops: readonly string[]; readonly finance: readonly string[] };
   readonly hmacSecret: string;
   readonly operatorHmacSecret: string;
+  /** Any text; the key that signs manifests of reconciliation runs is made from it. */
+  readonly reconSigningKey: string;
+  /** Major units of any currency up to which one person may accept or ignore an exception. */
+  readonly reconAcceptLimit: number;
   readonly signatureRequired: boolean;
   readonly timestampSkewSeconds: number;
 
@@ -82,7 +86,9 @@ export function parseConfig(env: Environment): Config {
     const own = read.secret(name, undefined, { production, required: bearer === undefined });
     return [...new Set([own, bearer].filter((value): value is string => value !== undefined))];
   };
-  const tokens = { rgs: token('RGS_TOKEN'), operator: token('OPERATOR_TOKEN'), ops: token('OPS_TOKEN'), finance: token('FINANCE_TOKEN') };
+  /** People sign with their tokens, so each has one: a list with commas. */
+  const staffTokens = (name: string): readonly string[] => [...new Set(token(name).flatMap((tokens) => tokens.split(',').filter((one) => one !== '')))];
+  const tokens = { rgs: token('RGS_TOKEN'), operator: token('OPERATOR_TOKEN'), ops: staffTokens('OPS_TOKEN'), finance: staffTokens('FINANCE_TOKEN') };
   const hmacSecret = read.secret('HMAC_SECRET', production ? undefined : 'change_secret', { production, required: true }) ?? '';
   const operatorHmacSecret = read.secret('OPERATOR_HMAC_SECRET', undefined, { production, required: false }) ?? hmacSecret;
 
@@ -103,6 +109,8 @@ export function parseConfig(env: Environment): Config {
     tokens,
     hmacSecret,
     operatorHmacSecret,
+    reconSigningKey: read.secret('RECON_SIGNING_KEY', production ? undefined : 'change_recon_signing_key', { production, required: true }) ?? '',
+    reconAcceptLimit: read.integer('RECON_ACCEPT_LIMIT', 100, 0, 1_000_000_000),
     signatureRequired: read.flag('SIGNATURE_REQUIRED', true),
     timestampSkewSeconds: read.integer('TIMESTAMP_SKEW_SECONDS', 300, 1, 86_400),
     operatorBaseUrl: read.url('OPERATOR_BASE_URL', 'http://localhost:8001/', ['http:', 'https:']) ?? '',
@@ -141,7 +149,7 @@ export function parseConfig(env: Environment): Config {
 
 /** What may be logged: secrets only as "configured". */
 export function describeConfig(config: Config): Record<string, unknown> {
-  const { tokens, hmacSecret: _hmac, operatorHmacSecret: _operatorHmac, databaseUrl, databaseDirectUrl, reportsDatabaseUrl, ...open } = config;
+  const { tokens, hmacSecret: _hmac, reconSigningKey: _reconSigningKey, operatorHmacSecret: _operatorHmac, databaseUrl, databaseDirectUrl, reportsDatabaseUrl, ...open } = config;
   return {
     ...open,
     operatorBaseUrl: withoutCredentials(config.operatorBaseUrl),

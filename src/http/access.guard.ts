@@ -5,7 +5,7 @@ import { CONFIG } from '../config/config.module';
 import { HubError } from '../kernel/errors';
 import { currentContext } from '../observability/request-context';
 import { PartnerDirectory, sha256 } from '../partners/partner-directory';
-import { ACCESS_RULE, type AccessRule, type Caller, type HubRequest } from './access';
+import { ACCESS_RULE, type AccessName, type AccessRule, type Caller, type HubRequest } from './access';
 
 /** Opens a route to the tokens that its @Access names, and to nobody else. */
 @Injectable()
@@ -27,12 +27,12 @@ export class AccessGuard implements CanActivate {
 
   canActivate(context: ExecutionContext): boolean {
     const rule = this.reflector.getAllAndOverride<AccessRule | undefined>(ACCESS_RULE, [context.getHandler(), context.getClass()]);
-    if (rule?.name === 'public') return true;
+    if (rule?.names.includes('public') === true) return true;
     const request = context.switchToHttp().getRequest<HubRequest>();
     const token = /^Bearer ([\x21-\x7e]{1,512})$/i.exec(request.headers.authorization ?? '')?.[1];
     if (token === undefined || !this.isKnown(token)) throw new HubError('unauthorized');
     if (rule === undefined) throw new HubError('forbidden');
-    const caller = this.callerFor(rule, token);
+    const caller = rule.names.map((name) => this.callerFor(name, token)).find((found) => found !== undefined);
     if (caller === undefined) throw new HubError('forbidden');
     request.caller = caller;
     const log = currentContext();
@@ -45,8 +45,8 @@ export class AccessGuard implements CanActivate {
     return this.partners.ownersOf(token).length > 0 || [...this.staff.values()].some((hashes) => hashes.has(hash));
   }
 
-  private callerFor(rule: AccessRule, token: string): Caller | undefined {
-    switch (rule.name) {
+  private callerFor(name: AccessName, token: string): Caller | undefined {
+    switch (name) {
       case 'rgs': {
         const owner = this.partners.ownersOf(token).find(({ partner, operator }) => partner.role === 'rgs' && operator !== undefined);
         return owner?.operator === undefined ? undefined : { access: 'rgs', rgs: owner.partner, operator: owner.operator };
@@ -59,7 +59,7 @@ export class AccessGuard implements CanActivate {
       case 'finance': {
         const hash = sha256(token).toString('hex');
         // The token's own fingerprint names the actor in the audit log until ops have accounts of their own.
-        return this.staff.get(rule.name)?.has(hash) === true ? { access: rule.name, actor: `${rule.name}:${hash.slice(0, 8)}` } : undefined;
+        return this.staff.get(name)?.has(hash) === true ? { access: name, actor: `${name}:${hash.slice(0, 8)}` } : undefined;
       }
       case 'public':
         return undefined;

@@ -7,7 +7,8 @@ import { ApiProblems } from './openapi';
 export type AccessName = 'rgs' | 'operator' | 'ops' | 'finance' | 'public';
 
 export interface AccessRule {
-  readonly name: AccessName;
+  /** Who may call. Where several may and a token is known as more than one, the first counts. */
+  readonly names: readonly AccessName[];
   /** Whether the request itself must be signed by the partner. */
   readonly signed: boolean;
 }
@@ -29,13 +30,14 @@ export interface HubRequest extends Request {
  * Says who may call a route, to the guards and to the OpenAPI document alike. A route without it answers 403:
  * forgetting it must shut a door, not open one.
  */
-export function Access(name: AccessName, options: { signed?: boolean } = {}): MethodDecorator & ClassDecorator {
+export function Access(who: AccessName | readonly ('ops' | 'finance')[], options: { signed?: boolean } = {}): MethodDecorator & ClassDecorator {
   const signed = options.signed ?? false;
-  const rule: AccessRule = { name, signed };
-  if (name === 'public') return applyDecorators(SetMetadata(ACCESS_RULE, rule));
+  const names = typeof who === 'string' ? [who] : who;
+  const rule: AccessRule = { names, signed };
+  if (who === 'public') return applyDecorators(SetMetadata(ACCESS_RULE, rule));
   return applyDecorators(
     SetMetadata(ACCESS_RULE, rule),
-    ApiBearerAuth(name),
+    ...names.map((name) => ApiBearerAuth(name)),
     ApiProblems('unauthorized', 'forbidden'),
     ...(signed
       ? [

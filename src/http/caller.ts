@@ -29,5 +29,17 @@ export const Actor = createParamDecorator((_data: unknown, context: ExecutionCon
   return caller.actor;
 });
 
+/** The member of staff that calls, with what the token opens. Only on routes for ops and finance. */
+export interface Staff {
+  readonly access: 'ops' | 'finance';
+  readonly actor: string;
+}
+
+export const CallingStaff = createParamDecorator((_data: unknown, context: ExecutionContext): Staff => {
+  const caller = callerOf(context);
+  if (caller.access !== 'ops' && caller.access !== 'finance') throw new Error(`@CallingStaff on a route for ${caller.access}`);
+  return caller;
+});
+
 /** The body's bytes as received. */
 export const RawBody = createParamDecorator((_data: unknown, context: ExecutionContext): Buffer => context.switchToHttp().getRequest<HubRequest>().rawBody ?? Buffer.alloc(0));

@@ -3,9 +3,14 @@ import { LedgerSource } from './ledger-source';
 import { ReconciliationController } from './reconciliation.controller';
 import { ReconciliationService } from './reconciliation.service';
 import { ReconciliationStore } from './reconciliation.store';
-import { PartnerListReader } from './sources/partner-list-reader';
-import { ReadLimits } from './sources/read-limits';
-import { SourceReader } from './sources/source';
+import { ReportController } from './report.controller';
+import { ReportService } from './report.service';
+import { ReportStore } from './report.store';
+import { RunsController } from './runs.controller';
+import { RunsService } from './runs.service';
 
-@Module({ controllers: [ReconciliationController], providers: [ReconciliationStore, LedgerSource, ReconciliationService, ReadLimits, { provide: SourceReader, useClass: PartnerListReader }] })
+@Module({
+  controllers: [ReconciliationController, RunsController, ReportController],
+  providers: [ReconciliationStore, LedgerSource, ReconciliationService, ReportStore, ReportService, RunsService],
+})
 export class ReconciliationModule {}

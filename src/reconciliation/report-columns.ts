@@ -19,7 +19,7 @@ export interface ReportItem {
   readonly amountRgs: bigint | null;
   readonly amountOperator: bigint | null;
   readonly amountHub: bigint | null;
-  /** What the operator booked less what the RGS was told, all copies counted and a missing side as nothing. */
+  /** What the operator booked less what the RGS was told; a missing side counts as nothing. */
   readonly difference: bigint | null;
   readonly statusRgs: string | null;
   readonly statusOperator: string | null;
@@ -88,7 +88,7 @@ export const REPORT_COLUMNS_V1 = [
   { name: 'inHub', kind: 'flag' },
   { name: 'ageSeconds', kind: 'number' },
   { name: 'firstSeenRun', kind: 'text' },
-  { name: 'exceptionId', kind: 'number' },
+  { name: 'exceptionId', kind: 'text' },
   { name: 'exceptionState', kind: 'text' },
   { name: 'outboxId', kind: 'text' },
   { name: 'nextAction', kind: 'text' },

@@ -41,9 +41,14 @@ function records(cells: string[][], sep: string): string {
   return cells.length === 0 ? '' : stringify(cells, { delimiter: sep, record_delimiter: '\r\n', quoted_match: /[\r\n]/ });
 }
 
-/** One JSON object per line, the same names as the CSV's columns. Amounts stay text: most JSON readers would make floats of them. */
+/** A row with the same names as the CSV's columns. Amounts stay text: most JSON readers would make floats of them. */
+export function ndjsonObject(row: ReportRow): Record<string, unknown> {
+  return Object.fromEntries(REPORT_COLUMNS_V1.map(({ name }) => [name, jsonValue(row[name], name)]));
+}
+
+/** One JSON object per line. */
 export function ndjsonLines(rows: readonly ReportRow[]): string {
-  return rows.map((row) => `${JSON.stringify(Object.fromEntries(REPORT_COLUMNS_V1.map((column) => [column.name, jsonValue(row[column.name], column.name)])))}\n`).join('');
+  return rows.map((row) => `${JSON.stringify(ndjsonObject(row))}\n`).join('');
 }
 
 const COUNTS: ReadonlySet<string> = new Set(['seq', 'countRgs', 'countOperator', 'countHub', 'ageSeconds']);

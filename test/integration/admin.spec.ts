@@ -164,7 +164,7 @@ describe('clearing the database', () => {
   });
 
   it('cannot be allowed in production, where it is off by default', () => {
-    const production = { NODE_ENV: 'production', BEARER_TOKEN: 'a-real-token', HMAC_SECRET: 'a-real-secret' };
+    const production = { NODE_ENV: 'production', BEARER_TOKEN: 'a-real-token', HMAC_SECRET: 'a-real-secret', RECON_SIGNING_KEY: 'a-real-key' };
     expect(parseConfig(production)).toMatchObject({ production: true, allowClearDb: false });
     expect(() => parseConfig({ ...production, ALLOW_CLEAR_DB: 'true' })).toThrow(ConfigError);
     expect(() => parseConfig({ ...production, ALLOW_CLEAR_DB: 'true' })).toThrow(/ALLOW_CLEAR_DB must not be true when NODE_ENV is production/);

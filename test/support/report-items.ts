@@ -34,7 +34,7 @@ export const reportItem: fc.Arbitrary<ReportItem> = fc.record({
   countOperator: count,
   countHub: count,
   firstSeenRun: fc.option(uuid),
-  exceptionId: fc.option(fc.integer({ min: 1, max: 1_000_000 }).map(String)),
+  exceptionId: fc.option(uuid),
   exceptionState: fc.option(fc.constantFrom('open', 'accepted', 'ignored')),
   outboxId: fc.option(uuid),
   nextAction: fc.constantFrom('wait', 'escalate', 'replay_outbox'),

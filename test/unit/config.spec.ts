@@ -1,7 +1,7 @@
 import { ConfigError, describeConfig, parseConfig } from '../../src/config/config';
 
 /** All that production demands, and nothing that it refuses. */
-const PRODUCTION = { NODE_ENV: 'production', RGS_TOKEN: 'r-1', OPERATOR_TOKEN: 'o-1', OPS_TOKEN: 'p-1', FINANCE_TOKEN: 'f-1', HMAC_SECRET: 's-1' };
+const PRODUCTION = { NODE_ENV: 'production', RGS_TOKEN: 'r-1', OPERATOR_TOKEN: 'o-1', OPS_TOKEN: 'p-1', FINANCE_TOKEN: 'f-1', HMAC_SECRET: 's-1', RECON_SIGNING_KEY: 'k-1' };
 
 function faultsOf(env: Record<string, string>): readonly string[] {
   try {
@@ -129,18 +129,18 @@ describe('with NODE_ENV=production', () => {
   });
 
   it('names every secret that is missing', () => {
-    expect(faultsOf({ NODE_ENV: 'production' }).map((fault) => fault.split(' ')[0])).toEqual(['RGS_TOKEN', 'OPERATOR_TOKEN', 'OPS_TOKEN', 'FINANCE_TOKEN', 'HMAC_SECRET']);
+    expect(faultsOf({ NODE_ENV: 'production' }).map((fault) => fault.split(' ')[0])).toEqual(['RGS_TOKEN', 'OPERATOR_TOKEN', 'OPS_TOKEN', 'FINANCE_TOKEN', 'HMAC_SECRET', 'RECON_SIGNING_KEY']);
   });
 
   it('names every secret that still has a default, and not those that do not', () => {
-    const names = ['BEARER_TOKEN', 'RGS_TOKEN', 'OPERATOR_TOKEN', 'OPS_TOKEN', 'FINANCE_TOKEN', 'HMAC_SECRET', 'OPERATOR_HMAC_SECRET'];
+    const names = ['BEARER_TOKEN', 'RGS_TOKEN', 'OPERATOR_TOKEN', 'OPS_TOKEN', 'FINANCE_TOKEN', 'HMAC_SECRET', 'OPERATOR_HMAC_SECRET', 'RECON_SIGNING_KEY'];
     const defaults = Object.fromEntries(names.map((name) => [name, `change_${name.toLowerCase()}`]));
     expect(faultsOf({ NODE_ENV: 'production', ...defaults }).map((fault) => fault.split(' ')[0]).sort()).toEqual([...names].sort());
     for (const name of names) expect(faultsOf({ ...PRODUCTION, [name]: 'change_me' }).map((fault) => fault.split(' ')[0])).toEqual([name]);
   });
 
   it('takes a BEARER_TOKEN of its own in place of the four', () => {
-    expect(parseConfig({ NODE_ENV: 'production', BEARER_TOKEN: 'own', HMAC_SECRET: 's' }).tokens.finance).toEqual(['own']);
+    expect(parseConfig({ NODE_ENV: 'production', BEARER_TOKEN: 'own', HMAC_SECRET: 's', RECON_SIGNING_KEY: 'k' }).tokens.finance).toEqual(['own']);
   });
 
   it('refuses ALLOW_CLEAR_DB=true', () => {
