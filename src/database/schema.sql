@@ -842,36 +842,36 @@ AS $function$
 ;
 
 CREATE OR REPLACE FUNCTION public.outbox_lock(p_ids uuid[], p_tokens bigint[])
- RETURNS TABLE(id uuid, verdict text)
+ RETURNS TABLE(place integer, verdict text)
  LANGUAGE plpgsql
  SET enable_seqscan TO 'off'
 AS $function$
-      #variable_conflict use_column
-      declare
-        v_free uuid[];
-      begin
-        with mine as materialized (
-          select h.message_id, h.destination_id, h.lane_key
-          from unnest(p_ids, p_tokens) x (id, token) join outbox_head h on h.message_id = x.id and h.token = x.token
-        ), locked as materialized (
-          select l.destination_id, l.lane_key from outbox_lane l join mine on mine.destination_id = l.destination_id and mine.lane_key = l.lane_key
-          order by l.destination_id, l.lane_key for no key update of l skip locked
-        )
-        select array_agg(mine.message_id) into v_free
-        from mine left join locked on locked.destination_id = mine.destination_id and locked.lane_key = mine.lane_key
-        where mine.lane_key is null or locked.lane_key is not null;
+  #variable_conflict use_column
+  declare
+    v_free uuid[];
+  begin
+    with mine as materialized (
+      select h.message_id, h.destination_id, h.lane_key
+      from unnest(p_ids, p_tokens) x (id, token) join outbox_head h on h.message_id = x.id and h.token = x.token
+    ), locked as materialized (
+      select l.destination_id, l.lane_key from outbox_lane l join mine on mine.destination_id = l.destination_id and mine.lane_key = l.lane_key
+      order by l.destination_id, l.lane_key for no key update of l skip locked
+    )
+    select array_agg(mine.message_id) into v_free
+    from mine left join locked on locked.destination_id = mine.destination_id and locked.lane_key = mine.lane_key
+    where mine.lane_key is null or locked.lane_key is not null;
 
-        return query
-        with held as materialized (
-          select h.message_id from unnest(p_ids, p_tokens) x (id, token)
-          join outbox_head h on h.message_id = x.id and h.token = x.token
-          where x.id = any (v_free) order by h.message_id for update of h
-        )
-        select x.id, case when held.message_id is not null then 'ok' when still.message_id is not null then 'busy' else 'stale' end
-        from unnest(p_ids, p_tokens) x (id, token)
-        left join held on held.message_id = x.id
-        left join outbox_head still on still.message_id = x.id and still.token = x.token;
-      end $function$
+    return query
+    with held as materialized (
+      select h.message_id, h.token from unnest(p_ids, p_tokens) x (id, token)
+      join outbox_head h on h.message_id = x.id and h.token = x.token
+      where x.id = any (v_free) order by h.message_id for update of h
+    )
+    select x.place::integer - 1, case when held.message_id is not null then 'ok' when still.message_id is not null then 'busy' else 'stale' end
+    from unnest(p_ids, p_tokens) with ordinality x (id, token, place)
+    left join held on held.message_id = x.id and held.token = x.token
+    left join outbox_head still on still.message_id = x.id and still.token = x.token;
+  end $function$
 ;
 
 CREATE OR REPLACE FUNCTION public.outbox_repair_lanes()

@@ -146,9 +146,12 @@ export class OutboxStore {
     return row?.granted ?? false;
   }
 
-  async lock(tx: Tx, leases: readonly { readonly id: string; readonly token: string }[]): Promise<Map<string, LockVerdict>> {
-    const rows = await tx.rows<{ id: string; verdict: LockVerdict }>('select id, verdict from outbox_lock($1, $2)', [leases.map(({ id }) => id), leases.map(({ token }) => token)]);
-    return new Map(rows.map(({ id, verdict }) => [id, verdict]));
+  /** A verdict per lease, in the order given: one message can be there twice, under the lease that was lost and under the one that is held. */
+  async lock(tx: Tx, leases: readonly { readonly id: string; readonly token: string }[]): Promise<LockVerdict[]> {
+    const rows = await tx.rows<{ place: number; verdict: LockVerdict }>('select place, verdict from outbox_lock($1, $2)', [leases.map(({ id }) => id), leases.map(({ token }) => token)]);
+    const verdicts: LockVerdict[] = leases.map(() => 'stale');
+    for (const { place, verdict } of rows) verdicts[place] = verdict;
+    return verdicts;
   }
 
   async settle(tx: Tx, results: readonly SettledRow[], replica: string): Promise<void> {

@@ -71,12 +71,12 @@ export class Settler {
         tx,
         results.map(({ message }) => message),
       );
-      const held = results.filter(({ message }) => verdicts.get(message.id) === 'ok');
+      const held = results.filter((_result, index) => verdicts[index] === 'ok');
       const dispositions = await this.dispositions(tx, held);
       if (held.length > 0) await this.store.settle(tx, held.map((result) => settledRow(result, dispositions.get(result.message.id) ?? result.proposed)), this.replica);
-      const stale = results.filter(({ message }) => verdicts.get(message.id) === 'stale');
+      const stale = results.filter((_result, index) => verdicts[index] === 'stale');
       if (stale.length > 0) await this.store.logStale(tx, stale.map((result) => settledRow(result, result.proposed)), this.replica);
-      return results.map(({ message }): Settled => ({ verdict: verdicts.get(message.id) ?? 'stale', disposition: dispositions.get(message.id) ?? null }));
+      return results.map(({ message }, index): Settled => ({ verdict: verdicts[index] ?? 'stale', disposition: dispositions.get(message.id) ?? null }));
     });
     stop();
     results.forEach((result, index) => this.record(result, settled[index] as Settled));

@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { NO_FAULTS, OutboxLanes, newMessage } from '../support/outbox-lanes';
+import { waitFor } from '../support/wait-for';
 
 /** Longer runs: OUTBOX_RACE_SECONDS=30 npm test -- outbox-races. */
 const RACE_MS = Number(process.env.OUTBOX_RACE_SECONDS ?? '2') * 1000;
@@ -90,6 +91,21 @@ describe('settling a lane while it is being filled', () => {
     expect(await lanes.settle(leases.filter(({ laneKey }) => laneKey === 'held'), 'sent')).toEqual(new Map([[expect.any(String), 'ok']]));
     expect(await lanes.faults(destination)).toEqual(NO_FAULTS);
     expect((await lanes.claim(destination, 9)).map(({ laneKey }) => laneKey)).toEqual(['held']);
+  });
+
+  it('judges a lease that was lost apart from the present one of the same message, also in one batch', async () => {
+    const destination = await lanes.newDestination();
+    await lanes.transaction((tx) => lanes.store.enqueue(tx, [newMessage(destination, 'player'), newMessage(destination, null)]));
+    const lost = await lanes.claim(destination, 2, 'worker', 1);
+    const present = await waitFor('both are claimed again', async () => {
+      const again = await lanes.claim(destination, 2);
+      return again.length === 2 && again;
+    });
+    for (const leases of [[...lost, ...present], [...present, ...lost]]) {
+      const verdicts = await lanes.transaction((tx) => lanes.store.lock(tx, leases));
+      expect(verdicts).toEqual(leases.map((lease) => (present.includes(lease) ? 'ok' : 'stale')));
+    }
+    expect([lost.length, present.length]).toEqual([2, 2]);
   });
 
   it('leases one head to one worker only, however many ask at once', async () => {

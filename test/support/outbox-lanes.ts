@@ -69,10 +69,10 @@ export class OutboxLanes {
   async settle(leases: readonly LeasedMessage[], outcome: Outcome, delayMs = 0): Promise<Map<string, LockVerdict>> {
     return this.sql.transaction(async (tx) => {
       const verdicts = await this.store.lock(tx, leases);
-      const rows = (verdict: LockVerdict): SettledRow[] => leases.filter(({ id }) => verdicts.get(id) === verdict).map(({ id }) => settledRow(id, outcome, delayMs));
+      const rows = (verdict: LockVerdict): SettledRow[] => leases.filter((_lease, index) => verdicts[index] === verdict).map(({ id }) => settledRow(id, outcome, delayMs));
       if (rows('ok').length > 0) await this.store.settle(tx, rows('ok'), 'lanes');
       if (rows('stale').length > 0) await this.store.logStale(tx, rows('stale'), 'lanes');
-      return verdicts;
+      return new Map(leases.map(({ id }, index) => [id, verdicts[index] ?? 'stale']));
     });
   }
 
