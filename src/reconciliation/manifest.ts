@@ -17,6 +17,8 @@ export interface Manifest {
     readonly zone: string;
     readonly cutoff: string;
     readonly graceSeconds: number;
+    /** Decimals of currencies that the partners count otherwise than ISO 4217. */
+    readonly exponents: Readonly<Record<string, number>>;
     readonly asOf: string;
     readonly sealedAt: string;
   };

@@ -19,7 +19,7 @@ const WINDOW_SCHEMA = {
 } as const;
 
 export class RunSource {
-  @ApiProperty({ enum: ['rgs', 'operator'], example: 'rgs' }) side!: string;
+  @ApiProperty({ enum: ['rgs', 'operator', 'hub'], example: 'rgs' }) side!: string;
   @ApiProperty({ type: 'integer', example: 12 }) pages!: number;
   @ApiProperty({ type: 'integer', description: 'staged + rejected', example: 59_000 }) rowsSeen!: number;
   @ApiProperty({ type: 'integer', example: 59_000 }) rowsStaged!: number;
@@ -29,7 +29,6 @@ export class RunSource {
 
 export class RunProgress {
   @ApiProperty({ type: [RunSource] }) sources!: RunSource[];
-  @ApiProperty({ type: 'integer', ...nullable, description: 'Rows of the hub; null until its snapshot was taken', example: 59_000 }) rowsOfHub!: number | null;
   @ApiProperty({ type: 'integer', example: 32 }) bucketsDone!: number;
   @ApiProperty({ type: 'integer', example: 32 }) buckets!: number;
 }

@@ -12,8 +12,7 @@ import { HubError } from '../kernel/errors';
 import type { SignedManifest } from './manifest';
 import { RUN_ID, ReportQuery } from './recon.dto';
 import { CSV_DEFAULTS, type CsvOptions } from './report-csv';
-import { ReportService } from './report.service';
-import type { RunRecord } from './report.store';
+import { ReportService, type SignedRun } from './report.service';
 
 const SEPARATORS = { comma: ',', semicolon: ';', tab: '\t', pipe: '|' } as const;
 const XLSX_TYPE = 'application/vnd.openxmlformats-officedocument.spreadsheetml.sheet';
@@ -49,7 +48,7 @@ export class ReportController {
   @ApiOkResponse({ description: 'The file; a heading only when every booking matched', headers: { ...FILE_HEADERS, ...DIGEST_HEADER }, schema: { type: 'string', example: 'runId,seq,businessDate,…\r\n' } })
   @ApiProblems('not_found', 'run_state_conflict', 'validation_failed')
   async csv(@Param('runId') runId: string, @Query() { bom, sep, raw }: ReportQuery, @Headers() headers: Record<string, string | undefined>, @Res() response: Response): Promise<void> {
-    const run = await this.sealed(runId);
+    const run = await this.signed(runId);
     const options: CsvOptions = { bom: bom === '1', sep: SEPARATORS[sep], raw: raw === '1' };
     const form = options.bom === CSV_DEFAULTS.bom && options.sep === CSV_DEFAULTS.sep && options.raw === CSV_DEFAULTS.raw ? '' : `csv-${bom}-${sep}-${raw}`;
     await this.send(run, { extension: 'csv', type: 'text/csv; charset=utf-8', form, body: this.reports.csv(run, options) }, headers, response);
@@ -62,7 +61,7 @@ export class ReportController {
   @ApiOkResponse({ description: 'The file; empty when every booking matched', headers: FILE_HEADERS, schema: { type: 'string', example: '{"seq":1,"class":"missing_in_rgs"}\n' } })
   @ApiProblems('not_found', 'run_state_conflict')
   async ndjson(@Param('runId') runId: string, @Headers() headers: Record<string, string | undefined>, @Res() response: Response): Promise<void> {
-    const run = await this.sealed(runId);
+    const run = await this.signed(runId);
     await this.send(run, { extension: 'ndjson', type: 'application/x-ndjson', form: 'ndjson', body: this.reports.ndjson(run) }, headers, response);
   }
 
@@ -73,17 +72,16 @@ export class ReportController {
   @ApiOkResponse({ description: 'The file', headers: FILE_HEADERS, schema: { type: 'string', format: 'binary', example: 'PK…' } })
   @ApiProblems('not_found', 'run_state_conflict', 'report_too_long')
   async xlsx(@Param('runId') runId: string, @Headers() headers: Record<string, string | undefined>, @Res() response: Response): Promise<void> {
-    const run = await this.sealed(runId);
+    const run = await this.signed(runId);
     await this.send(run, { extension: 'xlsx', type: XLSX_TYPE, form: 'xlsx', body: await this.reports.xlsx(run) }, headers, response);
   }
 
-  private async sealed(runId: string): Promise<RunRecord> {
+  private async signed(runId: string): Promise<SignedRun> {
     if (!isUUID(runId)) throw new HubError('not_found');
-    return this.reports.sealed(runId);
+    return this.reports.signed(runId);
   }
 
-  private async send(run: RunRecord, file: ReportFile, headers: Record<string, string | undefined>, response: Response): Promise<void> {
-    const signed = await this.reports.manifest(run);
+  private async send({ run, manifest: signed }: SignedRun, file: ReportFile, headers: Record<string, string | undefined>, response: Response): Promise<void> {
     // A workbook is compressed already.
     const gzip = file.extension !== 'xlsx' && takesGzip(headers['accept-encoding']);
     const etag = `"${signed.manifest.report.sha256.slice(0, 32)}${file.form === '' ? '' : `-${file.form}`}${gzip ? '-gzip' : ''}"`;

@@ -3,15 +3,15 @@ import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { type Config } from '../config/config';
 import { CONFIG } from '../config/config.module';
-import { Database, type Tx } from '../database/database';
+import { Database } from '../database/database';
 import { HubError } from '../kernel/errors';
 import { currencyExponent, toMajorUnits } from '../kernel/money';
 import { PartnerDirectory } from '../partners/partner-directory';
-import { type BridgeLine, bridgeOf } from './bridge';
+import { bridgeOf } from './bridge';
 import { type JsonObject, ManifestKey, type SignedManifest } from './manifest';
-import { type Column, REPORT_COLUMNS_V1, type ReportItem, type ReportRow, rowMaker } from './report-columns';
+import { type Column, REPORT_COLUMNS_V1, type ReportRow, rowMaker } from './report-columns';
 import { CSV_DEFAULTS, type CsvOptions, csvHeader, csvLines, ndjsonLines } from './report-csv';
-import { ReportStore, type RunRecord, type SummaryCell } from './report.store';
+import { ReportStore, type RunRecord } from './report.store';
 import { type SheetRow, XLSX_ROWS_MAX, xlsx } from './xlsx';
 
 /** Items of one statement and one chunk of a file. */
@@ -20,6 +20,15 @@ const PAGE_ITEMS = 2_000;
 const SUMMARY_COLUMNS: readonly Column[] = ['businessDate', 'currency', 'direction', 'class', 'state', 'side', 'count', 'total'].map((name) => ({ name, kind: name === 'count' || name === 'total' ? 'number' : 'text' }));
 const BRIDGE_COLUMNS: readonly Column[] = ['businessDate', 'currency', 'direction', 'from', 'to', 'what', 'amount'].map((name) => ({ name, kind: name === 'amount' ? 'number' : 'text' }));
 export const SIDE_OF = { 1: 'rgs', 2: 'operator', 4: 'hub' } as const;
+
+/** What a report is about. */
+export type ReportSubject = Pick<RunRecord, 'id' | 'zone' | 'asOf' | 'operatorId'>;
+
+export interface SignedRun {
+  readonly run: RunRecord;
+  readonly manifest: SignedManifest;
+  readonly exponents: Readonly<Record<string, number>>;
+}
 
 /** Makes what finance reads from a sealed run. Items do not change after the seal, so neither do the bytes. */
 @Injectable()
@@ -43,19 +52,19 @@ export class ReportService {
     return run;
   }
 
-  csv(run: RunRecord, options: CsvOptions): AsyncGenerator<Buffer> {
-    return this.chunks(run, csvHeader(options), (rows) => csvLines(rows, options));
+  csv({ run, exponents }: SignedRun, options: CsvOptions): AsyncGenerator<Buffer> {
+    return this.chunks(run, exponents, csvHeader(options), (rows) => csvLines(rows, options));
   }
 
-  ndjson(run: RunRecord): AsyncGenerator<Buffer> {
-    return this.chunks(run, '', ndjsonLines);
+  ndjson({ run, exponents }: SignedRun): AsyncGenerator<Buffer> {
+    return this.chunks(run, exponents, '', ndjsonLines);
   }
 
   /** Throws report_too_long: Excel opens no sheet that is longer. */
-  async xlsx(run: RunRecord): Promise<Readable> {
+  async xlsx({ run, exponents }: SignedRun): Promise<Readable> {
     if (Number(run.itemCount) > XLSX_ROWS_MAX) throw new HubError('report_too_long', { detail: `the run has ${run.itemCount} items, and a sheet holds ${XLSX_ROWS_MAX}; take report.csv` });
     const cells = await this.store.summary(run.id);
-    const major = this.majorUnits(run);
+    const major = (minor: bigint, currency: string) => toMajorUnits(minor, currencyExponent(currency, exponents));
     const summary = cells.map((cell) => [cell.businessDate, cell.currency, cell.direction, cell.class, cell.state, SIDE_OF[cell.source], cell.count, major(cell.sumMinor, cell.currency)]);
     const bridge = bridgeOf(cells).flatMap((line) => {
       const row = (what: string, minor: bigint): SheetRow => [line.businessDate, line.currency, line.direction, line.from, line.to, what, major(minor, line.currency)];
@@ -64,89 +73,79 @@ export class ReportService {
     return xlsx([
       { name: 'Summary', columns: SUMMARY_COLUMNS, pages: onePage(summary.length > 0 ? summary : [['No activity']]) },
       { name: 'Bridge', columns: BRIDGE_COLUMNS, pages: onePage(bridge) },
-      { name: 'Items', columns: REPORT_COLUMNS_V1, pages: this.sheetPages(run) },
+      { name: 'Items', columns: REPORT_COLUMNS_V1, pages: this.sheetPages(run, exponents) },
     ]);
   }
 
-  summary(run: RunRecord): Promise<SummaryCell[]> {
-    return this.store.summary(run.id);
+  /** A sealed run with what its files are made by; signs it when that was not done yet. Throws as `sealed`. */
+  async signed(id: string): Promise<SignedRun> {
+    const run = await this.sealed(id);
+    const manifest = await this.manifest(run);
+    return { run, manifest, exponents: manifest.manifest.run.exponents };
   }
 
-  async bridge(run: RunRecord): Promise<BridgeLine[]> {
-    return bridgeOf(await this.store.summary(run.id));
-  }
-
-  /** Signs the run when it has no manifest yet, and appends it to the chain; answers the one manifest that it has from then on. */
+  /** The run's manifest. Makes it when it has none yet, and appends it to the chain; it is the one that the run has from then on. */
   async manifest(run: RunRecord): Promise<SignedManifest> {
     const made = await this.store.manifest(this.database, run.id);
     if (made !== undefined) return made;
+    const exponents = this.exponents(run.operatorId);
     // Before the chain is locked: the digest of a long report takes seconds, and others want to sign meanwhile.
-    const digest = await this.digest(run);
+    const { bytes, sha256 } = await this.of(run);
+    const report = { version: 1 as const, mediaType: 'text/csv' as const, rows: Number(run.itemCount), bytes, sha256: sha256.toString('hex') };
     return this.database.transaction(async (tx) => {
       const end = await this.store.lockChain(tx);
       const meanwhile = await this.store.manifest(tx, run.id);
       if (meanwhile !== undefined) return meanwhile;
-      const signed = this.key.sign({ format: 'recon-manifest/1', sequence: (end?.sequence ?? 0) + 1, previousManifestSha256: end?.sha256 ?? null, ...(await this.content(tx, run, digest)) });
+      const totals = await this.store.totals(tx, run.id);
+      const signed = this.key.sign({ format: 'recon-manifest/1', sequence: (end?.sequence ?? 0) + 1, previousManifestSha256: end?.sha256 ?? null, run: this.identity(run, exponents), counts: (run.counts ?? {}) as JsonObject, totals, report });
       await this.store.saveManifest(tx, run.id, signed);
       return signed;
     });
   }
 
-  majorUnits(run: RunRecord): (minor: bigint, currency: string) => string {
-    const exponents = this.exponents(run);
-    return (minor, currency) => toMajorUnits(minor, currencyExponent(currency, exponents));
-  }
-
-  rows(run: RunRecord): (item: ReportItem) => ReportRow {
-    return rowMaker({ zone: run.zone, asOf: run.asOf, exponents: this.exponents(run) });
-  }
-
-  private async content(tx: Tx, run: RunRecord, digest: { bytes: number; sha256: string }) {
-    if (run.finishedAt === null) throw new Error(`sealed run ${run.id} has no end`);
-    return {
-      run: {
-        id: run.id,
-        kind: run.kind,
-        rgs: this.partners.byId(run.rgsId).code,
-        operator: this.partners.byId(run.operatorId).code,
-        businessDate: run.businessDate,
-        window: run.from === null || run.to === null ? null : { from: run.from.toISOString(), to: run.to.toISOString() },
-        zone: run.zone,
-        cutoff: run.cutoff,
-        graceSeconds: run.graceSeconds,
-        asOf: run.asOf.toISOString(),
-        sealedAt: run.finishedAt.toISOString(),
-      },
-      counts: (run.counts ?? {}) as JsonObject,
-      totals: await this.store.totals(tx, run.id),
-      report: { version: 1 as const, mediaType: 'text/csv' as const, rows: Number(run.itemCount), ...digest },
-    };
-  }
-
-  private async digest(run: RunRecord): Promise<{ bytes: number; sha256: string }> {
+  /** Digest and length of the run's default CSV. The engine asks for it before the run counts as sealed. */
+  async of(run: ReportSubject): Promise<{ sha256: Buffer; bytes: number }> {
     const hash = createHash('sha256');
     let bytes = 0;
-    for await (const chunk of this.csv(run, CSV_DEFAULTS)) {
+    for await (const chunk of this.chunks(run, this.exponents(run.operatorId), csvHeader(CSV_DEFAULTS), (rows) => csvLines(rows, CSV_DEFAULTS))) {
       hash.update(chunk);
       bytes += chunk.length;
     }
-    return { bytes, sha256: hash.digest('hex') };
+    return { sha256: hash.digest(), bytes };
   }
 
-  private async *chunks(run: RunRecord, head: string, write: (rows: ReportRow[]) => string): AsyncGenerator<Buffer> {
+  private identity(run: RunRecord, exponents: Readonly<Record<string, number>>): SignedManifest['manifest']['run'] {
+    if (run.finishedAt === null) throw new Error(`sealed run ${run.id} has no end`);
+    return {
+      id: run.id,
+      kind: run.kind,
+      rgs: this.partners.byId(run.rgsId).code,
+      operator: this.partners.byId(run.operatorId).code,
+      businessDate: run.businessDate,
+      window: run.from === null || run.to === null ? null : { from: run.from.toISOString(), to: run.to.toISOString() },
+      zone: run.zone,
+      cutoff: run.cutoff,
+      graceSeconds: run.graceSeconds,
+      exponents,
+      asOf: run.asOf.toISOString(),
+      sealedAt: run.finishedAt.toISOString(),
+    };
+  }
+
+  private async *chunks({ id, zone, asOf }: ReportSubject, exponents: Readonly<Record<string, number>>, head: string, write: (rows: ReportRow[]) => string): AsyncGenerator<Buffer> {
     if (head !== '') yield Buffer.from(head);
-    const row = this.rows(run);
-    for await (const items of this.store.itemPages(run.id, PAGE_ITEMS)) yield Buffer.from(write(items.map(row)));
+    const row = rowMaker({ zone, asOf, exponents });
+    for await (const items of this.store.itemPages(id, PAGE_ITEMS)) yield Buffer.from(write(items.map(row)));
   }
 
-  private async *sheetPages(run: RunRecord): AsyncGenerator<SheetRow[]> {
-    const row = this.rows(run);
-    for await (const items of this.store.itemPages(run.id, PAGE_ITEMS)) yield items.map(row).map((cells) => REPORT_COLUMNS_V1.map(({ name }) => cells[name]));
+  private async *sheetPages({ id, zone, asOf }: ReportSubject, exponents: Readonly<Record<string, number>>): AsyncGenerator<SheetRow[]> {
+    const row = rowMaker({ zone, asOf, exponents });
+    for await (const items of this.store.itemPages(id, PAGE_ITEMS)) yield items.map(row).map((cells) => REPORT_COLUMNS_V1.map(({ name }) => cells[name]));
   }
 
-  /** Amounts were counted in minor units as the operator counts them. */
-  private exponents(run: RunRecord): Readonly<Record<string, number>> {
-    return this.partners.byId(run.operatorId).currencyExponents;
+  /** As the operator counts; kept in the manifest, since files must not change when the operator's entry does. */
+  private exponents(operatorId: number): Readonly<Record<string, number>> {
+    return this.partners.byId(operatorId).currencyExponents;
   }
 }
 

@@ -20,7 +20,6 @@ export interface RunRecord {
   readonly asOf: Date;
   readonly graceSeconds: number;
   readonly bucketsDone: number;
-  readonly hubStaged: string | null;
   /** Whether any side booked anything in the window. */
   readonly active: boolean;
   readonly counts: Readonly<Record<string, unknown>> | null;
@@ -36,7 +35,8 @@ export interface RunRecord {
 
 export interface SourceProgress {
   readonly runId: string;
-  readonly source: 1 | 2;
+  /** 1 RGS, 2 operator, 4 hub. */
+  readonly source: 1 | 2 | 4;
   readonly pages: string;
   readonly seen: string;
   readonly staged: string;
@@ -89,7 +89,7 @@ export interface DiffRow {
 /** Whoever appends to the chain of manifests; any number that nobody else locks on. */
 const MANIFEST_LOCK = 'recon_manifest_chain';
 
-const RUN = `id, kind, state, rgs_id, operator_id, business_date::text as business_date, window_from, window_to, zone, cutoff, as_of, grace_seconds, buckets_done, hub_staged,
+const RUN = `id, kind, state, rgs_id, operator_id, business_date::text as business_date, window_from, window_to, zone, cutoff, as_of, grace_seconds, buckets_done,
   exists (select from recon.summary where run_id = run.id) as active, counts, item_count, encode(csv_sha256, 'hex') as csv_sha256, csv_bytes, error, created_by, created_at, started_at, finished_at`;
 
 const ITEM = `run_id, seq, business_date::text as business_date, anchor_at, ref_id, corr, player, classes, state, reason, dir, cur, amt_rgs, amt_op, amt_hub, st_rgs, st_op, st_hub,
@@ -235,7 +235,6 @@ function runOf(row: Row): RunRecord {
     asOf: r.as_of as Date,
     graceSeconds: r.grace_seconds as number,
     bucketsDone: r.buckets_done as number,
-    hubStaged: r.hub_staged as string | null,
     active: r.active as boolean,
     counts: r.counts as RunRecord['counts'],
     itemCount: r.item_count as string | null,

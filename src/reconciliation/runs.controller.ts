@@ -70,7 +70,7 @@ export class RunsController {
   @ApiOkResponse({ description: 'The manifest with its digest and signature', type: SignedManifestView })
   @ApiProblems('not_found', 'run_state_conflict')
   async runManifest(@Param('runId') runId: string): Promise<SignedManifest> {
-    return this.reports.manifest(await this.reports.sealed(known(runId)));
+    return (await this.reports.signed(known(runId))).manifest;
   }
 
   @Get('runs/:runId/diff/:otherId')

@@ -1,7 +1,10 @@
 import { Injectable } from '@nestjs/common';
 import { HubError } from '../kernel/errors';
+import { currencyExponent, toMajorUnits } from '../kernel/money';
 import { PartnerDirectory } from '../partners/partner-directory';
 import type { DiffQuery, ItemPage, ItemQuery, RunBridge, RunDiff, RunPage, RunQuery, RunSource, RunSummary, RunView } from './recon.dto';
+import { bridgeOf } from './bridge';
+import { rowMaker } from './report-columns';
 import { ndjsonObject } from './report-csv';
 import { ReportService, SIDE_OF } from './report.service';
 import { ReportStore, type RunRecord, type SourceProgress } from './report.store';
@@ -34,23 +37,21 @@ export class RunsService {
 
   /** Throws not_found and run_state_conflict, as do all below. */
   async items(id: string, { limit, cursor, ...filter }: ItemQuery): Promise<ItemPage> {
-    const run = await this.reports.sealed(id);
+    const { run, exponents } = await this.reports.signed(id);
     const found = await this.store.items(id, { ...filter, after: cursor ?? '0', limit: limit + 1 });
     const page = found.slice(0, limit);
-    return { items: page.map(this.reports.rows(run)).map(ndjsonObject), nextCursor: found.length > limit ? (page.at(-1)?.seq ?? null) : null };
+    return { items: page.map(rowMaker({ zone: run.zone, asOf: run.asOf, exponents })).map(ndjsonObject), nextCursor: found.length > limit ? (page.at(-1)?.seq ?? null) : null };
   }
 
   async summary(id: string): Promise<RunSummary> {
-    const run = await this.reports.sealed(id);
-    const major = this.reports.majorUnits(run);
-    const lines = (await this.reports.summary(run)).map(({ businessDate, currency, direction, class: className, state, source, count, sumMinor }) => ({ businessDate, currency, direction, class: className, state, side: SIDE_OF[source], count: Number(count), total: major(sumMinor, currency) }));
+    const { major } = await this.withMoney(id);
+    const lines = (await this.store.summary(id)).map(({ businessDate, currency, direction, class: className, state, source, count, sumMinor }) => ({ businessDate, currency, direction, class: className, state, side: SIDE_OF[source], count: Number(count), total: major(sumMinor, currency) }));
     return { runId: id, activity: lines.length > 0, lines };
   }
 
   async bridge(id: string): Promise<RunBridge> {
-    const run = await this.reports.sealed(id);
-    const major = this.reports.majorUnits(run);
-    const bridge = await this.reports.bridge(run);
+    const { major } = await this.withMoney(id);
+    const bridge = bridgeOf(await this.store.summary(id));
     return {
       runId: id,
       balanced: bridge.every(({ unexplainedMinor }) => unexplainedMinor === 0n),
@@ -86,7 +87,12 @@ export class RunsService {
     };
   }
 
-  view(run: RunRecord, progress: readonly SourceProgress[]): RunView {
+  private async withMoney(id: string): Promise<{ major: (minor: bigint, currency: string) => string }> {
+    const { exponents } = await this.reports.signed(id);
+    return { major: (minor, currency) => toMajorUnits(minor, currencyExponent(currency, exponents)) };
+  }
+
+  private view(run: RunRecord, progress: readonly SourceProgress[]): RunView {
     const iso = (at: Date | null) => at?.toISOString() ?? null;
     const { from, to } = run;
     return {
@@ -101,7 +107,7 @@ export class RunsService {
       cutoff: run.cutoff,
       asOf: run.asOf.toISOString(),
       graceSeconds: run.graceSeconds,
-      progress: { sources: progress.filter(({ runId }) => runId === run.id).map(sourceOf), rowsOfHub: numberOrNull(run.hubStaged), bucketsDone: run.bucketsDone, buckets: BUCKETS },
+      progress: { sources: progress.filter(({ runId }) => runId === run.id).map(sourceOf), bucketsDone: run.bucketsDone, buckets: BUCKETS },
       counts: run.counts,
       itemCount: numberOrNull(run.itemCount),
       activity: run.state === 'sealed' ? run.active : null,

@@ -8,7 +8,7 @@ const FILE = { bytes: 120, sha256: sha256Hex('the file') };
 function unsigned(rows = 1): Omit<Manifest, 'signing'> {
   return {
     format: 'recon-manifest/1', sequence: 3, previousManifestSha256: sha256Hex('the one before'),
-    run: { id: '0193', kind: 'adhoc', rgs: 'rgs', operator: 'operator', businessDate: '2026-11-22', window: { from: '2026-11-22T05:00:00.000Z', to: '2026-11-23T05:00:00.000Z' }, zone: 'Europe/Malta', cutoff: '06:00', graceSeconds: 900, asOf: '2026-11-23T05:20:00.000Z', sealedAt: '2026-11-23T05:20:10.000Z' },
+    run: { id: '0193', kind: 'adhoc', rgs: 'rgs', operator: 'operator', businessDate: '2026-11-22', window: { from: '2026-11-22T05:00:00.000Z', to: '2026-11-23T05:00:00.000Z' }, zone: 'Europe/Malta', cutoff: '06:00', graceSeconds: 900, exponents: {}, asOf: '2026-11-23T05:20:00.000Z', sealedAt: '2026-11-23T05:20:10.000Z' },
     counts: { broken: rows, byClass: { amount: rows } }, totals: [{ businessDate: '2026-11-22', currency: 'EUR', direction: 'debit', side: 'rgs', count: 10, sumMinor: '99999999999999999999' }],
     report: { version: 1, mediaType: 'text/csv', rows, ...FILE },
   };
