@@ -5,7 +5,7 @@ import { Access } from '../http/access';
 import { Actor } from '../http/caller';
 import { ApiProblems } from '../http/openapi';
 import { HubError } from '../kernel/errors';
-import type { OutboxRecord } from '../outbox/outbox.store';
+import type { OutboxRecord } from '../outbox/outbox-records.store';
 import { OutboxRecordView } from '../webhooks/webhooks.dto';
 import { AdminService } from './admin.service';
 import { OverdueRound } from './admin.dto';

@@ -8,7 +8,7 @@ import { HubError } from '../kernel/errors';
 import { Logger } from '../observability/logger';
 import { Outbox } from '../outbox/outbox';
 import type { Queue } from '../outbox/outbox-message';
-import type { OutboxRecord } from '../outbox/outbox.store';
+import type { OutboxRecord } from '../outbox/outbox-records.store';
 import { PartnerDirectory } from '../partners/partner-directory';
 import { RoundsStore } from '../wallet/rounds.store';
 import { WalletStore } from '../wallet/wallet.store';

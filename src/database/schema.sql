@@ -46,7 +46,7 @@ create table idempotency_key (
   transaction_id uuid not null,
   created_at timestamp with time zone not null default now(),
   constraint idempotency_key_pkey PRIMARY KEY (rgs_id, key)
-);
+) with (autovacuum_vacuum_insert_scale_factor=0.02, autovacuum_analyze_scale_factor=0.01);
 comment on column idempotency_key.fingerprint is 'SHA-256 of method, path and the raw body';
 
 create table inbound_callback (
@@ -117,7 +117,7 @@ create table outbox_destination (
   constraint outbox_destination_partner_fkey FOREIGN KEY (id) REFERENCES partner(id),
   constraint outbox_destination_pkey PRIMARY KEY (id),
   constraint outbox_destination_queue CHECK ((queue = ANY (ARRAY['operator'::text, 'rgs'::text])))
-) with (fillfactor=20);
+) with (fillfactor=20, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=200, autovacuum_vacuum_cost_delay=0);
 comment on column outbox_destination.burst is 'capacity of the token bucket; see docs/decisions/0004';
 
 create table outbox_head (
@@ -260,7 +260,7 @@ create table wallet_event (
   constraint wallet_event_kind CHECK ((kind = ANY (ARRAY['transition'::text, 'contradiction'::text]))),
   constraint wallet_event_pkey PRIMARY KEY (transaction_id, n),
   constraint wallet_event_source CHECK ((source = ANY (ARRAY['operator_response'::text, 'operator_callback'::text, 'operator_list'::text, 'rgs'::text, 'hub'::text, 'admin'::text])))
-);
+) with (autovacuum_vacuum_insert_scale_factor=0.02, autovacuum_analyze_scale_factor=0.01);
 comment on table wallet_event is 'what changed a transaction after it was accepted, and what contradicted it; the acceptance itself is the row of the transaction';
 
 create table wallet_outcome (
@@ -270,7 +270,7 @@ create table wallet_outcome (
   at timestamp with time zone not null default now(),
   constraint wallet_outcome_outcome CHECK ((outcome = ANY (ARRAY['OK'::text, 'REJECTED'::text, 'ROLLED_BACK'::text]))),
   constraint wallet_outcome_pkey PRIMARY KEY (transaction_id, outcome)
-);
+) with (autovacuum_vacuum_insert_scale_factor=0.02, autovacuum_analyze_scale_factor=0.01);
 comment on table wallet_outcome is 'exactly one webhook to the RGS per outcome: the primary key decides';
 
 create table wallet_parked (
@@ -289,7 +289,7 @@ create table wallet_round (
   opened_at timestamp with time zone not null default now(),
   closed_at timestamp with time zone,
   constraint wallet_round_pkey PRIMARY KEY (rgs_id, round_id, player_id, operator_id)
-);
+) with (autovacuum_vacuum_scale_factor=0.01, autovacuum_vacuum_insert_scale_factor=0.02, autovacuum_analyze_scale_factor=0.01);
 CREATE INDEX wallet_round_open ON public.wallet_round USING btree (opened_at) WHERE (closed_at IS NULL);
 comment on table wallet_round is 'a round of one player; what happened in it is told by its transactions';
 
@@ -335,7 +335,7 @@ create table wallet_transaction (
   constraint wallet_transaction_state CHECK ((state = ANY (ARRAY['initiated'::text, 'confirmed'::text, 'rejected'::text, 'unknown'::text, 'compensating'::text, 'compensated'::text, 'parked'::text, 'rolling_back'::text, 'rolled_back'::text]))),
   constraint wallet_transaction_tombstone CHECK (((NOT tombstone) OR ((movement = 'debit'::text) AND (state = 'rolled_back'::text)))),
   constraint wallet_transaction_undo CHECK (((undo IS NULL) OR ((undo = ANY (ARRAY['deadline'::text, 'rollback'::text])) AND (movement = 'debit'::text))))
-) with (fillfactor=85);
+) with (fillfactor=85, autovacuum_vacuum_scale_factor=0.01, autovacuum_vacuum_insert_scale_factor=0.02, autovacuum_analyze_scale_factor=0.01);
 CREATE INDEX wallet_transaction_created_at ON public.wallet_transaction USING brin (created_at) WITH (pages_per_range='32', autosummarize='on');
 CREATE INDEX wallet_transaction_player ON public.wallet_transaction USING btree (rgs_id, player_id, id);
 CREATE INDEX wallet_transaction_rollbacks ON public.wallet_transaction USING btree (original_id) WHERE (original_id IS NOT NULL);
@@ -739,9 +739,11 @@ AS $function$
 
         if v_claimed < p_want then
           if v_claimed < v_permits or v_permits >= p_want then
+            -- Nobody sleeps for longer than this anyway. Behind it lie the dead versions of all leases of the last half minute, and while a
+            -- long transaction keeps them alive an unbounded look walks over every one of them.
             select h.visible_at into v_next from outbox_head h
-            where h.destination_id = p_destination and h.visible_at > v_now order by h.visible_at limit 1;
-            v_wait := case when v_next is null or v_next = 'infinity' then 3600000 else extract(epoch from v_next - v_now) * 1000 end;
+            where h.destination_id = p_destination and h.visible_at > v_now and h.visible_at <= v_now + interval '1500 milliseconds' order by h.visible_at limit 1;
+            v_wait := case when v_next is null then 3600000 else extract(epoch from v_next - v_now) * 1000 end;
           elsif d.breaker <> 'closed' then
             v_wait := 50;
           else
@@ -786,7 +788,7 @@ CREATE OR REPLACE FUNCTION public.outbox_drop_partitions(p_message_days integer,
  LANGUAGE plpgsql
 AS $function$
       declare
-        v_part record; v_week timestamptz; v_dropped text[] := '{}'; v_needed boolean;
+        v_part record; v_week timestamptz; v_needed boolean;
       begin
         perform pg_advisory_xact_lock(hashtext('outbox_create_partitions'));
         for v_part in
@@ -806,13 +808,21 @@ AS $function$
               v_part.name, v_part.name, v_part.name) into v_needed;
             continue when v_needed;
           end if;
-          if v_part.parent = 'outbox_message' then
-            execute format('delete from outbox_dead d using %I m where d.message_id = m.id', v_part.name);
-          end if;
-          execute format('drop table %I', v_part.name);
-          v_dropped := v_dropped || v_part.name;
+          begin
+            if v_part.parent = 'outbox_message' then
+              execute format('delete from outbox_dead d using %I m where d.message_id = m.id', v_part.name);
+            end if;
+            -- The drop needs the parent table to itself. While it waits for a long report, everybody else would wait behind it.
+            perform set_config('lock_timeout', '300ms', true);
+            execute format('drop table %I', v_part.name);
+          exception when lock_not_available then
+            -- The next hour tries again.
+            continue;
+          end;
+          -- One at a time: the lock is held until the caller commits, and the look at the next week may take a while.
+          return array[v_part.name];
         end loop;
-        return v_dropped;
+        return '{}';
       end $function$
 ;
 

@@ -26,6 +26,10 @@ export class Metrics {
   readonly breakerOpen = new Gauge({ name: 'hub_outbox_breaker_open', help: '1 while the circuit breaker of a destination is not closed', labelNames: ['destination'], registers: [this.registry] });
   readonly destinationPaused = new Gauge({ name: 'hub_outbox_destination_paused', help: '1 while a destination is paused (an RGS answered 410, or ops paused it)', labelNames: ['destination'], registers: [this.registry] });
 
+  readonly defaultPartitionRows = new Gauge({ name: 'hub_outbox_default_partition_rows', help: 'Rows that no weekly partition fits, counted up to 1000; must stay 0', labelNames: ['table'], registers: [this.registry] });
+  readonly deadHeads = new Gauge({ name: 'hub_outbox_head_dead_rows', help: 'Dead row versions of outbox_head that vacuum has not removed yet', registers: [this.registry] });
+  readonly oldestSnapshotSeconds = new Gauge({ name: 'hub_database_oldest_snapshot_seconds', help: 'Age of the oldest transaction whose snapshot keeps dead row versions alive', registers: [this.registry] });
+
   constructor() {
     collectDefaultMetrics({ register: this.registry });
   }

@@ -14,6 +14,7 @@ import type { OutboxStore } from './outbox.store';
 import type { Sender } from './sender';
 import type { Settler } from './settler';
 import { Signal } from './signal';
+import { Watermark } from './watermark';
 
 const POLL_MS_MIN = 50;
 const POLL_MS_MAX = 1_000;
@@ -42,7 +43,7 @@ export class DeliveryLoop {
   private running: Promise<void> | undefined;
   private stopping = false;
   private pollMs = POLL_MS_MIN;
-  private watermark = { floor: new Date(0), readAt: -Infinity };
+  private readonly watermark = new Watermark();
   /** Whether a failure was reported and no success since: the next success must be reported too, to reset the count. */
   private failing = false;
   /** Calls that went well and were not reported, so that a failure is reported with what it is a share of. */
@@ -118,8 +119,10 @@ export class DeliveryLoop {
     const askedAt = performance.now();
     await this.refreshWatermark(askedAt);
     const stop = this.parts.metrics.claimSeconds.startTimer({ queue: this.destination.role });
-    const { messages, waitMs } = await this.parts.store.claim(this.destination.id, free, this.leaseMs, this.settings.replica, this.watermark.floor);
+    const { messages, waitMs } = await this.parts.store.claim(this.destination.id, free, this.leaseMs, this.settings.replica, this.watermark.floorAt(askedAt));
     stop();
+    // Without a limit or a breaker nothing else keeps a claim from taking all that it wants.
+    if (messages.length > 0 && messages.length < free && !this.settings.rateLimited && messages[0]?.probe === false) this.watermark.drained(askedAt);
     for (const message of messages) this.dispatch(message, askedAt);
     if (messages.length > 0) this.pollMs = POLL_MS_MIN;
     if (waitMs === null) return 0;
@@ -133,7 +136,8 @@ export class DeliveryLoop {
     if (now - this.watermark.readAt < WATERMARK_AGE_MS_MAX) return;
     // Successes of long ago say nothing about how the destination is now.
     this.unreportedOk = 0;
-    this.watermark = { floor: await this.parts.store.watermark(this.destination.id), readAt: now };
+    const read = await this.parts.store.watermark(this.destination.id);
+    this.watermark.read(read, now, performance.now());
   }
 
   private dispatch(message: LeasedMessage, claimedAt: number): void {

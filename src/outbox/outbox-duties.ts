@@ -68,6 +68,17 @@ export class OutboxDuties {
     });
   }
 
+  @Interval(GAUGES_MS)
+  async growth(): Promise<void> {
+    await this.duty('growth', async () => {
+      const { messagesByDefault, attemptsByDefault, deadHeads, oldestSnapshotSeconds } = await this.store.growth();
+      this.metrics.defaultPartitionRows.set({ table: 'outbox_message' }, messagesByDefault);
+      this.metrics.defaultPartitionRows.set({ table: 'outbox_attempt' }, attemptsByDefault);
+      this.metrics.deadHeads.set(deadHeads);
+      this.metrics.oldestSnapshotSeconds.set(oldestSnapshotSeconds);
+    });
+  }
+
   private async duty(name: string, work: () => Promise<void>): Promise<void> {
     try {
       await work();

@@ -1,6 +1,7 @@
 import { Global, Module } from '@nestjs/common';
 import { Outbox } from './outbox';
 import { OutboxDuties } from './outbox-duties';
+import { OutboxRecordsStore } from './outbox-records.store';
 import { OutboxStore } from './outbox.store';
 import { OutboxWorker } from './outbox.worker';
 import { Sender } from './sender';
@@ -8,5 +9,5 @@ import { Settler } from './settler';
 import { WakeUps } from './wake-ups';
 
 @Global()
-@Module({ providers: [OutboxStore, WakeUps, Outbox, Sender, Settler, OutboxWorker, OutboxDuties], exports: [Outbox] })
+@Module({ providers: [OutboxStore, OutboxRecordsStore, WakeUps, Outbox, Sender, Settler, OutboxWorker, OutboxDuties], exports: [Outbox] })
 export class OutboxModule {}

@@ -32,29 +32,6 @@ export interface SettledRow {
 /** held: the lease is ours and locked. busy: another transaction holds the lane, come back. stale: the lease was lost. */
 export type LockVerdict = 'ok' | 'busy' | 'stale';
 
-export type RecordStatus = 'pending' | 'failed' | 'dead' | 'sent';
-
-export interface OutboxRecord {
-  readonly id: string;
-  readonly queue: Queue;
-  readonly eventType: string;
-  readonly targetUrl: string;
-  readonly status: RecordStatus;
-  readonly attemptCount: number;
-  readonly nextAttemptAt: Date | null;
-  readonly lastError: string | null;
-  readonly createdAt: Date;
-  readonly payload: unknown;
-}
-
-export interface RecordFilter {
-  readonly queue?: Queue;
-  readonly status?: RecordStatus;
-  /** Id of the last record of the page before. */
-  readonly before?: string;
-  readonly limit: number;
-}
-
 export interface DestinationHealth {
   readonly destinationId: number;
   readonly due: number;
@@ -126,14 +103,15 @@ export class OutboxStore {
     return { messages: rows.filter((row) => row.id !== null).map(leasedMessage), waitMs };
   }
 
-  /** Five seconds before the oldest thing that is due, or before now. */
-  async watermark(destinationId: number): Promise<Date> {
-    const [row] = await this.hot.prepared<{ floor: Date }>(
+  /** Five seconds before the oldest thing that is due, or before now; and the database's clock. */
+  async watermark(destinationId: number): Promise<{ floor: Date; now: Date }> {
+    const [row] = await this.hot.prepared<{ floor: Date; now: Date }>(
       'outbox_watermark',
-      `select least(min(visible_at), clock_timestamp()) - interval '5 seconds' as floor from outbox_head where destination_id = $1`,
+      `select least(min(visible_at), clock_timestamp()) - interval '5 seconds' as floor, clock_timestamp() as now from outbox_head where destination_id = $1`,
       [destinationId],
     );
-    return row?.floor ?? new Date(0);
+    if (row === undefined) throw new Error('an aggregate answers one row');
+    return row;
   }
 
   /** For a repeat within an attempt. A message that expired or was recalled since it was claimed gets none: its outcome is asked for now, not tried for. */
@@ -226,8 +204,12 @@ export class OutboxStore {
   }
 
   async dropPartitions(messageDays: number, attemptDays: number): Promise<string[]> {
-    const [row] = await this.database.rows<{ dropped: string[] }>('select outbox_drop_partitions($1, $2) as dropped', [messageDays, attemptDays]);
-    return row?.dropped ?? [];
+    const dropped: string[] = [];
+    for (;;) {
+      const [row] = await this.database.rows<{ dropped: string[] }>('select outbox_drop_partitions($1, $2) as dropped', [messageDays, attemptDays]);
+      if (row === undefined || row.dropped.length === 0) return dropped;
+      dropped.push(...row.dropped);
+    }
   }
 
   /** Null when another replica is at it. */
@@ -263,18 +245,15 @@ export class OutboxStore {
     }));
   }
 
-  /** Newest first. The status is derived: a head is pending or failed, a dead row is dead, what its lane has passed is sent. */
-  async list(filter: RecordFilter): Promise<OutboxRecord[]> {
-    return this.records(
-      `where ($1::text is null or d.queue = $1) and ($2::uuid is null or m.id < $2) and ($3::text is null or s.status = $3) order by m.id desc limit $4`,
-      [filter.queue ?? null, filter.before ?? null, filter.status ?? null, filter.limit],
-      filter.status === 'dead' ? 'outbox_dead' : filter.status === 'failed' ? 'outbox_head' : null,
+  /** What must stay small: rows that no week fits (up to a thousand are counted), dead versions of heads, the age of the oldest snapshot that keeps such versions alive. */
+  async growth(): Promise<{ messagesByDefault: number; attemptsByDefault: number; deadHeads: number; oldestSnapshotSeconds: number }> {
+    const [row] = await this.database.rows<{ messages: number; attempts: number; dead: number | null; oldest: number | null }>(
+      `select (select count(*)::integer from (select 1 from outbox_message_default limit 1000) m) as messages,
+         (select count(*)::integer from (select 1 from outbox_attempt_default limit 1000) a) as attempts,
+         (select n_dead_tup::integer from pg_stat_user_tables where relid = 'outbox_head'::regclass) as dead,
+         (select extract(epoch from clock_timestamp() - min(xact_start))::float8 from pg_stat_activity where backend_xmin is not null and pid <> pg_backend_pid() and datname = current_database()) as oldest`,
     );
-  }
-
-  async find(sql: Database | Tx, queue: Queue, id: string): Promise<OutboxRecord | undefined> {
-    const [record] = await this.records('where d.queue = $1 and m.id = $2', [queue, id], null, sql);
-    return record;
+    return { messagesByDefault: row?.messages ?? 0, attemptsByDefault: row?.attempts ?? 0, deadHeads: row?.dead ?? 0, oldestSnapshotSeconds: row?.oldest ?? 0 };
   }
 
   /** The parts of a message that decide how it may be replayed. */
@@ -320,45 +299,6 @@ export class OutboxStore {
     await tx.rows('truncate outbox_message, outbox_attempt, outbox_head, outbox_lane, outbox_dead');
     await tx.rows(`update outbox_destination set not_before = null, paused_at = null, pause_reason = null, breaker = 'closed', open_until = null, trips = 0,
       consecutive_failures = 0, window_start = null, window_ok = 0, window_failed = 0`);
-  }
-
-  private async records(where: string, parameters: readonly (string | number | null)[], from: 'outbox_dead' | 'outbox_head' | null, sql: Database | Tx = this.database): Promise<OutboxRecord[]> {
-    // Dead and failed records are few among many sent ones, so a filter on them starts from their own small table.
-    const source = from === null ? 'outbox_message m' : `${from} f join outbox_message m on m.id = f.message_id`;
-    const rows = await sql.rows<Row & { id: string; queue: Queue; event_type: string; target_url: string; status: RecordStatus; attempts: number; visible_at: Date | null; error: string | null; created_at: Date; body: string }>(
-      `select m.id, d.queue, m.event_type, case m.path when '' then p.base_url else rtrim(p.base_url, '/') || m.path end as target_url, s.status, m.created_at, m.body,
-         case when h.visible_at = 'infinity' then null else h.visible_at end as visible_at,
-         coalesce(h.attempts, x.attempts, t.counted)::integer as attempts,
-         case when h.attempts = 0 then null else coalesce(x.error, t.error) end as error
-       from ${source}
-       join outbox_destination d on d.id = m.destination_id
-       join partner p on p.id = m.destination_id
-       left join outbox_head h on h.message_id = m.id
-       left join outbox_dead x on x.message_id = m.id
-       left join outbox_lane l on l.destination_id = m.destination_id and l.lane_key = m.lane_key
-       cross join lateral (select case
-           when x.message_id is not null then 'dead'
-           when h.message_id is not null and h.attempts > 0 then 'failed'
-           when h.message_id is not null or m.lane_seq > l.head_seq then 'pending'
-           else 'sent' end as status) s
-       cross join lateral (select count(*) filter (where a.outcome in ('sent', 'retry', 'dead', 'blocked')) as counted,
-           (array_agg(a.error order by a.at desc) filter (where a.outcome <> 'stale'))[1] as error
-         from outbox_attempt a where a.message_id = m.id) t
-       ${where}`,
-      parameters,
-    );
-    return rows.map((row) => ({
-      id: row.id,
-      queue: row.queue,
-      eventType: row.event_type,
-      targetUrl: row.target_url,
-      status: row.status,
-      attemptCount: row.attempts,
-      nextAttemptAt: row.visible_at,
-      lastError: row.error,
-      createdAt: row.created_at,
-      payload: JSON.parse(row.body) as unknown,
-    }));
   }
 }
 

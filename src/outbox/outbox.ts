@@ -3,7 +3,8 @@ import type { Tx } from '../database/database';
 import { HubError } from '../kernel/errors';
 import type { DeliveryHandler } from './delivery-handler';
 import type { NewMessage, Outcome, Queue } from './outbox-message';
-import { OutboxStore, type OutboxRecord, type RecordFilter } from './outbox.store';
+import { OutboxRecordsStore, type OutboxRecord, type RecordFilter } from './outbox-records.store';
+import { OutboxStore } from './outbox.store';
 import { WakeUps } from './wake-ups';
 
 /** What the rest of the hub may do with the outbox. */
@@ -14,6 +15,7 @@ export class Outbox {
   constructor(
     private readonly store: OutboxStore,
     private readonly wakeUps: WakeUps,
+    private readonly records: OutboxRecordsStore,
   ) {}
 
   /** Registers who gives meaning to operators' answers; once, at start. */
@@ -71,7 +73,7 @@ export class Outbox {
   }
 
   list(filter: RecordFilter): Promise<OutboxRecord[]> {
-    return this.store.list(filter);
+    return this.records.list(filter);
   }
 
   /** Makes a record due now, with the same bytes and id. Answers it before and after. */
@@ -79,13 +81,13 @@ export class Outbox {
     const message = await this.store.findForReplay(tx, queue, id);
     if (message === undefined) throw new HubError('outbox_record_not_found');
     if (message.laneKey !== null) await this.store.lockLane(tx, message.destinationId, message.laneKey);
-    const before = await this.store.find(tx, queue, id);
+    const before = await this.records.find(tx, queue, id);
     if (queue === 'operator' && message.transactionId !== null) {
       const refusal = await this.handler.refuseReplay(tx, message.transactionId);
       if (refusal !== null) throw new HubError('replay_refused', { detail: refusal, correlationId: message.transactionId });
     }
     await this.store.replay(tx, id);
-    const after = await this.store.find(tx, queue, id);
+    const after = await this.records.find(tx, queue, id);
     if (before === undefined || after === undefined) throw new Error(`outbox record ${id} vanished while it was replayed`);
     tx.afterCommit(() => this.wake(message.destinationId));
     return { before, after };

@@ -6,7 +6,7 @@ import { CallingOperator, RawBody } from '../http/caller';
 import { TakesJson } from '../http/json-body.guard';
 import { ApiProblems } from '../http/openapi';
 import { Outbox } from '../outbox/outbox';
-import type { OutboxRecord } from '../outbox/outbox.store';
+import type { OutboxRecord } from '../outbox/outbox-records.store';
 import type { Partner } from '../partners/partner';
 import { CallbackAnswer, OperatorCallback, OutboxQuery, OutboxRecordView } from './webhooks.dto';
 import { WebhooksService } from './webhooks.service';

@@ -3,7 +3,7 @@ import { Type } from 'class-transformer';
 import { IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Max, Min } from 'class-validator';
 import { IsPlainText, IsStorableText, check } from '../http/validation';
 import type { Queue } from '../outbox/outbox-message';
-import type { RecordStatus } from '../outbox/outbox.store';
+import type { RecordStatus } from '../outbox/outbox-records.store';
 
 /**
  * A JSON number or decimal text; whether it is exact money is decided with the currency's exponent at hand. NaN stands for a number whose

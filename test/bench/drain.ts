@@ -10,6 +10,7 @@ import { Metrics } from '../../src/observability/metrics';
 import { DeliveryLoop } from '../../src/outbox/delivery-loop';
 import { Outbox } from '../../src/outbox/outbox';
 import type { LeasedMessage } from '../../src/outbox/outbox-message';
+import { OutboxRecordsStore } from '../../src/outbox/outbox-records.store';
 import { OutboxStore } from '../../src/outbox/outbox.store';
 import type { SendLimits, Sender } from '../../src/outbox/sender';
 import { Settler } from '../../src/outbox/settler';
@@ -64,7 +65,7 @@ async function drainOutbox(url: string, count: number): Promise<number> {
   const logger = new Logger('silent');
   const metrics = new Metrics();
   const store = new OutboxStore(plain, hot);
-  const outbox = new Outbox(store, { wake: () => undefined } as unknown as WakeUps);
+  const outbox = new Outbox(store, { wake: () => undefined } as unknown as WakeUps, new OutboxRecordsStore(plain));
   const settler = new Settler(hot, store, outbox, logger, metrics);
   settler.nameReplica('bench');
   await store.upsertDestinations([{ id: 1, queue: 'rgs', ratePerSecond: 0, burst: 1, breakerFailures: 10, breakerOpenSeconds: 10 }]);

@@ -1,0 +1,172 @@
+import { DataSource } from 'typeorm';
+import { dataSourceOptions } from '../../src/database/data-source';
+import { Database, HotDatabase, type Tx } from '../../src/database/database';
+import { OutboxDuties } from '../../src/outbox/outbox-duties';
+import { OutboxRecordsStore, type OutboxRecord, type RecordFilter } from '../../src/outbox/outbox-records.store';
+import { WalletStore } from '../../src/wallet/wallet.store';
+import { metric } from '../support/money';
+import { OutboxLanes, newMessage } from '../support/outbox-lanes';
+import { type TestDatabase, testDatabase, withClient } from '../support/test-database';
+import { TestHub } from '../support/test-hub';
+
+const WEEK_MS = 7 * 86_400_000;
+const MANY = 20_000;
+/** What a look-up by index may read beside what it answers; reading the table would be twenty thousand. */
+const FEW = 1_000;
+
+/** Rows that this transaction has read so far, by relation. */
+async function rowsRead(tx: Tx): Promise<number> {
+  const [row] = await tx.rows<{ n: number }>('select sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::integer as n from pg_stat_xact_user_tables');
+  return row?.n ?? 0;
+}
+
+describe('a store that has grown', () => {
+  describe('its list of records', () => {
+    let lanes: OutboxLanes;
+    let destination: number;
+    beforeAll(async () => {
+      lanes = await OutboxLanes.open(1);
+      destination = await lanes.newDestination();
+      await lanes.query('analyze outbox_head, outbox_lane, outbox_message, outbox_attempt, outbox_dead');
+      // Old and still open: a head that waits, one that failed, one that is dead and stops its lane, with two behind each.
+      for (const lane of ['waiting', 'failed', 'blocked']) await lanes.transaction((tx) => lanes.store.enqueue(tx, Array.from({ length: 3 }, () => newMessage(destination, lane))));
+      const leases = await lanes.claim(destination, 3);
+      await lanes.settle(leases.filter(({ laneKey }) => laneKey === 'failed'), 'retry', 3_600_000);
+      await lanes.settle(leases.filter(({ laneKey }) => laneKey === 'blocked'), 'blocked');
+      await lanes.settle(leases.filter(({ laneKey }) => laneKey === 'waiting'), 'released', 3_600_000);
+      // Everything since then was sent. Nobody has told the planner.
+      await lanes.query(
+        `with message as (
+           insert into outbox_message (id, destination_id, operator_id, rgs_id, lane_key, lane_seq, event_type, path, body)
+           select rpad(lpad(to_hex((extract(epoch from now()) * 1000)::bigint + 1000), 12, '0') || '7' || lpad(to_hex(n), 8, '0'), 32, '0')::uuid, $1, $1, $1, 'player-' || n, 1, 'debit', '', '{}' from generate_series(1, ${MANY}) n
+           returning lane_key
+         ) insert into outbox_lane (destination_id, lane_key, last_seq, head_seq) select $1, lane_key, 1, 2 from message`,
+        [destination],
+      );
+    });
+    afterAll(() => lanes.close());
+
+    const listed = (filter: RecordFilter): Promise<{ records: OutboxRecord[]; read: number }> =>
+      lanes.transaction(async (tx) => {
+        const before = await rowsRead(tx);
+        const records = await new OutboxRecordsStore(tx as unknown as Database).list(filter);
+        return { records, read: (await rowsRead(tx)) - before };
+      });
+
+    it.each([
+      ['pending', 7],
+      ['failed', 1],
+      ['dead', 1],
+    ] as const)('finds what is %s without a walk through what was sent', async (status, count) => {
+      const { records, read } = await listed({ status, limit: 100 });
+      expect(records.map((record) => record.status)).toEqual(Array(count).fill(status));
+      expect(records.map(({ id }) => id)).toEqual(records.map(({ id }) => id).toSorted().reverse());
+      expect(read).toBeLessThan(FEW);
+    });
+
+    it('turns the pages of what is pending without losing or repeating any', async () => {
+      const pages: string[] = [];
+      for (let before: string | undefined, page: OutboxRecord[] = []; pages.length === 0 || page.length > 0; before = page.at(-1)?.id) {
+        ({ records: page } = await listed({ status: 'pending', queue: 'rgs', limit: 3, ...(before === undefined ? {} : { before }) }));
+        pages.push(...page.map(({ id }) => id));
+      }
+      expect(pages).toEqual((await listed({ status: 'pending', limit: 100 })).records.map(({ id }) => id));
+      expect((await listed({ status: 'pending', queue: 'operator', limit: 100 })).records).toEqual([]);
+    });
+
+    it('shows a page of everything, or of what was sent, by reading a page', async () => {
+      for (const filter of [{ limit: 50 }, { status: 'sent', limit: 50 }] as const) {
+        const { records, read } = await listed(filter);
+        expect(records).toHaveLength(50);
+        expect(read).toBeLessThan(FEW);
+      }
+    });
+  });
+
+  describe('its wallet, under statistics that are out of date', () => {
+    let database: TestDatabase;
+    let dataSource: DataSource;
+    let sql: Database;
+    let newest: string[];
+    beforeAll(async () => {
+      database = await testDatabase();
+      dataSource = await new DataSource({ ...dataSourceOptions(database.url, { applicationName: 'growth', poolSize: 1 }), entities: [], migrations: [] }).initialize();
+      sql = new Database(dataSource);
+      await sql.rows('alter table wallet_transaction set (autovacuum_enabled = false)');
+      await sql.rows('analyze wallet_transaction, wallet_event, idempotency_key, wallet_round');
+      // A day of debits; the newest are open.
+      await sql.rows(
+        `insert into wallet_transaction (id, operator_id, rgs_id, movement, player_id, external_player_id, ref_id, amount_minor, currency, exponent, round_id, message_id, state, settled_at, created_at)
+         select (left(uuid_v7_floor(at)::text, 14) || '7' || right(gen_random_uuid()::text, 21))::uuid, 1, 2, 'debit', 'player-' || n % 500, 'player-' || n % 500, 'ref-' || n, 100, 'USD', 2, 'round-' || n % 2000, gen_random_uuid(),
+           case when n > ${MANY} - 10 then 'initiated' else 'confirmed' end, case when n <= ${MANY} - 10 then at end, at
+         from generate_series(1, ${MANY}) n, lateral (select now() - interval '1 day' * (${MANY} - n) / ${MANY} - interval '90 seconds' as at) t`,
+      );
+      newest = (await sql.rows<{ id: string }>('select id from wallet_transaction order by id desc limit 10')).map(({ id }) => id);
+      await sql.rows(`insert into wallet_cursor (name, at) values ('deadline', now() - interval '65 seconds')`);
+    });
+    afterAll(async () => {
+      await dataSource.destroy();
+      await database.drop();
+    });
+
+    const reads: Record<string, (store: WalletStore, tx: Tx) => Promise<unknown>> = {
+      'the sweep of waiting callers': (store) => store.settledOf(newest),
+      'the sweep of deadlines': (store) => store.overdueDebits(60, 500, null),
+      'the locks of a settling batch': (store, tx) => store.lock(tx, newest),
+      'one transaction': (store, tx) => store.find(tx, newest[0] ?? ''),
+      'a list by player': (store) => store.list(2, { playerId: 'player-7', limit: 50 }),
+      'a list by round': (store) => store.list(2, { roundId: 'round-7', limit: 50 }),
+      'a list by reference': (store) => store.list(2, { refId: 'ref-777', limit: 50 }),
+      'a list by id': (store) => store.list(2, { correlationId: newest[0] ?? '', limit: 50 }),
+    };
+
+    it.each(Object.keys(reads))('%s: by index', async (name) => {
+      // Lists have filters that may be left out, and are planned for the values of each request; the others may get a plan for any values.
+      for (const mode of name.startsWith('a list') ? ['auto'] : ['auto', 'force_generic_plan']) {
+        const read = await sql.transaction(async (tx) => {
+          await tx.rows(`set local plan_cache_mode = ${mode}`);
+          const before = await rowsRead(tx);
+          await reads[name]?.(new WalletStore(tx as unknown as Database, tx as unknown as HotDatabase), tx);
+          return (await rowsRead(tx)) - before;
+        });
+        expect({ mode, read, few: read < FEW }).toEqual({ mode, read: expect.any(Number), few: true });
+        expect(read).toBeGreaterThan(0);
+      }
+    });
+  });
+
+  describe('its retention', () => {
+    it('gives way to a report that reads old weeks, and tells of rows that no week fits', async () => {
+      const hub = await TestHub.start({ env: { ROLE: 'worker' } });
+      try {
+        const week = (ago: number): Date => {
+          const now = new Date(Date.now() - ago * WEEK_MS);
+          return new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth(), now.getUTCDate() - ((now.getUTCDay() + 6) % 7)));
+        };
+        const name = `outbox_attempt_${week(20).toISOString().slice(0, 10).replaceAll('-', '')}`;
+        await hub.database.query(`create table ${name} partition of outbox_attempt for values from ('${week(20).toISOString()}') to ('${week(19).toISOString()}')`);
+        const duties = hub.app.get(OutboxDuties);
+        const isThere = async (): Promise<boolean> => (await hub.database.query<{ there: boolean }>(`select to_regclass('${name}') is not null as there`))[0]?.there ?? false;
+        await withClient(hub.database.url, async (report) => {
+          await report.query('begin');
+          await report.query('select count(*) from outbox_attempt');
+          const started = performance.now();
+          await duties.retention();
+          expect(performance.now() - started).toBeLessThan(5_000);
+          expect(await isThere()).toBe(true);
+          await report.query('rollback');
+        });
+        await duties.retention();
+        expect(await isThere()).toBe(false);
+
+        await duties.growth();
+        expect(await metric(hub, 'hub_outbox_default_partition_rows', { table: 'outbox_attempt' })).toBe(0);
+        await hub.database.query(`insert into outbox_attempt (message_id, n, at, outcome, class, replica) values (gen_random_uuid(), 1, now() - interval '3 years', 'sent', 'delivered', 'test')`);
+        await duties.growth();
+        expect(await metric(hub, 'hub_outbox_default_partition_rows', { table: 'outbox_attempt' })).toBe(1);
+      } finally {
+        await hub.stop();
+      }
+    });
+  });
+});
