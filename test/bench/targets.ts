@@ -1,5 +1,3 @@
-import type { Line } from './report';
-
 interface Target {
   readonly what: 'value' | 'ratio';
   readonly bound: 'at least' | 'at most';
@@ -32,7 +30,7 @@ const TARGETS: Readonly<Record<string, readonly Target[]>> = {
 };
 
 /** Each target with whether the line meets it; empty for a figure that promises nothing. */
-export function targetOf(line: Line): string {
+export function targetOf(line: { readonly name: string; readonly value: number; readonly ratio: number }): string {
   return (TARGETS[line.name] ?? [])
     .map(({ what, bound, limit }) => {
       const met = bound === 'at least' ? line[what] >= limit : line[what] <= limit;
