@@ -5,6 +5,7 @@ import { ExactObjectPipe, JsonObjectPipe } from '../shared/bodies';
 import { readSince } from '../shared/call-log';
 import type { ArmedFault } from '../shared/faults';
 import { badRequest, Fields, type JsonObject } from '../shared/fields';
+import { isListFault, ListFaults } from '../shared/list-faults';
 import { toMinor } from './amounts';
 import { Callbacks } from './callbacks';
 import { DIRECTIONS, readMovement } from './movement';
@@ -21,6 +22,7 @@ export class AdminController {
     private readonly accounts: PlayerAccounts,
     private readonly calls: MovementCalls,
     private readonly faults: OperatorFaults,
+    private readonly ofList: ListFaults,
     private readonly callbacks: Callbacks,
   ) {}
 
@@ -31,6 +33,7 @@ export class AdminController {
     this.accounts.clear();
     this.calls.clear();
     this.faults.clear();
+    this.ofList.clear();
     this.callbacks.clear();
     return { status: 'cleared' };
   }
@@ -56,7 +59,7 @@ export class AdminController {
   /** 200 `{calls, applied, repeats, faults: {hang: 3}, callbacks: {delivered, failed, pending}}` since the start or the last clear. */
   @Get('summary')
   summary(): object {
-    return { ...this.calls.totals(), faults: this.faults.injected(), callbacks: this.callbacks.counts() };
+    return { ...this.calls.totals(), faults: { ...this.faults.injected(), ...this.ofList.injected() }, callbacks: this.callbacks.counts() };
   }
 
   /** 200, the settings without token and secret; startingBalanceMinor as digits. */
@@ -65,7 +68,7 @@ export class AdminController {
     return this.settings.shown();
   }
 
-  /** `{hubUrl?, callbacks?, startingBalanceMinor?, latencyMs?, callbackDelayMs?}` -> 200, the settings as `GET` shows them. */
+  /** `{hubUrl?, callbacks?, startingBalanceMinor?, latencyMs?, callbackDelayMs?, listForm?}` -> 200, the settings as `GET` shows them. */
   @Put('settings')
   changeSettings(@Body(JsonObjectPipe) body: JsonObject): object {
     this.settings.change(new Fields(body));
@@ -74,23 +77,24 @@ export class AdminController {
 
   /**
    * `{kind, next?, share?, seed?, playerId?, reference?, direction?, …parameters of the kind}` -> 201, the fault as armed:
-   * `{id, kind, params, match, remaining, share, seed, hits}`. The kinds are in operator-faults.ts.
+   * `{id, kind, params, match, remaining, share, seed, hits}`. The kinds are in operator-faults.ts; those of the list,
+   * `{kind: "list_…", next?, share?, seed?, page?: "first"|"next"|"array", …}`, in shared/list-faults.ts.
    */
   @Post('faults')
   armFault(@Body(JsonObjectPipe) body: JsonObject): ArmedFault {
-    return this.faults.arm(body);
+    return isListFault(body.kind) ? this.ofList.arm(body) : this.faults.arm(body);
   }
 
   /** 200, an array of the faults still armed, in the order in which they are tried. */
   @Get('faults')
   listFaults(): ArmedFault[] {
-    return this.faults.list();
+    return [...this.faults.list(), ...this.ofList.list()];
   }
 
   /** 200 `{disarmed: n}`. Calls that hang already go on hanging. */
   @Delete('faults')
   disarmFaults(): { disarmed: number } {
-    return { disarmed: this.faults.disarm() };
+    return { disarmed: this.faults.disarm() + this.ofList.disarm() };
   }
 
   /**

@@ -1,4 +1,5 @@
 import { type DynamicModule, Module } from '@nestjs/common';
+import { ListFaults } from '../shared/list-faults';
 import { AdminController } from './admin.controller';
 import { Callbacks } from './callbacks';
 import { Cashier } from './cashier';
@@ -18,7 +19,7 @@ export class OperatorModule {
     return {
       module: OperatorModule,
       controllers: [PlayersController, TransactionsController, AdminController],
-      providers: [{ provide: OperatorSettings, useValue: settings }, PlayerAccounts, OperatorFaults, MovementCalls, Cashier, HubClient, Callbacks, MovementDesk],
+      providers: [{ provide: OperatorSettings, useValue: settings }, PlayerAccounts, OperatorFaults, ListFaults, MovementCalls, Cashier, HubClient, Callbacks, MovementDesk],
     };
   }
 }

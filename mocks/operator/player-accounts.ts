@@ -1,10 +1,12 @@
 import { Injectable } from '@nestjs/common';
-import { Timeline } from '../shared/timeline';
+import { type Span, Timeline } from '../shared/timeline';
 import type { Direction, Movement } from './movement';
 import { OperatorSettings } from './settings';
 
 /** A movement that is on the books: the money has moved. */
 export interface Booking extends Movement {
+  /** Counts up in the order of booking. */
+  id: number;
   amountMinor: bigint;
   /** ms epoch. */
   createdAt: number;
@@ -43,6 +45,7 @@ interface Player {
 export class PlayerAccounts {
   private readonly players = new Map<string, Player>();
   private readonly bookings = new Timeline<Booking>((booking) => booking.reference);
+  private nextId = 1;
 
   constructor(private readonly settings: OperatorSettings) {}
 
@@ -94,6 +97,11 @@ export class PlayerAccounts {
     return this.bookings.all();
   }
 
+  /** A page of what is booked; see Timeline. */
+  page(span: Span, limit: number): { rows: readonly Booking[]; total: number; more: boolean } {
+    return this.bookings.page(span, limit);
+  }
+
   withReference(reference: string): readonly Booking[] {
     return this.bookings.with(reference);
   }
@@ -114,7 +122,8 @@ export class PlayerAccounts {
     this.bookings.clear();
   }
 
-  private enter(booking: Booking): void {
+  private enter(entry: Omit<Booking, 'id'>): void {
+    const booking = { ...entry, id: this.nextId++ };
     const player = this.player(booking.playerId);
     this.move(player, booking, 1n);
     const booked = player.booked[booking.direction];

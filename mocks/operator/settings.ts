@@ -1,4 +1,5 @@
 import type { Fields } from '../shared/fields';
+import { LIST_FORMS, type ListForm } from '../shared/list-query';
 
 /** What the wallet goes by. One object for the whole app: a change takes effect with the next call. */
 export class OperatorSettings {
@@ -19,6 +20,8 @@ export class OperatorSettings {
   latencyMs = 0;
   /** Every callback waits this long before it is sent. */
   callbackDelayMs = 0;
+  /** How the list answers when it is asked for pages; `array`: it does not know that one can ask. */
+  listForm: ListForm = 'items';
 
   constructor(values: Partial<OperatorSettings> = {}) {
     Object.assign(this, values);
@@ -32,12 +35,14 @@ export class OperatorSettings {
     const startingBalanceMinor = fields.optionalMinor('startingBalanceMinor');
     const latencyMs = fields.optionalInteger('latencyMs', 0, 600_000);
     const callbackDelayMs = fields.optionalInteger('callbackDelayMs', 0, 600_000);
+    const listForm = fields.optionalWord('listForm', LIST_FORMS);
     fields.finish();
     this.hubUrl = withoutTrailingSlash(hubUrl ?? this.hubUrl);
     this.callbacks = callbacks ?? this.callbacks;
     this.startingBalanceMinor = startingBalanceMinor ?? this.startingBalanceMinor;
     this.latencyMs = latencyMs ?? this.latencyMs;
     this.callbackDelayMs = callbackDelayMs ?? this.callbackDelayMs;
+    this.listForm = listForm ?? this.listForm;
   }
 
   /** As JSON, without the token and the secret. */

@@ -5,6 +5,7 @@ import { exactJson, ExactObjectPipe, JsonObjectPipe } from '../shared/bodies';
 import { readSince } from '../shared/call-log';
 import type { ArmedFault } from '../shared/faults';
 import { Fields, type JsonObject } from '../shared/fields';
+import { isListFault, ListFaults } from '../shared/list-faults';
 import { ReceivedWebhooks } from './received-webhooks';
 import { RgsFaults } from './rgs-faults';
 import { RgsSettings } from './settings';
@@ -18,6 +19,7 @@ export class AdminController {
     private readonly received: ReceivedWebhooks,
     private readonly calls: WebhookCalls,
     private readonly faults: RgsFaults,
+    private readonly ofList: ListFaults,
   ) {}
 
   /** Empties stored webhooks, log and faults; settings stay. 200 `{status: "cleared"}`. */
@@ -27,6 +29,7 @@ export class AdminController {
     this.received.clear();
     this.calls.clear();
     this.faults.clear();
+    this.ofList.clear();
     return { status: 'cleared' };
   }
 
@@ -42,7 +45,7 @@ export class AdminController {
   /** 200 `{calls, stored, repeats, keyConflicts, faults: {hang: 3}}`; stored is what the list holds now. */
   @Get('summary')
   summary(): object {
-    return { calls: this.calls.size, ...this.received.totals(), faults: this.faults.injected() };
+    return { calls: this.calls.size, ...this.received.totals(), faults: { ...this.faults.injected(), ...this.ofList.injected() } };
   }
 
   /** 200, the settings without the secret. */
@@ -51,7 +54,7 @@ export class AdminController {
     return this.settings.shown();
   }
 
-  /** `{latencyMs?}` -> 200, the settings as `GET` shows them. */
+  /** `{latencyMs?, listForm?}` -> 200, the settings as `GET` shows them. */
   @Put('settings')
   changeSettings(@Body(JsonObjectPipe) body: JsonObject): object {
     this.settings.change(new Fields(body));
@@ -60,23 +63,24 @@ export class AdminController {
 
   /**
    * `{kind, next?, share?, seed?, playerId?, refId?, event?, …parameters of the kind}` -> 201, the fault as armed:
-   * `{id, kind, params, match, remaining, share, seed, hits}`. The kinds are in rgs-faults.ts.
+   * `{id, kind, params, match, remaining, share, seed, hits}`. The kinds are in rgs-faults.ts; those of the list,
+   * `{kind: "list_…", next?, share?, seed?, page?: "first"|"next"|"array", …}`, in shared/list-faults.ts.
    */
   @Post('faults')
   armFault(@Body(JsonObjectPipe) body: JsonObject): ArmedFault {
-    return this.faults.arm(body);
+    return isListFault(body.kind) ? this.ofList.arm(body) : this.faults.arm(body);
   }
 
   /** 200, an array of the faults still armed, in the order in which they are tried. */
   @Get('faults')
   listFaults(): ArmedFault[] {
-    return this.faults.list();
+    return [...this.faults.list(), ...this.ofList.list()];
   }
 
   /** 200 `{disarmed: n}`. Calls that hang already go on hanging. */
   @Delete('faults')
   disarmFaults(): { disarmed: number } {
-    return { disarmed: this.faults.disarm() };
+    return { disarmed: this.faults.disarm() + this.ofList.disarm() };
   }
 
   /**

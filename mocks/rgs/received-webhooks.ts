@@ -1,8 +1,10 @@
 import { Injectable } from '@nestjs/common';
-import { Timeline } from '../shared/timeline';
+import { type Span, Timeline } from '../shared/timeline';
 
 /** A webhook as stored: the first delivery of its Idempotency-Key. */
 export interface ReceivedWebhook {
+  /** Counts up in the order of arrival. */
+  id: number;
   /** The JSON object as it came in. */
   body: string;
   playerId: string | null;
@@ -16,7 +18,7 @@ export interface ReceivedWebhook {
   deliveries: number;
 }
 
-export type WebhookToStore = Omit<ReceivedWebhook, 'createdAt' | 'deliveries'>;
+export type WebhookToStore = Omit<ReceivedWebhook, 'id' | 'createdAt' | 'deliveries'>;
 
 /** Which webhooks of a refId are meant; null: whatever it is. */
 export interface WebhookFilter {
@@ -29,6 +31,7 @@ export interface WebhookFilter {
 export class ReceivedWebhooks {
   private readonly byKey = new Map<string, ReceivedWebhook>();
   private readonly webhooks = new Timeline<ReceivedWebhook>((webhook) => webhook.refId);
+  private nextId = 1;
   private repeats = 0;
   private keyConflicts = 0;
 
@@ -67,6 +70,11 @@ export class ReceivedWebhooks {
     return this.webhooks.all();
   }
 
+  /** A page of what is stored; see Timeline. */
+  page(span: Span, limit: number): { rows: readonly ReceivedWebhook[]; total: number; more: boolean } {
+    return this.webhooks.page(span, limit);
+  }
+
   withRefId(refId: string): readonly ReceivedWebhook[] {
     return this.webhooks.with(refId);
   }
@@ -83,7 +91,8 @@ export class ReceivedWebhooks {
     this.keyConflicts = 0;
   }
 
-  private enter(webhook: ReceivedWebhook): void {
+  private enter(entry: Omit<ReceivedWebhook, 'id'>): void {
+    const webhook = { ...entry, id: this.nextId++ };
     if (webhook.idempotencyKey !== null) this.byKey.set(webhook.idempotencyKey, webhook);
     this.webhooks.add(webhook);
   }

@@ -1,4 +1,5 @@
 import { type DynamicModule, Module } from '@nestjs/common';
+import { ListFaults } from '../shared/list-faults';
 import { AdminController } from './admin.controller';
 import { ReceivedWebhooks } from './received-webhooks';
 import { RgsFaults } from './rgs-faults';
@@ -14,7 +15,7 @@ export class RgsModule {
     return {
       module: RgsModule,
       controllers: [WebhooksController, AdminController],
-      providers: [{ provide: RgsSettings, useValue: settings }, ReceivedWebhooks, WebhookCalls, RgsFaults, WebhookDesk],
+      providers: [{ provide: RgsSettings, useValue: settings }, ReceivedWebhooks, WebhookCalls, RgsFaults, ListFaults, WebhookDesk],
     };
   }
 }

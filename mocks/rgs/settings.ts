@@ -1,4 +1,5 @@
 import type { Fields } from '../shared/fields';
+import { LIST_FORMS, type ListForm } from '../shared/list-query';
 
 /** What the game server goes by. One object for the whole app: a change takes effect with the next call. */
 export class RgsSettings {
@@ -8,6 +9,8 @@ export class RgsSettings {
   signatureRequired = true;
   /** Every webhook waits this long before anything else happens to it. */
   latencyMs = 0;
+  /** How the list answers when it is asked for pages; `array`: it does not know that one can ask. */
+  listForm: ListForm = 'items';
 
   constructor(values: Partial<RgsSettings> = {}) {
     Object.assign(this, values);
@@ -16,8 +19,10 @@ export class RgsSettings {
   /** Takes what `PUT /admin/settings` may change; what is absent stays as it is. Throws 400 on a bad value. */
   change(fields: Fields): void {
     const latencyMs = fields.optionalInteger('latencyMs', 0, 600_000);
+    const listForm = fields.optionalWord('listForm', LIST_FORMS);
     fields.finish();
     this.latencyMs = latencyMs ?? this.latencyMs;
+    this.listForm = listForm ?? this.listForm;
   }
 
   /** As JSON, without the secret. */

@@ -1,5 +1,20 @@
+/** A row with its place: time, and among rows of one time the order of arrival. */
+export interface Placed {
+  /** ms epoch */
+  createdAt: number;
+  /** Larger than that of every row that came before it. */
+  id: number;
+}
+
+/** Which rows are meant: from <= createdAt < to, null for no bound, and none up to and including the place `after`. */
+export interface Span {
+  from: number | null;
+  to: number | null;
+  after: Placed | null;
+}
+
 /** Rows in the order of their time, oldest first, with an index by one of their values; in memory. */
-export class Timeline<Row extends { /** ms epoch */ createdAt: number }> {
+export class Timeline<Row extends Placed> {
   private rows: Row[] = [];
   private readonly index = new Map<string, Row[]>();
 
@@ -30,6 +45,14 @@ export class Timeline<Row extends { /** ms epoch */ createdAt: number }> {
     return this.rows.slice();
   }
 
+  /** The first `limit` rows of a span, how many rows the span has without `after`, and whether more follow. */
+  page({ from, to, after }: Span, limit: number): { rows: readonly Row[]; total: number; more: boolean } {
+    const first = from === null ? 0 : this.firstAt({ createdAt: from, id: 0 });
+    const end = to === null ? this.rows.length : Math.max(first, this.firstAt({ createdAt: to, id: 0 }));
+    const start = after === null ? first : Math.min(Math.max(first, this.firstAt({ createdAt: after.createdAt, id: after.id + 1 })), end);
+    return { rows: this.rows.slice(start, Math.min(start + limit, end)), total: end - first, more: start + limit < end };
+  }
+
   /** The rows with this key as they are now, in the order in which they were added. */
   with(key: string): readonly Row[] {
     return this.index.get(key)?.slice() ?? [];
@@ -49,5 +72,18 @@ export class Timeline<Row extends { /** ms epoch */ createdAt: number }> {
   clear(): void {
     this.rows = [];
     this.index.clear();
+  }
+
+  /** Index of the first row at or after a place. */
+  private firstAt(place: Placed): number {
+    let low = 0;
+    let high = this.rows.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const { createdAt, id } = this.rows[middle] ?? place;
+      if (createdAt < place.createdAt || (createdAt === place.createdAt && id < place.id)) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   }
 }

@@ -615,6 +615,7 @@ describe('mock operator', () => {
         supportedCurrencies: ['USD', 'EUR', 'JPY', 'KWD'],
         latencyMs: 0,
         callbackDelayMs: 0,
+        listForm: 'items',
       });
       expect((await admin('PUT', 'settings', { hubUrl: 'ftp://x', latencyMs: -1, callbacks: 'on' })).json.reason).toBe(
         'hubUrl must be an http or https address; callbacks must be true or false; latencyMs must be an integer from 0 to 600000',
@@ -754,6 +755,6 @@ describe('mock RGS', () => {
   });
 
   it('shows its settings without the secret', async () => {
-    expect((await admin('PUT', 'settings', { latencyMs: 0 })).json).toEqual({ signatureRequired: true, latencyMs: 0 });
+    expect((await admin('PUT', 'settings', { latencyMs: 0 })).json).toEqual({ signatureRequired: true, latencyMs: 0, listForm: 'items' });
   });
 });
