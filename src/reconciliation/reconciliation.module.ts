@@ -8,9 +8,12 @@ import { ReportService } from './report.service';
 import { ReportStore } from './report.store';
 import { RunsController } from './runs.controller';
 import { RunsService } from './runs.service';
+import { PartnerListReader } from './sources/partner-list-reader';
+import { ReadLimits } from './sources/read-limits';
+import { SourceReader } from './sources/source';
 
 @Module({
   controllers: [ReconciliationController, RunsController, ReportController],
-  providers: [ReconciliationStore, LedgerSource, ReconciliationService, ReportStore, ReportService, RunsService],
+  providers: [ReconciliationStore, LedgerSource, ReconciliationService, ReportStore, ReportService, RunsService, ReadLimits, { provide: SourceReader, useClass: PartnerListReader }],
 })
 export class ReconciliationModule {}
