@@ -8,6 +8,8 @@ import { isRejected, type RowMapper } from './list-rows';
 import type { ReadLimits } from './read-limits';
 import { type RejectedRow, SourceError, type SourcePage, type SourceWindow, type StagedRow } from './source';
 
+/** Refusals that other parameters would not mend. */
+const NOT_ABOUT_PARAMETERS = new Set([401, 403, 408]);
 const OPEN_BRACKET = 0x5b;
 const OPEN_BRACE = 0x7b;
 
@@ -59,7 +61,7 @@ export class ListReading {
       return await this.call.fetch(asked.url, (answer) => this.take(answer, asked));
     } catch (error) {
       const status = error instanceof SourceError && error.reason === 'bad_status' ? this.statusOf(error.cause) : null;
-      if (status === null || status >= 500 || status === 401 || status === 403) throw error;
+      if (status === null || status < 400 || status >= 500 || NOT_ABOUT_PARAMETERS.has(status)) throw error;
       return { kind: 'array', answer: await this.plain() };
     }
   }
