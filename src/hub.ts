@@ -25,8 +25,8 @@ export async function createHub(config: Config, clock?: Clock): Promise<NestExpr
   app.use(requestContext(logger, app.get(Metrics)), requireHost, rawBody());
   const server: Server = app.getHttpServer();
   prepareServer(server, app.get(Readiness));
-  const document = openApiDocument(app, packageVersion());
-  SwaggerModule.setup('swagger', app, document, { jsonDocumentUrl: 'swagger-json', customSiteTitle: 'Integration Hub' });
+  // Made when somebody asks for it: the document and what its making leaves behind are megabytes that a hub at work never needs.
+  SwaggerModule.setup('swagger', app, () => openApiDocument(app, packageVersion()), { jsonDocumentUrl: 'swagger-json', customSiteTitle: 'Integration Hub' });
   return app;
 }
 

@@ -3,7 +3,8 @@ import pino, { type Logger as PinoLogger } from 'pino';
 import { currentContext } from './request-context';
 
 /** Names that must never reach a log, at the top level of a line or one below. */
-const SECRET_FIELDS = ['authorization', 'cookie', 'token', 'secret', 'signature', 'body', 'rawBody', 'payload', 'password', 'x-signature'];
+const SECRET_FIELDS = new Set(['authorization', 'cookie', 'token', 'secret', 'signature', 'body', 'rawBody', 'payload', 'password', 'x-signature']);
+const CENSOR = '[redacted]';
 
 /** JSON lines on standard output; every line carries the request it belongs to. */
 export class Logger implements LoggerService {
@@ -15,8 +16,8 @@ export class Logger implements LoggerService {
         level,
         base: null,
         timestamp: pino.stdTimeFunctions.isoTime,
-        formatters: { level: (label) => ({ level: label }) },
-        redact: { paths: SECRET_FIELDS.flatMap((name) => [`["${name}"]`, `*["${name}"]`]), censor: '[redacted]' },
+        // pino's own `redact` with a wildcard copies every line and costs ten times the line itself.
+        formatters: { level: (label) => ({ level: label }), log: redacted },
         mixin: () => {
           const context = currentContext();
           return context === undefined ? {} : { requestId: context.requestId };
@@ -28,7 +29,7 @@ export class Logger implements LoggerService {
 
   /** One wide line per unit of work: `event` is what ops search for, `fields` is all that is known. */
   event(level: 'debug' | 'info' | 'warn' | 'error', event: string, fields: Record<string, unknown> = {}): void {
-    this.pino[level]({ event, ...fields });
+    if (this.pino.isLevelEnabled(level)) this.pino[level]({ event, ...fields });
   }
 
   flush(): void {
@@ -66,4 +67,17 @@ export class Logger implements LoggerService {
       ...(detail === undefined ? {} : { detail }),
     });
   }
+}
+
+/** The same fields without secrets, at the top and one level below; a line that holds none is not copied. */
+function redacted(fields: Record<string, unknown>, depth = 0): Record<string, unknown> {
+  let clean = fields;
+  for (const name of Object.keys(fields)) {
+    const value = fields[name];
+    const safe = SECRET_FIELDS.has(name) ? CENSOR : depth === 0 && typeof value === 'object' && value !== null && !Array.isArray(value) ? redacted(value as Record<string, unknown>, 1) : value;
+    if (safe === value) continue;
+    if (clean === fields) clean = { ...fields };
+    clean[name] = safe;
+  }
+  return clean;
 }

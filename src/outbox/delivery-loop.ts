@@ -208,7 +208,7 @@ export class DeliveryLoop {
     const leaseEnds = claimedAt + this.leaseMs;
     // No repeat starts after the message expired: by then its outcome is asked for, not tried for.
     const deadline = message.expiresInMs === null || message.expiresInMs <= 0 ? leaseEnds : Math.min(leaseEnds, claimedAt + message.expiresInMs + this.destination.timeoutMs);
-    const { result, healthy } = await this.parts.sender.send(this.destination, message, { deadline, permit: () => this.permit(message) });
+    const { result, healthy } = await this.parts.sender.send(this.destination, message, { leaveBy: this.leaveBy(claimedAt), deadline, permit: () => this.permit(message) });
     await this.report(message, result, healthy);
     return result;
   }
@@ -217,9 +217,14 @@ export class DeliveryLoop {
   private tooLate(claimedAt: number): string | null {
     const now = performance.now();
     if (this.stopping) return 'the hub is stopping';
-    if (this.settings.rateLimited && now - claimedAt > PERMIT_AGE_MS_MAX) return 'the permit grew old before the call could leave';
-    // A call that could outlast its lease would be made by another replica too.
-    return now + this.destination.timeoutMs > claimedAt + this.leaseMs ? 'the lease would have ended during the call' : null;
+    if (now <= this.leaveBy(claimedAt)) return null;
+    return this.settings.rateLimited && now - claimedAt > PERMIT_AGE_MS_MAX ? 'the permit grew old before the call could leave' : 'the lease would have ended during the call';
+  }
+
+  /** A call that could outlast its lease would be made by another replica too; a permit is good for a moment only. */
+  private leaveBy(claimedAt: number): number {
+    const leaseLast = claimedAt + this.leaseMs - this.destination.timeoutMs;
+    return this.settings.rateLimited ? Math.min(leaseLast, claimedAt + PERMIT_AGE_MS_MAX) : leaseLast;
   }
 
   private async permit(message: LeasedMessage): Promise<boolean> {

@@ -13,6 +13,8 @@ import type { DeliveryResult, LeasedMessage, OperatorResult } from './outbox-mes
 import { type RetryRules, propose } from './retry-policy';
 
 export interface SendLimits {
+  /** `performance.now()` after which the call must not leave any more. */
+  readonly leaveBy: number;
   /** `performance.now()` that no try may outlast. */
   readonly deadline: number;
   /** Asked before each try after the first. */

@@ -1,5 +1,5 @@
 import { Inject, Injectable, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
-import { createHash } from 'node:crypto';
+import { createHash, hash } from 'node:crypto';
 import { type Config } from '../config/config';
 import { CONFIG } from '../config/config.module';
 import { Database } from '../database/database';
@@ -46,9 +46,9 @@ export class PartnerDirectory implements OnModuleInit, OnApplicationShutdown {
     this.snapshot = await this.store.snapshot();
   }
 
-  /** Partners that a bearer token speaks for; empty when the token is not known. */
-  ownersOf(token: string): readonly TokenOwner[] {
-    return this.snapshot.tokens.get(sha256(token).toString('hex')) ?? [];
+  /** Partners that the bearer token with this hash speaks for; empty when it is not known. */
+  ownersOf(hash: string): readonly TokenOwner[] {
+    return this.snapshot.tokens.get(hash) ?? [];
   }
 
   /** Throws when the id is not known: ids come from our own rows, so that is a fault of ours. */
@@ -97,4 +97,9 @@ export class PartnerDirectory implements OnModuleInit, OnApplicationShutdown {
 
 export function sha256(text: string): Buffer {
   return createHash('sha256').update(text).digest();
+}
+
+/** Lower-case hex SHA-256 of a bearer token, the only form in which tokens are compared. */
+export function tokenHash(token: string): string {
+  return hash('sha256', token, 'hex');
 }

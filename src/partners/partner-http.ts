@@ -1,5 +1,5 @@
 import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
-import axios, { AxiosError, type AxiosInstance, type InternalAxiosRequestConfig } from 'axios';
+import axios, { AxiosError, type AxiosInstance } from 'axios';
 import axiosRetry, { type IAxiosRetryConfig } from 'axios-retry';
 import http from 'node:http';
 import https from 'node:https';
@@ -8,13 +8,14 @@ import { type Config } from '../config/config';
 import { CONFIG } from '../config/config.module';
 import { Clock } from '../kernel/clock';
 import { messageOf } from '../kernel/errors';
+import { LeanAdapter, type LeanConfig, TOO_LATE } from './lean-adapter';
 import type { Partner } from './partner';
 import { sign } from './signature';
 
 /** An answer longer than this is not read to the end: no wallet says more in one status. */
 const ANSWER_BYTES_MAX = 16 * 1024;
 /** Failures that happen before a byte of the request is on the wire, so the partner cannot have acted on it. */
-const NOT_SENT = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'ERR_INVALID_URL']);
+const NOT_SENT = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'ERR_INVALID_URL', 'UND_ERR_CONNECT_TIMEOUT', TOO_LATE]);
 
 /** What came of one delivery attempt; classifying it is the business of operator-wire.ts and rgs-wire.ts. */
 export type Answer = { readonly tries: number; readonly durationMs: number } & (
@@ -33,6 +34,8 @@ export interface PostRequest {
   readonly repeatable: boolean;
   /** `performance.now()` that no try may outlast, the first included. */
   readonly deadline: number;
+  /** `performance.now()` after which the first try must not leave any more; looked at again when its connection is there. */
+  readonly leaveBy: number;
   /** Asked before each repeat; false ends the attempt with what is known so far. */
   readonly permit: () => Promise<boolean>;
 }
@@ -55,7 +58,7 @@ class Attempt {
   ) {}
 }
 
-interface TryConfig extends InternalAxiosRequestConfig {
+interface TryConfig extends LeanConfig {
   attempt?: Attempt;
 }
 
@@ -63,6 +66,7 @@ interface TryConfig extends InternalAxiosRequestConfig {
 @Injectable()
 export class PartnerHttp implements OnApplicationShutdown {
   private readonly agents = { httpAgent: new http.Agent({ keepAlive: true, scheduling: 'lifo' }), httpsAgent: new https.Agent({ keepAlive: true, scheduling: 'lifo' }) };
+  private readonly lean = new LeanAdapter();
   private readonly client: AxiosInstance;
 
   constructor(
@@ -85,7 +89,8 @@ export class PartnerHttp implements OnApplicationShutdown {
     this.client.interceptors.request.use((config) => this.beforeTry(config));
   }
 
-  onApplicationShutdown(): void {
+  async onApplicationShutdown(): Promise<void> {
+    await this.lean.destroy();
     this.agents.httpAgent.destroy();
     this.agents.httpsAgent.destroy();
   }
@@ -94,7 +99,7 @@ export class PartnerHttp implements OnApplicationShutdown {
   async post(partner: Partner, request: PostRequest): Promise<Answer> {
     const started = performance.now();
     const attempt = new Attempt(partner, request);
-    const config: Partial<TryConfig> = { attempt, headers: axios.AxiosHeaders.from({ 'Content-Type': 'application/json', ...request.headers }) };
+    const config: Partial<TryConfig> = { attempt, adapter: this.lean.send, headers: axios.AxiosHeaders.from({ 'Content-Type': 'application/json', ...request.headers }) };
     const about = () => ({ tries: attempt.tries, durationMs: Math.round(performance.now() - started) });
     try {
       const response = await this.client.post<string>(request.url, request.body, config);
@@ -162,13 +167,10 @@ export class PartnerHttp implements OnApplicationShutdown {
       shouldResetTimeout: true,
       retryDelay: (count) => this.backoffMs(count),
       retryCondition: (error) => {
-        const config = error.config as TryConfig | undefined;
-        const attempt = config?.attempt;
-        if (config === undefined || attempt === undefined) return false;
+        const attempt = (error.config as TryConfig | undefined)?.attempt;
+        if (attempt === undefined) return false;
         const answer = this.failure(error);
         if (answer.kind !== 'not_sent') attempt.last = { ...answer, tries: attempt.tries, durationMs: 0 };
-        // The signal belongs to the try that ended; axios-retry would take its late abort for a wish to hurry.
-        delete config.signal;
         // A refused connection or a partner that names its own pause is for the queue to handle, not for a loop in one attempt.
         if (answer.kind === 'not_sent' || (answer.kind === 'answered' && answer.retryAfterMs !== null)) return false;
         const nextEnds = performance.now() + this.backoffMs(attempt.tries) + attempt.partner.timeoutMs;
@@ -185,8 +187,9 @@ export class PartnerHttp implements OnApplicationShutdown {
     if (performance.now() + attempt.partner.timeoutMs > attempt.request.deadline) throw new PermitRefused();
     attempt.tries += 1;
     for (const [name, value] of Object.entries(this.signatureHeaders(attempt.partner, attempt.request.body))) config.headers.set(name, value);
-    // axios' own `timeout` watches for silence only; a partner that drips a byte a second would hold the slot for ever.
-    config.signal = AbortSignal.timeout(attempt.partner.timeoutMs);
+    // From the start of this try to the last byte of its answer: a partner that drips a byte a second must not hold the slot for ever.
+    config.timeout = attempt.partner.timeoutMs;
+    config.leaveBy = attempt.tries === 1 ? attempt.request.leaveBy : Infinity;
     return config;
   }
 

@@ -1,7 +1,7 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
 import { IsBoolean, IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Max, Min, type ValidationOptions } from 'class-validator';
-import { IsPlainText, check } from '../http/validation';
+import { IsPlainText, UsuallyLike, check, isUsualText } from '../http/validation';
 import type { MovementKind } from './transaction';
 
 export type OutcomeStatus = 'initiated' | 'OK' | 'REJECTED' | 'ROLLED_BACK';
@@ -31,6 +31,39 @@ const RESERVED_REFERENCE = /^rollback:/i;
 
 function IsFreeReference(): PropertyDecorator {
   return check('isFreeReference', '$property must not begin with "rollback:", which the hub uses for repayments', (value) => typeof value !== 'string' || !RESERVED_REFERENCE.test(value));
+}
+
+/** A movement as nearly every game server writes it: the fields of the class, in plain characters and without `meta`. */
+function isUsualMovement(body: Readonly<Record<string, unknown>>, amountMin: number): boolean {
+  for (const name of Object.keys(body)) {
+    const value = body[name];
+    switch (name) {
+      case 'refId':
+        if (!isUsualText(value, 128) || RESERVED_REFERENCE.test(value as string)) return false;
+        break;
+      case 'playerId':
+      case 'roundId':
+      case 'gameId':
+      case 'sessionId':
+        if (!isUsualText(value, 128)) return false;
+        break;
+      case 'currency':
+        if (!isUsualText(value, 16)) return false;
+        break;
+      case 'amountCents':
+        if (!Number.isSafeInteger(value) || (value as number) < amountMin) return false;
+        break;
+      case 'roundClosed':
+        if (typeof value !== 'boolean') return false;
+        break;
+      case 'kind':
+        if (!KINDS.some((kind) => kind === value)) return false;
+        break;
+      default:
+        return false;
+    }
+  }
+  return 'playerId' in body && 'refId' in body && 'currency' in body && 'amountCents' in body;
 }
 
 class MovementRequest {
@@ -90,6 +123,7 @@ class MovementRequest {
   meta?: Record<string, unknown>;
 }
 
+@UsuallyLike((body) => isUsualMovement(body, 1))
 export class DebitRequest extends MovementRequest {
   @ApiProperty({ description: 'Minor units of the currency, a whole number', minimum: 1, maximum: AMOUNT_MAX, example: 500 })
   @IsInt()
@@ -98,6 +132,7 @@ export class DebitRequest extends MovementRequest {
   amountCents!: number;
 }
 
+@UsuallyLike((body) => isUsualMovement(body, 0))
 export class CreditRequest extends MovementRequest {
   @ApiProperty({ description: 'Minor units of the currency, a whole number; 0 says that the round was lost', minimum: 0, maximum: AMOUNT_MAX, example: 1250 })
   @IsInt()

@@ -1,7 +1,7 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
 import { IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Max, Min } from 'class-validator';
-import { IsPlainText, IsStorableText, check } from '../http/validation';
+import { IsPlainText, IsStorableText, UsuallyLike, check, isUsualText } from '../http/validation';
 import type { Queue } from '../outbox/outbox-message';
 import type { RecordStatus } from '../outbox/outbox-records.store';
 
@@ -13,6 +13,38 @@ function IsDecimal(): PropertyDecorator {
   return check('isDecimal', '$property must be a decimal in major units, as a number or as text', (value) => (typeof value === 'number' && value !== Infinity && value !== -Infinity) || (typeof value === 'string' && /^-?\d{1,30}(\.\d{1,30})?$/.test(value)));
 }
 
+/** A callback as nearly every operator writes it: plain characters, amounts as numbers that a double holds. */
+function isUsualCallback(body: Readonly<Record<string, unknown>>): boolean {
+  for (const name of Object.keys(body)) {
+    const value = body[name];
+    switch (name) {
+      case 'playerId':
+      case 'refId':
+      case 'reason':
+        if (!isUsualText(value, 256)) return false;
+        break;
+      case 'status':
+      case 'correlationId':
+        if (!isUsualText(value, 64)) return false;
+        break;
+      case 'currency':
+        if (!isUsualText(value, 16)) return false;
+        break;
+      case 'amount':
+      case 'balance':
+        if (!Number.isFinite(value)) return false;
+        break;
+      case 'event':
+        if (value !== 'withdraw' && value !== 'deposit') return false;
+        break;
+      default:
+        return false;
+    }
+  }
+  return ['playerId', 'amount', 'currency', 'status', 'event', 'refId', 'correlationId'].every((name) => name in body);
+}
+
+@UsuallyLike(isUsualCallback)
 export class OperatorCallback {
   @ApiProperty({ description: 'The operator\'s id of the player (or the RGS\'s)', example: 'player-1' })
   @IsString()
