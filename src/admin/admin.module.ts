@@ -1,4 +1,5 @@
 import { Module } from '@nestjs/common';
+import { ReconciliationModule } from '../reconciliation/reconciliation.module';
 import { WalletModule } from '../wallet/wallet.module';
 import { WebhooksModule } from '../webhooks/webhooks.module';
 import { AdminController } from './admin.controller';
@@ -6,6 +7,13 @@ import { AdminService } from './admin.service';
 import { AuditStore } from './audit.store';
 import { FailedTransactionsController } from './failed-transactions.controller';
 import { FailedTransactionsService } from './failed-transactions.service';
+import { OperatorInquiry } from './operator-inquiry';
+import { ReconActionsController } from './recon-actions.controller';
+import { ReconActionsService } from './recon-actions.service';
 
-@Module({ imports: [WalletModule, WebhooksModule], controllers: [AdminController, FailedTransactionsController], providers: [AdminService, AuditStore, FailedTransactionsService] })
+@Module({
+  imports: [WalletModule, WebhooksModule, ReconciliationModule],
+  controllers: [AdminController, FailedTransactionsController, ReconActionsController],
+  providers: [AdminService, AuditStore, FailedTransactionsService, OperatorInquiry, ReconActionsService],
+})
 export class AdminModule {}

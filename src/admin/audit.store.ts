@@ -5,7 +5,7 @@ import { type AuditRecord, type ChainHead, hashOf } from './audit-chain';
 
 export interface AuditEntry {
   readonly actor: string;
-  readonly action: 'outbox.replay' | 'destination.resume' | 'database.clear' | 'transaction.resolve';
+  readonly action: 'outbox.replay' | 'destination.resume' | 'database.clear' | 'transaction.resolve' | 'exception.act';
   readonly target: string;
   readonly before: unknown;
   readonly after: unknown;
@@ -67,6 +67,12 @@ export class AuditStore {
     const [head] = await sql.rows<{ entries: string; hash: string }>('select entries, hash from audit_head');
     if (head === undefined) throw new Error('the audit chain has no head');
     return { entries: Number(head.entries), hash: head.hash };
+  }
+
+  /** Hash of the newest act on an exception that the log knows of; null when there was none. */
+  async lastActionHash(sql: Sql): Promise<string | null> {
+    const [row] = await sql.rows<{ hash: string }>(`select after ->> 'actionHash' as hash from audit_entry where action = 'exception.act' order by id desc limit 1`);
+    return row?.hash ?? null;
   }
 
   /** All entries, oldest first, a page at a time. */

@@ -1,4 +1,7 @@
 import { Module } from '@nestjs/common';
+import { ExceptionsController } from './exceptions.controller';
+import { ExceptionsService } from './exceptions.service';
+import { ExceptionsStore } from './exceptions.store';
 import { LedgerSource } from './ledger-source';
 import { ReconciliationController } from './reconciliation.controller';
 import { ReconciliationService } from './reconciliation.service';
@@ -13,7 +16,8 @@ import { ReadLimits } from './sources/read-limits';
 import { SourceReader } from './sources/source';
 
 @Module({
-  controllers: [ReconciliationController, RunsController, ReportController],
-  providers: [ReconciliationStore, LedgerSource, ReconciliationService, ReportStore, ReportService, RunsService, ReadLimits, { provide: SourceReader, useClass: PartnerListReader }],
+  controllers: [ReconciliationController, RunsController, ReportController, ExceptionsController],
+  providers: [ReconciliationStore, LedgerSource, ReconciliationService, ReportStore, ReportService, RunsService, ReadLimits, { provide: SourceReader, useClass: PartnerListReader }, ExceptionsStore, ExceptionsService],
+  exports: [ExceptionsStore, ExceptionsService],
 })
 export class ReconciliationModule {}

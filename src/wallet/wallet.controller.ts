@@ -4,6 +4,7 @@ import type { Response } from 'express';
 import { isUUID } from 'class-validator';
 import { Access } from '../http/access';
 import { CallingRgs, RawBody } from '../http/caller';
+import { IDEMPOTENCY_KEY_LENGTH_MAX, checkedIdempotencyKey } from '../http/idempotency-key';
 import { TakesJson } from '../http/json-body.guard';
 import { WAIT_SECONDS_MAX, preferredWait } from '../http/prefer';
 import { ApiProblems } from '../http/openapi';
@@ -18,7 +19,6 @@ import { CreditRequest, DebitRequest, MovementAnswer, RollbackAnswer, RollbackRe
 import { type AcceptedMovement, WalletService, initialAnswer, outcomeAnswer } from './wallet.service';
 import type { Transaction } from './transaction';
 
-const IDEMPOTENCY_KEY_LENGTH_MAX = 255;
 const BALANCE_GRACE_MS = 250;
 
 const DEBIT_EXAMPLES = {
@@ -113,7 +113,7 @@ export class WalletController {
   async rollback(@CallingRgs() pair: Pair, @Body() request: RollbackRequest, @RawBody() rawBody: Buffer, @Headers('idempotency-key') key: string | undefined, @Headers('prefer') prefer: string | undefined, @Res({ passthrough: true }) response: Response): Promise<RollbackAnswer> {
     const call = { rawBody, key, prefer, response };
     const waitSeconds = preferredWait(prefer);
-    const accepted = await this.rollbacks.accept({ ...pair, idempotencyKey: idempotencyKey(call), route: 'POST /wallet/rollback', rawBody, waits: waitSeconds !== null }, request);
+    const accepted = await this.rollbacks.accept({ ...pair, idempotencyKey: checkedIdempotencyKey(call.key) ?? null, route: 'POST /wallet/rollback', rawBody, waits: waitSeconds !== null }, request);
     const rollback = (await this.outcome(accepted, waitSeconds, call)) ?? (await this.wallet.findAny(accepted.transactionId));
     if (rollback === undefined) throw new Error(`rollback ${accepted.transactionId} vanished`);
     // Without a wait a repeat answers what the first request was answered: what was known when the rollback was accepted.
@@ -144,7 +144,7 @@ export class WalletController {
 
   private async accept(movement: Movement, pair: Pair, request: DebitRequest | CreditRequest, call: Call): Promise<MovementAnswer> {
     const waitSeconds = preferredWait(call.prefer);
-    const accepted = await this.wallet.accept({ ...pair, movement, idempotencyKey: idempotencyKey(call), route: `POST /wallet/${movement}`, rawBody: call.rawBody, waits: waitSeconds !== null }, request);
+    const accepted = await this.wallet.accept({ ...pair, movement, idempotencyKey: checkedIdempotencyKey(call.key) ?? null, route: `POST /wallet/${movement}`, rawBody: call.rawBody, waits: waitSeconds !== null }, request);
     const settled = await this.outcome(accepted, waitSeconds, call);
     return settled === undefined ? initialAnswer(accepted.refId, accepted.transactionId) : outcomeAnswer(settled);
   }
@@ -185,10 +185,4 @@ function isFinal({ state }: Transaction): boolean {
 
 function lacksBalance({ movement, balanceMinor }: Transaction): boolean {
   return movement !== 'rollback' && balanceMinor === null;
-}
-
-function idempotencyKey({ key }: Call): string | null {
-  if (key !== undefined && (key.length < 1 || key.length > IDEMPOTENCY_KEY_LENGTH_MAX))
-    throw new HubError('validation_failed', { errors: [{ field: 'Idempotency-Key', message: `Idempotency-Key must have 1 to ${IDEMPOTENCY_KEY_LENGTH_MAX} characters` }] });
-  return key ?? null;
 }

@@ -1,0 +1,10 @@
+import { HubError } from '../kernel/errors';
+
+export const IDEMPOTENCY_KEY_LENGTH_MAX = 255;
+
+/** The header's value; undefined when it was not sent. Throws validation_failed for one that is empty or too long. */
+export function checkedIdempotencyKey(key: string | undefined): string | undefined {
+  if (key !== undefined && (key.length < 1 || key.length > IDEMPOTENCY_KEY_LENGTH_MAX))
+    throw new HubError('validation_failed', { errors: [{ field: 'Idempotency-Key', message: `Idempotency-Key must have 1 to ${IDEMPOTENCY_KEY_LENGTH_MAX} characters` }] });
+  return key;
+}
