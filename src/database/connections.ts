@@ -43,7 +43,7 @@ interface ServerFacts {
 export async function checkConnections(config: Config): Promise<{ faults: string[]; warnings: string[] }> {
   const faults: string[] = [];
   const warnings: string[] = [];
-  const isPooled = directUrlOf(config) !== pooledUrlOf(config);
+  let isPooled = directUrlOf(config) !== pooledUrlOf(config);
   const { pooled, direct } = connectionBudget(config);
   const needed = Math.max(isPooled ? direct : pooled + direct, AT_START);
   await withClient(directUrlOf(config), async (client) => {
@@ -52,8 +52,10 @@ export async function checkConnections(config: Config): Promise<{ faults: string
     if (needed > facts.usable) faults.push(`this process needs up to ${room}: raise max_connections, or lower DATABASE_POOL_SIZE`);
     else if (needed > facts.usable - facts.used) warnings.push(`this process may need ${room}`);
     if (facts.recovering) faults.push('the server is a replica and cannot be written to; DATABASE_URL and DATABASE_DIRECT_URL must lead to the primary');
-    if (facts.backend !== processIdOf(client))
+    if (facts.backend !== processIdOf(client)) {
+      isPooled = true;
       warnings.push(`${config.databaseDirectUrl === undefined ? 'DATABASE_URL' : 'DATABASE_DIRECT_URL'} leads through a pooler. Unless it pools by session, wake-ups are lost (polling covers them) and migrations are not safe: set DATABASE_DIRECT_URL`);
+    }
   });
   if (isPooled) await checkPooler(pooledUrlOf(config), faults, warnings);
   return { faults, warnings };

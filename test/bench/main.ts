@@ -2,6 +2,7 @@ import 'reflect-metadata';
 import { parseArgs } from 'node:util';
 import type { Bench, BenchRun } from './bench';
 import { blockedPlayer } from './blocked-player';
+import { cost } from './cost';
 import { deliver } from './deliver';
 import { drain } from './drain';
 import { fullFlow } from './full-flow';
@@ -16,7 +17,7 @@ import { withDatabase } from './stage';
 import { wait } from './wait';
 
 /** In this order; each brings its own databases and hubs and leaves nothing behind. */
-const BENCHES: readonly Bench[] = [ingest, drain, deliver, latency, wait, fullFlow, idle, blockedPlayer, pinnedSnapshot, growth];
+const BENCHES: readonly Bench[] = [ingest, drain, deliver, latency, wait, fullFlow, idle, blockedPlayer, pinnedSnapshot, growth, cost];
 
 const ROUNDS = 3;
 
