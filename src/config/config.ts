@@ -53,6 +53,7 @@ export interface Config {
   /** Age from which an open round is listed for ops. */
   readonly roundOverdueMinutes: number;
 
+  /** Calls on their way at once to one destination, at most. */
   readonly outboxConcurrency: number;
   readonly outboxLeaseSeconds: number;
   /** Upper bounds of the full-jitter delay before attempt 2, 3, …; the message is given up after the last. */
@@ -125,7 +126,7 @@ export function parseConfig(env: Environment): Config {
     debitDeadlineSeconds: read.number('DEBIT_DEADLINE_SECONDS', 60, 0, 86_400),
     resolveGraceSeconds: read.number('RESOLVE_GRACE_SECONDS', 10, 0, 3600),
     roundOverdueMinutes: read.number('ROUND_OVERDUE_MINUTES', 60, 0, 525_600),
-    outboxConcurrency: read.integer('OUTBOX_CONCURRENCY', 64, 1, 1000),
+    outboxConcurrency: read.integer('OUTBOX_CONCURRENCY', 256, 1, 1000),
     outboxLeaseSeconds: read.number('OUTBOX_LEASE_SECONDS', Math.max(30, (operatorTimeoutMs / 1000) * 2 + 10), 1, 3600),
     outboxRetryScheduleSeconds: read.numbers('OUTBOX_RETRY_SCHEDULE_SECONDS', '1,5,15,60,300,1800,7200,18000,36000,50400,72000,86400'),
     outboxMessageRetentionDays: read.integer('OUTBOX_MESSAGE_RETENTION_DAYS', 90, 14, 36_500),

@@ -18,6 +18,7 @@ export class Metrics {
   readonly deliverySeconds = new Histogram({ name: 'hub_outbox_delivery_seconds', help: 'Time of one delivery attempt, retries within it included', labelNames: ['queue'], buckets: SECONDS, registers: [this.registry] });
   readonly claimSeconds = new Histogram({ name: 'hub_outbox_claim_seconds', help: 'Time of one claim statement', labelNames: ['queue'], buckets: SECONDS, registers: [this.registry] });
   readonly settleSeconds = new Histogram({ name: 'hub_outbox_settle_seconds', help: 'Time of one settling transaction', buckets: SECONDS, registers: [this.registry] });
+  readonly concurrencyLimit = new Gauge({ name: 'hub_outbox_concurrency_limit', help: 'Calls that this process has on their way to a destination at once, at most; follows its latency', labelNames: ['destination'], registers: [this.registry] });
   readonly staleSettles = new Counter({ name: 'hub_outbox_stale_settles_total', help: 'Results that came after their lease was lost and changed nothing', registers: [this.registry] });
   readonly repairedLanes = new Counter({ name: 'hub_outbox_lanes_repaired_total', help: 'Lanes found without a head; must stay 0', registers: [this.registry] });
   readonly outboxHeads = new Gauge({ name: 'hub_outbox_heads', help: 'Messages that may be sent now or later, by destination and state', labelNames: ['destination', 'state'], registers: [this.registry] });

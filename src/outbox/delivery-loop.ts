@@ -8,6 +8,7 @@ import type { Partner } from '../partners/partner';
 import type { PartnerDirectory } from '../partners/partner-directory';
 import type { Outbox } from './outbox';
 import type { OutcomeClass } from '../partners/operator-wire';
+import { ConcurrencyLimit } from './concurrency-limit';
 import type { Plan } from './delivery-handler';
 import type { DeliveryResult, Disposition, LeasedMessage, OperatorResult } from './outbox-message';
 import type { OutboxStore } from './outbox.store';
@@ -29,7 +30,8 @@ export const PERMIT_AGE_MS_MAX = 200;
 
 export interface LoopSettings {
   readonly replica: string;
-  readonly slots: number;
+  /** Calls on their way at once, at most; how many of them are used follows the destination. */
+  readonly slotsMax: number;
   /** At least this long; a destination with a longer time-out gets a longer lease. */
   readonly leaseMs: number;
   readonly rateLimited: boolean;
@@ -42,6 +44,7 @@ export class DeliveryLoop {
   private readonly inFlight = new Set<Promise<void>>();
   private running: Promise<void> | undefined;
   private stopping = false;
+  private readonly limit: ConcurrencyLimit;
   private pollMs = POLL_MS_MIN;
   private readonly watermark = new Watermark();
   /** Whether a failure was reported and no success since: the next success must be reported too, to reset the count. */
@@ -53,7 +56,9 @@ export class DeliveryLoop {
     private readonly destinationId: number,
     private readonly settings: LoopSettings,
     private readonly parts: { readonly partners: PartnerDirectory; readonly store: OutboxStore; readonly outbox: Outbox; readonly sender: Sender; readonly settler: Settler; readonly logger: Logger; readonly metrics: Metrics; readonly heartbeats: Heartbeats },
-  ) {}
+  ) {
+    this.limit = new ConcurrencyLimit(settings.slotsMax);
+  }
 
   /** As the directory knows it now: a new address or key counts from the next call on. */
   get destination(): Partner {
@@ -68,7 +73,7 @@ export class DeliveryLoop {
     this.signal.raise();
   };
 
-  hasRoom = (): boolean => this.inFlight.size < this.settings.slots;
+  hasRoom = (): boolean => this.inFlight.size < this.limit.current;
 
   /** Claims nothing more; what a claim that is on its way still brings goes back unsent. */
   stopClaiming(): void {
@@ -113,19 +118,25 @@ export class DeliveryLoop {
 
   /** Answers how long to sleep; 0 = claim again at once. */
   private async claimAndDispatch(): Promise<number> {
-    const free = this.settings.slots - this.inFlight.size;
-    // A slot that becomes free raises the signal.
-    if (free <= 0) return POLL_MS_MAX;
+    const free = this.limit.current - this.inFlight.size;
+    if (free <= 0) {
+      this.limit.full();
+      // A slot that becomes free raises the signal.
+      return POLL_MS_MAX;
+    }
     const askedAt = performance.now();
     await this.refreshWatermark(askedAt);
     const stop = this.parts.metrics.claimSeconds.startTimer({ queue: this.destination.role });
-    const { messages, waitMs } = await this.parts.store.claim(this.destination.id, free, this.leaseMs, this.settings.replica, this.watermark.floorAt(askedAt));
+    const { messages, waitMs, slowed } = await this.parts.store.claim(this.destination.id, free, this.leaseMs, this.settings.replica, this.watermark.floorAt(askedAt));
     stop();
     // Without a limit or a breaker nothing else keeps a claim from taking all that it wants.
-    if (messages.length > 0 && messages.length < free && !this.settings.rateLimited && messages[0]?.probe === false) this.watermark.drained(askedAt);
+    if (messages.length > 0 && messages.length < free && !this.settings.rateLimited && messages[0]?.probe === false && !slowed) this.watermark.drained(askedAt);
     for (const message of messages) this.dispatch(message, askedAt);
     if (messages.length > 0) this.pollMs = POLL_MS_MIN;
-    if (waitMs === null) return 0;
+    if (waitMs === null) {
+      this.limit.full();
+      return 0;
+    }
     // Wake-ups may get lost, so idle replicas look anyway, each in its own rhythm.
     const poll = this.pollMs * (0.8 + Math.random() * 0.4);
     this.pollMs = Math.min(this.pollMs * 1.5, POLL_MS_MAX);
@@ -208,7 +219,10 @@ export class DeliveryLoop {
     const leaseEnds = claimedAt + this.leaseMs;
     // No repeat starts after the message expired: by then its outcome is asked for, not tried for.
     const deadline = message.expiresInMs === null || message.expiresInMs <= 0 ? leaseEnds : Math.min(leaseEnds, claimedAt + message.expiresInMs + this.destination.timeoutMs);
+    const started = performance.now();
     const { result, healthy } = await this.parts.sender.send(this.destination, message, { leaveBy: this.leaveBy(claimedAt), deadline, permit: () => this.permit(message) });
+    this.limit.ended(performance.now(), performance.now() - started, result.status !== null);
+    this.parts.metrics.concurrencyLimit.set({ destination: this.destination.code }, this.limit.current);
     await this.report(message, result, healthy);
     return result;
   }

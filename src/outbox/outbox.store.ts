@@ -16,6 +16,8 @@ export interface Claim {
   readonly messages: LeasedMessage[];
   /** When it is worth asking again, if fewer than wanted were leased; null when all were. */
   readonly waitMs: number | null;
+  /** Whether more may be due, and the destination is only not trusted with it yet: slow start after an outage. */
+  readonly slowed: boolean;
 }
 
 export interface SettledRow {
@@ -99,8 +101,8 @@ export class OutboxStore {
   async claim(destinationId: number, want: number, leaseMs: number, owner: string, floor: Date): Promise<Claim> {
     const rows = await this.hot.prepared<ClaimRow>('outbox_claim', 'select * from outbox_claim($1, $2, $3, $4, $5)', [destinationId, want, leaseMs, owner, floor]);
     const last = rows.at(-1);
-    const waitMs = last?.id === null ? last.wait_ms : null;
-    return { messages: rows.filter((row) => row.id !== null).map(leasedMessage), waitMs };
+    const end = last?.id === null ? last : undefined;
+    return { messages: rows.filter((row) => row.id !== null).map(leasedMessage), waitMs: end?.wait_ms ?? null, slowed: end?.probe ?? false };
   }
 
   /** Five seconds before the oldest thing that is due, or before now; and the database's clock. */
@@ -297,7 +299,7 @@ export class OutboxStore {
   /** Removes every message and lane. For development and tests only; the admin service guards it. */
   async clear(tx: Tx): Promise<void> {
     await tx.rows('truncate outbox_message, outbox_attempt, outbox_head, outbox_lane, outbox_dead');
-    await tx.rows(`update outbox_destination set not_before = null, paused_at = null, pause_reason = null, breaker = 'closed', open_until = null, trips = 0,
+    await tx.rows(`update outbox_destination set not_before = null, paused_at = null, pause_reason = null, breaker = 'closed', open_until = null, closed_at = null, trips = 0,
       consecutive_failures = 0, window_start = null, window_ok = 0, window_failed = 0`);
   }
 }
