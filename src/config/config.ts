@@ -63,6 +63,9 @@ export interface Config {
   readonly breakerFailures: number;
   readonly breakerOpenSeconds: number;
 
+  /** How long a reconciliation run belongs to a process that says nothing; a third of it is the heartbeat. */
+  readonly reconLeaseSeconds: number;
+
   readonly allowClearDb: boolean;
 }
 
@@ -133,6 +136,7 @@ export function parseConfig(env: Environment): Config {
     outboxAttemptRetentionDays: read.integer('OUTBOX_ATTEMPT_RETENTION_DAYS', 30, 14, 36_500),
     breakerFailures: read.integer('BREAKER_FAILURES', 10, 1, 10_000),
     breakerOpenSeconds: read.number('BREAKER_OPEN_SECONDS', 10, 0.05, 3600),
+    reconLeaseSeconds: read.number('RECON_LEASE_SECONDS', 30, 1, 3600),
     allowClearDb: read.flag('ALLOW_CLEAR_DB', !production),
   };
 

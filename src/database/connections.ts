@@ -1,6 +1,7 @@
 import { Client } from 'pg';
 import type { Config } from '../config/config';
 import { messageOf } from '../kernel/errors';
+import { BULK_POOL_SIZE } from './bulk-database';
 import { directUrlOf, pooledUrlOf } from './data-source';
 
 /**
@@ -25,7 +26,7 @@ export interface ConnectionBudget {
 
 /** The most connections that one process opens; docs/scaling.md adds them up. */
 export function connectionBudget(config: Pick<Config, 'role' | 'databasePoolSize' | 'reportsDatabaseUrl'>): ConnectionBudget {
-  return { pooled: config.databasePoolSize + HOT_POOL_SIZE[config.role], direct: LISTENERS, reports: config.reportsDatabaseUrl === undefined ? 0 : REPORTS_POOL_SIZE };
+  return { pooled: config.databasePoolSize + HOT_POOL_SIZE[config.role] + BULK_POOL_SIZE, direct: LISTENERS, reports: config.reportsDatabaseUrl === undefined ? 0 : REPORTS_POOL_SIZE };
 }
 
 interface ServerFacts {

@@ -5,6 +5,7 @@ import { type Config } from '../config/config';
 import { CONFIG } from '../config/config.module';
 import { Logger } from '../observability/logger';
 import { ObservabilityModule } from '../observability/observability.module';
+import { BULK_POOL_SIZE, BulkDatabase } from './bulk-database';
 import { HOT_POOL_SIZE, REPORTS_POOL_SIZE } from './connections';
 import { dataSourceOptions, pooledUrlOf } from './data-source';
 import { Database, HotDatabase, ReportsDatabase } from './database';
@@ -28,6 +29,9 @@ abstract class OwnPool implements OnApplicationShutdown {
 
 @Injectable()
 class HotPool extends OwnPool {}
+
+@Injectable()
+class BulkPool extends OwnPool {}
 
 @Injectable()
 class ReportsPool extends OwnPool {}
@@ -57,15 +61,21 @@ function newPool(url: string, applicationName: string, poolSize: number, logger:
       useFactory: async (config: Config, logger: Logger) => new HotPool(await newPool(pooledUrlOf(config), 'hub-hot', HOT_POOL_SIZE[config.role], logger).initialize()),
     },
     {
+      provide: BulkPool,
+      inject: [CONFIG, Logger],
+      useFactory: async (config: Config, logger: Logger) => new BulkPool(await newPool(pooledUrlOf(config), 'hub-bulk', BULK_POOL_SIZE, logger).initialize()),
+    },
+    {
       provide: ReportsPool,
       inject: [CONFIG, Logger, DataSource],
       useFactory: (config: Config, logger: Logger, primary: DataSource) =>
         config.reportsDatabaseUrl === undefined ? new ReportsPool(primary, true) : new ReportsPool(newPool(config.reportsDatabaseUrl, 'hub-reports', REPORTS_POOL_SIZE, logger)),
     },
     { provide: ReportsDatabase, inject: [ReportsPool], useFactory: (pool: ReportsPool) => new ReportsDatabase(pool.dataSource) },
+    { provide: BulkDatabase, inject: [BulkPool], useFactory: (pool: BulkPool) => new BulkDatabase(pool.dataSource) },
     { provide: HotDatabase, inject: [HotPool], useFactory: (pool: HotPool) => new HotDatabase(pool.dataSource) },
     Notifications,
   ],
-  exports: [Database, HotDatabase, ReportsDatabase, Notifications],
+  exports: [Database, BulkDatabase, HotDatabase, ReportsDatabase, Notifications],
 })
 export class DatabaseModule {}

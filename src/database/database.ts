@@ -28,13 +28,18 @@ export class Database implements Sql {
 
   /** Runs `work` in one READ COMMITTED transaction: committed when it resolves, rolled back when it throws. */
   async transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T> {
+    return this.inTransaction(undefined, (runner, committed) => work(transactionOf(runner, committed)));
+  }
+
+  /** `isolation` undefined is READ COMMITTED, and one round trip less than to say so. */
+  protected async inTransaction<T>(isolation: 'REPEATABLE READ' | undefined, work: (runner: QueryRunner, committed: (() => void)[]) => Promise<T>): Promise<T> {
     const runner = this.dataSource.createQueryRunner();
     const committed: (() => void)[] = [];
     let broken = false;
     try {
-      await runner.startTransaction();
+      await runner.startTransaction(isolation);
       try {
-        const result = await work(transactionOf(runner, committed));
+        const result = await work(runner, committed);
         await runner.commitTransaction();
         for (const then of committed) then();
         return result;
@@ -104,7 +109,8 @@ export class ReportsDatabase extends Database {
   }
 }
 
-function transactionOf(runner: QueryRunner, committed: (() => void)[]): Tx {
+/** A transaction over `runner`; for the classes of this folder. */
+export function transactionOf(runner: QueryRunner, committed: (() => void)[]): Tx {
   return { afterCommit: (then) => void committed.push(then), rows: <T extends Row = Row>(sql: string, parameters: readonly Parameter[] = []) => rowsOf<T>(runner, sql, parameters) };
 }
 

@@ -231,17 +231,6 @@ create table player_link (
   constraint player_link_rgs_fkey FOREIGN KEY (rgs_id) REFERENCES partner(id)
 );
 
-create unlogged table reconciliation_row (
-  run_id uuid not null,
-  side text not null,
-  correlation_id text collate "C" not null,
-  ref_id text not null,
-  direction text not null,
-  amount text not null,
-  constraint reconciliation_row_pkey PRIMARY KEY (run_id, side, correlation_id),
-  constraint reconciliation_row_side CHECK ((side = ANY (ARRAY['rgs'::text, 'operator'::text])))
-);
-
 create table wallet_cursor (
   name text not null,
   at timestamp with time zone not null,
@@ -482,19 +471,21 @@ create unlogged table recon.matched_0 (
   owned boolean not null,
   business_date date,
   attrs bigint not null,
-  cur text collate "C" not null,
+  mask smallint not null,
   n bigint not null,
   sum_minor numeric(38,0) not null
 );
+comment on table recon.matched_0 is 'keys that need no item, per bucket: alike on all three sides, or refused on every side of mask';
 
 create unlogged table recon.matched_1 (
   owned boolean not null,
   business_date date,
   attrs bigint not null,
-  cur text collate "C" not null,
+  mask smallint not null,
   n bigint not null,
   sum_minor numeric(38,0) not null
 );
+comment on table recon.matched_1 is 'keys that need no item, per bucket: alike on all three sides, or refused on every side of mask';
 
 create table recon.reject (
   run_id uuid not null,
@@ -528,7 +519,6 @@ create table recon.run (
   lease_owner text,
   lease_until timestamp with time zone,
   lease_token bigint not null default 0,
-  hub_staged bigint,
   buckets_done integer not null default 0,
   items_written boolean not null default false,
   counts jsonb,
@@ -546,6 +536,7 @@ create table recon.run (
   created_at timestamp with time zone not null default now(),
   started_at timestamp with time zone,
   finished_at timestamp with time zone,
+  legacy_sha256 bytea,
   constraint run_business_date CHECK (((business_date IS NULL) OR (window_from IS NOT NULL))),
   constraint run_error CHECK (((error IS NOT NULL) = (state = 'failed'::text))),
   constraint run_finished CHECK (((finished_at IS NOT NULL) = (state = ANY (ARRAY['sealed'::text, 'failed'::text, 'cancelled'::text])))),
@@ -565,7 +556,7 @@ comment on column recon.run.params_hash is 'SHA-256 of everything that decides t
 comment on column recon.run.window_from is 'null with window_to: all time';
 comment on column recon.run.as_of is 'the moment at which ages are measured';
 comment on column recon.run.lease_token is 'fence: whoever writes for the run names the token under which it took the run';
-comment on column recon.run.hub_staged is 'rows of the hub in the staging table; null until the snapshot was taken';
+comment on column recon.run.legacy_sha256 is 'of the six-column file, for runs of kind legacy; csv_sha256 is of the report';
 
 create table recon.schedule (
   id uuid not null,
@@ -602,13 +593,13 @@ create table recon.source_progress (
   updated_at timestamp with time zone not null default now(),
   constraint source_progress_pkey PRIMARY KEY (run_id, source),
   constraint source_progress_run_fkey FOREIGN KEY (run_id) REFERENCES recon.run(id) ON DELETE CASCADE,
-  constraint source_progress_source CHECK ((source = ANY (ARRAY[1, 2]))),
+  constraint source_progress_source CHECK ((source = ANY (ARRAY[1, 2, 4]))),
   constraint source_progress_sum CHECK ((rows_seen = (rows_staged + rows_rejected)))
 );
 comment on table recon.source_progress is 'where to resume a list; written in the transaction that stages the page';
-comment on column recon.source_progress.source is '1 RGS, 2 operator';
+comment on column recon.source_progress.source is '1 RGS, 2 operator, 4 hub';
 comment on column recon.source_progress.rows_implied is 'rows that stand beside one of the list: an RGS that was told ROLLED_BACK knows the bet, too';
-comment on column recon.source_progress.totals is 'currency/movement/status to count and sum in minor units, added up before staging: what the seal is checked against';
+comment on column recon.source_progress.totals is 'packed attributes to count and sum in minor units, added up before staging: what the seal is checked against';
 
 create table recon.stage_0 (
   k uuid not null,
@@ -1146,6 +1137,42 @@ AS $function$
       begin
         raise exception 'recon.action is append-only';
       end $function$
+;
+
+CREATE OR REPLACE FUNCTION recon.exception_id(p_key uuid, p_class text)
+ RETURNS uuid
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE STRICT
+AS $function$
+        select encode(set_byte(set_byte(h, 6, (get_byte(h, 6) & 15) | 128), 8, (get_byte(h, 8) & 63) | 128), 'hex')::uuid
+        from substring(sha256(uuid_send(p_key) || convert_to(p_class, 'UTF8')) from 1 for 16) as h
+      $function$
+;
+
+CREATE OR REPLACE FUNCTION recon.pack_currency(p_currency text)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE STRICT
+AS $function$
+      declare
+        v_packed bigint := 0;
+      begin
+        if p_currency !~ '^[A-Z]{1,8}$' then return 0; end if;
+        for place in 1 .. length(p_currency) loop
+          v_packed := v_packed * 32 + ascii(substr(p_currency, place, 1)) - 64;
+        end loop;
+        return v_packed;
+      end $function$
+;
+
+CREATE OR REPLACE FUNCTION recon.undo_key(p_key uuid)
+ RETURNS uuid
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE STRICT
+AS $function$
+        select encode(set_byte(set_byte(h, 6, (get_byte(h, 6) & 15) | 128), 8, (get_byte(h, 8) & 63) | 128), 'hex')::uuid
+        from substring(sha256('undo'::bytea || uuid_send(p_key)) from 1 for 16) as h
+      $function$
 ;
 
 CREATE TRIGGER audit_entry_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.audit_entry FOR EACH STATEMENT EXECUTE FUNCTION audit_entry_is_append_only();

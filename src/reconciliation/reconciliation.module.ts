@@ -1,11 +1,20 @@
 import { Module } from '@nestjs/common';
+import { MatchStore } from './engine/match.store';
+import { ReportDigest } from './engine/report-digest';
+import { EngineLimits, RunEngine } from './engine/run-engine';
+import { RunStore } from './engine/run.store';
+import { RunWorker } from './engine/run.worker';
+import { ReconRuns } from './engine/runs.service';
+import { SealStore } from './engine/seal.store';
+import { StageStore } from './engine/stage.store';
+import { KindDigest } from './kind-digest';
+import { LegacyFile } from './legacy-file';
+import { LegacyFileStore } from './legacy-file.store';
 import { ExceptionsController } from './exceptions.controller';
 import { ExceptionsService } from './exceptions.service';
 import { ExceptionsStore } from './exceptions.store';
-import { LedgerSource } from './ledger-source';
 import { ReconciliationController } from './reconciliation.controller';
 import { ReconciliationService } from './reconciliation.service';
-import { ReconciliationStore } from './reconciliation.store';
 import { ReportController } from './report.controller';
 import { ReportService } from './report.service';
 import { ReportStore } from './report.store';
@@ -17,7 +26,27 @@ import { SourceReader } from './sources/source';
 
 @Module({
   controllers: [ReconciliationController, RunsController, ReportController, ExceptionsController],
-  providers: [ReconciliationStore, LedgerSource, ReconciliationService, ReportStore, ReportService, RunsService, ReadLimits, { provide: SourceReader, useClass: PartnerListReader }, ExceptionsStore, ExceptionsService],
+  providers: [
+    ReadLimits,
+    EngineLimits,
+    { provide: SourceReader, useClass: PartnerListReader },
+    RunStore,
+    StageStore,
+    MatchStore,
+    SealStore,
+    RunEngine,
+    RunWorker,
+    ReconRuns,
+    LegacyFileStore,
+    LegacyFile,
+    { provide: ReportDigest, useClass: KindDigest },
+    ReconciliationService,
+    ReportStore,
+    ReportService,
+    RunsService,
+    ExceptionsStore,
+    ExceptionsService,
+  ],
   exports: [ExceptionsStore, ExceptionsService],
 })
 export class ReconciliationModule {}

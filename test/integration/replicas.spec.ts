@@ -69,7 +69,7 @@ describe('the way to the database', () => {
     // As many as there are, while at least the connections of this test are taken.
     const holder = new Client({ connectionString: database.url });
     await holder.connect();
-    expect(await check(usable - 9)).toEqual({ faults: [], warnings: [expect.stringMatching(new RegExp(`may need ${usable} connections`))] });
+    expect(await check(usable - 13)).toEqual({ faults: [], warnings: [expect.stringMatching(new RegExp(`may need ${usable} connections`))] });
     await holder.end();
     expect(await check(usable)).toEqual({ faults: [expect.stringMatching(/raise max_connections, or lower DATABASE_POOL_SIZE/)], warnings: [] });
   });
@@ -77,9 +77,9 @@ describe('the way to the database', () => {
   it('costs an api process fewer connections than one that delivers', () => {
     const budget = (role: string): unknown => connectionBudget(parseConfig({ ROLE: role, DATABASE_URL: database.url, REPORTS_DATABASE_URL: database.url }));
     expect([budget('api'), budget('worker'), budget('all')]).toEqual([
-      { pooled: 14, direct: 1, reports: 4 },
       { pooled: 18, direct: 1, reports: 4 },
-      { pooled: 18, direct: 1, reports: 4 },
+      { pooled: 22, direct: 1, reports: 4 },
+      { pooled: 22, direct: 1, reports: 4 },
     ]);
   });
 

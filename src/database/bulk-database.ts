@@ -1,0 +1,40 @@
+import { from as copyFrom } from 'pg-copy-streams';
+import type { Client } from 'pg';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { Database, type Tx, transactionOf } from './database';
+
+/** Connections of a process for bulk work: two runs, each with two lists that are staged at once. */
+export const BULK_POOL_SIZE = 4;
+
+/** An open transaction that can also take rows by COPY. */
+export interface BulkTx extends Tx {
+  /** `sql` is a COPY … FROM STDIN, `data` its lines in Postgres' text format. Rejects when a line does not fit; the transaction is then over. */
+  copy(sql: string, data: Buffer): Promise<void>;
+}
+
+export interface BulkOptions {
+  /** One snapshot for all statements (REPEATABLE READ) instead of one for each. */
+  readonly snapshot?: boolean;
+  /** Of a statement. The pools' 60 s are for requests; a pass over millions of rows may take longer and is nobody's request. */
+  readonly timeoutMs?: number;
+  /** For sorting and hashing, per operation. */
+  readonly workMemMb?: number;
+}
+
+/** The pool of work that moves many rows, so that it leaves the connections of requests alone. */
+export class BulkDatabase extends Database {
+  /** Runs `work` in one transaction: committed when it resolves, rolled back when it throws. */
+  async bulk<T>(work: (tx: BulkTx) => Promise<T>, { snapshot = false, timeoutMs = 600_000, workMemMb = 64 }: BulkOptions = {}): Promise<T> {
+    return this.inTransaction(snapshot ? 'REPEATABLE READ' : undefined, async (runner, committed) => {
+      // The driver's own client: TypeORM has no COPY.
+      const client = (await runner.connect()) as Client;
+      // One statement, since each costs a round trip. No parallel workers: on a small machine they would take the hub's own processors.
+      await runner.query(
+        `select set_config('statement_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $1, true), set_config('work_mem', $2, true), set_config('max_parallel_workers_per_gather', '0', true), set_config('jit', 'off', true)`,
+        [String(timeoutMs), `${workMemMb}MB`],
+      );
+      return work({ ...transactionOf(runner, committed), copy: (sql, data) => pipeline(Readable.from([data], { objectMode: false }), client.query(copyFrom(sql))) });
+    });
+  }
+}

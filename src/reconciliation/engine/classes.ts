@@ -1,0 +1,44 @@
+export type Severity = 'critical' | 'high' | 'medium' | 'low';
+export type NextAction = 'replay_rgs' | 'requery_operator' | 'import' | 'escalate' | 'compare' | 'none';
+
+export interface ClassRule {
+  readonly class: string;
+  readonly severity: Severity;
+  readonly nextAction: NextAction;
+}
+
+/**
+ * What can be wrong with a key, the first that applies being the primary class. Where the money is comes before what it is: a booking that
+ * is missing needs somebody at once, a difference in a field can be looked up.
+ */
+export const CLASS_RULES = [
+  { class: 'correlation_mismatch', severity: 'medium', nextAction: 'compare' },
+  { class: 'duplicate', severity: 'critical', nextAction: 'escalate' },
+  { class: 'orphan_rgs', severity: 'critical', nextAction: 'escalate' },
+  { class: 'orphan_operator', severity: 'critical', nextAction: 'escalate' },
+  { class: 'missing_in_hub', severity: 'critical', nextAction: 'import' },
+  { class: 'undelivered', severity: 'high', nextAction: 'requery_operator' },
+  { class: 'missing_in_operator', severity: 'critical', nextAction: 'requery_operator' },
+  { class: 'missing_in_rgs', severity: 'high', nextAction: 'replay_rgs' },
+  { class: 'currency', severity: 'critical', nextAction: 'compare' },
+  { class: 'direction', severity: 'critical', nextAction: 'compare' },
+  { class: 'amount', severity: 'critical', nextAction: 'compare' },
+  { class: 'bad_amount', severity: 'high', nextAction: 'compare' },
+  { class: 'status', severity: 'high', nextAction: 'requery_operator' },
+  { class: 'late', severity: 'low', nextAction: 'none' },
+] as const satisfies readonly ClassRule[];
+
+export type ReconClass = (typeof CLASS_RULES)[number]['class'];
+
+/** By who lists the key at all: 1 RGS, 2 operator, 4 hub. */
+export const PRESENCE_CLASSES: Readonly<Record<number, ReconClass>> = {
+  1: 'orphan_rgs',
+  2: 'orphan_operator',
+  3: 'missing_in_hub',
+  4: 'undelivered',
+  5: 'missing_in_operator',
+  6: 'missing_in_rgs',
+};
+
+/** Hours within which somebody should have dealt with an exception. */
+export const DUE_HOURS: Readonly<Record<Severity, number>> = { critical: 4, high: 24, medium: 72, low: 168 };

@@ -1,0 +1,216 @@
+import { Injectable } from '@nestjs/common';
+import { v7 as uuidv7 } from 'uuid';
+import { Database, type Row, type Sql, type Tx } from '../../database/database';
+import { isUniqueViolation } from '../../database/pg-errors';
+import { type HeldRun, LIVE_STATES, type ReconRun, type RunCounts, type RunFault, type RunKind, type RunRequest, type RunRules, type RunState, SLOTS, paramsHash } from './run';
+
+export const HARD_LIMIT_SECONDS = 24 * 3600;
+export const PAD_SECONDS = 2 * 3600;
+
+const LIVE = LIVE_STATES.map((state) => `'${state}'`).join(', ');
+const COLUMNS = `id, kind, state, operator_id, rgs_id, window_from, window_to, business_date::text as business_date, zone, cutoff, as_of, grace_seconds, hard_limit_seconds, pad_seconds, rules,
+  slot, lease_token, buckets_done, items_written, counts, item_count, csv_sha256, csv_bytes, legacy_sha256, error, created_by, created_at, started_at, finished_at`;
+
+/** Another process took the run over, or somebody cancelled it: whatever is being written must not be committed. */
+export class LeaseLostError extends Error {
+  constructor(id: string) {
+    super(`run ${id} is no longer held by this process`);
+    this.name = 'LeaseLostError';
+  }
+}
+
+/** Runs, their leases and their ends. */
+@Injectable()
+export class RunStore {
+  constructor(private readonly database: Database) {}
+
+  /** A new run, or the live one that was asked for with the same parameters; `created` says which. */
+  async create(request: RunRequest, pair: { operatorId: number; rgsId: number }): Promise<{ run: ReconRun; created: boolean }> {
+    const hash = paramsHash(request, pair);
+    const rules: RunRules = { allowPartial: request.allowPartial, dryRun: request.dryRun };
+    for (;;) {
+      const [created] = await this.database.rows<RunRow>(
+        `insert into recon.run (id, kind, params_hash, operator_id, rgs_id, window_from, window_to, business_date, zone, cutoff, as_of, grace_seconds, hard_limit_seconds, pad_seconds, rules, created_by, idempotency_key, schedule_id)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, coalesce($11, date_trunc('milliseconds', now())), $12, $13, $14, $15, $16, $17, $18)
+         on conflict (params_hash) where state in (${LIVE}) do nothing returning ${COLUMNS}`,
+        [uuidv7(), request.kind, hash, pair.operatorId, pair.rgsId, request.window?.from ?? null, request.window?.to ?? null, request.businessDate, request.zone, request.cutoff,
+          request.asOf, request.graceSeconds, HARD_LIMIT_SECONDS, PAD_SECONDS, JSON.stringify(rules), request.createdBy, request.idempotencyKey, request.scheduleId],
+      );
+      if (created !== undefined) return { run: toRun(created), created: true };
+      const [live] = await this.database.rows<RunRow>(`select ${COLUMNS} from recon.run where params_hash = $1 and state in (${LIVE})`, [hash]);
+      // Between the two statements it may have ended; then there is room for a new one.
+      if (live !== undefined) return { run: toRun(live), created: false };
+    }
+  }
+
+  async find(id: string): Promise<ReconRun | undefined> {
+    const [row] = await this.database.rows<RunRow>(`select ${COLUMNS} from recon.run where id = $1`, [id]);
+    return row === undefined ? undefined : toRun(row);
+  }
+
+  /** The youngest sealed run of a kind. */
+  async latestSealed(kind: RunKind): Promise<ReconRun | undefined> {
+    const [row] = await this.database.rows<RunRow>(`select ${COLUMNS} from recon.run where kind = $1 and state = 'sealed' order by created_at desc, id desc limit 1`, [kind]);
+    return row === undefined ? undefined : toRun(row);
+  }
+
+  /**
+   * Takes a run that waits, or whose holder has fallen silent: `id`, or the oldest. Undefined when there is none, or no slot for it.
+   * The lock waits out a page that its former holder is committing, so that afterwards only the new token writes.
+   */
+  async claim(owner: string, leaseSeconds: number, id: string | null = null): Promise<HeldRun | undefined> {
+    try {
+      return await this.database.transaction((tx) => this.claimOnce(tx, owner, leaseSeconds, id));
+    } catch (error) {
+      // Two processes saw the same free slot; the index let one of them have it.
+      if (isUniqueViolation(error, 'run_one_per_slot')) return undefined;
+      throw error;
+    }
+  }
+
+  private async claimOnce(tx: Tx, owner: string, leaseSeconds: number, id: string | null): Promise<HeldRun | undefined> {
+    const [row] = await tx.rows<RunRow>(
+      `with due as (
+         select r.id as due_id, coalesce(r.slot, (select min(s) from generate_series(0, ${SLOTS - 1}) s where not exists (select 1 from recon.run o where o.slot = s))) as due_slot
+         from recon.run r where r.state in (${LIVE}) and (r.lease_until is null or r.lease_until < clock_timestamp()) and ($3::uuid is null or r.id = $3)
+         order by r.slot is null, r.created_at, r.id limit 1 for update of r skip locked
+       )
+       update recon.run r set slot = due_slot, state = case r.state when 'queued' then 'ingesting' else r.state end, lease_owner = $1, lease_token = r.lease_token + 1,
+         lease_until = clock_timestamp() + $2 * interval '1 second', started_at = coalesce(r.started_at, now())
+       from due where r.id = due_id and due_slot is not null returning ${COLUMNS}`,
+      [owner, leaseSeconds, id],
+    );
+    return row === undefined ? undefined : held(toRun(row));
+  }
+
+  /** False when the lease was lost. */
+  async heartbeat({ id, leaseToken }: ReconRun, leaseSeconds: number): Promise<boolean> {
+    const rows = await this.database.rows(`update recon.run set lease_until = clock_timestamp() + $3 * interval '1 second' where id = $1 and lease_token = $2 and state in (${LIVE}) returning 1`, [id, leaseToken, leaseSeconds]);
+    return rows.length > 0;
+  }
+
+  /** Gives a run back so that another process may take it at once; a process that stops does so. */
+  async release({ id, leaseToken }: ReconRun): Promise<void> {
+    await this.database.rows(`update recon.run set lease_until = null where id = $1 and lease_token = $2 and state in (${LIVE})`, [id, leaseToken]);
+  }
+
+  /**
+   * Fences the caller's transaction: whoever takes the run over waits until it is committed, and it throws when the run was taken over
+   * already. KEY SHARE, so that two lists can be staged and the lease renewed at the same time.
+   */
+  async fence(tx: Sql, { id, leaseToken }: ReconRun): Promise<void> {
+    const rows = await tx.rows('select 1 from recon.run where id = $1 and lease_token = $2 for key share', [id, leaseToken]);
+    if (rows.length === 0) throw new LeaseLostError(id);
+  }
+
+  async enter(tx: Sql, run: HeldRun, state: 'ingesting' | 'matching' | 'summarising', bucketsDone = 0): Promise<void> {
+    await tx.rows('update recon.run set state = $3, buckets_done = $4 where id = $1 and lease_token = $2', [run.id, run.leaseToken, state, bucketsDone]);
+  }
+
+  async bucketsDone(tx: Sql, run: HeldRun, count: number): Promise<void> {
+    await tx.rows('update recon.run set buckets_done = $3 where id = $1 and lease_token = $2', [run.id, run.leaseToken, count]);
+  }
+
+  async itemsWritten(tx: Sql, run: HeldRun, counts: RunCounts): Promise<void> {
+    await tx.rows('update recon.run set items_written = true, counts = $3, item_count = $4 where id = $1 and lease_token = $2', [run.id, run.leaseToken, JSON.stringify(counts), counts.broken + counts.inFlight]);
+  }
+
+  /** Throws LeaseLostError when somebody else ended it. */
+  async seal(tx: Sql, run: HeldRun, digest: { sha256: Buffer; bytes: number }): Promise<ReconRun> {
+    if (run.kind === 'legacy') return this.end(tx, run, `state = 'sealed', legacy_sha256 = $3`, [digest.sha256]);
+    return this.end(tx, run, `state = 'sealed', csv_sha256 = $3, csv_bytes = $4`, [digest.sha256, digest.bytes]);
+  }
+
+  async fail(tx: Sql, run: HeldRun, fault: RunFault): Promise<ReconRun> {
+    return this.end(tx, run, `state = 'failed', error = $3`, [JSON.stringify(fault)]);
+  }
+
+  /** Whoever holds it notices at its next write. `slot` is what it had. Undefined when the run has ended already. */
+  async cancel(tx: Sql, id: string): Promise<{ run: ReconRun; slot: number | null } | undefined> {
+    // Waits for a page that is being committed, so that the slot is given up with nobody writing into it.
+    const [before] = await tx.rows<{ slot: number | null }>(`select slot from recon.run where id = $1 and state in (${LIVE}) for update`, [id]);
+    if (before === undefined) return undefined;
+    const [row] = await tx.rows<RunRow>(
+      `update recon.run set state = 'cancelled', slot = null, lease_owner = null, lease_until = null, lease_token = lease_token + 1, finished_at = clock_timestamp() where id = $1 returning ${COLUMNS}`,
+      [id],
+    );
+    return row === undefined ? undefined : { run: toRun(row), slot: before.slot };
+  }
+
+  private async end(tx: Sql, run: HeldRun, change: string, parameters: (string | number | Buffer)[]): Promise<ReconRun> {
+    const [row] = await tx.rows<RunRow>(`update recon.run set ${change}, slot = null, lease_owner = null, lease_until = null, finished_at = clock_timestamp() where id = $1 and lease_token = $2 and state in (${LIVE}) returning ${COLUMNS}`, [run.id, run.leaseToken, ...parameters]);
+    if (row === undefined) throw new LeaseLostError(run.id);
+    return toRun(row);
+  }
+}
+
+interface RunRow extends Row {
+  id: string;
+  kind: RunKind;
+  state: RunState;
+  operator_id: number;
+  rgs_id: number;
+  window_from: Date | null;
+  window_to: Date | null;
+  business_date: string | null;
+  zone: string;
+  cutoff: string;
+  as_of: Date;
+  grace_seconds: number;
+  hard_limit_seconds: number;
+  pad_seconds: number;
+  rules: RunRules;
+  slot: number | null;
+  lease_token: string;
+  buckets_done: number;
+  items_written: boolean;
+  counts: RunCounts | null;
+  item_count: string | null;
+  csv_sha256: Buffer | null;
+  csv_bytes: string | null;
+  legacy_sha256: Buffer | null;
+  error: RunFault | null;
+  created_by: string;
+  created_at: Date;
+  started_at: Date | null;
+  finished_at: Date | null;
+}
+
+function toRun(row: RunRow): ReconRun {
+  return {
+    id: row.id,
+    kind: row.kind,
+    state: row.state,
+    operatorId: row.operator_id,
+    rgsId: row.rgs_id,
+    window: row.window_from === null || row.window_to === null ? null : { from: row.window_from, to: row.window_to },
+    businessDate: row.business_date,
+    zone: row.zone,
+    cutoff: row.cutoff,
+    asOf: row.as_of,
+    graceSeconds: row.grace_seconds,
+    hardLimitSeconds: row.hard_limit_seconds,
+    padSeconds: row.pad_seconds,
+    rules: row.rules,
+    slot: row.slot,
+    leaseToken: row.lease_token,
+    bucketsDone: row.buckets_done,
+    itemsWritten: row.items_written,
+    counts: row.counts,
+    itemCount: row.item_count === null ? null : Number(row.item_count),
+    csvSha256: row.csv_sha256,
+    legacySha256: row.legacy_sha256,
+    csvBytes: row.csv_bytes === null ? null : Number(row.csv_bytes),
+    error: row.error,
+    createdBy: row.created_by,
+    createdAt: row.created_at,
+    startedAt: row.started_at,
+    finishedAt: row.finished_at,
+  };
+}
+
+function held(run: ReconRun): HeldRun {
+  const { slot } = run;
+  if (slot === null) throw new Error(`run ${run.id} was taken without a slot`);
+  return { ...run, slot };
+}

@@ -1,0 +1,130 @@
+import { createHash } from 'node:crypto';
+import { undoReference } from '../../partners/operator-wire';
+import type { RowStatus, Side, StagedRow } from '../sources/source';
+
+/** Bits of the column src. Sides are added up to the presence of a key: 7 = all three. */
+export const SOURCE = { rgs: 1, operator: 2, hub: 4, implied: 8, foreign: 16 } as const;
+
+const MOVEMENT_CODE = { debit: 1, credit: 2 } as const;
+/** Refused is the highest on purpose: the lowest status of a key being "refused" says that all of them are. */
+export const STATUS_CODE: Readonly<Record<RowStatus, number>> = { unknown: 0, pending: 1, settled: 2, rejected: 3 };
+
+export const FLAG = { unknownStatus: 1, unknownMovement: 2, oddCurrency: 4, lookedUp: 8 } as const;
+
+/** What Postgres takes as timestamptz and its local day as a date, in every zone: years 2 to 9998. */
+const TIME_MS_MIN = Date.parse('0002-01-01T00:00:00Z');
+const TIME_MS_MAX = Date.parse('9998-12-31T23:59:59.999Z');
+/** An honest list has a few dozen currencies; each cell of the control totals stands in every progress row. */
+export const CELLS_MAX = 4_000;
+
+/** Letters as digits to the base 32, so that equal numbers are equal currencies and no hash can collide; 0 for anything else. */
+export function packCurrency(currency: string): number {
+  if (currency.length < 1 || currency.length > 8) return 0;
+  let packed = 0;
+  for (let place = 0; place < currency.length; place++) {
+    const letter = currency.charCodeAt(place) - 64;
+    if (letter < 1 || letter > 26) return 0;
+    packed = packed * 32 + letter;
+  }
+  return packed;
+}
+
+export function unpackCurrency(packed: number): string {
+  let currency = '';
+  for (let rest = packed; rest > 0; rest = Math.floor(rest / 32)) currency = String.fromCharCode((rest % 32) + 64) + currency;
+  return currency;
+}
+
+/** Key of the booking that undoes a bet. Bet and repayment share their correlation id, and one without the other is what finance must see. */
+export function undoKey(key: Buffer): Buffer {
+  const derived = createHash('sha256').update('undo').update(key).digest().subarray(0, 16);
+  derived[6] = 0x80 | ((derived[6] ?? 0) & 0x0f);
+  derived[8] = 0x80 | ((derived[8] ?? 0) & 0x3f);
+  return derived;
+}
+
+/** Count and sum in minor units per packed attributes. */
+export type Totals = Map<number, { n: number; sum: bigint }>;
+
+/** Rows as the lines of a COPY, with the totals of what they hold. */
+export class StageLines {
+  private text = '';
+  private impliedRows = 0;
+
+  constructor(
+    private readonly side: Side,
+    private readonly totals: Totals,
+  ) {}
+
+  get implied(): number {
+    return this.impliedRows;
+  }
+
+  add(row: StagedRow): void {
+    // An RGS is told ROLLED_BACK under the name of the bet: it says that the bet is paid back, and that there was one. Where the bet was
+    // never told as OK (it was undone before that) this is all that the RGS knows of it.
+    if (this.side === 'rgs' && row.movement === 'debit' && row.statusRaw.toUpperCase() === 'ROLLED_BACK') {
+      this.line(row, SOURCE.rgs, undoKey(row.key), 'credit', undoReference(row.refId), true, row.at);
+      this.line(row, SOURCE.implied, row.key, 'debit', row.refId, false, null);
+      this.impliedRows += 1;
+      return;
+    }
+    const undo = isUndo(row);
+    this.line(row, SOURCE[this.side], undo ? undoKey(row.key) : row.key, row.movement, row.refId, undo, row.at);
+  }
+
+  /** Empty when no row was added. */
+  take(): Buffer {
+    const lines = Buffer.from(this.text);
+    this.text = '';
+    return lines;
+  }
+
+  private line(row: StagedRow, source: number, key: Buffer, movement: StagedRow['movement'], refId: string, undo: boolean, at: Date | null): void {
+    const currency = packCurrency(row.currency);
+    const attrs = (currency * 4 + (movement === null ? 0 : MOVEMENT_CODE[movement])) * 4 + STATUS_CODE[row.status];
+    const flags = (row.status === 'unknown' ? FLAG.unknownStatus : 0) | (movement === null ? FLAG.unknownMovement : 0) | (currency === 0 ? FLAG.oddCurrency : 0);
+    if (source !== SOURCE.implied) addTo(this.totals, attrs, row.amountMinor);
+    const amount = row.amountMinor === null ? '\\N' : row.amountMinor.toString();
+    const rowId = row.rowId === null ? '\\N' : escaped(row.rowId);
+    this.text += `${key.toString('hex')}\t${amount}\t${attrs}\t${timeText(at)}\t${source}\t${flags}\t${undo ? 't' : 'f'}\t${escaped(row.currency)}\t${escaped(row.direction)}\t${escaped(row.statusRaw)}\t${escaped(refId)}\t${escaped(row.correlationId)}\t${escaped(row.amountRaw)}\t${escaped(row.playerId)}\t${rowId}\n`;
+  }
+}
+
+export const STAGE_COLUMNS = 'k, amt, attrs, ts, src, flags, undo, cur, dir_raw, st_raw, ref_id, corr, amt_raw, player, row_id';
+
+function isUndo({ movement, direction, refId }: StagedRow): boolean {
+  return movement === 'credit' && (refId.startsWith(undoReference('')) || direction.toLowerCase() === 'rollback');
+}
+
+function addTo(totals: Totals, attrs: number, amount: bigint | null): void {
+  const cell = totals.get(attrs);
+  if (cell === undefined) totals.set(attrs, { n: 1, sum: amount ?? 0n });
+  else {
+    cell.n += 1;
+    if (amount !== null) cell.sum += amount;
+  }
+}
+
+function timeText(at: Date | null): string {
+  if (at === null) return '\\N';
+  const ms = at.getTime();
+  return ms >= TIME_MS_MIN && ms <= TIME_MS_MAX ? at.toISOString() : '\\N';
+}
+
+const SPECIAL = /[\\\t\n\r]/;
+const ESCAPES: Readonly<Record<string, string>> = { '\\': '\\\\', '\t': '\\t', '\n': '\\n', '\r': '\\r' };
+
+/** Postgres' text format of COPY; nearly no cell needs it. */
+function escaped(cell: string): string {
+  return SPECIAL.test(cell) ? cell.replace(/[\\\t\n\r]/g, (character) => ESCAPES[character] ?? character) : cell;
+}
+
+/** As the progress keeps them: JSON has no bigint. */
+export function totalsToJson(totals: Totals): Record<string, [number, string]> {
+  return Object.fromEntries([...totals].map(([attrs, { n, sum }]) => [String(attrs), [n, sum.toString()]]));
+}
+
+export function totalsFromJson(json: Readonly<Record<string, readonly [number, string]>>): Totals {
+  return new Map(Object.entries(json).map(([attrs, [n, sum]]) => [Number(attrs), { n, sum: BigInt(sum) }]));
+}

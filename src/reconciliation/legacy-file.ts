@@ -1,0 +1,55 @@
+import { Injectable } from '@nestjs/common';
+import { stringify } from 'csv-stringify/sync';
+import { createHash } from 'node:crypto';
+import type { ReconRun } from './engine/run';
+import { type LegacyLine, LegacyFileStore } from './legacy-file.store';
+import { pythonFloat } from './python-float';
+import { guarded } from './report-csv';
+
+const COLUMNS = ['refId', 'correlationId', 'direction', 'amount', 'inRGS', 'inOperator'];
+const PAGE_LINES = 2_000;
+
+/** The first hub's file: six columns, CRLF, Python's True and False and its way to print a float. */
+@Injectable()
+export class LegacyFile {
+  constructor(private readonly store: LegacyFileStore) {}
+
+  /** Blocks of the file. `raw`: without the formula guard, for machines. */
+  async *blocks(runId: string, raw = false): AsyncGenerator<string> {
+    let block = csv([COLUMNS]);
+    for (let after = '0'; ; ) {
+      const lines = await this.store.lines(runId, after, PAGE_LINES);
+      block += csv(lines.map((line) => cells(line, raw)));
+      if (block !== '') yield block;
+      const last = lines.at(-1);
+      if (last === undefined || lines.length < PAGE_LINES) return;
+      block = '';
+      after = last.seq;
+    }
+  }
+
+  async of({ id }: ReconRun): Promise<{ sha256: Buffer; bytes: number }> {
+    const hash = createHash('sha256');
+    let bytes = 0;
+    for await (const block of this.blocks(id)) {
+      hash.update(block);
+      bytes += Buffer.byteLength(block);
+    }
+    return { sha256: hash.digest(), bytes };
+  }
+}
+
+function cells({ refId, correlationId, direction, amount, inRgs }: LegacyLine, raw: boolean): string[] {
+  const text = raw ? (cell: string) => cell : guarded;
+  const number = pythonFloat(amount);
+  return [text(refId), text(correlationId), text(direction), isNumber(number) ? number : text(number), inRgs ? 'True' : 'False', inRgs ? 'False' : 'True'];
+}
+
+function csv(records: string[][]): string {
+  return records.length === 0 ? '' : stringify(records, { record_delimiter: 'windows', quoted_match: /[\r\n]/ });
+}
+
+/** A negative amount begins like a formula and is none. */
+function isNumber(cell: string): boolean {
+  return /^-?\d+\.?\d*(e[+-]\d+)?$/.test(cell);
+}
