@@ -3,7 +3,7 @@ import type { Bench } from './bench';
 import { blast, signedPost } from './load';
 import { withRig } from './outbox-rig';
 import { median } from './report';
-import { fillSettled } from './settled-rows';
+import { settledRows } from './settled-rows';
 import { freshDatabase, query, withHub } from './stage';
 
 const CONNECTIONS = 64;
@@ -15,7 +15,7 @@ const WANTED = process.env.GROWTH_TRANSACTIONS;
 /** What years of settled debits cost the next one: accepting and draining beside full tables and beside empty ones, in turns. */
 export const growth: Bench = {
   name: 'growth',
-  figures: ['ingest_at_10m', 'drain_at_10m'],
+  figures: ['ingest_at_10m', 'ingest_at_10m_after_checkpoint', 'drain_at_10m'],
   run: async ({ serverUrl, quick, rounds, report, note }) => {
     const count = Number(WANTED ?? (quick ? 200_000 : 10_000_000));
     const seconds = quick ? 2 : 6;
@@ -24,12 +24,15 @@ export const growth: Bench = {
     const full = await freshDatabase(serverUrl, 'bench_full');
     // The hub makes its partners when it starts; they must be there before the rows that name them.
     for (const url of [empty, full]) await withHub({ DATABASE_URL: url, ROLE: 'api' }, () => Promise.resolve());
-    await fillSettled(full, count, note);
-    await query(serverUrl, 'checkpoint');
-    const rates = { ingestEmpty: [] as number[], ingestFull: [] as number[], drainEmpty: [] as number[], drainFull: [] as number[] };
+    const settled = await settledRows(full, count, note);
+    await settled.bulk();
+    const rates = { checkpointEmpty: [] as number[], checkpointFull: [] as number[], ingestEmpty: [] as number[], ingestFull: [] as number[], drainEmpty: [] as number[], drainFull: [] as number[] };
     await withHub({ DATABASE_URL: empty, ROLE: 'api' }, (onEmpty) =>
       withHub({ DATABASE_URL: full, ROLE: 'api' }, async (onFull) => {
         for (const { port } of [onEmpty, onFull]) await accept(port, 1);
+        rates.checkpointEmpty.push(await accept(onEmpty.port, seconds));
+        rates.checkpointFull.push(await accept(onFull.port, seconds));
+        await settled.rest();
         for (let round = 0; round < rounds; round += 1) {
           rates.ingestEmpty.push(await accept(onEmpty.port, seconds));
           rates.ingestFull.push(await accept(onFull.port, seconds));
@@ -48,6 +51,7 @@ export const growth: Bench = {
     await query(serverUrl, 'drop database bench_full with (force)');
     const yardstick = `the same on empty tables; measured beside ${count} settled debits`;
     report({ name: 'ingest_at_10m', value: median(rates.ingestFull), unit: 'debits/s', yardstick, yardstickValue: median(rates.ingestEmpty), rounds });
+    report({ name: 'ingest_at_10m_after_checkpoint', value: median(rates.checkpointFull), unit: 'debits/s', yardstick, yardstickValue: median(rates.checkpointEmpty), rounds: 1 });
     report({ name: 'drain_at_10m', value: median(rates.drainFull), unit: 'messages/s', yardstick, yardstickValue: median(rates.drainEmpty), rounds });
   },
 };
