@@ -28,8 +28,8 @@ export interface RollingRestart {
   readonly sentHome: number;
 }
 
-/** Restarts every process of the cluster, one after the other, while `callers` game servers keep betting; then holds the operator's books against what was accepted. */
-export async function rollingRestart(cluster: Cluster, options: { readonly callers: number; readonly log: (line: string) => void }): Promise<RollingRestart> {
+/** Restarts every process of the cluster, one after the other (`inPairs`: an api and a worker at once), while `callers` game servers keep betting; then holds the operator's books against what was accepted. */
+export async function rollingRestart(cluster: Cluster, options: { readonly callers: number; readonly inPairs?: boolean; readonly log: (line: string) => void }): Promise<RollingRestart> {
   const accepted: string[] = [];
   const reasons: string[] = [];
   let failed = 0;
@@ -55,10 +55,11 @@ export async function rollingRestart(cluster: Cluster, options: { readonly calle
   const load = Promise.all(Array.from({ length: options.callers }, (_, index) => caller(index)));
   await waitFor('the load flows', () => accepted.length > options.callers * 10, 30_000);
   const exits: (number | null)[] = [];
-  for (const slot of cluster.processes) {
+  const turns = options.inPairs === true ? cluster.api.map((api, index) => [api, ...cluster.workers.slice(index, index + 1)]) : cluster.processes.map((slot) => [slot]);
+  for (const slots of turns) {
     const before = accepted.length;
-    exits.push(await cluster.restart(slot));
-    options.log(`process ${slot.index + 1} of ${cluster.processes.length} (${cluster.api.includes(slot) ? 'api' : 'worker'}) restarted; ${accepted.length - before} debits meanwhile, ${failed} failed so far`);
+    exits.push(...(await Promise.all(slots.map((slot) => cluster.restart(slot)))));
+    options.log(`${slots.map((slot) => `process ${slot.index + 1} of ${cluster.processes.length} (${cluster.api.includes(slot) ? 'api' : 'worker'})`).join(' and ')} restarted; ${accepted.length - before} debits meanwhile, ${failed} failed so far`);
   }
   going = false;
   await load;
