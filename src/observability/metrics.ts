@@ -1,5 +1,6 @@
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
 
+const RUN_SECONDS = [0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600];
 const SECONDS = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
 /** Every counter and histogram of the hub, named in one place. Served by GET /metrics. */
@@ -30,6 +31,14 @@ export class Metrics {
   readonly defaultPartitionRows = new Gauge({ name: 'hub_outbox_default_partition_rows', help: 'Rows that no weekly partition fits, counted up to 1000; must stay 0', labelNames: ['table'], registers: [this.registry] });
   readonly deadHeads = new Gauge({ name: 'hub_outbox_head_dead_rows', help: 'Dead row versions of outbox_head that vacuum has not removed yet', registers: [this.registry] });
   readonly oldestSnapshotSeconds = new Gauge({ name: 'hub_database_oldest_snapshot_seconds', help: 'Age of the oldest transaction whose snapshot keeps dead row versions alive', registers: [this.registry] });
+
+  readonly reconRunSeconds = new Histogram({ name: 'recon_run_seconds', help: 'Time that a reconciliation run took in this process, by the state it ended in', labelNames: ['state'], buckets: RUN_SECONDS, registers: [this.registry] });
+  readonly reconRows = new Counter({ name: 'recon_rows', help: 'Rows of sealed reconciliation runs by side and what became of them', labelNames: ['source', 'result'], registers: [this.registry] });
+  readonly reconInFlight = new Gauge({ name: 'recon_in_flight', help: 'Items of the last sealed run that were still on their way', registers: [this.registry] });
+  readonly reconLastSealed = new Gauge({ name: 'recon_last_sealed_timestamp', help: 'Unix time at which the last run of finance was sealed; 0: never', registers: [this.registry] });
+  readonly reconOpen = new Gauge({ name: 'recon_open', help: 'Exceptions by class, currency and state; only open ones are counted', labelNames: ['class', 'currency', 'state'], registers: [this.registry] });
+  readonly reconOpenAmount = new Gauge({ name: 'recon_open_amount_minor', help: 'Minor units in open exceptions', labelNames: ['currency'], registers: [this.registry] });
+  readonly reconOldestOpenSeconds = new Gauge({ name: 'recon_oldest_open_seconds', help: 'Age of the oldest open exception', registers: [this.registry] });
 
   constructor() {
     collectDefaultMetrics({ register: this.registry });

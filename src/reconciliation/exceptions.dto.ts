@@ -17,7 +17,7 @@ export class ExceptionSelection {
   @IsIn(EXCEPTION_STATES)
   state?: ExceptionState;
 
-  @ApiPropertyOptional({ enum: ITEM_CLASSES, description: 'Only those of this class' })
+  @ApiPropertyOptional({ enum: [...ITEM_CLASSES], description: 'Only those of this class' })
   @IsOptional()
   @IsString()
   @Length(1, 40)

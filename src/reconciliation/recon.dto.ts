@@ -1,6 +1,7 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
 import { IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Matches, Max, Min } from 'class-validator';
+import { CLASS_RULES } from './engine/classes';
 import type { RunKind, RunState } from './report.store';
 
 export const RUN_ID = '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11';
@@ -8,7 +9,7 @@ const OTHER_ID = '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a22';
 const SHA256 = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
 export const RUN_STATES: readonly RunState[] = ['queued', 'ingesting', 'matching', 'summarising', 'sealed', 'failed', 'cancelled'];
 export const RUN_KINDS: readonly RunKind[] = ['legacy', 'adhoc', 'scheduled', 'cli'];
-export const ITEM_CLASSES = ['missing_in_rgs', 'missing_in_operator', 'missing_in_hub', 'undelivered', 'orphan_rgs', 'orphan_operator', 'duplicate', 'correlation_mismatch', 'currency', 'direction', 'amount', 'bad_amount', 'status', 'late', 'bad_data'] as const;
+export const ITEM_CLASSES: readonly string[] = CLASS_RULES.map((rule) => rule.class);
 const nullable = { nullable: true } as const;
 
 const WINDOW_SCHEMA = {
@@ -29,8 +30,7 @@ export class RunSource {
 
 export class RunProgress {
   @ApiProperty({ type: [RunSource] }) sources!: RunSource[];
-  @ApiProperty({ type: 'integer', example: 32 }) bucketsDone!: number;
-  @ApiProperty({ type: 'integer', example: 32 }) buckets!: number;
+  @ApiProperty({ type: 'integer', description: 'Parts of the rows that are matched, at most 32; a small run has one', example: 32 }) bucketsDone!: number;
 }
 
 export class RunView {
@@ -94,7 +94,7 @@ export class RunQuery extends PageQuery {
 }
 
 export class ItemQuery extends PageQuery {
-  @ApiPropertyOptional({ enum: ITEM_CLASSES, description: 'Only items that have this class, be it the first or not' })
+  @ApiPropertyOptional({ enum: [...ITEM_CLASSES], description: 'Only items that have this class, be it the first or not' })
   @IsOptional()
   @IsString()
   @Length(1, 40)

@@ -13,19 +13,24 @@ import { LegacyFileStore } from './legacy-file.store';
 import { ExceptionsController } from './exceptions.controller';
 import { ExceptionsService } from './exceptions.service';
 import { ExceptionsStore } from './exceptions.store';
+import { ReconDuties } from './recon-duties';
 import { ReconciliationController } from './reconciliation.controller';
 import { ReconciliationService } from './reconciliation.service';
 import { ReportController } from './report.controller';
 import { ReportService } from './report.service';
 import { ReportStore } from './report.store';
+import { RunStarts } from './run-starts';
 import { RunsController } from './runs.controller';
 import { RunsService } from './runs.service';
+import { ScheduleStore } from './schedule.store';
+import { SchedulesController } from './schedules.controller';
+import { SchedulesService } from './schedules.service';
 import { PartnerListReader } from './sources/partner-list-reader';
 import { ReadLimits } from './sources/read-limits';
 import { SourceReader } from './sources/source';
 
 @Module({
-  controllers: [ReconciliationController, RunsController, ReportController, ExceptionsController],
+  controllers: [ReconciliationController, RunsController, ReportController, ExceptionsController, SchedulesController],
   providers: [
     ReadLimits,
     EngineLimits,
@@ -44,8 +49,12 @@ import { SourceReader } from './sources/source';
     ReportStore,
     ReportService,
     RunsService,
+    RunStarts,
     ExceptionsStore,
     ExceptionsService,
+    ScheduleStore,
+    SchedulesService,
+    ReconDuties,
   ],
   exports: [ExceptionsStore, ExceptionsService],
 })

@@ -19,7 +19,7 @@ export interface ReportItem {
   readonly amountRgs: bigint | null;
   readonly amountOperator: bigint | null;
   readonly amountHub: bigint | null;
-  /** What the operator booked less what the RGS was told; a missing side counts as nothing. */
+  /** What the operator booked less what the RGS booked, all copies counted and a missing side as nothing; null where currencies or directions differ. */
   readonly difference: bigint | null;
   readonly statusRgs: string | null;
   readonly statusOperator: string | null;

@@ -92,7 +92,7 @@ const MANIFEST_LOCK = 'recon_manifest_chain';
 const RUN = `id, kind, state, rgs_id, operator_id, business_date::text as business_date, window_from, window_to, zone, cutoff, as_of, grace_seconds, buckets_done,
   exists (select from recon.summary where run_id = run.id) as active, counts, item_count, encode(csv_sha256, 'hex') as csv_sha256, csv_bytes, error, created_by, created_at, started_at, finished_at`;
 
-const ITEM = `run_id, seq, business_date::text as business_date, anchor_at, ref_id, corr, player, classes, state, reason, dir, cur, amt_rgs, amt_op, amt_hub, st_rgs, st_op, st_hub,
+const ITEM = `run_id, seq, business_date::text as business_date, anchor_at, ref_id, corr, player, classes, state, reason, dir, cur, amt_rgs, amt_op, amt_hub, difference, st_rgs, st_op, st_hub,
   n_rgs, n_op, n_hub, first_seen_run, exception_id, exception_state, outbox_id, next_action, leg, severity, linked_corr`;
 
 /** What is read of runs, and the chain of their manifests. Always from the primary: on a replica that lags, half of a sealed run's items would make a short file. */
@@ -103,6 +103,26 @@ export class ReportStore {
   async run(id: string): Promise<RunRecord | undefined> {
     const [row] = await this.database.rows(`select ${RUN} from recon.run where id = $1`, [id]);
     return row === undefined ? undefined : runOf(row);
+  }
+
+  /** The run that a caller began with a key. */
+  async runByKey(createdBy: string, key: string): Promise<{ id: string; paramsHash: Buffer } | undefined> {
+    const [row] = await this.database.rows<{ id: string; paramsHash: Buffer }>('select id, params_hash as "paramsHash" from recon.run where created_by = $1 and idempotency_key = $2', [createdBy, key]);
+    return row;
+  }
+
+  /** Sealed runs without a manifest, oldest first. The first hub's call makes one file a call and is signed only when somebody asks. */
+  async unsigned(limit: number): Promise<RunRecord[]> {
+    const rows = await this.database.rows(`select ${RUN} from recon.run where state = 'sealed' and manifest is null and kind <> 'legacy' order by finished_at, id limit $1`, [limit]);
+    return rows.map(runOf);
+  }
+
+  /** The last run of finance that came to its end; the first hub's call is none. */
+  async latestSealed(): Promise<{ finishedAt: Date; inFlight: number } | undefined> {
+    const [row] = await this.database.rows<{ finishedAt: Date; inFlight: number }>(
+      `select finished_at as "finishedAt", coalesce((counts ->> 'inFlight')::integer, 0) as "inFlight" from recon.run where state = 'sealed' and kind <> 'legacy' order by finished_at desc limit 1`,
+    );
+    return row;
   }
 
   /** Newest first. */
@@ -212,7 +232,7 @@ export class ReportStore {
   async saveManifest(tx: Tx, runId: string, { manifest, sha256, signature }: SignedManifest): Promise<void> {
     const { report, signing } = manifest;
     await tx.rows(
-      `update recon.run set manifest = $2::jsonb, manifest_sha256 = decode($3, 'hex'), signature = decode($4, 'base64'), key_id = $5, csv_sha256 = decode($6, 'hex'), csv_bytes = $7
+      `update recon.run set manifest = $2::jsonb, manifest_sha256 = decode($3, 'hex'), signature = decode($4, 'base64'), key_id = $5, csv_sha256 = coalesce(csv_sha256, decode($6, 'hex')), csv_bytes = coalesce(csv_bytes, $7)
        where id = $1 and state = 'sealed' and manifest is null`,
       [runId, JSON.stringify(manifest), sha256, signature, signing.keyId, report.sha256, report.bytes],
     );
@@ -251,8 +271,6 @@ function runOf(row: Row): RunRecord {
 function itemOf(row: Row): ReportItem {
   const text = (name: string) => row[name] as string | null;
   const money = (name: string) => (row[name] === null ? null : BigInt(row[name] as string));
-  const currency = text('cur');
-  const [amountRgs, amountOperator] = [money('amt_rgs'), money('amt_op')];
   return {
     runId: row.run_id as string,
     seq: row.seq as string,
@@ -265,12 +283,11 @@ function itemOf(row: Row): ReportItem {
     state: row.state as ReportItem['state'],
     reason: row.reason as string,
     direction: text('dir'),
-    currency,
-    amountRgs,
-    amountOperator,
+    currency: text('cur'),
+    amountRgs: money('amt_rgs'),
+    amountOperator: money('amt_op'),
     amountHub: money('amt_hub'),
-    // Between amounts of two currencies there is no difference that means anything.
-    difference: (amountRgs === null && amountOperator === null) || currency?.includes('/') === true ? null : (amountOperator ?? 0n) - (amountRgs ?? 0n),
+    difference: money('difference'),
     statusRgs: text('st_rgs'),
     statusOperator: text('st_op'),
     statusHub: text('st_hub'),

@@ -9,9 +9,6 @@ import { ndjsonObject } from './report-csv';
 import { ReportService, SIDE_OF } from './report.service';
 import { ReportStore, type RunRecord, type SourceProgress } from './report.store';
 
-/** Parts into which a run's rows are split for matching. */
-const BUCKETS = 32;
-
 /** Runs as finance sees them. */
 @Injectable()
 export class RunsService {
@@ -107,7 +104,7 @@ export class RunsService {
       cutoff: run.cutoff,
       asOf: run.asOf.toISOString(),
       graceSeconds: run.graceSeconds,
-      progress: { sources: progress.filter(({ runId }) => runId === run.id).map(sourceOf), bucketsDone: run.bucketsDone, buckets: BUCKETS },
+      progress: { sources: progress.filter(({ runId }) => runId === run.id).map(sourceOf), bucketsDone: run.bucketsDone },
       counts: run.counts,
       itemCount: numberOrNull(run.itemCount),
       activity: run.state === 'sealed' ? run.active : null,

@@ -26,7 +26,7 @@ describe('the report of a run', () => {
   let runId: string;
   beforeAll(async () => {
     hub = await TestHub.start();
-    runId = await plantRun(hub, { summary: SUMMARY, items: [{}, { ref_id: '=1+1', corr: null, anchor_at: '2026-11-22T23:30:00Z' }, { classes: ['amount', 'status'], presence: 7, n_op: 1, amt_op: '1999', st_op: 'PENDING', reason: 'amount rgs=10.00 operator=19.99' }] });
+    runId = await plantRun(hub, { summary: SUMMARY, items: [{}, { ref_id: '=1+1', corr: null, anchor_at: '2026-11-22T23:30:00Z' }, { classes: ['amount', 'status'], presence: 7, n_op: 1, amt_op: '1999', difference: '999', st_op: 'PENDING', reason: 'amount rgs=10.00 operator=19.99' }] });
   });
   afterAll(() => hub.stop());
 

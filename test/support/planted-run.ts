@@ -30,7 +30,7 @@ export async function plantRun(hub: Pick<TestHub, 'database'>, { items = [], sum
     );
     const rows = items.map((item, index) => ({
       run_id: id, seq: index + 1, k: randomUUID(), leg: 'movement', classes: ['missing_in_operator'], severity: 'critical', state: 'broken', reason: 'rgs x1, operator x0, hub x1', next_action: 'requery_operator', presence: 5, booked: 5, n_rgs: 1, n_op: 0, n_hub: 1,
-      ref_id: `ref-${index + 1}`, corr: randomUUID(), player: 'player-17', cur: 'EUR', dir: 'debit', amt_rgs: '1000', amt_op: null, amt_hub: '1000', st_rgs: 'OK', st_op: null, st_hub: 'confirmed', anchor_at: '2026-11-22T12:00:00Z', business_date: businessDate, ...item,
+      ref_id: `ref-${index + 1}`, corr: randomUUID(), player: 'player-17', cur: 'EUR', dir: 'debit', amt_rgs: '1000', amt_op: null, amt_hub: '1000', difference: '-1000', st_rgs: 'OK', st_op: null, st_hub: 'confirmed', anchor_at: '2026-11-22T12:00:00Z', business_date: businessDate, ...item,
     }));
     for (const row of rows) Object.assign(row, { class: row.classes[0] });
     await client.query('insert into recon.item select * from json_populate_recordset(null::recon.item, $1)', [JSON.stringify(rows)]);

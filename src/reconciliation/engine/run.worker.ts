@@ -8,6 +8,7 @@ import { CONFIG } from '../../config/config.module';
 import { isStoreUnavailable, isTransient } from '../../database/pg-errors';
 import { messageOf } from '../../kernel/errors';
 import { Logger } from '../../observability/logger';
+import { Metrics } from '../../observability/metrics';
 import { type HeldRun, type ReconRun, SLOTS } from './run';
 import { RunEngine } from './run-engine';
 import { LeaseLostError, RunStore } from './run.store';
@@ -34,6 +35,7 @@ export class RunWorker implements BeforeApplicationShutdown {
     private readonly runs: RunStore,
     private readonly engine: RunEngine,
     private readonly logger: Logger,
+    private readonly metrics: Metrics,
   ) {}
 
   /** Takes this run if nobody has it and there is a slot; else it waits for its turn. */
@@ -92,7 +94,8 @@ export class RunWorker implements BeforeApplicationShutdown {
   /** Never throws. Answers the run when it is worth going on at once: the store was away, and the run is still ours. */
   private async once(run: HeldRun, gone: AbortSignal): Promise<HeldRun | undefined> {
     try {
-      await this.engine.execute(run, gone);
+      const started = performance.now();
+      this.count(await this.engine.execute(run, gone), performance.now() - started);
       return undefined;
     } catch (error) {
       if (error instanceof LeaseLostError) {
@@ -107,6 +110,12 @@ export class RunWorker implements BeforeApplicationShutdown {
       if (!isStoreUnavailable(error) && !isTransient(error)) return undefined;
       return this.again(run, gone);
     }
+  }
+
+  private count({ state, counts }: ReconRun, durationMs: number): void {
+    this.metrics.reconRunSeconds.observe({ state }, durationMs / 1000);
+    for (const [source, funnel] of Object.entries(counts?.funnel ?? {}))
+      for (const result of ['rejected', 'matched', 'refused', 'inItems', 'outside'] as const) this.metrics.reconRows.inc({ source, result }, funnel[result]);
   }
 
   private async again(run: HeldRun, gone: AbortSignal): Promise<HeldRun | undefined> {

@@ -1,0 +1,58 @@
+import { CronTime } from 'cron';
+import { businessWindow, lastClosedDate, nextBusinessDate } from './window';
+
+const FIVE_FIELDS = /^\S+( \S+){4}$/;
+const FLOOR_MS = 5 * 60_000;
+/** The minutes are the same in every hour, and at most twelve of them are five apart: this sees them all, and the turn of an hour. */
+const FIRES_LOOKED_AT = 14;
+
+/** A cron expression that is none, fires too often or never. */
+export class CronError extends RangeError {}
+
+/** Throws CronError unless the expression has five fields, fires at all, and not more often than every five minutes. */
+export function checkCron(cron: string, zone: string, now: Date): void {
+  if (!FIVE_FIELDS.test(cron)) throw new CronError('cron must have five fields: minute, hour, day, month, weekday');
+  let previous = nextFire(cron, zone, now);
+  for (let fire = 1; fire < FIRES_LOOKED_AT; fire += 1) {
+    const next = nextFire(cron, zone, previous);
+    if (next.getTime() - previous.getTime() < FLOOR_MS) throw new CronError('cron must not fire more often than every five minutes');
+    previous = next;
+  }
+}
+
+/** First time after `after` at which the expression fires in the zone. Throws CronError when there is none. */
+export function nextFire(cron: string, zone: string, after: Date): Date {
+  try {
+    return new CronTime(cron, zone).getNextDateFrom(after, zone).toJSDate();
+  } catch (error) {
+    throw new CronError(`cron cannot be understood or never fires: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+export interface ScheduleClock {
+  readonly cron: string;
+  readonly zone: string;
+  readonly cutoff: string;
+  readonly catchUpDays: number;
+  readonly lastBusinessDate: string | null;
+}
+
+/**
+ * The business days that a run is due for at `now`, oldest first, and the newest one that is too old to be caught up. A day is due at the
+ * first fire after it has ended, so a hub that was down for a week finds a week of days due, each of which gets a report of its own.
+ */
+export function dueDates({ cron, zone, cutoff, catchUpDays, lastBusinessDate }: ScheduleClock, now: Date): { due: string[]; missed: string | null } {
+  const closed = lastClosedDate(now, zone, cutoff);
+  let date = lastBusinessDate === null ? closed : nextBusinessDate(lastBusinessDate, zone, cutoff);
+  const due: string[] = [];
+  let missed: string | null = null;
+  while (date <= closed) {
+    const end = businessWindow(date, zone, cutoff).to;
+    if (nextFire(cron, zone, new Date(end.getTime() - 1)).getTime() > now.getTime()) break;
+    due.push(date);
+    if (due.length > catchUpDays) missed = due.shift() ?? null;
+    date = nextBusinessDate(date, zone, cutoff);
+  }
+  return { due, missed };
+}
+
