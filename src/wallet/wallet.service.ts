@@ -84,8 +84,8 @@ export class WalletService {
     return { transactionId, refId: movement.refId, replayed, mayBeSettled: replayed };
   }
 
-  async findAny(transactionId: string): Promise<Transaction | undefined> {
-    return this.store.find(this.database, transactionId);
+  findAny(transactionId: string): Promise<Transaction | undefined> {
+    return this.store.look(transactionId);
   }
 
   async find(rgs: Partner, transactionId: string): Promise<TransactionView> {

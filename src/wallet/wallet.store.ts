@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { Batcher } from '../database/batcher';
 import { Database, HotDatabase, type Sql, type Tx } from '../database/database';
 import type { Movement } from '../partners/operator-wire';
 import type { RgsOutcome } from '../partners/rgs-wire';
@@ -58,6 +59,17 @@ export interface TransactionFilter {
 /** All SQL of the wallet's tables. */
 @Injectable()
 export class WalletStore {
+  private readonly lookUps: Batcher<string, Transaction | undefined> = new Batcher({
+    run: async (ids) => {
+      const rows = await this.hot.prepared<TransactionRow>('wallet_look', `select ${COLUMNS} from wallet_transaction where id = any ($1)`, [ids]);
+      const found = new Map(rows.map((row) => [row.id, transactionOf(row)]));
+      return ids.map((id) => found.get(id.toLowerCase()));
+    },
+    batchMax: 100,
+    flightsMax: 1,
+    queueMax: 4_000,
+  });
+
   constructor(
     private readonly database: Database,
     private readonly hot: HotDatabase,
@@ -148,6 +160,11 @@ export class WalletStore {
       [outcomes.map((o) => o.transactionId), outcomes.map((o) => o.outcome), outcomes.map((o) => o.messageId)],
     );
     return new Set(rows.map((row) => row.transaction_id));
+  }
+
+  /** As find, but outside a transaction and together with whatever else is looked up in the same moment. */
+  look(id: string): Promise<Transaction | undefined> {
+    return this.lookUps.add(id);
   }
 
   async find(sql: Sql, id: string): Promise<Transaction | undefined> {

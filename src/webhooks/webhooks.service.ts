@@ -45,7 +45,7 @@ export class WebhooksService {
     const transaction = await this.matching(operator, callback);
     const record = { operatorId: operator.id, body, refId: callback.refId, correlationId: callback.correlationId, transactionId: transaction?.id ?? null };
     if (transaction === undefined) {
-      await this.store.record(this.database, { ...record, verdict: 'unmatched' });
+      await this.store.keep({ ...record, verdict: 'unmatched' });
       this.heard('unmatched', operator, callback, null);
       throw new HubError('unknown_reference');
     }
@@ -53,7 +53,7 @@ export class WebhooksService {
     const undo = callback.refId !== transaction.refId;
     const mismatch = mismatchOf(transaction, callback, undo);
     if (mismatch !== null) {
-      await this.store.record(this.database, { ...record, verdict: 'mismatched' });
+      await this.store.keep({ ...record, verdict: 'mismatched' });
       this.heard('mismatched', operator, callback, transaction.id, mismatch);
       throw new HubError('callback_mismatch', { correlationId: transaction.id, errors: [{ field: mismatch, message: `${mismatch} is not what the hub sent` }] });
     }
@@ -61,7 +61,7 @@ export class WebhooksService {
     const statement = statementOf(operator, transaction, callback, undo ? messageId : null, this.config.debitDeadlineSeconds);
     if (saysNothingNew(transaction, statement)) {
       // The usual case: the answer to the hub's call was first. A settled state does not go back, so no lock is needed to know it.
-      await this.store.record(this.database, { ...record, verdict: 'repeated' });
+      await this.store.keep({ ...record, verdict: 'repeated' });
       this.heard('repeated', operator, callback, transaction.id);
       return;
     }
@@ -74,7 +74,7 @@ export class WebhooksService {
       if (decision === undefined) throw new Error('a statement must get a decision');
       if ((decision.message === 'sent' || decision.message === 'dead') && messageId !== null) await this.outbox.finish(tx, { id: messageId, destinationId: operator.id }, decision.message, 'callback');
       const outcome = verdictOf(decision, statement);
-      await this.store.record(tx, { ...record, verdict: outcome });
+      await this.store.record(tx, [{ ...record, verdict: outcome }]);
       return outcome;
     });
     this.heard(verdict, operator, callback, transaction.id);
@@ -105,7 +105,7 @@ export class WebhooksService {
 
   private async matching(operator: Partner, { refId, correlationId }: OperatorCallback): Promise<Transaction | undefined> {
     if (!isUUID(correlationId)) return undefined;
-    const transaction = await this.wallet.find(this.database, correlationId);
+    const transaction = await this.wallet.look(correlationId);
     if (transaction?.operatorId !== operator.id) return undefined;
     const sent = (transaction.refId === refId && transaction.messageId !== null) || (undoReference(transaction.refId) === refId && transaction.undoMessageId !== null);
     return sent ? transaction : undefined;

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
-import { createHash } from 'node:crypto';
-import { Database, type Sql, type Tx } from '../database/database';
+import { hash } from 'node:crypto';
+import { Batcher } from '../database/batcher';
+import { Database, HotDatabase, type Tx } from '../database/database';
 import type { CallbackVerdict } from './inbound-callback.entity';
 
 export interface CallbackRecord {
@@ -12,19 +13,56 @@ export interface CallbackRecord {
   readonly transactionId: string | null;
 }
 
+/** Verdicts that a later look may better. */
+const OPEN: ReadonlySet<CallbackVerdict> = new Set(['unmatched', 'undecided']);
+
 /** All SQL of what operators tell us. */
 @Injectable()
 export class WebhooksStore {
-  constructor(private readonly database: Database) {}
+  private readonly kept: Batcher<CallbackRecord, undefined> = new Batcher({
+    run: async (callbacks) => {
+      await this.hot.transaction((tx) => this.record(tx, callbacks));
+      return callbacks.map(() => undefined);
+    },
+    batchMax: 100,
+    flightsMax: 1,
+    queueMax: 4_000,
+  });
 
-  /** Keeps a callback; an equal body is counted. The first verdict that settled something stays. */
-  async record(sql: Sql, callback: CallbackRecord): Promise<void> {
-    await sql.rows(
-      `insert into inbound_callback as c (operator_id, body_sha256, body, ref_id, correlation_id, verdict, transaction_id) values ($1, $2, $3, $4, $5, $6, $7)
+  constructor(
+    private readonly database: Database,
+    private readonly hot: HotDatabase,
+  ) {}
+
+  /** As record, in a commit that it shares with whatever else is kept in the same moment. */
+  async keep(callback: CallbackRecord): Promise<void> {
+    await this.kept.add(callback);
+  }
+
+  /** Keeps callbacks; equal bodies are counted. The first verdict that settled something stays. */
+  async record(tx: Tx, callbacks: readonly CallbackRecord[]): Promise<void> {
+    const bodies = new Map<string, Record<string, unknown> & { verdict: CallbackVerdict; transaction_id: string | null; seen: number }>();
+    for (const { operatorId, body, refId, correlationId, verdict, transactionId } of callbacks) {
+      const sha256 = hash('sha256', body, 'hex');
+      const same = bodies.get(`${operatorId}:${sha256}`);
+      if (same === undefined) {
+        bodies.set(`${operatorId}:${sha256}`, { operator_id: operatorId, body_sha256: sha256, body, ref_id: refId, correlation_id: correlationId, verdict, transaction_id: transactionId, seen: 1 });
+        continue;
+      }
+      same.seen += 1;
+      same.transaction_id ??= transactionId;
+      if (OPEN.has(same.verdict)) same.verdict = verdict;
+    }
+    // In the order of the key, so that two batches wait for each other at most one way.
+    await tx.rows(
+      `insert into inbound_callback as c (operator_id, body_sha256, body, ref_id, correlation_id, verdict, transaction_id, seen)
+       select operator_id, decode(body_sha256, 'hex'), body, ref_id, correlation_id, verdict, transaction_id, seen
+       from json_to_recordset($1) as r (operator_id integer, body_sha256 text, body text, ref_id text, correlation_id text, verdict text, transaction_id uuid, seen integer)
+       order by operator_id, body_sha256
        on conflict on constraint inbound_callback_body_key do update
-       set seen = c.seen + 1, last_at = now(), transaction_id = coalesce(c.transaction_id, excluded.transaction_id),
+       set seen = c.seen + excluded.seen, last_at = now(), transaction_id = coalesce(c.transaction_id, excluded.transaction_id),
            verdict = case when c.verdict in ('unmatched', 'undecided') then excluded.verdict else c.verdict end`,
-      [callback.operatorId, createHash('sha256').update(callback.body).digest(), callback.body, callback.refId, callback.correlationId, callback.verdict, callback.transactionId],
+      [JSON.stringify([...bodies.values()])],
     );
   }
 
