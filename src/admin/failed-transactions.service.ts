@@ -80,7 +80,7 @@ export class FailedTransactionsService {
       const notice = to === 'confirmed' ? 'OK' : to === 'rejected' ? 'REJECTED' : to === 'compensated' ? 'ROLLED_BACK' : null;
       const undo = to === 'compensating' ? (transaction.undo ?? 'deadline') : transaction.undo;
       await this.settlement.write(tx, [{ transaction: { ...transaction, undo }, change: { ...changeBy('admin', transaction, to, to === 'confirmed' ? null : 'resolved by hand', { actor, reason, resolution }), undo }, notice }]);
-      await this.outbox.finish(tx, { id: messageId, destinationId: transaction.operatorId }, resolution === 'applied' ? 'sent' : 'dead', 'resolved by hand');
+      await this.outbox.finish(tx, [{ id: messageId, destinationId: transaction.operatorId, outcome: resolution === 'applied' ? 'sent' : 'dead' }], 'resolved by hand');
     }
     const entry = { actor, action: 'transaction.resolve' as const, target: id, before: { state: transaction.state, reason: transaction.reason }, after: { state: to, resolution, reason } };
     await this.audit.add(tx, entry);

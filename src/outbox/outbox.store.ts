@@ -46,6 +46,13 @@ export interface DestinationHealth {
   readonly paused: boolean;
 }
 
+/** in_flight: leased, its answer is to come. idle: a head that nobody is sending. waiting: behind its head. done: settled. */
+export interface MessagePosition {
+  readonly place: 'in_flight' | 'idle' | 'waiting' | 'done';
+  /** Whether it may have left before. */
+  readonly maybeSent: boolean;
+}
+
 interface ClaimRow extends Row {
   id: string | null;
   token: string;
@@ -166,6 +173,19 @@ export class OutboxStore {
     return rows.length > 0;
   }
 
+  /** As lockLane, but passes by lanes that somebody else holds; answers the places in the list of those that are locked now. */
+  async lockFreeLanes(tx: Tx, lanes: readonly { readonly destinationId: number; readonly laneKey: string }[]): Promise<Set<number>> {
+    const parameters = [lanes.map(({ destinationId }) => destinationId), lanes.map(({ laneKey }) => laneKey)] as const;
+    await tx.rows('insert into outbox_lane (destination_id, lane_key) select distinct d, k from unnest($1::integer[], $2::text[]) x (d, k) order by d, k on conflict do nothing', parameters);
+    const rows = await tx.rows<{ destination_id: number; lane_key: string }>(
+      `select l.destination_id, l.lane_key from outbox_lane l join (select distinct d, k from unnest($1::integer[], $2::text[]) x (d, k)) x on l.destination_id = x.d and l.lane_key = x.k
+       order by l.destination_id, l.lane_key for no key update of l skip locked`,
+      parameters,
+    );
+    const locked = new Set(rows.map((row) => `${row.destination_id}:${row.lane_key}`));
+    return new Set(lanes.flatMap(({ destinationId, laneKey }, place) => (locked.has(`${destinationId}:${laneKey}`) ? [place] : [])));
+  }
+
   /** Makes the lane if it is new, so that two that lock it never pass each other. */
   async lockLane(tx: Tx, destinationId: number, laneKey: string): Promise<void> {
     await tx.rows('insert into outbox_lane (destination_id, lane_key) values ($1, $2) on conflict do nothing', [destinationId, laneKey]);
@@ -173,27 +193,35 @@ export class OutboxStore {
   }
 
   /**
-   * Where a message stands; its head is locked if it has one. The caller holds the lane. in_flight: leased, its answer is to come.
+   * Where messages stand; their heads are locked if they have any. The caller holds the lanes. in_flight: leased, its answer is to come.
    * idle: a head that nobody is sending; `maybeSent` tells whether it may have left before. waiting: behind its head. done: settled.
    */
-  async position(tx: Tx, messageId: string): Promise<{ place: 'in_flight' | 'idle' | 'waiting' | 'done'; maybeSent: boolean }> {
-    const [head] = await tx.rows<{ leased: boolean; claims: number }>('select leased and visible_at > clock_timestamp() as leased, claims from outbox_head where message_id = $1 for update', [messageId]);
-    if (head !== undefined) return { place: head.leased ? 'in_flight' : 'idle', maybeSent: head.leased || head.claims > 0 };
-    const [queued] = await tx.rows<{ waiting: boolean }>(
-      'select m.lane_seq > l.head_seq as waiting from outbox_message m join outbox_lane l on l.destination_id = m.destination_id and l.lane_key = m.lane_key where m.id = $1',
-      [messageId],
+  async positions(tx: Tx, messageIds: readonly string[]): Promise<Map<string, MessagePosition>> {
+    const positions = new Map<string, MessagePosition>();
+    const heads = await tx.rows<{ message_id: string; leased: boolean; claims: number }>(
+      'select message_id, leased and visible_at > clock_timestamp() as leased, claims from outbox_head where message_id = any ($1) order by message_id for update',
+      [messageIds],
     );
-    return queued?.waiting === true ? { place: 'waiting', maybeSent: false } : { place: 'done', maybeSent: true };
+    for (const { message_id: id, leased, claims } of heads) positions.set(id, { place: leased ? 'in_flight' : 'idle', maybeSent: leased || claims > 0 });
+    const others = messageIds.filter((id) => !positions.has(id));
+    if (others.length === 0) return positions;
+    const queued = await tx.rows<{ id: string }>(
+      'select m.id from outbox_message m join outbox_lane l on l.destination_id = m.destination_id and l.lane_key = m.lane_key where m.id = any ($1) and m.lane_seq > l.head_seq',
+      [others],
+    );
+    for (const id of others) positions.set(id, { place: 'done', maybeSent: true });
+    for (const { id } of queued) positions.set(id, { place: 'waiting', maybeSent: false });
+    return positions;
   }
 
-  /** Somebody dealt with a dead message by other means than sending it again. */
-  async closeDead(tx: Tx, messageId: string): Promise<void> {
-    await tx.rows('update outbox_dead set open = false where message_id = $1', [messageId]);
+  /** Somebody dealt with dead messages by other means than sending them again. */
+  async closeDead(tx: Tx, messageIds: readonly string[]): Promise<void> {
+    await tx.rows('update outbox_dead set open = false where message_id = any ($1)', [messageIds]);
   }
 
-  /** From now on it must not simply be sent, whenever its turn comes. */
-  async expire(tx: Tx, messageId: string): Promise<void> {
-    await tx.rows('update outbox_message set expires_at = least(expires_at, clock_timestamp()) where id = $1', [messageId]);
+  /** From now on they must not simply be sent, whenever their turn comes. */
+  async expire(tx: Tx, messageIds: readonly string[]): Promise<void> {
+    await tx.rows('update outbox_message set expires_at = least(expires_at, clock_timestamp()) where id = any ($1)', [messageIds]);
   }
 
   async hurry(tx: Tx, messageId: string): Promise<void> {

@@ -4,8 +4,14 @@ import { HubError } from '../kernel/errors';
 import type { DeliveryHandler } from './delivery-handler';
 import type { NewMessage, Outcome, Queue } from './outbox-message';
 import { OutboxRecordsStore, type OutboxRecord, type RecordFilter } from './outbox-records.store';
-import { OutboxStore } from './outbox.store';
+import { type MessagePosition, OutboxStore } from './outbox.store';
 import { WakeUps } from './wake-ups';
+
+export interface FinishedMessage {
+  readonly id: string;
+  readonly destinationId: number;
+  readonly outcome: Extract<Outcome, 'sent' | 'dead'>;
+}
 
 /** What the rest of the hub may do with the outbox. */
 @Injectable()
@@ -47,29 +53,50 @@ export class Outbox {
     await this.store.lockLane(tx, destinationId, laneKey);
   }
 
+  /** Locks those of the lanes that nobody else holds; answers their places in the list. What is left out may be tried again at once. */
+  lockFreeLanes(tx: Tx, lanes: readonly { readonly destinationId: number; readonly laneKey: string }[]): Promise<Set<number>> {
+    return this.store.lockFreeLanes(tx, lanes);
+  }
+
   /**
-   * Ends a message whose outcome became known by other means. The caller holds its lane. A message that is being sent right now is
+   * Ends messages whose outcome became known by other means. The caller holds their lanes. A message that is being sent right now is
    * left alone: its own answer comes, and contradictions must be seen. One behind its head keeps its place, and ends when its turn comes.
    */
-  async finish(tx: Tx, message: { readonly id: string; readonly destinationId: number }, outcome: Extract<Outcome, 'sent' | 'dead'>, reason: string): Promise<void> {
-    await this.store.closeDead(tx, message.id);
-    const { place } = await this.store.position(tx, message.id);
-    if (place === 'waiting') await this.store.expire(tx, message.id);
-    if (place !== 'idle') return;
-    await this.store.settle(tx, [{ id: message.id, outcome, class: reason, status: null, error: outcome === 'sent' ? null : reason, durationMs: null, delayMs: 0, open: false }], 'hub');
-    tx.afterCommit(() => this.wake(message.destinationId));
+  async finish(tx: Tx, messages: readonly FinishedMessage[], reason: string): Promise<void> {
+    if (messages.length === 0) return;
+    // Said twice of one message in a batch, the first word counts: after it the message is done.
+    const first = new Map<string, FinishedMessage>();
+    for (const message of messages) if (!first.has(message.id)) first.set(message.id, message);
+    const ids = [...first.keys()];
+    await this.store.closeDead(tx, ids);
+    const positions = await this.store.positions(tx, ids);
+    const waiting = ids.filter((id) => positions.get(id)?.place === 'waiting');
+    if (waiting.length > 0) await this.store.expire(tx, waiting);
+    const idle = [...first.values()].filter(({ id }) => positions.get(id)?.place === 'idle');
+    if (idle.length === 0) return;
+    await this.store.settle(tx, idle.map(({ id, outcome }) => ({ id, outcome, class: reason, status: null, error: outcome === 'sent' ? null : reason, durationMs: null, delayMs: 0, open: false })), 'hub');
+    tx.afterCommit(() => {
+      for (const destinationId of new Set(idle.map((message) => message.destinationId))) this.wake(destinationId);
+    });
   }
 
   /** Nobody wants the message delivered any more: from now on its outcome is asked for, at once if it waits for its next attempt. The caller holds its lane. */
   async recall(tx: Tx, message: { readonly id: string; readonly destinationId: number }): Promise<void> {
-    await this.store.expire(tx, message.id);
+    await this.store.expire(tx, [message.id]);
     await this.store.hurry(tx, message.id);
     tx.afterCommit(() => this.wake(message.destinationId));
   }
 
   /** Whether a message may have left, and whether it is on its way right now. The caller holds its lane. */
-  position(tx: Tx, messageId: string): ReturnType<OutboxStore['position']> {
-    return this.store.position(tx, messageId);
+  async position(tx: Tx, messageId: string): Promise<MessagePosition> {
+    const position = (await this.store.positions(tx, [messageId])).get(messageId);
+    if (position === undefined) throw new Error('every message has a position');
+    return position;
+  }
+
+  /** As position, for many; locks their heads in the order that everyone keeps. */
+  async positions(tx: Tx, messageIds: readonly string[]): Promise<void> {
+    await this.store.positions(tx, messageIds);
   }
 
   list(filter: RecordFilter): Promise<OutboxRecord[]> {

@@ -67,7 +67,7 @@ export class DeadlineWorker {
       const { maybeSent } = await this.outbox.position(tx, messageId);
       if (maybeSent) return false;
       await this.settlement.write(tx, [{ transaction, change: changeBy('hub', transaction, 'rejected', 'deadline', { deadlineSeconds: this.config.debitDeadlineSeconds }), notice: 'REJECTED' }]);
-      await this.outbox.finish(tx, { id: messageId, destinationId: transaction.operatorId }, 'dead', 'expired');
+      await this.outbox.finish(tx, [{ id: messageId, destinationId: transaction.operatorId, outcome: 'dead' }], 'expired');
       return true;
     });
   }

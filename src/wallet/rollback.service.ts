@@ -99,7 +99,7 @@ export class RollbackService {
     if (bet.state === 'initiated' && !maybeSent) {
       // It never left, so it ends here; its message is finished now, or when its turn comes.
       await this.settlement.write(tx, [{ transaction: bet, change: { ...changeBy('rgs', bet, 'rejected', 'rolled_back', {}), undo: 'rollback' }, notice: 'REJECTED' }]);
-      await this.outbox.finish(tx, { id: bet.messageId, destinationId: bet.operatorId }, 'dead', 'rolled_back');
+      await this.outbox.finish(tx, [{ id: bet.messageId, destinationId: bet.operatorId, outcome: 'dead' }], 'rolled_back');
       return false;
     }
     await this.store.requestUndo(tx, bet.id);

@@ -1,14 +1,16 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { Interval } from '@nestjs/schedule';
 import { isUUID } from 'class-validator';
+import { setTimeout as delay } from 'node:timers/promises';
 import { type Config } from '../config/config';
 import { CONFIG } from '../config/config.module';
-import { Database } from '../database/database';
+import { Batcher } from '../database/batcher';
+import { HotDatabase } from '../database/database';
 import { HubError, messageOf } from '../kernel/errors';
 import { toMinorUnits } from '../kernel/money';
 import { Logger } from '../observability/logger';
 import { Metrics } from '../observability/metrics';
-import { Outbox } from '../outbox/outbox';
+import { type FinishedMessage, Outbox } from '../outbox/outbox';
 import { decimalText, parseExactJson } from '../partners/exact-json';
 import { classOfStatusWord, undoReference } from '../partners/operator-wire';
 import type { Partner } from '../partners/partner';
@@ -19,17 +21,33 @@ import type { Transaction } from '../wallet/transaction';
 import { WalletStore } from '../wallet/wallet.store';
 import type { CallbackVerdict } from './inbound-callback.entity';
 import type { OperatorCallback } from './webhooks.dto';
-import { WebhooksStore } from './webhooks.store';
+import { type CallbackRecord, WebhooksStore } from './webhooks.store';
 
 const REMATCH_MS = 60_000;
 const REMATCH_BATCH = 100;
+const BATCH_MAX = 100;
+const QUEUE_MAX = 4_000;
+/** A lane is busy for as long as somebody else's transaction takes. */
+const BUSY_RETRY_MS = 5;
+
+/** A callback that may settle something. */
+interface Heard {
+  readonly operator: Partner;
+  readonly laneKey: string;
+  /** The message that it speaks about. */
+  readonly messageId: string | null;
+  readonly statement: Statement;
+  readonly record: Omit<CallbackRecord, 'verdict'>;
+}
 
 /** Hears operators out: each callback is kept, and moves its transaction at most once. */
 @Injectable()
 export class WebhooksService {
+  private readonly settling: Batcher<Heard, CallbackVerdict | 'busy'> = new Batcher({ run: (batch) => this.settle(batch), batchMax: BATCH_MAX, flightsMax: 2, queueMax: QUEUE_MAX });
+
   constructor(
     @Inject(CONFIG) private readonly config: Config,
-    private readonly database: Database,
+    private readonly hot: HotDatabase,
     private readonly store: WebhooksStore,
     private readonly wallet: WalletStore,
     private readonly settlement: Settlement,
@@ -65,19 +83,37 @@ export class WebhooksService {
       this.heard('repeated', operator, callback, transaction.id);
       return;
     }
-    const verdict = await this.database.transaction(async (tx) => {
-      // Lane before row, as everyone does; then nobody settles this message in between.
-      await this.outbox.lockLane(tx, operator.id, transaction.externalPlayerId);
-      // A repayment, and a message that was sent again by hand, has no lane: its head is what everyone locks before the row.
-      if (messageId !== null) await this.outbox.position(tx, messageId);
-      const [decision] = await this.settlement.apply(tx, [statement]);
-      if (decision === undefined) throw new Error('a statement must get a decision');
-      if ((decision.message === 'sent' || decision.message === 'dead') && messageId !== null) await this.outbox.finish(tx, { id: messageId, destinationId: operator.id }, decision.message, 'callback');
-      const outcome = verdictOf(decision, statement);
-      await this.store.record(tx, [{ ...record, verdict: outcome }]);
-      return outcome;
-    });
+    const heard: Heard = { operator, laneKey: transaction.externalPlayerId, messageId, statement, record };
+    let verdict = await this.settling.add(heard);
+    while (verdict === 'busy') {
+      await delay(BUSY_RETRY_MS);
+      verdict = await this.settling.add(heard);
+    }
     this.heard(verdict, operator, callback, transaction.id);
+  }
+
+  /** Callbacks that came in the same moment, in one commit. busy: somebody else holds the player's lane, as the settling of the answer does. */
+  private settle(batch: readonly Heard[]): Promise<(CallbackVerdict | 'busy')[]> {
+    return this.hot.transaction(async (tx) => {
+      // Lane before row, as everyone does; then nobody settles these messages in between.
+      const free = await this.outbox.lockFreeLanes(tx, batch.map(({ operator, laneKey }) => ({ destinationId: operator.id, laneKey })));
+      const held = batch.filter((_heard, place) => free.has(place));
+      if (held.length === 0) return batch.map(() => 'busy' as const);
+      // A repayment, and a message that was sent again by hand, has no lane: its head is what everyone locks before the row.
+      await this.outbox.positions(tx, [...new Set(held.flatMap(({ messageId }) => (messageId === null ? [] : [messageId])))]);
+      const decisions = await this.settlement.apply(tx, held.map(({ statement }) => statement));
+      const verdicts = new Map<Heard, CallbackVerdict>();
+      const finished: FinishedMessage[] = [];
+      held.forEach((heard, place) => {
+        const decision = decisions[place];
+        if (decision === undefined) throw new Error('a statement must get a decision');
+        verdicts.set(heard, verdictOf(decision, heard.statement));
+        if ((decision.message === 'sent' || decision.message === 'dead') && heard.messageId !== null) finished.push({ id: heard.messageId, destinationId: heard.operator.id, outcome: decision.message });
+      });
+      await this.outbox.finish(tx, finished, 'callback');
+      await this.store.record(tx, held.map((heard) => ({ ...heard.record, verdict: verdicts.get(heard) ?? 'undecided' })));
+      return batch.map((heard) => verdicts.get(heard) ?? 'busy');
+    });
   }
 
   @Interval(REMATCH_MS)

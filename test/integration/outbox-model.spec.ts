@@ -288,7 +288,7 @@ class Callback extends Step {
     if (id === undefined) return;
     await lanes.transaction(async (tx) => {
       await lanes.store.lockLane(tx, destination, `lane-${this.lane}`);
-      const isIdle = (await lanes.store.position(tx, id)).place === 'idle';
+      const isIdle = (await lanes.store.positions(tx, [id])).get(id)?.place === 'idle';
       expect(isIdle).toBe(model.heads.get(id)?.state !== 'in flight');
       if (!isIdle) return;
       await lanes.store.settle(tx, [{ id, outcome: this.outcome, class: 'callback', status: null, error: null, durationMs: null, delayMs: 0, open: false }], 'callback');
