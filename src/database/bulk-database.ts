@@ -20,19 +20,21 @@ export interface BulkOptions {
   readonly timeoutMs?: number;
   /** For sorting and hashing, per operation. */
   readonly workMemMb?: number;
+  /** False: a crash may lose the commit although it was answered. For what a crash makes worthless anyway. */
+  readonly durable?: boolean;
 }
 
 /** The pool of work that moves many rows, so that it leaves the connections of requests alone. */
 export class BulkDatabase extends Database {
   /** Runs `work` in one transaction: committed when it resolves, rolled back when it throws. */
-  async bulk<T>(work: (tx: BulkTx) => Promise<T>, { snapshot = false, timeoutMs = 600_000, workMemMb = 64 }: BulkOptions = {}): Promise<T> {
+  async bulk<T>(work: (tx: BulkTx) => Promise<T>, { snapshot = false, timeoutMs = 600_000, workMemMb = 64, durable = true }: BulkOptions = {}): Promise<T> {
     return this.inTransaction(snapshot ? 'REPEATABLE READ' : undefined, async (runner, committed) => {
       // The driver's own client: TypeORM has no COPY.
       const client = (await runner.connect()) as Client;
       // One statement, since each costs a round trip. No parallel workers: on a small machine they would take the hub's own processors.
       await runner.query(
-        `select set_config('statement_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $1, true), set_config('work_mem', $2, true), set_config('max_parallel_workers_per_gather', '0', true), set_config('jit', 'off', true)`,
-        [String(timeoutMs), `${workMemMb}MB`],
+        `select set_config('statement_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $1, true), set_config('work_mem', $2, true), set_config('max_parallel_workers_per_gather', '0', true), set_config('jit', 'off', true), set_config('synchronous_commit', case when $3 then current_setting('synchronous_commit') else 'off' end, true)`,
+        [String(timeoutMs), `${workMemMb}MB`, durable],
       );
       return work({ ...transactionOf(runner, committed), copy: (sql, data) => pipeline(Readable.from([data], { objectMode: false }), client.query(copyFrom(sql))) });
     });

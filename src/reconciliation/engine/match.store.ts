@@ -34,7 +34,7 @@ export class MatchStore {
       const tables = buckets === 1 ? [stage] : Array.from({ length: PARTITIONS }, (_, partition) => `${stage}_${partition}`).filter((_, partition) => partition % buckets === bucket);
       for (const table of tables) await tx.rows(bucketSql(run.slot, table), parameters);
       await this.runs.bucketsDone(tx, run, bucket + 1);
-    });
+    }, { durable: false });
   }
 }
 

@@ -15,8 +15,13 @@ export const lacksHubSql = (slot: number): string => `
   select k, min(corr)::uuid as id from recon.stage_${slot} join recon.broken_${slot} using (k)
   group by k having bit_or(src) & ${SOURCE.hub | SOURCE.foreign} = 0 and min(corr) ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'`;
 
+/** Rows of the keys to look at: three passes need them, and a million rows are not worth three scans to find a few thousand. */
+export const lookedSql = (slot: number): string => `create temp table looked on commit drop as select s.* from recon.stage_${slot} s join recon.broken_${slot} using (k)`;
+/** The same where most keys are to be looked at, and a copy would cost more than it saves. */
+export const lookedJoin = (slot: number): string => `(select s.* from recon.stage_${slot} s join recon.broken_${slot} using (k)) looked`;
+
 /** One row per key; of several copies of a side the smallest value stands for it, so that the order of the lists decides nothing. */
-export const pivotSql = (slot: number): string => `
+export const pivotSql = (looked: string): string => `
   create temp table pivot on commit drop as
   select k, bool_or(undo) as undo, bit_or(src) & ${SOURCE.foreign} <> 0 as of_others,
     (bit_or(src) & 7 | (bit_or(src) >> 3 & 1))::smallint as presence,
@@ -33,7 +38,7 @@ export const pivotSql = (slot: number): string => `
     min(st_raw) ${TOLD} as st_rgs, min(st_raw) ${OPERATOR} as st_op, min(st_raw) ${HUB} as st_hub,
     min(amt_raw) ${TOLD} as amt_raw_rgs, min(amt_raw) ${OPERATOR} as amt_raw_op, min(dir_raw) ${TOLD} as dir_raw_rgs, min(dir_raw) ${OPERATOR} as dir_raw_op,
     min(ref_id) ${TOLD} as ref_rgs, min(ref_id) ${OPERATOR} as ref_op, bit_or(flags) as flags
-  from recon.stage_${slot} join recon.broken_${slot} using (k) group by k`;
+  from ${looked} group by k`;
 
 /** The same reference and direction under two correlation ids, each with one candidate: a bet that was sent again under a new one. */
 const candidates = (name: string, presence: number): string => `
@@ -160,18 +165,18 @@ export const ITEMS_SQL = `
 export const RULE_COLUMNS = [CLASS_RULES.map((rule) => rule.class), CLASS_RULES.map((rule) => rule.severity), CLASS_RULES.map((rule) => rule.nextAction)] as const;
 
 /** What both checks and the funnel are made of: every staged row of the looked-at keys, by what became of its key. */
-export const placesSql = (slot: number): string => `
+export const placesSql = (looked: string): string => `
   select s.src, s.attrs, f.place, count(*) as n, coalesce(sum(s.amt), 0)::text as sum
-  from recon.stage_${slot} s join found f using (k) where s.src in (1, 2, 4) and s.flags & ${FLAG.lookedUp} = 0 group by 1, 2, 3`;
+  from (select * from ${looked}) s join found f using (k) where s.src in (1, 2, 4) and s.flags & ${FLAG.lookedUp} = 0 group by 1, 2, 3`;
 
 export const matchedSql = (slot: number): string => `select owned, attrs, mask, sum(n) as n, sum(sum_minor)::text as sum from recon.matched_${slot} group by owned, attrs, mask`;
 
 /** Bookings of looked-at keys. What an RGS implies counts as known to it. $1 run. */
-export const summaryOfFoundSql = (slot: number): string => `
+export const summaryOfFoundSql = (looked: string): string => `
   insert into recon.summary (run_id, business_date, cur, dir, class, state, source, n, sum_minor)
   select $1, f.business_date, s.cur, ${movementWord('(s.attrs >> 2 & 3)')}, coalesce(f.class, 'matched'), case when f.class is null then 'matched' else f.state end,
     case s.src when ${SOURCE.implied} then ${SOURCE.rgs} else s.src end, count(*), coalesce(sum(s.amt), 0)
-  from recon.stage_${slot} s join found f using (k)
+  from (select * from ${looked}) s join found f using (k)
   where f.place in ('item', 'matched') and s.attrs & 3 <> ${REFUSED} and (s.src in (1, 2, 4) or (s.src = ${SOURCE.implied} and f.n_rgs = 0)) group by 2, 3, 4, 5, 6, 7`;
 
 /** And of those that the first pass proved alike. $2 to $4: packed attributes, their currencies and movements. */

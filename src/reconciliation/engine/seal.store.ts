@@ -28,6 +28,9 @@ export interface SealInput {
   readonly exponents: Readonly<Record<string, number>>;
 }
 
+/** Keys to look at are copied out when they are less than one in so many staged rows. */
+const COPIED_PART_MIN = 12;
+
 /** Turns what the buckets named into items, totals and exceptions, in one commit: all of it or nothing. */
 @Injectable()
 export class SealStore {
@@ -42,7 +45,8 @@ export class SealStore {
       await this.runs.fence(tx, run);
       await tx.rows(`analyze recon.broken_${run.slot}`);
       await this.lookUp(tx, run, input.currencies);
-      await temporary(tx, 'pivot', sql.pivotSql(run.slot));
+      const looked = await this.looked(tx, run, input.progress);
+      await temporary(tx, 'pivot', sql.pivotSql(looked));
       await temporary(tx, 'link_rgs', sql.LINK_CANDIDATES[0]);
       await temporary(tx, 'link_op', sql.LINK_CANDIDATES[1]);
       await temporary(tx, 'link', sql.LINK_SQL);
@@ -53,7 +57,7 @@ export class SealStore {
       await temporary(tx, 'found', sql.CLASSIFY_SQL, [from, to, run.asOf, run.graceSeconds, run.hardLimitSeconds, run.padSeconds, days.from.map((at) => at.toISOString()), days.dates]);
       await this.exceptions(tx, run);
       await this.items(tx, run, input.exponents);
-      const funnel = await this.totals(tx, run, input.progress);
+      const funnel = await this.totals(tx, run, looked, input.progress);
       const counts = await this.counts(tx, run, funnel);
       await this.runs.itemsWritten(tx, run, counts);
       return counts;
@@ -70,6 +74,15 @@ export class SealStore {
       currencies,
       currencies.map(packCurrency),
     ]);
+  }
+
+  /** The rows of the keys to look at, as what a FROM can name. */
+  private async looked(tx: Sql, { slot }: HeldRun, progress: SealInput['progress']): Promise<string> {
+    const [row] = await tx.rows<{ n: string }>(`select count(*) as n from recon.broken_${slot}`);
+    const staged = [...progress.values()].reduce((total, { staged: rows }) => total + rows, 0);
+    if (Number(row?.n ?? 0) * COPIED_PART_MIN > staged) return sql.lookedJoin(slot);
+    await temporary(tx, 'looked', sql.lookedSql(slot));
+    return 'looked';
   }
 
   private async days(tx: Sql, { window, zone, cutoff }: HeldRun): Promise<DayBounds> {
@@ -92,14 +105,14 @@ export class SealStore {
     await tx.rows(sql.ITEMS_SQL, [run.id, currencies, currencies.map((currency) => currencyExponent(currency, exponents)), ...sql.RULE_COLUMNS]);
   }
 
-  private async totals(tx: Sql, run: HeldRun, progress: SealInput['progress']): Promise<Funnel> {
-    const placed = await tx.rows<PlacedRows & Row>(sql.placesSql(run.slot));
+  private async totals(tx: Sql, run: HeldRun, looked: string, progress: SealInput['progress']): Promise<Funnel> {
+    const placed = await tx.rows<PlacedRows & Row>(sql.placesSql(looked));
     const matched = await tx.rows<MatchedRows & Row>(sql.matchedSql(run.slot));
     const fault = checkTotals(progress, placed, matched);
     if (fault !== null) throw new BridgeError(fault);
 
     const attrs = [...new Set(matched.filter(({ owned, mask }) => owned && mask === 7).map((row) => row.attrs))];
-    await tx.rows(sql.summaryOfFoundSql(run.slot), [run.id]);
+    await tx.rows(sql.summaryOfFoundSql(looked), [run.id]);
     await tx.rows(sql.summaryOfMatchedSql(run.slot), [run.id, attrs, attrs.map((packed) => unpackCurrency(Math.floor(Number(packed) / 16))), attrs.map((packed) => ((Number(packed) & 15) >> 2 === 1 ? 'debit' : 'credit'))]);
     const unbalanced = await tx.rows<{ date: string | null; cur: string; dir: string }>(sql.UNBALANCED_SQL, [run.id]);
     if (unbalanced.length > 0) throw new BridgeError(`what matched differs between the sides on ${unbalanced.map(({ date, cur, dir }) => `${date ?? 'no date'} in ${cur} ${dir}`).join(', ')}`);

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { BulkDatabase, type BulkTx } from '../../database/bulk-database';
+import { BulkDatabase, type BulkOptions, type BulkTx } from '../../database/bulk-database';
 import type { Sql } from '../../database/database';
 import type { RejectedRow } from '../sources/source';
 import { legsSql } from './hub-legs';
@@ -10,6 +10,7 @@ import { FLAG, SOURCE, STAGE_COLUMNS, type Totals, packCurrency, totalsFromJson,
 /** Rows that could be laid beside nothing are kept up to so many per side: enough to see what is wrong with a list. */
 export const REJECTS_KEPT_MAX = 10_000;
 
+export const NOT_DURABLE: BulkOptions = { durable: false };
 /** Of a slot's tables, dead rows included: a scan of them takes some ten milliseconds. */
 const DELETED_BYTES_MAX = 16 * 1024 * 1024;
 
@@ -80,7 +81,7 @@ export class StageStore {
     else if (row?.used === true) for (const table of tables) await tx.rows(`delete from ${table}`);
   }
 
-  /** Rows and place of the list in one commit: a crash loses both or neither. */
+  /** Rows and place of the list in one commit: a crash loses both or neither. Not waited for the disk: a crash of Postgres empties the table anyway. */
   async page(run: HeldRun, page: StagedPage): Promise<void> {
     const { progress } = page;
     await this.database.bulk(async (tx) => {
@@ -88,7 +89,7 @@ export class StageStore {
       if (page.lines.length > 0) await tx.copy(`copy recon.stage_${run.slot} (${STAGE_COLUMNS}) from stdin`, page.lines);
       await this.reject(tx, run, page);
       await this.save(tx, run, page.source, progress, page.highWater);
-    });
+    }, NOT_DURABLE);
   }
 
   private async reject(tx: Sql, run: HeldRun, { source, rejected, progress }: StagedPage): Promise<void> {

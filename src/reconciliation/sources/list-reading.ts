@@ -103,6 +103,8 @@ export class ListReading {
     const page = this.mapped(elements);
     this.checkOrder(page.rows, before);
     this.emptyPages = elements.length === 0 ? this.emptyPages + 1 : 0;
+    // This frame outlives the page, which a consumer may take a while to store: what was parsed is let go now.
+    elements.length = 0;
     if (this.emptyPages > this.limits.emptyPagesMax) throw new ListFault('never_ends', `${this.emptyPages} pages without a row follow each other`);
     if (next === null) {
       this.checkTotal(claims);
@@ -141,6 +143,8 @@ export class ListReading {
       if (elements.length > 0 || batch.last) {
         const page = this.mapped(elements);
         this.lastRow = elements.length > 0 ? digestOf(elements.at(-1)) : this.lastRow;
+        elements.length = 0;
+        batch.elements.length = 0;
         if (batch.last && !doubtful) this.checkTotal(claims);
         yield { ...page, cursor: batch.last && !doubtful ? null : this.placeAt('array', '') };
       }

@@ -4,7 +4,7 @@ import { decimalText } from '../../partners/exact-json';
 import { classOfStatusWord } from '../../partners/operator-wire';
 import type { Partner } from '../../partners/partner';
 import { correlationKey } from './correlation-key';
-import { amountFromMajor, amountFromMinor } from './list-amounts';
+import { type ListAmount, amountFromMajor, amountFromMinor } from './list-amounts';
 import type { RejectedRow, RowStatus, StagedRow } from './source';
 
 /** Longer ids are not the hub's: it takes 128 characters from an RGS and makes UUIDs itself. Such a row is rejected, since a cut id is another id. */
@@ -64,24 +64,46 @@ export function rowMapper(partner: Partner): RowMapper {
     const direction = word(partner.role === 'rgs' ? (row.event ?? row.direction) : (row.direction ?? row.event));
     const currency = word(row.currency);
     const statusRaw = word(row.status);
-    const amount = amountOf(row, exponentOf(currency));
-    const rowId = word(row.id);
-    return {
-      key: correlationKey(correlationId),
-      correlationId,
-      refId,
-      direction,
-      movement: MOVEMENTS.get(direction) ?? MOVEMENTS.get(direction.toLowerCase()) ?? null,
-      amountMinor: amount.minor,
-      amountRaw: cut(amount.raw, AMOUNT_CHARS_MAX),
-      currency,
-      status: statusRaw === '' ? 'settled' : statusOf(statusRaw),
-      statusRaw,
-      playerId: word(row.playerId),
-      at: typeof row.createdAt === 'string' ? timeOf(row.createdAt) : null,
-      rowId: rowId === '' ? null : rowId,
-    };
+    const status = statusRaw === '' ? 'settled' : statusOf(statusRaw);
+    return new ListedRow(row, { correlationId, refId }, direction, currency, amountOf(row, exponentOf(currency)), status, statusRaw);
   };
+}
+
+/**
+ * A class and not an object literal: when V8 collects in the middle of a page, all of its rows so far are alive, and it would conclude that
+ * what this literal makes lives long and put all later rows into the old generation. That took a hub from 170 MB to 300, on some days.
+ */
+class ListedRow implements StagedRow {
+  readonly key: Buffer;
+  readonly correlationId: string;
+  readonly refId: string;
+  readonly movement: StagedRow['movement'];
+  readonly amountMinor: bigint | null;
+  readonly amountRaw: string;
+  readonly playerId: string;
+  readonly at: Date | null;
+  readonly rowId: string | null;
+
+  constructor(
+    row: ListRow,
+    ids: { readonly correlationId: string; readonly refId: string },
+    readonly direction: string,
+    readonly currency: string,
+    amount: ListAmount,
+    readonly status: RowStatus,
+    readonly statusRaw: string,
+  ) {
+    const rowId = word(row.id);
+    this.key = correlationKey(ids.correlationId);
+    this.correlationId = ids.correlationId;
+    this.refId = ids.refId;
+    this.movement = MOVEMENTS.get(direction) ?? MOVEMENTS.get(direction.toLowerCase()) ?? null;
+    this.amountMinor = amount.minor;
+    this.amountRaw = cut(amount.raw, AMOUNT_CHARS_MAX);
+    this.playerId = word(row.playerId);
+    this.at = typeof row.createdAt === 'string' ? timeOf(row.createdAt) : null;
+    this.rowId = rowId === '' ? null : rowId;
+  }
 }
 
 /** What may stand in a row; nothing of it is promised. */

@@ -8,7 +8,6 @@ import { ListCall } from './list-call';
 import { decodePlace } from './list-place';
 import { ListReading } from './list-reading';
 import { rowMapper } from './list-rows';
-import { oneAhead } from './one-ahead';
 import { ReadLimits } from './read-limits';
 import { type Side, SourceError, type SourcePage, SourceReader, type SourceWindow } from './source';
 
@@ -24,13 +23,7 @@ export class PartnerListReader extends SourceReader {
     super();
   }
 
-  pages(side: Side, window: SourceWindow | null, cursor: string | null, gone: AbortSignal): AsyncGenerator<SourcePage> {
-    const left = new AbortController();
-    const pages = this.read(side, window, cursor, AbortSignal.any([gone, left.signal]));
-    return oneAhead(pages, () => left.abort(new Error('the consumer left')));
-  }
-
-  private async *read(side: Side, window: SourceWindow | null, cursor: string | null, gone: AbortSignal): AsyncGenerator<SourcePage, void, void> {
+  async *pages(side: Side, window: SourceWindow | null, cursor: string | null, gone: AbortSignal): AsyncGenerator<SourcePage, void, void> {
     const partner = this.partners.byCode(side === 'rgs' ? DEFAULT_RGS : DEFAULT_OPERATOR);
     if (partner === undefined) throw new SourceError(side, 'not_configured', 'the default pair of partners is not active');
     const place = cursor === null ? null : decodePlace(cursor);

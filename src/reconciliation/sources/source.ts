@@ -37,6 +37,7 @@ export interface RejectedRow {
 }
 
 export interface SourcePage {
+  /** The consumer's own: it may empty the list as soon as it has used the rows, so that they do not wait for the next page. */
   readonly rows: StagedRow[];
   readonly rejected: RejectedRow[];
   /** rows + rejected. */
@@ -111,7 +112,7 @@ export class SourceError extends Error {
 export abstract class SourceReader {
   /**
    * Pages of the list, oldest first where the side has an order. `window` null: everything; a side without a time filter gives everything in
-   * any case, so rows may lie outside the window. `cursor` null: from the start. One page is fetched ahead while the former is being stored.
+   * any case, so rows may lie outside the window. `cursor` null: from the start. A page is fetched when it is asked for; who wants one on its way while another is stored asks before storing.
    * Throws SourceError for every fault and when `gone` fires; never ends early without throwing. An empty list is one page without rows.
    */
   abstract pages(side: Side, window: SourceWindow | null, cursor: string | null, gone: AbortSignal): AsyncGenerator<SourcePage>;
