@@ -5,6 +5,8 @@ const FIVE_FIELDS = /^\S+( \S+){4}$/;
 const FLOOR_MS = 5 * 60_000;
 /** The minutes are the same in every hour, and at most twelve of them are five apart: this sees them all, and the turn of an hour. */
 const FIRES_LOOKED_AT = 14;
+/** The library finds nothing more than eight years from now. Up to half of that away, a next fire is always found, also of a leap day. */
+const LOOK_AHEAD_MS = 4 * 366 * 24 * 3_600_000;
 
 /** A cron expression that is none, fires too often or never. */
 export class CronError extends RangeError {}
@@ -13,7 +15,7 @@ export class CronError extends RangeError {}
 export function checkCron(cron: string, zone: string, now: Date): void {
   if (!FIVE_FIELDS.test(cron)) throw new CronError('cron must have five fields: minute, hour, day, month, weekday');
   let previous = nextFire(cron, zone, now);
-  for (let fire = 1; fire < FIRES_LOOKED_AT; fire += 1) {
+  for (let fire = 1; fire < FIRES_LOOKED_AT && previous.getTime() - now.getTime() < LOOK_AHEAD_MS; fire += 1) {
     const next = nextFire(cron, zone, previous);
     if (next.getTime() - previous.getTime() < FLOOR_MS) throw new CronError('cron must not fire more often than every five minutes');
     previous = next;
