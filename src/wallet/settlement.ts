@@ -168,9 +168,18 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
       resolvable: operator.idempotentByReference || operator.statusQuery,
       // A callback may speak of a call that left in time and is still on its way; whatever was asked or sent after the deadline cannot.
       unwanted: transaction.movement === 'debit' && (transaction.undo !== null || (statement.expired && (transaction.state !== 'initiated' || statement.source !== 'operator_callback'))),
-      absentBefore: transaction.absentForMs !== null && transaction.absentForMs >= this.config.resolveGraceSeconds * 1000,
+      absentBefore: transaction.absentForMs !== null && transaction.absentForMs >= this.absenceMs(operator),
       undoing: transaction.undoMessageId !== null,
     };
+  }
+
+  /**
+   * How far apart two answers of "absent" must be. A connection that breaks tells at once that the answer is lost, while the operator may
+   * work on the call for as long as it was given: the grace counts from the end of that time. Counting it from the loss itself would be
+   * quicker by a time-out, and calls a bet rejected that is booked a moment later.
+   */
+  private absenceMs(operator: { readonly timeoutMs: number }): number {
+    return operator.timeoutMs + this.config.resolveGraceSeconds * 1000;
   }
 
   private async tell(tx: Tx, moves: readonly Move[]): Promise<void> {
@@ -208,7 +217,7 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
       case 'if_unknown':
         return result.ifUnknown;
       case 'ask_again':
-        return { outcome: 'released', delayMs: this.config.resolveGraceSeconds * 1000 };
+        return { outcome: 'released', delayMs: this.absenceMs(result.destination) };
       case 'again':
         return { outcome: 'released', delayMs: 0 };
       case 'sent':

@@ -19,7 +19,7 @@ describe('an operator by what it can do', () => {
   let operator: FakeOperator;
   beforeAll(async () => {
     operator = await FakeOperator.start();
-    hub = await TestHub.start({ env: { ...QUICK, OPERATOR_BASE_URL: operator.url, DEBIT_DEADLINE_SECONDS: '1' } });
+    hub = await TestHub.start({ env: { ...QUICK, OPERATOR_TIMEOUT_MS: '300', OPERATOR_BASE_URL: operator.url, DEBIT_DEADLINE_SECONDS: '2' } });
   });
   afterAll(async () => {
     await hub.stop();
@@ -291,6 +291,29 @@ describe('a replica that lost its lease', () => {
     await hub.reaches(body.transactionId, 'rejected');
     await hub.drained();
     expect(await told(hub, 'ann_bad')).toEqual(['bet REJECTED']);
+  });
+});
+
+describe('an operator that works on after the connection broke', () => {
+  let hub: TestHub;
+  let operator: FakeOperator;
+  beforeAll(async () => {
+    operator = await FakeOperator.start();
+    hub = await TestHub.start({ env: { ...QUICK, OPERATOR_BASE_URL: operator.url, DEBIT_DEADLINE_SECONDS: '0.2' } });
+    // One that recognises references would simply be sent the same again.
+    await configureOperator({ idempotent_by_reference: false, status_query: true }, hub);
+  });
+  afterAll(async () => {
+    await hub.stop();
+    await operator.stop();
+  });
+
+  it('is given its whole time-out before "absent" counts: the bet is paid back, not called rejected', async () => {
+    operator.losing.set('late', { what: 'withdraw', booked: true, times: 1, lateMs: 1_500 });
+    const { body } = await hub.debit({ playerId: 'late', refId: 'bet@late' });
+    expect(await hub.reaches(body.transactionId, 'compensated')).toMatchObject({ status: 'ROLLED_BACK', reason: 'deadline' });
+    expect(operator.callsOf('late').filter((call) => !call.includes('rollback:'))).toEqual(['withdraw bet@late', 'ask bet@late', 'ask bet@late']);
+    expect(operator.net('late')).toBe(0);
   });
 });
 

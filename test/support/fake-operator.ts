@@ -28,7 +28,7 @@ export class FakeOperator {
   /** Its list never ends: a byte every 20 ms. */
   endlessList = false;
   /** Players whose answer to a call is lost on the way: `booked` says whether the call itself arrived. */
-  readonly losing = new Map<string, { readonly what: Direction; readonly booked: boolean; times: number }>();
+  readonly losing = new Map<string, { readonly what: Direction; readonly booked: boolean; times: number; /** It works on: the booking comes so long after the connection broke. */ readonly lateMs?: number }>();
   calls: OperatorCall[] = [];
   books: Booking[] = [];
 
@@ -79,7 +79,9 @@ export class FakeOperator {
     const lost = loss?.what === direction && loss.times > 0;
     if (lost) loss.times -= 1;
     const known = this.recognisesReferences && this.books.some((booking) => booking.reference === reference && booking.direction === direction);
-    if (!known && (!lost || loss.booked)) this.books.push({ playerId, direction, reference, originalReference: originalReference ?? null, amount });
+    const book = () => void this.books.push({ playerId, direction, reference, originalReference: originalReference ?? null, amount });
+    if (lost && loss.booked && loss.lateMs !== undefined) setTimeout(book, loss.lateMs);
+    else if (!known && (!lost || loss.booked)) book();
     if (lost) return void response.socket?.resetAndDestroy();
     answer(200, { status: 'OK', balance: 1000 });
   }
