@@ -11,8 +11,8 @@ const BASE_HALF_MS = 30_000;
 /**
  * How many calls to one destination are worth having on their way at once. By Little's law the calls that a partner works on are its
  * rate times its latency: a slow partner with room needs many at once, and for a full one more calls only make each wait longer. So the
- * limit grows while it is used up and the latency stays near the best one seen, and shrinks when calls take twice as long as that or get
- * no answer (AIMD). A fixed number would be too small for one partner and too large for the next. Clocks are of `performance.now()`.
+ * limit grows while it is used up and the latency stays near the best one seen, and shrinks when calls take twice as long as that or most of
+ * them get no answer (AIMD). A fixed number would be too small for one partner and too large for the next. Clocks are of `performance.now()`.
  */
 export class ConcurrencyLimit {
   private limit: number;
@@ -58,8 +58,9 @@ export class ConcurrencyLimit {
     if (median !== undefined) this.learn(now, median);
     const best = Math.min(this.base.best, this.base.before);
     const slow = median !== undefined && median > Math.max(2 * best, best + SLACK_MS);
-    // One lost call in ten is a partner in trouble; a single one may be a cable.
-    const broken = this.lost * 10 > this.took.length;
+    // Scattered losses are cables and faults, which fewer calls do not heal: taking one in ten for a full partner left most bets to their
+    // deadline. A partner that leaves most calls without an answer is in trouble, and the breaker thinks so too.
+    const broken = this.lost > this.took.length;
     if (broken || slow) this.untroubled = false;
     if (broken) this.limit *= 0.5;
     else if (slow) this.limit *= 0.8;

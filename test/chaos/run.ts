@@ -17,6 +17,11 @@ export interface ChaosOptions {
   readonly atOnce: number;
   readonly playersMin?: number;
   readonly operator?: OperatorKind;
+  /**
+   * Failures in a row that open the breaker of a destination; the hub's own default is 10. The slow start after each opening then leaves most
+   * bets to their deadline. With many more the breaker seldom opens, and most bets reach the operator: two different storms.
+   */
+  readonly breakerFailures?: number;
   /** Where databases and logs live; one folder per run. */
   readonly directory: string;
   readonly log: (line: string) => void;
@@ -45,7 +50,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   const started = performance.now();
   const log = (line: string): void => options.log(`[seed ${options.seed} ${((performance.now() - started) / 1000).toFixed(1)} s] ${line}`);
   log(`${plan.movements} movements in ${plan.requests} requests of ${plan.scripts.length} players, ${plan.disturbances.length} disturbances, ${plan.refusals.length} refusals`);
-  const world = await World.start(directory, options.hubs, options.operator ?? 'idempotent');
+  const world = await World.start(directory, options.hubs, options.operator ?? 'idempotent', options.breakerFailures ?? 10);
   // Whoever stops the run must not leave its processes behind.
   const stopped = (): void => void world.stop().finally(() => process.exit(130));
   process.once('SIGINT', stopped).once('SIGTERM', stopped);

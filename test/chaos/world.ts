@@ -28,8 +28,6 @@ const HUB_ENVIRONMENT: Readonly<Record<string, string>> = {
   RESOLVE_GRACE_SECONDS: '1',
   CALLBACK_TIMEOUT_SECONDS: '2',
   BREAKER_OPEN_SECONDS: '0.5',
-  // It still opens, but not at every cut of a cable: five calls at once for seconds after each would leave nearly all bets to their deadline.
-  BREAKER_FAILURES: '60',
 };
 
 /** Hubs read the partner tables every five seconds. */
@@ -47,7 +45,7 @@ export class World {
     readonly hubs: readonly HubSlot[],
   ) {}
 
-  static async start(directory: string, hubCount: number, operatorKind: OperatorKind): Promise<World> {
+  static async start(directory: string, hubCount: number, operatorKind: OperatorKind, breakerFailures: number): Promise<World> {
     fs.mkdirSync(directory, { recursive: true });
     const [postgres, operator, rgs] = await Promise.all([
       startEmbeddedPostgres({ dataDir: path.join(directory, 'db'), settings: POSTGRES_SETTINGS }),
@@ -69,6 +67,7 @@ export class World {
           await freePort(),
           {
             ...HUB_ENVIRONMENT,
+            BREAKER_FAILURES: String(breakerFailures),
             DATABASE_URL: `postgres://postgres@127.0.0.1:${cable.port}/postgres`,
             OPERATOR_BASE_URL: `http://127.0.0.1:${cables.operator.port}/`,
             RGS_WEBHOOK_URL: `http://127.0.0.1:${cables.rgs.port}/webhooks`,

@@ -51,6 +51,15 @@ describe('the number of calls at once to a destination', () => {
     expect(limit.current).toBe(4);
   });
 
+  it.each([0.1, 0.3, 0.45])('does not take scattered losses (%d of the calls) for a partner that is full', (share) => {
+    const limit = new ConcurrencyLimit(256);
+    for (let now = 0, call = 0; now < 5_000; now += 2, call += 1) {
+      limit.full();
+      limit.ended(now, 20, Math.floor((call + 1) * share) === Math.floor(call * share));
+    }
+    expect(limit.current).toBe(256);
+  });
+
   it('does not grow when nobody needs more, and never above its maximum', () => {
     const idle = new ConcurrencyLimit(256);
     for (let now = 0; now < 5_000; now += 10) idle.ended(now, 20, true);
