@@ -1,6 +1,7 @@
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Pool } from 'pg';
+import { toMajorUnits } from '../../src/kernel/money';
 
 /**
  * The yardstick of the full flow: debit, call to the operator, callback and webhook on bare node:http, each step with one commit of one
@@ -33,7 +34,7 @@ function post(path: string, body: string): Promise<void> {
 }
 
 async function deliver({ playerId, amountCents, currency, refId }: Movement): Promise<void> {
-  await post(`/v2/players/${playerId}/withdraw`, `{"amount":${(amountCents / 100).toFixed(2)},"currency":"${currency}","reference":"${refId}","correlationId":"${refId}"}`);
+  await post(`/v2/players/${playerId}/withdraw`, `{"amount":${toMajorUnits(BigInt(amountCents), 2)},"currency":"${currency}","reference":"${refId}","correlationId":"${refId}"}`);
   await write('settled', refId);
   await post('/webhooks', `{"playerId":"${playerId}","status":"OK","event":"debit","refId":"${refId}"}`);
   await write('told', refId);

@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { Pool } from 'pg';
 import { v7 as uuidv7 } from 'uuid';
 import { Batcher } from '../../src/database/batcher';
+import { toMajorUnits } from '../../src/kernel/money';
 
 /**
  * What the hub's ingest costs without the hub: the same rows by the same statement in the same batches, but no guard, no signature, no
@@ -56,7 +57,7 @@ function rowOf(raw: Buffer, key: string): Record<string, unknown> {
     fingerprint: createHash('sha256').update('POST /wallet/debit\n').update(raw).digest('hex'),
     message_id: uuidv7(),
     path: `/v2/players/${playerId}/withdraw`,
-    body: `{"amount":${(amountCents / 100).toFixed(2)},"currency":"${currency}","reference":"${refId}","correlationId":"${id}"}`,
+    body: `{"amount":${toMajorUnits(BigInt(amountCents), 2)},"currency":"${currency}","reference":"${refId}","correlationId":"${id}"}`,
     deadline_seconds: 60,
     waited: false,
   };
