@@ -30,8 +30,11 @@ export class ReconDuties {
   async sign(): Promise<void> {
     await this.duty('sign', async () => {
       for (const run of await this.store.unsigned(SIGNED_AT_ONCE)) {
-        const { manifest, sha256 } = await this.reports.manifest(run);
-        this.logger.event('info', 'reconciliation.signed', { runId: run.id, sequence: manifest.sequence, manifestSha256: sha256, reportSha256: manifest.report.sha256 });
+        // Each on its own: a run that cannot be signed must not leave those behind it unsigned for ever.
+        await this.duty('sign', async () => {
+          const { manifest, sha256 } = await this.reports.manifest(run);
+          this.logger.event('info', 'reconciliation.signed', { runId: run.id, sequence: manifest.sequence, manifestSha256: sha256, reportSha256: manifest.report.sha256 });
+        }, run.id);
       }
     });
   }
@@ -56,12 +59,12 @@ export class ReconDuties {
     });
   }
 
-  private async duty(name: string, work: () => Promise<void>): Promise<void> {
+  private async duty(name: string, work: () => Promise<void>, runId?: string): Promise<void> {
     try {
       await work();
     } catch (error) {
       // The next round tries again; until then ops see it here.
-      this.logger.event('warn', 'reconciliation.duty_failed', { duty: name, error: messageOf(error) });
+      this.logger.event('warn', 'reconciliation.duty_failed', { duty: name, runId, error: messageOf(error) });
     }
   }
 }

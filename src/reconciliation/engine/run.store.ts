@@ -72,7 +72,9 @@ export class RunStore {
     const [row] = await tx.rows<RunRow>(
       `with due as (
          select r.id as due_id, coalesce(r.slot, (select min(s) from generate_series(0, ${SLOTS - 1}) s where not exists (select 1 from recon.run o where o.slot = s))) as due_slot
-         from recon.run r where r.state in (${LIVE}) and (r.lease_until is null or r.lease_until < clock_timestamp()) and ($3::uuid is null or r.id = $3)
+         from recon.run r where r.state in (${LIVE}) and (r.lease_until is null or r.lease_until < clock_timestamp())
+           -- Who looks for work leaves a run that was made this moment to the process that made it and is about to take it.
+           and case when $3::uuid is null then r.state <> 'queued' or r.created_at < clock_timestamp() - interval '1 second' else r.id = $3 end
          order by r.slot is null, r.created_at, r.id limit 1 for update of r skip locked
        )
        update recon.run r set slot = due_slot, state = case r.state when 'queued' then 'ingesting' else r.state end, lease_owner = $1, lease_token = r.lease_token + 1,
