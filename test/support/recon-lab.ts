@@ -1,25 +1,44 @@
+import { createHash } from 'node:crypto';
 import { DataSource } from 'typeorm';
+import { type Config, parseConfig } from '../../src/config/config';
 import { BulkDatabase } from '../../src/database/bulk-database';
 import { dataSourceOptions } from '../../src/database/data-source';
 import { Logger } from '../../src/observability/logger';
+import type { Partner } from '../../src/partners/partner';
 import type { PartnerDirectory } from '../../src/partners/partner-directory';
 import { MatchStore } from '../../src/reconciliation/engine/match.store';
-import { ReportDigest } from '../../src/reconciliation/engine/report-digest';
 import type { ReconRun, RunRequest } from '../../src/reconciliation/engine/run';
 import { EngineLimits, RunEngine } from '../../src/reconciliation/engine/run-engine';
 import { RunStore } from '../../src/reconciliation/engine/run.store';
 import { SealStore } from '../../src/reconciliation/engine/seal.store';
 import { StageStore } from '../../src/reconciliation/engine/stage.store';
+import { KindDigest } from '../../src/reconciliation/kind-digest';
 import { LegacyFile } from '../../src/reconciliation/legacy-file';
 import { LegacyFileStore } from '../../src/reconciliation/legacy-file.store';
+import { ReportService } from '../../src/reconciliation/report.service';
+import { ReportStore } from '../../src/reconciliation/report.store';
+import { isRejected, rowMapper } from '../../src/reconciliation/sources/list-rows';
 import { type Side, type SourcePage, SourceReader, type SourceWindow, type StagedRow } from '../../src/reconciliation/sources/source';
+import { elementOf } from './recon-facts';
+import type { Facts, HubFact, Question } from './recon-oracle';
+import { type TestDatabase, testDatabase } from './test-database';
 
 export const PAIR = { operatorId: 101, rgsId: 102 };
+const OTHERS = { operatorId: 201, rgsId: 202 };
 const PAGE_ROWS = 1_000;
 
-export type Lists = Readonly<Record<Side, readonly StagedRow[]>>;
+/** Elements of both lists, as JSON has them. */
+export type Lists = Readonly<Record<Side, readonly unknown[]>>;
 
-/** Pages of lists that a test holds in its hands. The cursor is the number of rows before it. */
+function partner(role: Partner['role']): Partner {
+  return {
+    id: role === 'rgs' ? PAIR.rgsId : PAIR.operatorId, code: role, role, active: true, baseUrl: 'http://localhost/', currencies: new Set(['USD', 'EUR']), retiredCurrencies: new Set(['JPY']), currencyExponents: {}, amountEncoding: 'number', amountMinorMax: 1n,
+    playerIdTemplate: '{playerId}', statusWords: { applied: ['OK'], pending: ['PENDING'], refused: ['REJECTED'] }, idempotentByReference: true, statusQuery: true, rollbackRoute: false, timeoutMs: 1, signingKeys: [],
+  };
+}
+const PARTNERS = { rgs: partner('rgs'), operator: partner('operator') };
+
+/** Pages of lists that a test holds in its hands, as a partner with a time filter gives them. The cursor is the number of rows before the page. */
 export class FakeReader extends SourceReader {
   lists: Lists = { rgs: [], operator: [] };
   pageRows = PAGE_ROWS;
@@ -27,15 +46,16 @@ export class FakeReader extends SourceReader {
   beforePage: (side: Side, page: number) => void | Promise<void> = () => undefined;
 
   async *pages(side: Side, window: SourceWindow | null, cursor: string | null, gone: AbortSignal): AsyncGenerator<SourcePage> {
-    // As a partner with a time filter: what has no time is always listed.
-    const rows = this.lists[side].filter(({ at }) => window === null || at === null || (at >= window.from && at < window.to));
+    const toRow = rowMapper(PARTNERS[side]);
+    // What has no time is always listed.
+    const rows = this.lists[side].map(toRow).filter((row) => isRejected(row) || window === null || row.at === null || (row.at >= window.from && row.at < window.to));
     let place = Number(cursor ?? 0);
     do {
       gone.throwIfAborted();
       await this.beforePage(side, place / this.pageRows);
       const page = rows.slice(place, place + this.pageRows);
       place += this.pageRows;
-      yield { rows: page, rejected: [], seen: page.length, cursor: place < rows.length ? String(place) : null, highWater: null };
+      yield { rows: page.filter((row): row is StagedRow => !isRejected(row)), rejected: page.filter(isRejected), seen: page.length, cursor: place < rows.length ? String(place) : null, highWater: null };
     } while (place < rows.length);
   }
 }
@@ -45,52 +65,115 @@ export class ReconLab {
   readonly reader = new FakeReader();
   readonly runs: RunStore;
   readonly file: LegacyFile;
+  readonly reports: ReportService;
+  private readonly partners: PartnerDirectory;
   private readonly stores: { stage: StageStore; match: MatchStore; sealing: SealStore };
 
-  private constructor(
+  constructor(
     readonly database: BulkDatabase,
     private readonly logger: Logger,
+    config: Config,
+    private readonly own: TestDatabase,
   ) {
+    this.partners = { all: () => Object.values(PARTNERS), byId: (id: number) => (id === PAIR.rgsId ? PARTNERS.rgs : PARTNERS.operator) } as unknown as PartnerDirectory;
     this.runs = new RunStore(database);
     this.file = new LegacyFile(new LegacyFileStore(database));
+    this.reports = new ReportService(config, database, new ReportStore(database), this.partners);
     this.stores = { stage: new StageStore(database, this.runs), match: new MatchStore(database, this.runs), sealing: new SealStore(database, this.runs) };
   }
 
-  static async open(url: string, logLevel = 'silent'): Promise<ReconLab> {
-    const dataSource = await new DataSource({ ...dataSourceOptions(url, { applicationName: 'recon-lab', poolSize: 6 }), entities: [], migrations: [] }).initialize();
-    return new ReconLab(new BulkDatabase(dataSource), new Logger(logLevel));
-  }
-
-  async close(): Promise<void> {
+  /** Ends it, and its database. */
+  async discard(): Promise<void> {
     await this.database.dataSource.destroy();
+    await this.own.drop();
   }
 
   engine(limits: Partial<EngineLimits> = {}): RunEngine {
-    const partners = { all: () => [{ currencies: new Set(['USD', 'EUR']), retiredCurrencies: new Set(['JPY']) }], byId: () => ({ currencyExponents: {} }) } as unknown as PartnerDirectory;
     const { stage, match, sealing } = this.stores;
-    return new RunEngine(this.runs, stage, match, sealing, this.reader, { of: (run) => this.file.of(run) } satisfies ReportDigest, partners, Object.assign(new EngineLimits(), limits), this.logger);
+    return new RunEngine(this.runs, stage, match, sealing, this.reader, new KindDigest(this.file, this.reports), this.partners, Object.assign(new EngineLimits(), limits), this.logger);
+  }
+
+  /** Makes these the books of all three sides, and forgets every run. */
+  async plant(facts: Facts): Promise<void> {
+    this.reader.lists = { rgs: facts.listed.filter(({ side }) => side === 'rgs').map(elementOf), operator: facts.listed.filter(({ side }) => side === 'operator').map(elementOf) };
+    await this.forget();
+    await this.database.rows(`with gone as (delete from wallet_transaction), gone_too as (delete from wallet_outcome), and_this as (delete from outbox_head) delete from outbox_dead`);
+    const messages = facts.hub.flatMap(({ message, undo, outcomes }) => [message, ...(undo === null ? [] : [undo]), ...outcomes]);
+    const json = (rows: readonly unknown[]) => JSON.stringify(rows);
+    await this.database.transaction(async (tx) => {
+      await tx.rows(
+        `insert into wallet_transaction (id, operator_id, rgs_id, movement, player_id, external_player_id, ref_id, amount_minor, currency, exponent, state, message_id, tombstone, undo_message_id, created_at, settled_at)
+         select id, operator_id, rgs_id, movement, player_id, player_id, ref_id, amount_minor, currency, 2, state, message_id, tombstone, undo_message_id, created_at, settled_at from json_populate_recordset(null::wallet_transaction, $1)`,
+        [json(facts.hub.map(walletRow))],
+      );
+      await tx.rows(`insert into wallet_outcome (transaction_id, outcome, message_id) select transaction_id, outcome, message_id from json_populate_recordset(null::wallet_outcome, $1)`, [json(facts.hub.flatMap((hub) => hub.outcomes.map(({ outcome, id }) => ({ transaction_id: hub.id, outcome, message_id: id }))))]);
+      await tx.rows(`insert into outbox_head (message_id, destination_id) select id::uuid, $2 from json_array_elements_text($1) id`, [json(messages.filter(({ delivery }) => delivery === 'pending').map(({ id }) => id)), PAIR.operatorId]);
+      await tx.rows(`insert into outbox_dead (message_id, destination_id, class, attempts, open) select id::uuid, $2, 'unknown', 1, true from json_array_elements_text($1) id`, [json(messages.filter(({ delivery }) => delivery === 'dead').map(({ id }) => id)), PAIR.operatorId]);
+    });
+  }
+
+  async forget(): Promise<void> {
+    await this.database.rows(`with gone as (delete from recon.run) delete from recon.exception`);
+  }
+
+  /** A run that this process holds. A report names its run, so the same report is made again only under the same `id`. */
+  async held(request: Partial<RunRequest> = {}, id: string | null = null) {
+    const { run } = await this.runs.create(requestOf(request), PAIR);
+    if (id !== null) await this.database.rows('update recon.run set id = $2 where id = $1', [run.id, id]);
+    const held = await this.runs.claim('lab', 600, id ?? run.id);
+    if (held === undefined) throw new Error('no slot');
+    return held;
   }
 
   /** Runs to the end in this process; a run that fails is answered as failed. */
-  async run(request: Partial<RunRequest> = {}, limits: Partial<EngineLimits> = {}): Promise<ReconRun> {
-    const { run } = await this.runs.create(requestOf(request), PAIR);
-    const held = await this.runs.claim('lab', 600, run.id);
-    if (held === undefined) throw new Error('no slot');
-    return this.engine(limits).execute(held, new AbortController().signal);
+  async run(request: Partial<RunRequest> = {}, limits: Partial<EngineLimits> = {}, id: string | null = null): Promise<ReconRun> {
+    return this.engine(limits).execute(await this.held(request, id), new AbortController().signal);
   }
 
   items(runId: string): Promise<Record<string, any>[]> {
     return this.database.rows(`select seq::int, k, leg, class, classes, severity, state, reason, next_action, presence, booked, n_rgs, n_op, n_hub, ref_id, corr, player, cur, dir, amt_rgs, amt_op, amt_hub, difference,
-      st_rgs, st_op, st_hub, anchor_at, business_date::text, linked_corr, outbox_id, outbox_queue, outbox_state, exception_id, exception_state from recon.item where run_id = $1 order by seq`, [runId]);
+      st_rgs, st_op, st_hub, anchor_at, business_date::text, linked_corr, outbox_id, outbox_queue, outbox_state, exception_id, exception_state, first_seen_run from recon.item where run_id = $1 order by seq`, [runId]);
   }
 
+  /** The six-column file. */
   async text(runId: string): Promise<string> {
     let text = '';
     for await (const block of this.file.blocks(runId)) text += block;
     return text;
   }
+
+  /** The report as it is downloaded, and what its manifest says of it. */
+  async report(run: ReconRun): Promise<{ csv: string; sha256: string; totals: string; counts: string }> {
+    const signed = await this.reports.signed(run.id);
+    const chunks: Buffer[] = [];
+    for await (const chunk of this.reports.csv(signed, { bom: false, sep: ',', raw: false })) chunks.push(chunk);
+    const csv = Buffer.concat(chunks);
+    const { report, totals, counts } = signed.manifest.manifest;
+    if (report.sha256 !== createHash('sha256').update(csv).digest('hex')) throw new Error('the manifest names another file');
+    return { csv: csv.toString(), sha256: report.sha256, totals: JSON.stringify(totals), counts: JSON.stringify(counts) };
+  }
+}
+
+export async function openLab(logLevel = 'silent'): Promise<ReconLab> {
+  const own = await testDatabase();
+  const dataSource = await new DataSource({ ...dataSourceOptions(own.url, { applicationName: 'recon-lab', poolSize: 6 }), entities: [], migrations: [] }).initialize();
+  return new ReconLab(new BulkDatabase(dataSource), new Logger(logLevel), parseConfig({ DATABASE_URL: own.url }), own);
+}
+
+function walletRow(hub: HubFact): Record<string, unknown> {
+  const isSettled = ['confirmed', 'rejected', 'compensated', 'rolling_back', 'rolled_back'].includes(hub.state);
+  return {
+    id: hub.id, operator_id: hub.pair === 'other_operator' ? OTHERS.operatorId : PAIR.operatorId, rgs_id: hub.pair === 'other_rgs' ? OTHERS.rgsId : PAIR.rgsId, movement: hub.moves, player_id: hub.player, ref_id: hub.ref,
+    amount_minor: String(hub.amount), currency: hub.currency, state: hub.state, message_id: hub.tombstone ? null : hub.message.id, tombstone: hub.tombstone, undo_message_id: hub.undo?.id ?? null,
+    created_at: new Date(hub.at).toISOString(), settled_at: isSettled ? new Date(hub.at).toISOString() : null,
+  };
 }
 
 export function requestOf(request: Partial<RunRequest> = {}): RunRequest {
   return { kind: 'adhoc', window: null, businessDate: null, zone: 'UTC', cutoff: '00:00', graceSeconds: 0, allowPartial: false, dryRun: true, createdBy: 'test', idempotencyKey: null, scheduleId: null, asOf: null, ...request };
+}
+
+/** The request that asks it of the engine. */
+export function requestFor({ window, zone, cutoff, asOf, graceSeconds }: Question): Partial<RunRequest> {
+  return { window: window === null ? null : { from: new Date(window.from), to: new Date(window.to) }, zone, cutoff, graceSeconds, asOf: new Date(asOf) };
 }

@@ -11,8 +11,11 @@ import { STATUS_CODE } from './stage-lines';
  */
 const ALIKE = `mask = 7 and n = 3 and namt = 3 and lo = hi and attrs_lo = attrs_hi and flags = 0 and coalesce(spread <= $1 * interval '1 second', true)`;
 
-/** Whether all that list a key say that it was refused, each once: no money moved, and nobody claims that it did. */
-const REFUSED = `attrs_lo = attrs_hi and attrs_lo & 3 = ${STATUS_CODE.rejected} and n = (mask & 1) + (mask >> 1 & 1) + (mask >> 2 & 1) and namt = n and lo = hi and flags = 0 and mask & 7 = mask`;
+/**
+ * Whether all that list a key say that it was refused, each once: no money moved, and nobody claims that it did. Where there is a window the
+ * hub's time must be known, as it decides whose key this is; what the hub was not staged for is placed by the second pass.
+ */
+const REFUSED = `(mask & 4 <> 0 or $2::timestamptz is null) and attrs_lo = attrs_hi and attrs_lo & 3 = ${STATUS_CODE.rejected} and n = (mask & 1) + (mask >> 1 & 1) + (mask >> 2 & 1) and namt = n and lo = hi and flags = 0 and mask & 7 = mask`;
 
 /**
  * The first pass over all rows: one hash aggregate over a 16 byte key and two numbers, which are the values themselves and no hashes of

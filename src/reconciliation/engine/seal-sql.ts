@@ -20,6 +20,9 @@ export const lookedSql = (slot: number): string => `create temp table looked on 
 /** The same where most keys are to be looked at, and a copy would cost more than it saves. */
 export const lookedJoin = (slot: number): string => `(select s.* from recon.stage_${slot} s join recon.broken_${slot} using (k)) looked`;
 
+/** What one side leaves out, another may know. */
+const named = (column: string) => `coalesce(min(nullif(${column}, '')), '')`;
+
 /** One row per key; of several copies of a side the smallest value stands for it, so that the order of the lists decides nothing. */
 export const pivotSql = (looked: string): string => `
   create temp table pivot on commit drop as
@@ -27,11 +30,12 @@ export const pivotSql = (looked: string): string => `
     (bit_or(src) & 7 | (bit_or(src) >> 3 & 1))::smallint as presence,
     coalesce(bit_or(case src when ${SOURCE.implied} then ${SOURCE.rgs} else src end) filter (where attrs & 3 <> ${REFUSED}), 0)::smallint & 7::smallint as booked,
     (count(*) ${RGS})::integer as n_rgs, (count(*) ${OPERATOR})::integer as n_op, (count(*) ${HUB})::integer as n_hub,
-    min(ref_id) as ref_id, min(corr) as corr, min(player) as player, min(corr) ${HUB} as hub_id,
+    ${named('ref_id')} as ref_id, min(corr) as corr, ${named('player')} as player, min(corr) ${HUB} as hub_id,
     coalesce(min(ts) ${HUB}, min(ts) ${OPERATOR}, min(ts) ${RGS}) as anchor_at, min(ts) as ts_lo, max(ts) as ts_hi,
     min(amt) as amt_lo, max(amt) as amt_hi, count(amt) as n_amt, count(*) as n_all,
     min(amt) ${TOLD} as amt_rgs, min(amt) ${OPERATOR} as amt_op, min(amt) ${HUB} as amt_hub,
     coalesce(sum(amt) filter (where src = ${SOURCE.rgs} and attrs & 3 <> ${REFUSED}), min(amt) filter (where src = ${SOURCE.implied})) as sum_rgs, sum(amt) filter (where src = ${SOURCE.operator} and attrs & 3 <> ${REFUSED}) as sum_op,
+    coalesce(bool_or(src = ${SOURCE.rgs} and attrs & 3 <> ${REFUSED}), false) as rgs_books,
     min(cur) as cur_lo, max(cur) as cur_hi, min(cur) ${TOLD} as cur_rgs, min(cur) ${OPERATOR} as cur_op, min(cur) ${HUB} as cur_hub,
     min(attrs >> 2 & 3)::integer as mov_lo, max(attrs >> 2 & 3)::integer as mov_hi,
     min(attrs & 3)::integer as st_lo, max(attrs & 3)::integer as st_hi, (min(attrs & 3) ${HUB})::integer as hub_st,
@@ -171,13 +175,18 @@ export const placesSql = (looked: string): string => `
 
 export const matchedSql = (slot: number): string => `select owned, attrs, mask, sum(n) as n, sum(sum_minor)::text as sum from recon.matched_${slot} group by owned, attrs, mask`;
 
-/** Bookings of looked-at keys. What an RGS implies counts as known to it. $1 run. */
-export const summaryOfFoundSql = (looked: string): string => `
+/**
+ * Bookings of looked-at keys. $1 run. `implied`: whether there are any that an RGS only implies; such a one counts as known to it, and once,
+ * however often it was implied, unless the RGS lists the booking itself.
+ */
+export const summaryOfFoundSql = (looked: string, implied: boolean): string => `
   insert into recon.summary (run_id, business_date, cur, dir, class, state, source, n, sum_minor)
-  select $1, f.business_date, s.cur, ${movementWord('(s.attrs >> 2 & 3)')}, coalesce(f.class, 'matched'), case when f.class is null then 'matched' else f.state end,
-    case s.src when ${SOURCE.implied} then ${SOURCE.rgs} else s.src end, count(*), coalesce(sum(s.amt), 0)
-  from (select * from ${looked}) s join found f using (k)
-  where f.place in ('item', 'matched') and s.attrs & 3 <> ${REFUSED} and (s.src in (1, 2, 4) or (s.src = ${SOURCE.implied} and f.n_rgs = 0)) group by 2, 3, 4, 5, 6, 7`;
+  select $1, f.business_date, s.cur, ${movementWord('(s.attrs >> 2 & 3)')}, coalesce(f.class, 'matched'), case when f.class is null then 'matched' else f.state end, s.src, count(*), coalesce(sum(s.amt), 0)
+  from (select k, src, cur, attrs, amt from ${looked} where src in (1, 2, 4)${implied ? ` union all ${impliedOnce(looked)}` : ''}) s join found f using (k)
+  where f.place in ('item', 'matched') and s.attrs & 3 <> ${REFUSED} group by 2, 3, 4, 5, 6, 7`;
+
+const impliedOnce = (looked: string) => `
+  select k, ${SOURCE.rgs}, cur, attrs, amt from (select distinct on (k) k, cur, attrs, amt from ${looked} where src = ${SOURCE.implied} order by k, amt, cur) once join found f using (k) where not f.rgs_books`;
 
 /** And of those that the first pass proved alike. $2 to $4: packed attributes, their currencies and movements. */
 export const summaryOfMatchedSql = (slot: number): string => `

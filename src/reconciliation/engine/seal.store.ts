@@ -9,7 +9,7 @@ import { legsOfSql } from './hub-legs';
 import type { HeldRun, RunCounts } from './run';
 import { RunStore } from './run.store';
 import * as sql from './seal-sql';
-import { STAGE_COLUMNS, packCurrency, unpackCurrency } from './stage-lines';
+import { SOURCE, STAGE_COLUMNS, packCurrency, unpackCurrency } from './stage-lines';
 import type { Progress, StagedSource } from './stage.store';
 
 /** What the sums say that they must not; the run is not sealed, whatever its items say. */
@@ -112,7 +112,7 @@ export class SealStore {
     if (fault !== null) throw new BridgeError(fault);
 
     const attrs = [...new Set(matched.filter(({ owned, mask }) => owned && mask === 7).map((row) => row.attrs))];
-    await tx.rows(sql.summaryOfFoundSql(looked), [run.id]);
+    await tx.rows(sql.summaryOfFoundSql(looked, (progress.get(SOURCE.rgs)?.implied ?? 0) > 0), [run.id]);
     await tx.rows(sql.summaryOfMatchedSql(run.slot), [run.id, attrs, attrs.map((packed) => unpackCurrency(Math.floor(Number(packed) / 16))), attrs.map((packed) => ((Number(packed) & 15) >> 2 === 1 ? 'debit' : 'credit'))]);
     const unbalanced = await tx.rows<{ date: string | null; cur: string; dir: string }>(sql.UNBALANCED_SQL, [run.id]);
     if (unbalanced.length > 0) throw new BridgeError(`what matched differs between the sides on ${unbalanced.map(({ date, cur, dir }) => `${date ?? 'no date'} in ${cur} ${dir}`).join(', ')}`);

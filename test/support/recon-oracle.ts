@@ -1,0 +1,407 @@
+/**
+ * What a reconciliation must say, written from its specification and from docs/reconciliation.md and not from the engine: loops over rows
+ * in memory, no SQL, nothing of src/. Slow and plain on purpose; it is what the engine is held against.
+ */
+
+export type ListSide = 'rgs' | 'operator';
+export type Booked = 'settled' | 'pending' | 'rejected' | 'unknown';
+export type Moves = 'debit' | 'credit';
+export type Delivery = 'sent' | 'pending' | 'dead';
+
+/** A row of a partner's list, and what it means. */
+export interface ListedFact {
+  readonly side: ListSide;
+  readonly corr: string;
+  readonly ref: string;
+  readonly word: string;
+  /** Null: a word that nobody knows. */
+  readonly moves: Moves | null;
+  /** Minor units; null: no amount. */
+  readonly amount: bigint | null;
+  readonly amountText: string;
+  readonly currency: string;
+  readonly status: Booked;
+  readonly statusWord: string;
+  /** Milliseconds since the epoch; null: the row has no time. */
+  readonly at: number | null;
+  readonly player: string;
+}
+
+/** A movement as the hub's wallet keeps it, with its messages. */
+export interface HubFact {
+  readonly id: string;
+  readonly ref: string;
+  readonly moves: Moves;
+  readonly amount: bigint;
+  readonly currency: string;
+  readonly state: 'initiated' | 'confirmed' | 'rejected' | 'unknown' | 'compensating' | 'compensated' | 'parked' | 'rolling_back' | 'rolled_back';
+  readonly at: number;
+  readonly player: string;
+  /** Whether the movement is of the two partners whose lists are read. */
+  readonly pair: 'ours' | 'other_rgs' | 'other_operator';
+  /** The place of a bet that was rolled back before it came; it moves nothing. */
+  readonly tombstone: boolean;
+  readonly message: { readonly id: string; readonly delivery: Delivery };
+  readonly undo: { readonly id: string; readonly at: number; readonly delivery: Delivery } | null;
+  readonly outcomes: readonly { readonly outcome: 'OK' | 'REJECTED' | 'ROLLED_BACK'; readonly id: string; readonly delivery: Delivery }[];
+}
+
+export interface Facts {
+  readonly listed: readonly ListedFact[];
+  readonly hub: readonly HubFact[];
+}
+
+export interface Question {
+  /** Milliseconds; null: all time. */
+  readonly window: { readonly from: number; readonly to: number } | null;
+  readonly zone: string;
+  readonly cutoff: string;
+  readonly asOf: number;
+  readonly graceSeconds: number;
+}
+
+const PAD_MS = 2 * 3_600_000;
+const HARD_LIMIT_SECONDS = 24 * 3_600;
+const BIT = { rgs: 1, operator: 2, hub: 4 } as const;
+
+/** One booking: a row of a list, or of the hub, as one leg of a movement. */
+interface Booking {
+  readonly from: 'rgs' | 'operator' | 'hub';
+  /** Not a row of the list, but what another row of it says by the way. */
+  readonly implied: boolean;
+  readonly key: string;
+  readonly leg: 'movement' | 'undo';
+  readonly corr: string;
+  readonly ref: string;
+  readonly word: string;
+  readonly moves: Moves | null;
+  readonly amount: bigint | null;
+  readonly amountText: string;
+  readonly currency: string;
+  readonly status: Booked;
+  readonly statusWord: string;
+  readonly at: number | null;
+  readonly player: string;
+  readonly movement: HubFact | null;
+}
+
+export interface Verdict {
+  readonly corr: string;
+  readonly leg: 'movement' | 'undo';
+  readonly classes: readonly string[];
+  readonly state: 'broken' | 'in_flight';
+  readonly presence: number;
+  readonly booked: number;
+  readonly counts: readonly [number, number, number];
+  readonly ref: string;
+  readonly player: string;
+  readonly currency: string;
+  readonly direction: string;
+  readonly amounts: readonly [bigint | null, bigint | null, bigint | null];
+  readonly difference: bigint | null;
+  readonly statuses: readonly [string | null, string | null, string | null];
+  readonly anchor: number | null;
+  readonly businessDate: string | null;
+  readonly linkedCorr: string | null;
+  readonly outboxId: string | null;
+  readonly outboxState: Delivery | null;
+  /** What the reason must hold: both values of everything that differs. */
+  readonly reasonHolds: readonly string[];
+  /** The line of the first hub's file; null: none. */
+  readonly legacy: { readonly ref: string; readonly word: string; readonly amountText: string; readonly inRgs: boolean } | null;
+}
+
+export interface Funnel {
+  readonly seen: number;
+  readonly matched: number;
+  readonly refused: number;
+  readonly inItems: number;
+  readonly outside: number;
+}
+
+export interface Answer {
+  /** In the order of the report, but for those of one instant. */
+  readonly items: readonly Verdict[];
+  /** Keys with a fault and without a time, where there is a window. */
+  readonly unplaced: number;
+  readonly funnel: Readonly<Record<'rgs' | 'operator' | 'hub', Funnel>>;
+  /** `date currency direction class state side` to count and sum. */
+  readonly summary: ReadonlyMap<string, { readonly n: number; readonly sum: bigint }>;
+}
+
+export function answerOf(facts: Facts, question: Question): Answer {
+  const all = groupsOf(seen(facts, question));
+  const links = linksOf([...all.values()]);
+  const funnel = { rgs: emptyFunnel(), operator: emptyFunnel(), hub: emptyFunnel() };
+  const summary = new Map<string, { n: number; sum: bigint }>();
+  const items: Verdict[] = [];
+  let unplaced = 0;
+  for (const [key, bookings] of all) {
+    const others = bookings.some(({ movement }) => movement !== null && movement.pair !== 'ours');
+    const own = bookings.filter(({ movement }) => movement === null || movement.pair === 'ours');
+    const verdict = verdictOf(own, links.get(key) ?? null, question);
+    const isInside = question.window === null || (verdict.anchor !== null && verdict.anchor >= question.window.from && verdict.anchor < question.window.to);
+    const isRefused = own.every(({ status }) => status === 'rejected');
+    let place: 'item' | 'matched' | 'refused' | 'outside' = 'outside';
+    if (!others && isInside) place = isRefused ? 'refused' : verdict.classes.length > 0 ? 'item' : 'matched';
+    else if (!others && !isRefused && verdict.anchor === null && verdict.classes.length > 0) unplaced += 1;
+    if (place === 'item') items.push(verdict);
+    for (const { from, implied, movement, at } of own) {
+      if (implied) continue;
+      // A movement of the hub that is looked up from outside the padded window was not part of what this run read.
+      if (movement !== null && !isFetched(at, question)) continue;
+      funnel[from].seen += from === 'hub' ? 1 : 0;
+      funnel[from][place === 'item' ? 'inItems' : place] += 1;
+    }
+    if (place !== 'item' && place !== 'matched') continue;
+    for (const booking of countedOf(own)) {
+      const cell = [verdict.businessDate ?? 'null', booking.currency, booking.moves ?? 'unknown', verdict.classes[0] ?? 'matched', verdict.classes.length > 0 ? verdict.state : 'matched', booking.from].join(' ');
+      const { n, sum } = summary.get(cell) ?? { n: 0, sum: 0n };
+      summary.set(cell, { n: n + 1, sum: sum + (booking.amount ?? 0n) });
+    }
+  }
+  for (const side of ['rgs', 'operator'] as const) funnel[side].seen = facts.listed.filter((row) => row.side === side && isFetched(row.at, question)).length;
+  items.sort((a, b) => (a.anchor ?? Infinity) - (b.anchor ?? Infinity));
+  return { items, unplaced, funnel, summary };
+}
+
+/** What stands in the totals: every row that says more than "refused". What an RGS only implies stands once, for a row that it does not list. */
+function countedOf(group: readonly Booking[]): Booking[] {
+  const booked = group.filter(({ status }) => status !== 'rejected');
+  const listed = booked.filter(({ implied }) => !implied);
+  const implications = booked.filter((booking) => booking.implied);
+  const amount = smallest(present(implications.map((booking) => booking.amount)));
+  const currency = smallest(implications.filter((booking) => booking.amount === amount).map((booking) => booking.currency));
+  const implied = implications.find((booking) => booking.amount === amount && booking.currency === currency);
+  return implied === undefined || listed.some(({ from }) => from === 'rgs') ? listed : [...listed, implied];
+}
+
+interface WritableFunnel {
+  seen: number;
+  matched: number;
+  refused: number;
+  inItems: number;
+  outside: number;
+}
+
+function emptyFunnel(): WritableFunnel {
+  return { seen: 0, matched: 0, refused: 0, inItems: 0, outside: 0 };
+}
+
+/** Lists are read two hours wider than the window; what has no time is always listed. */
+function isFetched(at: number | null, { window }: Question): boolean {
+  return window === null || at === null || (at >= window.from - PAD_MS && at < window.to + PAD_MS);
+}
+
+/** All bookings that a run gets to see. The hub owns a movement whenever it took it, so one that is listed is found at any time. */
+function seen({ listed, hub }: Facts, question: Question): Booking[] {
+  const rows = listed.filter(({ at }) => isFetched(at, question)).flatMap(listedBookings);
+  const listedKeys = new Set(rows.map(({ key }) => key));
+  return [...rows, ...hub.flatMap(hubBookings).filter(({ at, key }) => isFetched(at, question) || listedKeys.has(key))];
+}
+
+const UNDO = 'rollback:';
+
+function keyOf(corr: string, leg: 'movement' | 'undo'): string {
+  const isUuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i.test(corr);
+  return `${leg} ${isUuid ? corr.toLowerCase() : corr}`;
+}
+
+function listedBookings(row: ListedFact): Booking[] {
+  const booking = (leg: 'movement' | 'undo', change: Partial<Booking> = {}): Booking => ({ ...row, from: row.side, implied: false, key: keyOf(row.corr, leg), leg, movement: null, ...change });
+  // ROLLED_BACK under the name of a bet: the bet was paid back, and so there was one.
+  if (row.side === 'rgs' && row.moves === 'debit' && row.statusWord === 'ROLLED_BACK') return [booking('undo', { moves: 'credit', ref: UNDO + row.ref }), booking('movement', { implied: true, at: null })];
+  const isUndo = row.moves === 'credit' && (row.ref.startsWith(UNDO) || row.word.toLowerCase() === 'rollback');
+  return [booking(isUndo ? 'undo' : 'movement')];
+}
+
+/** The wallet's states, as what they say of the booking at the operator and of its repayment. */
+const BOOKED: Readonly<Record<HubFact['state'], (hub: HubFact) => Booked>> = {
+  initiated: () => 'pending',
+  unknown: () => 'unknown',
+  rejected: () => 'rejected',
+  parked: ({ undo }) => (undo === null ? 'unknown' : 'settled'),
+  confirmed: () => 'settled',
+  compensating: () => 'settled',
+  compensated: () => 'settled',
+  rolling_back: () => 'settled',
+  rolled_back: () => 'settled',
+};
+const REPAID: Readonly<Partial<Record<HubFact['state'], Booked>>> = { compensating: 'pending', rolling_back: 'pending', compensated: 'settled', rolled_back: 'settled', parked: 'unknown' };
+
+function hubBookings(hub: HubFact): Booking[] {
+  if (hub.tombstone) return [];
+  const booking = (leg: 'movement' | 'undo', change: Partial<Booking>): Booking => ({
+    from: 'hub', implied: false, key: keyOf(hub.id, leg), leg, corr: hub.id, ref: hub.ref, word: hub.moves, moves: hub.moves, amount: hub.amount, amountText: '', currency: hub.currency,
+    status: 'settled', statusWord: hub.state, at: hub.at, player: hub.player, movement: hub, ...change,
+  });
+  // A credit with a repayment's reference is laid where the partners' rows of it are.
+  const own = booking(hub.moves === 'credit' && hub.ref.startsWith(UNDO) ? 'undo' : 'movement', { status: BOOKED[hub.state](hub) });
+  if (hub.undo === null) return [own];
+  return [own, booking('undo', { moves: 'credit', word: 'credit', ref: UNDO + hub.ref, status: REPAID[hub.state] ?? 'rejected', at: hub.undo.at })];
+}
+
+function groupsOf(bookings: readonly Booking[]): Map<string, Booking[]> {
+  const groups = new Map<string, Booking[]>();
+  for (const booking of bookings) groups.set(booking.key, [...(groups.get(booking.key) ?? []), booking]);
+  return groups;
+}
+
+const smallest = <T extends string | bigint | number>(values: readonly T[]): T | null => (values.length === 0 ? null : values.reduce((a, b) => (b < a ? b : a)));
+const largest = <T extends string | bigint | number>(values: readonly T[]): T | null => (values.length === 0 ? null : values.reduce((a, b) => (b > a ? b : a)));
+const present = <T>(values: readonly (T | null)[]): T[] => values.filter((value): value is T & NonNullable<unknown> => value !== null);
+const distinct = <T>(values: readonly T[]): T[] => [...new Set(values)];
+const orNone = (word: string): string => (word === '' ? '(none)' : word);
+const firstRef = (bookings: readonly Booking[]): string => smallest(bookings.map(({ ref }) => ref).filter((ref) => ref !== '')) ?? '';
+
+/** The fallback identifier: reference, direction and currency, where each side has exactly one candidate that the other side lacks. */
+function linksOf(groups: readonly Booking[][]): Map<string, string> {
+  const candidates = { rgs: new Map<string, Booking[][]>(), operator: new Map<string, Booking[][]>() };
+  for (const group of groups) {
+    const [inRgs, inOperator] = [group.some(({ from }) => from === 'rgs'), group.some(({ from }) => from === 'operator')];
+    const [directions, currencies, ref] = [distinct(group.map(({ moves }) => moves)), distinct(group.map(({ currency }) => currency)), firstRef(group)];
+    if (inRgs === inOperator || ref === '' || directions.length !== 1 || directions[0] === null || currencies.length !== 1) continue;
+    if (group.every(({ status }) => status === 'rejected') || group.some(({ movement }) => movement !== null && movement.pair !== 'ours')) continue;
+    const name = JSON.stringify([ref, directions[0], currencies[0]]);
+    const side = candidates[inRgs ? 'rgs' : 'operator'];
+    side.set(name, [...(side.get(name) ?? []), group]);
+  }
+  const links = new Map<string, string>();
+  for (const [name, [one, ...more]] of candidates.rgs) {
+    const [other, ...others] = candidates.operator.get(name) ?? [];
+    if (one === undefined || other === undefined || more.length + others.length > 0) continue;
+    links.set(one[0]?.key ?? '', smallest(other.map(({ corr }) => corr)) ?? '');
+    links.set(other[0]?.key ?? '', smallest(one.map(({ corr }) => corr)) ?? '');
+  }
+  return links;
+}
+
+/** The table of presence: 1 RGS, 2 operator, 4 hub. */
+const PRESENCE: readonly (string | null)[] = [null, 'orphan_rgs', 'orphan_operator', 'missing_in_hub', 'undelivered', 'missing_in_operator', 'missing_in_rgs', null];
+
+function verdictOf(group: readonly Booking[], linkedCorr: string | null, question: Question): Verdict {
+  const of = (from: Booking['from']) => group.filter((booking) => booking.from === from);
+  const [rgs, operator, hub] = [of('rgs'), of('operator'), of('hub')];
+  const counts = [rgs.filter(({ implied }) => !implied).length, operator.length, hub.length] as const;
+  const presence = (rgs.length > 0 ? BIT.rgs : 0) + (operator.length > 0 ? BIT.operator : 0) + (hub.length > 0 ? BIT.hub : 0);
+  const [currencies, directions, statuses] = [distinct(group.map(({ currency }) => currency)), distinct(group.map(({ moves }) => moves)), distinct(group.map(({ status }) => status))];
+  const amounts = present(group.map(({ amount }) => amount));
+  const times = present(group.map(({ at }) => at));
+  const is = {
+    correlation_mismatch: linkedCorr !== null,
+    duplicate: counts.some((count) => count > 1),
+    currency: currencies.length > 1,
+    direction: directions.length > 1 || directions[0] === null,
+    amount: distinct(amounts).length > 1,
+    bad_amount: amounts.length < group.length,
+    status: statuses.length > 1 || statuses[0] === 'unknown',
+    late: times.length > 0 && (largest(times) ?? 0) - (smallest(times) ?? 0) > PAD_MS,
+  };
+  const missing = PRESENCE[presence] ?? null;
+  const classes = [
+    ...(is.correlation_mismatch ? ['correlation_mismatch'] : []), ...(is.duplicate ? ['duplicate'] : []), ...(missing === null ? [] : [missing]),
+    ...(['currency', 'direction', 'amount', 'bad_amount', 'status', 'late'] as const).filter((name) => is[name]),
+  ];
+  const anchor = smallest(present(hub.map(({ at }) => at))) ?? smallest(present(operator.map(({ at }) => at))) ?? smallest(present(rgs.map(({ at }) => at)));
+  const outbox = outboxOf(group, presence);
+  const amountOf = (rows: readonly Booking[]) => smallest(present(rows.map(({ amount }) => amount)));
+  // What may come right by itself: something is missing, or waits for its outcome, and nothing that is there contradicts.
+  const contradicts = is.correlation_mismatch || is.duplicate || is.currency || is.direction || is.amount || is.bad_amount || is.late || (statuses.includes('rejected') && statuses.length > 1);
+  const ageSeconds = anchor === null ? Infinity : (question.asOf - anchor) / 1000;
+  const inFlight = !contradicts && (missing !== null || is.status) && ageSeconds < HARD_LIMIT_SECONDS && !outbox.isDead && (ageSeconds < question.graceSeconds || outbox.isPending);
+  const booked = (rows: readonly Booking[]) => rows.filter(({ status }) => status !== 'rejected');
+  const sum = (rows: readonly Booking[]) => rows.reduce((total, { amount }) => total + (amount ?? 0n), 0n);
+  const counted = (from: ListSide) => sum(countedOf(group).filter((booking) => booking.from === from));
+  const inRgs = booked(rgs).length > 0;
+  const inOperator = booked(operator).length > 0;
+  const told = inRgs ? rgs : operator;
+  return {
+    corr: smallest(group.map(({ corr }) => corr)) ?? '',
+    leg: group[0]?.leg ?? 'movement',
+    classes,
+    state: inFlight ? 'in_flight' : 'broken',
+    presence,
+    booked: (inRgs ? BIT.rgs : 0) + (inOperator ? BIT.operator : 0) + (booked(hub).length > 0 ? BIT.hub : 0),
+    counts,
+    ref: firstRef(group),
+    player: smallest(group.map(({ player }) => player).filter((player) => player !== '')) ?? '',
+    currency: ends(currencies),
+    direction: distinct(['unknown', 'debit', 'credit'].filter((word) => group.some(({ moves }) => (moves ?? 'unknown') === word))).filter((_, index, words) => index === 0 || index === words.length - 1).join('/'),
+    amounts: [amountOf(rgs), amountOf(operator), amountOf(hub)],
+    difference: is.currency || directions.length > 1 || is.bad_amount ? null : counted('operator') - counted('rgs'),
+    statuses: [rgs, operator, hub].map((rows) => smallest(rows.map(({ statusWord }) => statusWord))) as [string | null, string | null, string | null],
+    anchor,
+    businessDate: anchor === null ? null : businessDate(anchor, question.zone, question.cutoff),
+    linkedCorr,
+    outboxId: outbox.id,
+    outboxState: outbox.state,
+    reasonHolds: [
+      ...(linkedCorr === null ? [] : [linkedCorr]),
+      ...(is.duplicate ? [`RGS ${counts[0]}, operator ${counts[1]}, hub ${counts[2]}`] : []),
+      ...(is.currency ? [rgs, operator, hub].flatMap((rows) => present([smallest(rows.map(({ currency }) => currency))]).map(orNone)) : []),
+      ...(is.direction ? [rgs, operator].flatMap((rows) => present([smallest(rows.map(({ word }) => word))]).map(orNone)) : []),
+      ...(is.amount ? [rgs, operator, hub].flatMap((rows) => present([amountOf(rows)]).map((amount) => major(amount, smallest(rows.map(({ currency }) => currency)) ?? ''))) : []),
+      ...(is.bad_amount ? [rgs, operator].flatMap((rows) => present([smallest(rows.map(({ amountText }) => amountText))]).map(orNone)) : []),
+      ...(is.status ? [rgs, operator, hub].flatMap((rows) => present([smallest(rows.map(({ statusWord }) => statusWord))]).map(orNone)) : []),
+      ...(is.late ? [new Date(smallest(times) ?? 0).toISOString(), new Date(largest(times) ?? 0).toISOString()] : []),
+    ],
+    legacy: inRgs === inOperator ? null : { ref: smallest(told.map(({ ref }) => ref)) ?? '', word: smallest(told.map(({ word }) => word)) ?? '', amountText: smallest(told.map(({ amountText }) => amountText)) ?? '', inRgs },
+  };
+}
+
+/** The lowest and the highest, where there are two; what is empty has no place beside a slash. */
+function ends(values: readonly string[]): string {
+  const [lo, hi] = [smallest(values) ?? '', largest(values) ?? ''];
+  return lo === hi || lo === '' ? hi : `${lo}/${hi}`;
+}
+
+/** The messages that would bring about what is missing, and whether the outbox still owns them or has given up. */
+function outboxOf(group: readonly Booking[], presence: number): { id: string | null; state: Delivery | null; isDead: boolean; isPending: boolean } {
+  const nothing = { id: null, state: null, isDead: false, isPending: false };
+  const own = group.find(({ movement }) => movement !== null);
+  const hub = own?.movement ?? null;
+  if (own === undefined || hub === null) return nothing;
+  const undecided = own.status === 'pending' || own.status === 'unknown';
+  if (presence === 7 && !undecided) return nothing;
+  const isRepayment = own.leg === 'undo' && hub.moves === 'debit';
+  const toOperator = isRepayment ? hub.undo : hub.message;
+  const toRgs = (isRepayment ? (['ROLLED_BACK'] as const) : (['OK', 'REJECTED', 'ROLLED_BACK'] as const)).map((outcome) => hub.outcomes.find((each) => each.outcome === outcome)).find((each) => each !== undefined) ?? null;
+  const wanted = present([(presence & BIT.operator) === 0 || undecided ? toOperator : null, (presence & BIT.rgs) === 0 ? toRgs : null]);
+  const isDead = wanted.some(({ delivery }) => delivery === 'dead');
+  const isPending = wanted.some(({ delivery }) => delivery === 'pending');
+  const id = ((presence & BIT.operator) === 0 ? toOperator : (toRgs ?? toOperator))?.id ?? null;
+  return { id, state: isDead ? 'dead' : isPending ? 'pending' : 'sent', isDead, isPending };
+}
+
+const DECIMALS: Readonly<Record<string, number>> = { JPY: 0, KWD: 3 };
+
+function major(minor: bigint, currency: string): string {
+  const decimals = DECIMALS[currency] ?? 2;
+  const digits = (minor < 0n ? -minor : minor).toString().padStart(decimals + 1, '0');
+  return (minor < 0n ? '-' : '') + (decimals === 0 ? digits : `${digits.slice(0, -decimals)}.${digits.slice(-decimals)}`) + (currency === '' ? '' : ` ${currency}`);
+}
+
+const wallClocks = new Map<string, Intl.DateTimeFormat>();
+
+/** How far the clocks of a zone are ahead of UTC at an instant, by asking what they show. */
+function offsetAt(at: number, zone: string): number {
+  const clock = wallClocks.get(zone) ?? new Intl.DateTimeFormat('en-US', { timeZone: zone, hourCycle: 'h23', year: 'numeric', month: 'numeric', day: 'numeric', hour: 'numeric', minute: 'numeric', second: 'numeric' });
+  wallClocks.set(zone, clock);
+  const parts = Object.fromEntries(clock.formatToParts(at).map(({ type, value }) => [type, Number(value)])) as Record<string, number>;
+  return Date.UTC(parts.year ?? 0, (parts.month ?? 1) - 1, parts.day, parts.hour, parts.minute, parts.second) - Math.floor(at / 1000) * 1000;
+}
+
+/** When the clocks show `wall` for the first time; where they skip it, when they would have shown it without the change. */
+function instantOf(wall: number, zone: string): number {
+  const [before, after] = [offsetAt(wall - 86_400_000, zone), offsetAt(wall + 86_400_000, zone)];
+  const shown = [before, after].map((offset) => wall - offset).filter((at) => offsetAt(at, zone) === wall - at);
+  return shown.length > 0 ? Math.min(...shown) : wall - before;
+}
+
+/** The last local date whose cut-off has come. */
+function businessDate(at: number, zone: string, cutoff: string): string {
+  const [hour = 0, minute = 0] = cutoff.split(':').map(Number);
+  const shown = at + offsetAt(at, zone);
+  const midnight = shown - (((shown % 86_400_000) + 86_400_000) % 86_400_000);
+  for (let day = midnight + 86_400_000; ; day -= 86_400_000) if (instantOf(day + (hour * 60 + minute) * 60_000, zone) <= at) return new Date(day).toISOString().slice(0, 10);
+}
