@@ -7,6 +7,7 @@ import type { Facts, ListedFact, Question } from '../support/recon-oracle';
 
 /** Cases of a law; RECON_CASES=300 npm test -- recon-laws for more. */
 const CASES = Number(process.env.RECON_CASES ?? '14');
+const TIMEOUT_MS = 60_000 + CASES * 2_000;
 const WORLDS = 5;
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -55,7 +56,7 @@ describe('the laws of a reconciliation', () => {
         lab.reader.pageRows = 1_000;
       }),
     );
-  }, 60_000);
+  }, TIMEOUT_MS);
 
   it('the same inputs give the same bytes once more, and the exceptions of the first time', async () => {
     await check(
@@ -73,7 +74,7 @@ describe('the laws of a reconciliation', () => {
         expect(exceptions[0]).toEqual({ n: String(broken.length + second.counts!.unplaced), firsts: String(broken.length + second.counts!.unplaced) });
       }),
     );
-  }, 60_000);
+  }, TIMEOUT_MS);
 
   it('what RGS and operator say exchanged gives the same lines with the sides exchanged and the differences negated', async () => {
     await check(
@@ -89,7 +90,7 @@ describe('the laws of a reconciliation', () => {
         expect(other.counts!.funnel).toEqual({ rgs: operator, operator: rgs, hub });
       }),
     );
-  }, 60_000);
+  }, TIMEOUT_MS);
 
   it('movements that all three sides know alike change no line, and are counted as three', async () => {
     await check(
@@ -108,7 +109,7 @@ describe('the laws of a reconciliation', () => {
         }
       }),
     );
-  }, 60_000);
+  }, TIMEOUT_MS);
 
   it('more grace only turns broken into in flight; never what is dead, has no time or contradicts', async () => {
     const graces = fc.tuple(fc.integer({ min: 0, max: 60_000 }), fc.integer({ min: 0, max: 60_000 })).map((pair) => pair.sort((a, b) => a - b));
@@ -127,7 +128,7 @@ describe('the laws of a reconciliation', () => {
         }
       }),
     );
-  }, 60_000);
+  }, TIMEOUT_MS);
 
   describe('windows that meet have each line once:', () => {
     /** Runs over the parts, and over all of them at once, of what lies close enough together for a window to see it. */
@@ -166,7 +167,7 @@ describe('the laws of a reconciliation', () => {
           await addsUp(await parted(factsOf([PLANTED.map(close), ...random.map((stories) => stories.map(close))], begin), asked, bounds));
         }),
       );
-    }, 60_000);
+    }, TIMEOUT_MS);
 
     it.each([
       { zone: 'Europe/Malta', cutoff: '00:00', from: '2026-03-28T12:00:00Z', hours: [23] },
@@ -199,7 +200,7 @@ describe('the laws of a reconciliation', () => {
           expect(lines).toEqual(await ofHub(whole));
         }),
       );
-    }, 60_000);
+    }, TIMEOUT_MS);
   });
 });
 

@@ -75,6 +75,7 @@ const story: fc.Arbitrary<Story> = fc.record({
 });
 
 const STRAIGHT: Twist = { amount: 'same', currency: 'same', direction: 'same', status: 0, lateBy: 1_000, ref: 'same', repays: 'no', corr: 'same' };
+const REFUSAL: Twist = { ...STRAIGHT, status: 3 };
 const PLAIN: Story = { hub: { state: 'confirmed', pair: 'ours', tombstone: false, undoAfter: null, message: 'sent', undoMessage: 'sent', outcomes: [{ outcome: 'OK', delivery: 'sent' }] }, moves: 'debit', amount: 3, currency: 'EUR', after: 12 * HOUR, rgs: [STRAIGHT], operator: [STRAIGHT], ref: null, isUndoLike: false };
 
 /** One story for each line of the truth table and for each fault of values. */
@@ -103,6 +104,9 @@ export const PLANTED: readonly Story[] = [
   { ...PLAIN, operator: [], hub: PLAIN.hub && { ...PLAIN.hub, state: 'initiated', message: 'pending' }, rgs: [] },
   { ...PLAIN, operator: [], hub: PLAIN.hub && { ...PLAIN.hub, message: 'dead' }, after: DAY - MINUTE },
   { ...PLAIN, hub: PLAIN.hub && { ...PLAIN.hub, state: 'rejected' }, operator: [], rgs: [{ ...STRAIGHT, status: 3 }] },
+  // Refused by all that list it, once more than once, with other amounts, without one, in a currency that packs to nothing.
+  ...[[REFUSAL, REFUSAL], [{ ...REFUSAL, amount: 'more' as const }], [{ ...REFUSAL, amount: 'none' as const }]].map((rgs) => ({ ...PLAIN, hub: PLAIN.hub && { ...PLAIN.hub, state: 'rejected' as const }, operator: [], rgs })),
+  { ...PLAIN, hub: PLAIN.hub && { ...PLAIN.hub, state: 'rejected' }, currency: 'X9', operator: [], rgs: [{ ...REFUSAL, currency: 'other' }] },
   // Of an unmatched movement one side leaves out the reference.
   { ...PLAIN, operator: [], rgs: [{ ...STRAIGHT, ref: 'empty' }] },
   // A refusal of which the hub knows nothing.
@@ -205,8 +209,14 @@ function timedUuid(at: number, n: number): string {
   return `${time.slice(0, 8)}-${time.slice(8)}-7cc2-9d55-${n.toString(16).padStart(12, '0')}`;
 }
 
+/** Both lists, as JSON has their elements. */
+export function listsOf({ listed }: Facts): Record<ListSide, Record<string, unknown>[]> {
+  const of = (side: ListSide) => listed.filter((row) => row.side === side).map(elementOf);
+  return { rgs: of('rgs'), operator: of('operator') };
+}
+
 /** The element of the side's list that says so. */
-export function elementOf(row: ListedFact): Record<string, unknown> {
+function elementOf(row: ListedFact): Record<string, unknown> {
   const cents = row.amount ?? (row.amountText === '' ? undefined : row.amountText === '1000.5' ? 1000.5 : '9007199254740993');
   return {
     correlationId: row.corr, currency: row.currency, playerId: row.player, ...(row.statusWord === '' ? {} : { status: row.statusWord }), ...(row.at === null ? {} : { createdAt: new Date(row.at).toISOString() }),

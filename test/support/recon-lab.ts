@@ -19,12 +19,12 @@ import { ReportService } from '../../src/reconciliation/report.service';
 import { ReportStore } from '../../src/reconciliation/report.store';
 import { isRejected, rowMapper } from '../../src/reconciliation/sources/list-rows';
 import { type Side, type SourcePage, SourceReader, type SourceWindow, type StagedRow } from '../../src/reconciliation/sources/source';
-import { elementOf } from './recon-facts';
-import type { Facts, HubFact, Question } from './recon-oracle';
+import { listsOf } from './recon-facts';
+import type { Facts, Question } from './recon-oracle';
+import { plantHub } from './recon-books';
 import { type TestDatabase, testDatabase } from './test-database';
 
 export const PAIR = { operatorId: 101, rgsId: 102 };
-const OTHERS = { operatorId: 201, rgsId: 202 };
 const PAGE_ROWS = 1_000;
 
 /** Elements of both lists, as JSON has them. */
@@ -95,21 +95,9 @@ export class ReconLab {
 
   /** Makes these the books of all three sides, and forgets every run. */
   async plant(facts: Facts): Promise<void> {
-    this.reader.lists = { rgs: facts.listed.filter(({ side }) => side === 'rgs').map(elementOf), operator: facts.listed.filter(({ side }) => side === 'operator').map(elementOf) };
+    this.reader.lists = listsOf(facts);
     await this.forget();
-    await this.database.rows(`with gone as (delete from wallet_transaction), gone_too as (delete from wallet_outcome), and_this as (delete from outbox_head) delete from outbox_dead`);
-    const messages = facts.hub.flatMap(({ message, undo, outcomes }) => [message, ...(undo === null ? [] : [undo]), ...outcomes]);
-    const json = (rows: readonly unknown[]) => JSON.stringify(rows);
-    await this.database.transaction(async (tx) => {
-      await tx.rows(
-        `insert into wallet_transaction (id, operator_id, rgs_id, movement, player_id, external_player_id, ref_id, amount_minor, currency, exponent, state, message_id, tombstone, undo_message_id, created_at, settled_at)
-         select id, operator_id, rgs_id, movement, player_id, player_id, ref_id, amount_minor, currency, 2, state, message_id, tombstone, undo_message_id, created_at, settled_at from json_populate_recordset(null::wallet_transaction, $1)`,
-        [json(facts.hub.map(walletRow))],
-      );
-      await tx.rows(`insert into wallet_outcome (transaction_id, outcome, message_id) select transaction_id, outcome, message_id from json_populate_recordset(null::wallet_outcome, $1)`, [json(facts.hub.flatMap((hub) => hub.outcomes.map(({ outcome, id }) => ({ transaction_id: hub.id, outcome, message_id: id }))))]);
-      await tx.rows(`insert into outbox_head (message_id, destination_id) select id::uuid, $2 from json_array_elements_text($1) id`, [json(messages.filter(({ delivery }) => delivery === 'pending').map(({ id }) => id)), PAIR.operatorId]);
-      await tx.rows(`insert into outbox_dead (message_id, destination_id, class, attempts, open) select id::uuid, $2, 'unknown', 1, true from json_array_elements_text($1) id`, [json(messages.filter(({ delivery }) => delivery === 'dead').map(({ id }) => id)), PAIR.operatorId]);
-    });
+    await plantHub((sql, parameters) => this.database.rows(sql, parameters), facts.hub, PAIR);
   }
 
   async forget(): Promise<void> {
@@ -158,15 +146,6 @@ export async function openLab(logLevel = 'silent'): Promise<ReconLab> {
   const own = await testDatabase();
   const dataSource = await new DataSource({ ...dataSourceOptions(own.url, { applicationName: 'recon-lab', poolSize: 6 }), entities: [], migrations: [] }).initialize();
   return new ReconLab(new BulkDatabase(dataSource), new Logger(logLevel), parseConfig({ DATABASE_URL: own.url }), own);
-}
-
-function walletRow(hub: HubFact): Record<string, unknown> {
-  const isSettled = ['confirmed', 'rejected', 'compensated', 'rolling_back', 'rolled_back'].includes(hub.state);
-  return {
-    id: hub.id, operator_id: hub.pair === 'other_operator' ? OTHERS.operatorId : PAIR.operatorId, rgs_id: hub.pair === 'other_rgs' ? OTHERS.rgsId : PAIR.rgsId, movement: hub.moves, player_id: hub.player, ref_id: hub.ref,
-    amount_minor: String(hub.amount), currency: hub.currency, state: hub.state, message_id: hub.tombstone ? null : hub.message.id, tombstone: hub.tombstone, undo_message_id: hub.undo?.id ?? null,
-    created_at: new Date(hub.at).toISOString(), settled_at: isSettled ? new Date(hub.at).toISOString() : null,
-  };
 }
 
 export function requestOf(request: Partial<RunRequest> = {}): RunRequest {
