@@ -465,7 +465,7 @@ describe('mock operator', () => {
     });
 
     it('out_of_order_callbacks come in reverse, and a window that is not filled is flushed', async () => {
-      await arm({ kind: 'out_of_order_callbacks', window: 3, flushMs: 30 });
+      await arm({ kind: 'out_of_order_callbacks', window: 3, flushMs: 400 });
       for (const reference of ['a', 'b', 'c', 'd', 'e']) await move({ reference });
       expect((await hub.received(5)).map(({ refId }) => refId)).toEqual(['c', 'b', 'a', 'e', 'd']);
     });

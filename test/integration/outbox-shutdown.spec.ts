@@ -7,7 +7,7 @@ import { control } from '../support/test-hub';
 import { waitFor } from '../support/wait-for';
 
 const SLOTS = 4;
-const MOVEMENTS = 80;
+const MOVEMENTS = 120;
 /** Short enough for dozens of calls in the time in which a stopping hub waits for its balancers. */
 const OPERATOR_LATENCY_MS = 20;
 
