@@ -7,7 +7,7 @@ import { pythonFloat } from './python-float';
 import { guarded } from './report-csv';
 
 const COLUMNS = ['refId', 'correlationId', 'direction', 'amount', 'inRGS', 'inOperator'];
-const PAGE_LINES = 2_000;
+const PAGE_ITEMS = 500;
 
 /** The first hub's file: six columns, CRLF, Python's True and False and its way to print a float. */
 @Injectable()
@@ -16,15 +16,11 @@ export class LegacyFile {
 
   /** Blocks of the file. `raw`: without the formula guard, for machines. */
   async *blocks(runId: string, raw = false): AsyncGenerator<string> {
-    let block = csv([COLUMNS]);
-    for (let after = '0'; ; ) {
-      const lines = await this.store.lines(runId, after, PAGE_LINES);
-      block += csv(lines.map((line) => cells(line, raw)));
+    yield csv([COLUMNS]);
+    const last = await this.store.lastSeq(runId);
+    for (let after = 0; after < last; after += PAGE_ITEMS) {
+      const block = csv((await this.store.lines(runId, after, after + PAGE_ITEMS)).map((line) => cells(line, raw)));
       if (block !== '') yield block;
-      const last = lines.at(-1);
-      if (last === undefined || lines.length < PAGE_LINES) return;
-      block = '';
-      after = last.seq;
     }
   }
 

@@ -15,7 +15,7 @@ import { ReportStore, type RunRecord } from './report.store';
 import { type SheetRow, XLSX_ROWS_MAX, xlsx } from './xlsx';
 
 /** Items of one statement and one chunk of a file. */
-const PAGE_ITEMS = 2_000;
+const PAGE_ITEMS = 500;
 
 const SUMMARY_COLUMNS: readonly Column[] = ['businessDate', 'currency', 'direction', 'class', 'state', 'side', 'count', 'total'].map((name) => ({ name, kind: name === 'count' || name === 'total' ? 'number' : 'text' }));
 const BRIDGE_COLUMNS: readonly Column[] = ['businessDate', 'currency', 'direction', 'from', 'to', 'what', 'amount'].map((name) => ({ name, kind: name === 'amount' ? 'number' : 'text' }));

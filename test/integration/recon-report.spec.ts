@@ -218,6 +218,14 @@ describe('the report of a run', () => {
       expect(seqs.every((seq, index) => seq === index + 1)).toBe(true);
     });
 
+    it('breaks off rather than end early when items are gone', async () => {
+      const short = await plantRun(hub);
+      await plantManyItems(hub, short, 5_000);
+      expect((await whole(`/v1/recon/runs/${short}/report.csv`)).status).toBe(200);
+      await hub.database.query('delete from recon.item where run_id = $1 and seq = 4321', [short]);
+      for (const name of ['report.csv', 'report.csv?raw=1', 'report.ndjson', 'report.xlsx']) await expect(whole(`/v1/recon/runs/${short}/${name}`)).rejects.toThrow('aborted');
+    });
+
     it('and longer than a sheet is refused as a workbook, with a pointer to the CSV', async () => {
       await hub.database.query('update recon.run set item_count = 1048576 where id = $1', [long]);
       const answer = await hub.call('GET', `/v1/recon/runs/${long}/report.xlsx`);
