@@ -109,6 +109,21 @@ export const PLANTED: readonly Story[] = [
   { ...PLAIN, hub: PLAIN.hub && { ...PLAIN.hub, state: 'rejected' }, currency: 'X9', operator: [], rgs: [{ ...REFUSAL, currency: 'other' }] },
   // Of an unmatched movement one side leaves out the reference.
   { ...PLAIN, operator: [], rgs: [{ ...STRAIGHT, ref: 'empty' }] },
+  // Two that would be linked by nothing; by a direction on which their own sides do not agree; by one that nobody knows.
+  { ...PLAIN, hub: null, currency: 'KWD', operator: [], rgs: [{ ...STRAIGHT, ref: 'empty' }] },
+  { ...PLAIN, hub: null, currency: 'KWD', rgs: [], operator: [{ ...STRAIGHT, ref: 'empty' }] },
+  { ...PLAIN, ref: 2, operator: [], rgs: [{ ...STRAIGHT, direction: 'opposite' }] },
+  { ...PLAIN, ref: 2, hub: null, rgs: [] },
+  { ...PLAIN, ref: 3, hub: null, after: DAY - MINUTE, operator: [], rgs: [{ ...STRAIGHT, direction: 'unknown' }] },
+  { ...PLAIN, ref: 3, hub: null, after: DAY - MINUTE, rgs: [], operator: [{ ...STRAIGHT, direction: 'unknown' }] },
+  // Nor by a refusal, nor by what the operator has of another game server.
+  { ...PLAIN, ref: 4, hub: null, operator: [], rgs: [REFUSAL] },
+  { ...PLAIN, ref: 4, hub: null, rgs: [] },
+  { ...PLAIN, ref: 5, hub: PLAIN.hub && { ...PLAIN.hub, pair: 'other_rgs' }, rgs: [] },
+  { ...PLAIN, ref: 5, hub: null, operator: [] },
+  // All have it, and its outcome is still open.
+  { ...PLAIN, hub: PLAIN.hub && { ...PLAIN.hub, state: 'initiated', message: 'pending' } },
+  { ...PLAIN, after: DAY - MINUTE, hub: PLAIN.hub && { ...PLAIN.hub, state: 'unknown' }, rgs: [{ ...STRAIGHT, status: 4 }], operator: [{ ...STRAIGHT, status: 4 }] },
   // A refusal of which the hub knows nothing.
   { ...PLAIN, hub: null, operator: [], rgs: [{ ...STRAIGHT, status: 3 }] },
   // ROLLED_BACK listed twice implies one bet; once more, after the RGS was told that the bet was refused.
