@@ -3,6 +3,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { startEmbeddedPostgres } from '../../src/database/embedded-postgres';
 import { migrate } from '../../src/database/migrate';
+import { type TestServer, discardServer } from './global-teardown';
 import { ADMIN_URL_VARIABLE, TEMPLATE, createDatabase } from './test-database';
 
 /** One throw-away server for the whole run, with one migrated template that every test file copies. */
@@ -11,9 +12,11 @@ export default async function globalSetup(): Promise<void> {
   // Durability is not under test here and costs most of the time; the benchmarks and the crash tests use real fsync.
   // The log is kept short, since it may lie in memory.
   const server = await startEmbeddedPostgres({ dataDir, settings: { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off', max_connections: '300', max_wal_size: '256MB' } });
+  // Jest has no teardown for a run that is broken off, and this one would leave a server behind and its files in memory.
+  for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143]] as const) process.once(signal, () => void discardServer({ server, dataDir }).finally(() => process.exit(code)));
   process.env[ADMIN_URL_VARIABLE] = server.url;
   await migrate(await createDatabase(TEMPLATE, 'template1'));
-  Object.assign(globalThis, { hubTestServer: { server, dataDir } });
+  Object.assign(globalThis, { hubTestServer: { server, dataDir } satisfies TestServer });
 }
 
 const MEMORY_FOLDER = '/dev/shm';
