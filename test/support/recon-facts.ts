@@ -107,6 +107,7 @@ export const PLANTED: readonly Story[] = [
   // Refused by all that list it, once more than once, with other amounts, without one, in a currency that packs to nothing.
   ...[[REFUSAL, REFUSAL], [{ ...REFUSAL, amount: 'more' as const }], [{ ...REFUSAL, amount: 'none' as const }]].map((rgs) => ({ ...PLAIN, hub: PLAIN.hub && { ...PLAIN.hub, state: 'rejected' as const }, operator: [], rgs })),
   { ...PLAIN, hub: PLAIN.hub && { ...PLAIN.hub, state: 'rejected' }, currency: 'X9', operator: [], rgs: [{ ...REFUSAL, currency: 'other' }] },
+  { ...PLAIN, hub: PLAIN.hub && { ...PLAIN.hub, state: 'rejected' }, rgs: [REFUSAL], operator: [REFUSAL] },
   // Of an unmatched movement one side leaves out the reference.
   { ...PLAIN, operator: [], rgs: [{ ...STRAIGHT, ref: 'empty' }] },
   // Two that would be linked by nothing; by a direction on which their own sides do not agree; by one that nobody knows.
