@@ -52,7 +52,7 @@ describe(`a run whose processes are killed (RECON_SEED=${SEED})`, () => {
   let hub: HubProcess;
   const servers: Partial<Record<Side, ListServer>> = {};
   const asked: { side: Side; page: number }[] = [];
-  let gate: { side: Side; page: number; reached: () => void } | undefined;
+  let gate: { side: Side; page: number; reached: (answer: () => void) => void } | undefined;
   let wanted: { csv: Buffer; legacy: string; sha256: string };
 
   // What is tested is what is left in the files when a process dies, and that does not depend on the disk.
@@ -60,7 +60,7 @@ describe(`a run whose processes are killed (RECON_SEED=${SEED})`, () => {
   const query = <T = Record<string, unknown>>(sql: string, parameters: unknown[] = []) => withClient(postgres.url, async (client) => (await client.query(sql, parameters)).rows as T[]);
   const startHub = () =>
     HubProcess.start(
-      { DATABASE_URL: postgres.url, OPERATOR_BASE_URL: servers.operator?.url ?? '', RGS_WEBHOOK_URL: `${servers.rgs?.url}/webhooks`, RECON_LEASE_SECONDS: '1', RECON_BUCKET_ROWS: String(BUCKET_ROWS), RETRY_BACKOFF_SECONDS: '0.05' },
+      { DATABASE_URL: postgres.url, OPERATOR_BASE_URL: servers.operator?.url ?? '', RGS_WEBHOOK_URL: `${servers.rgs?.url}/webhooks`, RECON_LEASE_SECONDS: '1', RECON_BUCKET_ROWS: String(BUCKET_ROWS), RETRY_BACKOFF_SECONDS: '0.05', LOG_LEVEL: 'info' },
       'test/chaos/recon-hub.js',
     );
 
@@ -78,10 +78,11 @@ describe(`a run whose processes are killed (RECON_SEED=${SEED})`, () => {
       server.serve((request, response) => {
         const page = Number(new URL(request.url ?? '/', 'http://partner').searchParams.get('cursor') ?? 0);
         asked.push({ side, page });
-        // No answer: the process that asked will not live to hear it.
-        if (gate?.side === side && gate.page === page) return gate.reached();
         const end = (page + 1) * PAGE_ROWS;
-        response.setHeader('content-type', 'application/json').end(JSON.stringify({ items: rows.slice(page * PAGE_ROWS, end), nextCursor: end < rows.length ? String(page + 1) : null }));
+        const answer = () => void response.setHeader('content-type', 'application/json').end(JSON.stringify({ items: rows.slice(page * PAGE_ROWS, end), nextCursor: end < rows.length ? String(page + 1) : null }));
+        // No answer yet: the process that asked may not live to hear it.
+        if (gate?.side === side && gate.page === page) gate.reached(answer);
+        else answer();
       });
       expect(rows.length / PAGE_ROWS).toBeGreaterThan(6);
     }
@@ -122,6 +123,9 @@ describe(`a run whose processes are killed (RECON_SEED=${SEED})`, () => {
     return { csv, legacy: await (await get(`/reconciliation_data?run=${RUN_ID}`)).text(), sha256: manifest.report.sha256 };
   };
 
+  /** Makes the run stand still at a page; resolves with what answers it, when it does. */
+  const stopAt = (place: { side: Side; page: number }): Promise<() => void> => new Promise((resolve) => (gate = { side: place.side, page: place.page, reached: resolve }));
+
   /** Makes the run stand still at its nth write to the table; answers how to wait for that, and how to let go. */
   const block = async ({ table, nth }: { table: string; nth: number }) => {
     const holder = new Client({ connectionString: postgres.url });
@@ -141,9 +145,7 @@ describe(`a run whose processes are killed (RECON_SEED=${SEED})`, () => {
 
   it.each(named)('$victim, at $where: the file is the same, byte for byte', async ({ victim, place }) => {
     const blocked = place.kind === 'page' ? undefined : await block(place);
-    const atPage = new Promise<void>((resolve) => {
-      if (place.kind === 'page') gate = { side: place.side, page: place.page, reached: resolve };
-    });
+    const atPage = place.kind === 'page' ? stopAt(place) : Promise.resolve();
     await begin();
     await (blocked === undefined ? atPage : blocked.reached());
     gate = undefined;
@@ -170,6 +172,24 @@ describe(`a run whose processes are killed (RECON_SEED=${SEED})`, () => {
       await query('drop function gate cascade');
       await query('drop sequence gate_calls');
     }
+    await forget();
+  }, 60_000);
+
+  it('a process that was frozen, and wakes when another has done its work, changes nothing', async () => {
+    const frozen = hub;
+    const atPage = stopAt({ side: 'operator', page: random.integer(0, 6) });
+    await begin();
+    const answer = await atPage;
+    gate = undefined;
+    frozen.child.kill('SIGSTOP');
+    hub = await startHub();
+    expect(await ended()).toEqual(wanted);
+    frozen.child.kill('SIGCONT');
+    answer();
+    await waitFor('it has noticed', () => frozen.log().includes('reconciliation.lease_lost'));
+    expect(await ended()).toEqual(wanted);
+    expect(await query('select 1 from recon.stage_0 union all select 1 from recon.stage_1')).toEqual([]);
+    await frozen.end('SIGKILL');
     await forget();
   }, 60_000);
 });
