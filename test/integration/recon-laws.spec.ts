@@ -76,6 +76,31 @@ describe('the laws of a reconciliation', () => {
     );
   }, TIMEOUT_MS);
 
+  it('exceptions are the broken lines and what has no place; they clear where a later run finds order, and what a person closed stays closed', async () => {
+    await check(
+      fc.asyncProperty(facts, fc.array(fc.constantFrom('open', 'accepted', 'ignored', 'resolved'), { minLength: 8, maxLength: 8 }), async ({ books, asked }, acts) => {
+        const request = { ...requestFor(asked), allowPartial: true, dryRun: false };
+        const states = async () => new Map((await lab.database.rows<{ id: string; state: string }>('select id, state from recon.exception order by id')).map(({ id, state }) => [id, state]));
+        await lab.plant(books);
+        const first = await lab.run(request);
+        const opened = await states();
+        expect(opened.size).toBe(first.counts!.broken + first.counts!.unplaced);
+        expect([...opened.values()].every((state) => state === 'open')).toBe(true);
+        // What people make of some of them.
+        const acted = new Map([...opened.keys()].map((id, index) => [id, acts[index % acts.length]!]));
+        for (const [id, state] of acted) await lab.database.rows('update recon.exception set state = $2 where id = $1', [id, state]);
+        await lab.replant({ listed: [], hub: [] });
+        await lab.run(request);
+        const unplaced = new Set((await lab.database.rows<{ id: string }>('select id from recon.exception where anchor_at is null')).map(({ id }) => id));
+        expect(await states()).toEqual(new Map([...acted].map(([id, state]) => [id, state !== 'open' || (asked.window !== null && unplaced.has(id)) ? state : 'auto_cleared'])));
+        await lab.replant(books);
+        await lab.run(request);
+        expect(await states()).toEqual(new Map([...acted].map(([id, state]) => [id, state === 'accepted' || state === 'ignored' ? state : 'open'])));
+        expect(await lab.database.rows('select 1 from recon.exception where first_run <> $1', [first.id])).toEqual([]);
+      }),
+    );
+  }, TIMEOUT_MS);
+
   it('what RGS and operator say exchanged gives the same lines with the sides exchanged and the differences negated', async () => {
     await check(
       fc.asyncProperty(worlds, question, async (random, { begin, question: asked }) => {

@@ -108,6 +108,8 @@ export const PLANTED: readonly Story[] = [
   ...[[REFUSAL, REFUSAL], [{ ...REFUSAL, amount: 'more' as const }], [{ ...REFUSAL, amount: 'none' as const }]].map((rgs) => ({ ...PLAIN, hub: PLAIN.hub && { ...PLAIN.hub, state: 'rejected' as const }, operator: [], rgs })),
   { ...PLAIN, hub: PLAIN.hub && { ...PLAIN.hub, state: 'rejected' }, currency: 'X9', operator: [], rgs: [{ ...REFUSAL, currency: 'other' }] },
   { ...PLAIN, hub: PLAIN.hub && { ...PLAIN.hub, state: 'rejected' }, rgs: [REFUSAL], operator: [REFUSAL] },
+  // Paid back before the window's padding; the operator lists it hours later.
+  { ...PLAIN, after: -5 * HOUR, hub: PLAIN.hub && { ...PLAIN.hub, state: 'compensated', undoAfter: 5_000 }, rgs: [], operator: [{ ...STRAIGHT, direction: 'opposite', repays: 'by_reference', lateBy: 6 * HOUR }] },
   // Of an unmatched movement one side leaves out the reference.
   { ...PLAIN, operator: [], rgs: [{ ...STRAIGHT, ref: 'empty' }] },
   // Two that would be linked by nothing; by a direction on which their own sides do not agree; by one that nobody knows.

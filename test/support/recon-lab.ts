@@ -95,8 +95,13 @@ export class ReconLab {
 
   /** Makes these the books of all three sides, and forgets every run. */
   async plant(facts: Facts): Promise<void> {
-    this.reader.lists = listsOf(facts);
     await this.forget();
+    await this.replant(facts);
+  }
+
+  /** The same, but remembers what runs found before. */
+  async replant(facts: Facts): Promise<void> {
+    this.reader.lists = listsOf(facts);
     await plantHub((sql, parameters) => this.database.rows(sql, parameters), facts.hub, PAIR);
   }
 
