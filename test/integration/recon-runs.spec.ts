@@ -5,6 +5,7 @@ import { manifestFaults, sha256Hex } from '../../src/reconciliation/manifest';
 import { ReconDuties } from '../../src/reconciliation/recon-duties';
 import { businessDateOf } from '../../src/reconciliation/window';
 import { ListServer } from '../support/list-server';
+import { followPartners } from '../support/partner-rows';
 import { plantRun } from '../support/planted-run';
 import { expectProblem } from '../support/problem';
 import { TestHub } from '../support/test-hub';
@@ -169,8 +170,10 @@ describe('a run', () => {
     // One whose operator is no partner any more cannot be signed, and stands before the others; it must not hold them up.
     const unsignable = await plantRun(hub);
     await hub.database.query('update recon.run set operator_id = 9999 where id = $1', [unsignable]);
+    // Hubs of earlier tests put other addresses into the partner table, of servers that are gone; this one may have read them.
+    await followPartners(hub);
     const { body } = await begin(hub, { graceSeconds: 11 });
-    await ended(hub, body.id);
+    expect(await ended(hub, body.id)).toMatchObject({ state: 'sealed', error: null });
     const signed = async (id: string) => (await hub.database.query<{ signed: boolean }>('select manifest is not null as signed from recon.run where id = $1', [id]))[0]?.signed;
     await waitFor('it is signed', async () => {
       await hub.app.get(ReconDuties, { strict: false }).sign();
