@@ -6,6 +6,8 @@ import { Database, type Tx, transactionOf } from './database';
 
 /** Connections of a process for bulk work: two runs, each with two lists that are staged at once. */
 export const BULK_POOL_SIZE = 4;
+/** Of a COPY, at once. */
+const SLICE_BYTES = 64 * 1024;
 
 /** An open transaction that can also take rows by COPY. */
 export interface BulkTx extends Tx {
@@ -36,7 +38,12 @@ export class BulkDatabase extends Database {
         `select set_config('statement_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $1, true), set_config('work_mem', $2, true), set_config('max_parallel_workers_per_gather', '0', true), set_config('jit', 'off', true), set_config('synchronous_commit', case when $3 then current_setting('synchronous_commit') else 'off' end, true)`,
         [String(timeoutMs), `${workMemMb}MB`, durable],
       );
-      return work({ ...transactionOf(runner, committed), copy: (sql, data) => pipeline(Readable.from([data], { objectMode: false }), client.query(copyFrom(sql))) });
+      return work({ ...transactionOf(runner, committed), copy: (sql, data) => pipeline(Readable.from(slicesOf(data), { objectMode: false }), client.query(copyFrom(sql))) });
     });
   }
+}
+
+/** In slices: the driver copies whatever it is given at once, and a copy of megabytes for each page adds up faster than it is collected. */
+function* slicesOf(data: Buffer): Generator<Buffer> {
+  for (let at = 0; at < data.length; at += SLICE_BYTES) yield data.subarray(at, at + SLICE_BYTES);
 }

@@ -16,7 +16,7 @@ const partner = (role: Partner['role'], change: Partial<Partner> = {}): Partner 
 const operatorRow = rowMapper(partner('operator', { currencyExponents: { KWD: 2 } }));
 const rgsRow = rowMapper(partner('rgs'));
 const bytes = (text: string) => Buffer.from(text);
-const json = (text: string) => parseListJson(bytes(text));
+const json = (text: string) => parseListJson([bytes(text)]);
 
 describe('the key of a correlation id', () => {
   it('is the UUID itself, in whichever case', () => {
@@ -110,6 +110,20 @@ describe('rows of lists', () => {
 });
 
 describe('JSON of lists', () => {
+  it('is the same in whatever pieces its bytes come, also through the middle of a character, and bytes that are no UTF-8 are refused', () => {
+    fc.assert(
+      fc.property(fc.array(fc.record({ text: fc.string({ unit: 'binary' }) })), fc.array(fc.nat(40)), (rows, cuts) => {
+        const whole = bytes(JSON.stringify(rows));
+        expect(parseListJson(piecesOf(whole, cuts))).toEqual(parseListJson([whole]));
+        expect(parseListJson([whole])).toEqual(JSON.parse(whole.toString()));
+        const broken = Buffer.concat([bytes('["'), Buffer.from([0xe2, 0x82]), bytes('"]')]);
+        expect(() => parseListJson(piecesOf(broken, cuts))).toThrow(ListJsonError);
+      }),
+    );
+    expect(() => parseListJson([bytes('["'), Buffer.from([0x80, 0x80, 0x80, 0x80, 0x80]), bytes('"]')])).toThrow(ListJsonError);
+    expect(() => parseListJson([bytes('["a"]'), Buffer.from([0xe2])])).toThrow(ListJsonError);
+  });
+
   it('keeps numbers that a double cannot hold, and takes the last of two keys, whatever else stands in the page', () => {
     for (const other of ['1', '12345678901234567890', '1e400']) expect(json(`[{"a":1,"a":2,"b":${other}}]`)).toMatchObject([{ a: 2 }]);
     expect(String((json('[{"a": 0.12345678901234567}]') as { a: unknown }[])[0]?.a)).toBe('0.12345678901234567');
@@ -145,3 +159,14 @@ describe('JSON of lists', () => {
     );
   });
 });
+
+/** Cuts of so many bytes each; the rest is the last piece. */
+function piecesOf(whole: Buffer, cuts: readonly number[]): Buffer[] {
+  const pieces: Buffer[] = [];
+  let at = 0;
+  for (const cut of cuts) {
+    pieces.push(whole.subarray(at, at + cut));
+    at += cut;
+  }
+  return [...pieces, whole.subarray(at)];
+}

@@ -85,7 +85,7 @@ export class ListReading {
     return { kind: 'page', form: 'link', elements: parseListJson(await this.collected(answer)) as unknown[], next, claims: headerClaims(answer.header) };
   }
 
-  private async collected(answer: OpenAnswer): Promise<Buffer> {
+  private async collected(answer: OpenAnswer): Promise<Buffer[]> {
     const chunks: Buffer[] = [];
     let bytes = 0;
     for await (const chunk of answer.chunks) {
@@ -93,7 +93,7 @@ export class ListReading {
       if (bytes > this.limits.pageBytesMax) throw new ListFault('too_many_bytes', `a page has more than ${this.limits.pageBytesMax} bytes`);
       chunks.push(chunk);
     }
-    return Buffer.concat(chunks);
+    return chunks;
   }
 
   private pageOf({ form, elements, next, claims }: Extract<Fetched, { kind: 'page' }>): SourcePage {
