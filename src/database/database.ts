@@ -2,7 +2,7 @@ import { hash } from 'node:crypto';
 import type { DataSource, QueryRunner } from 'typeorm';
 
 export type Row = Record<string, unknown>;
-export type Parameter = string | number | bigint | boolean | null | Date | Buffer | readonly string[] | readonly number[];
+export type Parameter = string | number | bigint | boolean | null | Date | Buffer | readonly string[] | readonly number[] | readonly (string | null)[];
 
 /**
  * The one way to run SQL. A store method that must join its caller's transaction takes an `Sql` named `tx` first,

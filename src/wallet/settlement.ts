@@ -16,7 +16,7 @@ import { RollbackStore } from './rollback.store';
 import type { EventSource, MoneyTransaction, TransactionChange } from './transaction';
 import { type Decision, type Evidence, SETTLED, type TransactionState, decide, endOf, known } from './transaction-state';
 import { Waiters } from './waiters';
-import { WalletStore } from './wallet.store';
+import { type BalanceFill, WalletStore } from './wallet.store';
 
 /** What an operator said about one transaction. */
 export interface Statement {
@@ -104,12 +104,14 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
     // Two statements about one transaction in a batch (its message was replayed while it was in flight) are written one after the other.
     const seen = new Set<string>();
     let moves: Move[] = [];
+    let fills: BalanceFill[] = [];
     for (const statement of statements) {
       const transaction = transactions.get(statement.transactionId);
       if (transaction === undefined) throw new Error(`message of transaction ${statement.transactionId}, which does not exist`);
       if (seen.has(transaction.id)) {
+        await this.store.fillIn(tx, fills);
         await this.write(tx, moves);
-        moves = [];
+        [moves, fills] = [[], []];
         seen.clear();
       }
       const decision = decide(this.evidenceOf(transaction, statement));
@@ -119,13 +121,18 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
       else if (statement.class === 'unknown' && transaction.absentForMs !== null) await this.store.markAbsent(tx, transaction.id, 'no');
       const change = changeOf(transaction, statement, decision);
       if (change === null) {
-        await this.complete(tx, transaction, statement);
+        const fill = fillOf(transaction, statement);
+        if (fill === null) continue;
+        fills.push(fill);
+        transactions.set(transaction.id, { ...transaction, balanceMinor: fill.balanceMinor });
+        if (transaction.waited) tx.afterCommit(() => this.waiters.settled(transaction.id));
         continue;
       }
       seen.add(transaction.id);
       moves.push({ transaction, change, notice: decision.notice });
       if (change.kind === 'transition') transactions.set(transaction.id, moved(transaction, change));
     }
+    await this.store.fillIn(tx, fills);
     await this.write(tx, moves);
     return decisions;
   }
@@ -147,15 +154,6 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
       for (const { transaction, change } of moves) this.report(transaction, change);
       for (const id of rollbacks) this.waiters.settled(id);
     });
-  }
-
-  /** A callback that came before the answer carries no balance; the answer that says the same may fill it in. */
-  private async complete(tx: Tx, transaction: MoneyTransaction, statement: Statement): Promise<void> {
-    const agrees = (transaction.state === 'confirmed' && statement.class === 'applied') || (transaction.state === 'rejected' && statement.class === 'rejected_business');
-    const balance = balanceOf(statement, transaction.exponent);
-    if (!agrees || transaction.balanceMinor !== null || balance === null || statement.source !== 'operator_response') return;
-    await this.store.fillIn(tx, transaction.id, balance, transaction.state === 'rejected' ? statement.reason : null);
-    if (transaction.waited) tx.afterCommit(() => this.waiters.settled(transaction.id));
   }
 
   private evidenceOf(transaction: MoneyTransaction, statement: Statement): Evidence {
@@ -293,6 +291,14 @@ function changeOf(transaction: MoneyTransaction, statement: Statement, decision:
     undo: to === 'compensating' && transaction.undo === null ? 'deadline' : transaction.undo,
     evidence: statement.evidence,
   };
+}
+
+/** A callback that came before the answer carries no balance; the answer that says the same may fill it in. */
+function fillOf(transaction: MoneyTransaction, statement: Statement): BalanceFill | null {
+  const agrees = (transaction.state === 'confirmed' && statement.class === 'applied') || (transaction.state === 'rejected' && statement.class === 'rejected_business');
+  const balanceMinor = balanceOf(statement, transaction.exponent);
+  if (!agrees || transaction.balanceMinor !== null || balanceMinor === null || statement.source !== 'operator_response') return null;
+  return { transactionId: transaction.id, balanceMinor, reason: transaction.state === 'rejected' ? statement.reason : null };
 }
 
 /** Null for a balance that is no amount or that no JSON client would read exactly: told wrong it would be worse than not told. */

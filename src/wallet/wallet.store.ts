@@ -46,6 +46,14 @@ export interface Accepted {
   readonly transactionId: string | null;
 }
 
+/** A balance that was told after the outcome. */
+export interface BalanceFill {
+  readonly transactionId: string;
+  readonly balanceMinor: bigint;
+  /** Null leaves the reason as it is. */
+  readonly reason: string | null;
+}
+
 export interface TransactionFilter {
   readonly refId?: string;
   readonly correlationId?: string;
@@ -195,8 +203,13 @@ export class WalletStore {
   }
 
   /** What a later answer says beyond the callback that settled it. */
-  async fillIn(tx: Tx, id: string, balanceMinor: bigint, reason: string | null): Promise<void> {
-    await tx.rows('update wallet_transaction set balance_minor = $2, reason = coalesce($3, reason) where id = $1', [id, balanceMinor, reason]);
+  async fillIn(tx: Tx, fills: readonly BalanceFill[]): Promise<void> {
+    if (fills.length === 0) return;
+    await tx.rows(
+      `update wallet_transaction t set balance_minor = f.balance_minor, reason = coalesce(f.reason, t.reason)
+       from unnest($1::uuid[], $2::bigint[], $3::text[]) f (id, balance_minor, reason) where t.id = f.id`,
+      [fills.map(({ transactionId }) => transactionId), fills.map(({ balanceMinor }) => balanceMinor.toString()), fills.map(({ reason }) => reason)],
+    );
   }
 
   async requestUndo(tx: Tx, id: string): Promise<void> {
@@ -226,6 +239,20 @@ export class WalletStore {
     const [end] = await this.database.rows<{ until: Date }>(`select now() - $1::float8 * interval '1 second' as until`, [ageSeconds]);
     const last = rows.at(-1);
     return { ids: rows.map(({ id }) => id), until: rows.length === limit && last !== undefined ? last.created_at : (end?.until ?? new Date(0)) };
+  }
+
+  /** Whether a sweep would find something among the debits whose deadline passed since the cursor. Ids of a slow clock wait for the next sweep. */
+  async hasOverdueDebit(ageSeconds: number): Promise<boolean> {
+    const rows = await this.hot.prepared(
+      'wallet_overdue',
+      `select 1 as found from wallet_transaction
+       where id >= uuid_v7_floor(greatest(coalesce((select at from wallet_cursor where name = 'deadline'), 'epoch') - interval '2 seconds', 'epoch'))
+         and id < uuid_v7_floor(now() - $1::float8 * interval '1 second' + interval '2 seconds')
+         and movement = 'debit' and state = 'initiated' and created_at < now() - $1::float8 * interval '1 second'
+       limit 1`,
+      [ageSeconds],
+    );
+    return rows.length > 0;
   }
 
   async moveCursor(until: Date): Promise<void> {

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { v7 as uuidv7 } from 'uuid';
-import { Database, type Row, type Sql, type Tx } from '../../database/database';
+import { Database, type Row, type Sql } from '../../database/database';
 import { isUniqueViolation } from '../../database/pg-errors';
 import { type HeldRun, LIVE_STATES, type ReconRun, type RunCounts, type RunFault, type RunKind, type RunRequest, type RunRules, type RunState, SLOTS, paramsHash } from './run';
 
@@ -60,29 +60,26 @@ export class RunStore {
    */
   async claim(owner: string, leaseSeconds: number, id: string | null = null): Promise<HeldRun | undefined> {
     try {
-      return await this.database.transaction((tx) => this.claimOnce(tx, owner, leaseSeconds, id));
+      // One statement is a transaction already; looking for work each second should cost one round trip.
+      const [row] = await this.database.rows<RunRow>(
+        `with due as (
+           select r.id as due_id, coalesce(r.slot, (select min(s) from generate_series(0, ${SLOTS - 1}) s where not exists (select 1 from recon.run o where o.slot = s))) as due_slot
+           from recon.run r where r.state in (${LIVE}) and (r.lease_until is null or r.lease_until < clock_timestamp())
+             -- Who looks for work leaves a run that was made this moment to the process that made it and is about to take it.
+             and case when $3::uuid is null then r.state <> 'queued' or r.created_at < clock_timestamp() - interval '1 second' else r.id = $3 end
+           order by r.slot is null, r.created_at, r.id limit 1 for update of r skip locked
+         )
+         update recon.run r set slot = due_slot, state = case r.state when 'queued' then 'ingesting' else r.state end, lease_owner = $1, lease_token = r.lease_token + 1,
+           lease_until = clock_timestamp() + $2 * interval '1 second', started_at = coalesce(r.started_at, now())
+         from due where r.id = due_id and due_slot is not null returning ${COLUMNS}`,
+        [owner, leaseSeconds, id],
+      );
+      return row === undefined ? undefined : held(toRun(row));
     } catch (error) {
       // Two processes saw the same free slot; the index let one of them have it.
       if (isUniqueViolation(error, 'run_one_per_slot')) return undefined;
       throw error;
     }
-  }
-
-  private async claimOnce(tx: Tx, owner: string, leaseSeconds: number, id: string | null): Promise<HeldRun | undefined> {
-    const [row] = await tx.rows<RunRow>(
-      `with due as (
-         select r.id as due_id, coalesce(r.slot, (select min(s) from generate_series(0, ${SLOTS - 1}) s where not exists (select 1 from recon.run o where o.slot = s))) as due_slot
-         from recon.run r where r.state in (${LIVE}) and (r.lease_until is null or r.lease_until < clock_timestamp())
-           -- Who looks for work leaves a run that was made this moment to the process that made it and is about to take it.
-           and case when $3::uuid is null then r.state <> 'queued' or r.created_at < clock_timestamp() - interval '1 second' else r.id = $3 end
-         order by r.slot is null, r.created_at, r.id limit 1 for update of r skip locked
-       )
-       update recon.run r set slot = due_slot, state = case r.state when 'queued' then 'ingesting' else r.state end, lease_owner = $1, lease_token = r.lease_token + 1,
-         lease_until = clock_timestamp() + $2 * interval '1 second', started_at = coalesce(r.started_at, now())
-       from due where r.id = due_id and due_slot is not null returning ${COLUMNS}`,
-      [owner, leaseSeconds, id],
-    );
-    return row === undefined ? undefined : held(toRun(row));
   }
 
   /** False when the lease was lost. */
