@@ -27,6 +27,13 @@ export function pinnedNode() {
   return fs.existsSync(pinned) ? pinned : process.execPath;
 }
 
+/** How `npm run start:hub` starts the hub: Node's options and the built file. */
+export function hubCommand() {
+  const { scripts } = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8'));
+  const [, ...options] = scripts['start:hub'].split(' ');
+  return { file: options.pop(), options };
+}
+
 /**
  * The environment for npm: without the node_modules/.bin folders that `npm start` puts in front of PATH. npm would
  * otherwise run on the pinned Node inside node_modules, which `npm ci` deletes under it.

@@ -6,7 +6,7 @@ import path from 'node:path';
 import readline from 'node:readline';
 import { pathToFileURL } from 'node:url';
 import { buildIfNeeded, installIfNeeded } from './install.mjs';
-import { fail, onOrphaned, pinnedNode, requireNode, root } from './run.mjs';
+import { fail, hubCommand, onOrphaned, pinnedNode, requireNode, root } from './run.mjs';
 
 // The first start also makes the database's files, on whatever disk there is.
 const READY_TIMEOUT_MS = 120_000;
@@ -23,7 +23,7 @@ const url = { hub: `http://localhost:${port.hub}`, operator: `http://localhost:$
 const services = [
   {
     name: 'hub',
-    file: 'dist/src/main.js',
+    ...hubCommand(),
     port: port.hub,
     portVariable: 'PORT',
     // Set values win: a hub may be pointed at other partners.
@@ -102,7 +102,7 @@ async function whyNotFree(number) {
 
 function start(service) {
   const preload = pathToFileURL(path.join(root, 'scripts', 'exit-with-parent.mjs')).href;
-  const child = spawn(pinnedNode(), ['--import', preload, path.join(root, service.file)], {
+  const child = spawn(pinnedNode(), ['--import', preload, ...(service.options ?? []), path.join(root, service.file)], {
     cwd: root,
     env: { ...process.env, PORT: String(service.port), ...service.environment },
     // Out of the terminal's process group: Ctrl-C comes here only, and is passed on in the right order.

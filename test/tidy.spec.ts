@@ -24,6 +24,11 @@ describe('.env.example', () => {
   });
 });
 
+it('the image starts the hub as `npm run start:hub` does', () => {
+  const { scripts } = JSON.parse(textOf('package.json')) as { scripts: Record<string, string> };
+  expect(/^CMD (.*)$/m.exec(textOf('Dockerfile'))?.[1]).toBe(JSON.stringify(scripts['start:hub']?.split(' ')).replaceAll(',', ', '));
+});
+
 it('the table of errors in README.md is the catalogue', () => {
   const table = /<!-- errors:start -->([\s\S]*?)<!-- errors:end -->/.exec(textOf('README.md'))?.[1] ?? '';
   const [header = [], , ...rows] = table

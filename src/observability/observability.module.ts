@@ -3,6 +3,7 @@ import { type Config } from '../config/config';
 import { CONFIG } from '../config/config.module';
 import { Clock } from '../kernel/clock';
 import { Heartbeats } from './heartbeats';
+import { IdleMemory } from './idle-memory';
 import { Logger } from './logger';
 import { Metrics } from './metrics';
 
@@ -11,6 +12,7 @@ import { Metrics } from './metrics';
   providers: [
     { provide: Logger, inject: [CONFIG], useFactory: (config: Config) => new Logger(config.logLevel) },
     { provide: Heartbeats, inject: [Clock], useFactory: (clock: Clock) => new Heartbeats(clock) },
+    IdleMemory,
     Metrics,
   ],
   exports: [Logger, Heartbeats, Metrics],

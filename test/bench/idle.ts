@@ -5,8 +5,8 @@ import { withReceiver } from './receiver';
 import { freshDatabase, withHub, withProgram } from './stage';
 import { cpuSeconds, residentMb } from './usage';
 
-/** A garbage collection after the load and the longest back-off of the delivery loops lie within it. */
-const SETTLE_SECONDS = 5;
+/** The longest back-off of the delivery loops and what a hub does when it finds itself idle lie within it. */
+const SETTLE_SECONDS = 20;
 
 /** What a hub of all roles costs while nothing happens, beside a bare node:http server: CPU of its process, and resident memory. */
 export const idle: Bench = {

@@ -8,6 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
 import { startEmbeddedPostgres } from '../../src/database/embedded-postgres';
 import { migrate } from '../../src/database/migrate';
+import { hubArguments } from '../support/hub-command';
 
 /** A throw-away Postgres with real fsync, as a hub in production has it. */
 export async function withDatabase<T>(work: (url: string) => Promise<T>): Promise<T> {
@@ -51,7 +52,7 @@ export interface Measured {
 /** A built hub in its own process. */
 export async function withHub<T>(env: Readonly<Record<string, string>>, work: (hub: Measured) => Promise<T>): Promise<T> {
   const port = await freePort();
-  const child = spawn(process.execPath, [path.resolve(__dirname, '../../src/main.js')], {
+  const child = spawn(process.execPath, hubArguments(), {
     env: { PATH: process.env.PATH ?? '', HOST: '127.0.0.1', PORT: String(port), LOG_LEVEL: 'warn', RATE_LIMIT_PER_MINUTE: '0', ...env },
     stdio: ['ignore', 'ignore', 'inherit'],
   });

@@ -1,10 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import fs from 'node:fs';
-import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { hubArguments } from '../support/hub-command';
 
-/** Built by `npm run build`: beside this file's own build, or below dist/ when the tests run from source. */
-const MAIN = [path.resolve(__dirname, '../../src/main.js'), path.resolve(__dirname, '../../dist/src/main.js')].find((file) => fs.existsSync(file));
 const START_PAUSE_MS = 300;
 
 /** The place of one hub: a port and an environment that stay, and processes that come and go. A process that cannot start is started again, as by any supervisor. */
@@ -33,12 +31,11 @@ export class HubSlot {
   }
 
   start(): void {
-    if (MAIN === undefined) throw new Error('the hub is not built: run npm run build');
     this.wanted = true;
     this.wasReady = false;
     this.starts += 1;
     const log = fs.openSync(this.logFile, 'a');
-    const child = spawn(process.execPath, [MAIN], { env: { PATH: process.env.PATH ?? '', HOST: '127.0.0.1', PORT: String(this.port), ...this.env }, stdio: ['ignore', log, log] });
+    const child = spawn(process.execPath, hubArguments(), { env: { PATH: process.env.PATH ?? '', HOST: '127.0.0.1', PORT: String(this.port), ...this.env }, stdio: ['ignore', log, log] });
     fs.closeSync(log);
     this.child = child;
     child.once('exit', (code, signal) => {

@@ -1,9 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import net from 'node:net';
-import path from 'node:path';
+import { hubArguments } from './hub-command';
 import { waitFor } from './wait-for';
-
-const DIST = path.resolve(__dirname, '../../dist');
 
 /** A built hub in a process of its own, for tests that kill, stop or multiply hubs. */
 export class HubProcess {
@@ -13,11 +11,11 @@ export class HubProcess {
     private readonly output: string[],
   ) {}
 
-  /** Starts dist/src/main.js, or another program below dist/, and waits until it is ready. */
-  static async start(env: Readonly<Record<string, string>>, main = 'src/main.js'): Promise<HubProcess> {
+  /** Starts the built hub, or another program below dist/, and waits until it is ready. */
+  static async start(env: Readonly<Record<string, string>>, main?: string): Promise<HubProcess> {
     const port = await freePort();
     const output: string[] = [];
-    const child = spawn(process.execPath, [path.join(DIST, main)], {
+    const child = spawn(process.execPath, hubArguments(main), {
       env: { PATH: process.env.PATH ?? '', HOST: '127.0.0.1', PORT: String(port), LOG_LEVEL: 'warn', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
