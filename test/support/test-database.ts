@@ -8,7 +8,7 @@ const POOL_SIZE = 4;
 /** A database of its own for a test file, copied from the migrated template. */
 export interface TestDatabase {
   readonly url: string;
-  /** Runs one statement beside the hub, to look at what it wrote. */
+  /** Runs one statement beside the hub, to look at what it wrote; on connections that are called `test`. */
   query<T = Record<string, unknown>>(sql: string, parameters?: unknown[]): Promise<T[]>;
   drop(): Promise<void>;
 }
