@@ -21,6 +21,7 @@ const FAULTS = [
   { what: 'what matched is counted under another direction', table: 'matched_0', when: 'true', then: 'new.attrs := new.attrs # 12' },
   { what: 'what matched is forgotten', table: 'matched_0', when: 'true', then: 'return null' },
   { what: 'what two sides refused is counted for the third as well', table: 'matched_0', when: 'new.mask <> 7', then: 'new.mask := 7' },
+  { what: 'a total of what matched is written down other than it is', table: 'summary', when: `new.class = 'matched'`, then: 'new.sum_minor := new.sum_minor + 1' },
 ] satisfies readonly Fault[];
 
 interface Fault {
@@ -52,7 +53,7 @@ describe('a run whose totals do not add up is not sealed, gives no file and open
       fc.asyncProperty(world, question, fc.integer({ min: 1, max: 4 }), async (random, { begin, question: asked }, nth) => {
         await lab.plant(factsOf([PLANTED, random], begin));
         const request = { ...requestFor({ ...asked, window: null }), allowPartial: true, dryRun: false };
-        const run = await tampered(fault, fault.table === 'matched_0' ? 1 : nth, () => lab.run(request));
+        const run = await tampered(fault, fault.table === 'matched_0' || fault.table === 'summary' ? 1 : nth, () => lab.run(request));
         expect(run).toMatchObject({ state: 'failed', error: { reason: 'bridge_not_zero', side: null, message: expect.stringMatching(/^the totals do not add up: /) }, counts: null, itemCount: null, csvSha256: null, slot: null });
         expect(await lab.items(run.id)).toEqual([]);
         expect(await lab.database.rows('select 1 from recon.exception union all select 1 from recon.summary union all select 1 from recon.stage_0')).toEqual([]);
