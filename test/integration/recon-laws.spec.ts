@@ -6,7 +6,7 @@ import { type ReconLab, openLab, requestFor } from '../support/recon-lab';
 import type { Facts, ListedFact, Question } from '../support/recon-oracle';
 
 /** Cases of a law; RECON_CASES=300 npm test -- recon-laws for more. */
-const CASES = Number(process.env.RECON_CASES ?? '12');
+const CASES = Number(process.env.RECON_CASES ?? '10');
 const TIMEOUT_MS = 60_000 + CASES * 2_000;
 const WORLDS = 5;
 const MINUTE = 60_000;
