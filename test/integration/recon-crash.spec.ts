@@ -177,10 +177,13 @@ describe(`a run whose processes are killed (RECON_SEED=${SEED})`, () => {
 
   it('a process that was frozen, and wakes when another has done its work, changes nothing', async () => {
     const frozen = hub;
-    const atPage = stopAt({ side: 'operator', page: random.integer(0, 6) });
+    const page = random.integer(1, 6);
+    const atPage = stopAt({ side: 'operator', page });
     await begin();
     const answer = await atPage;
     gate = undefined;
+    // With nothing on its way to the store: a transaction that is left open keeps others out until PostgreSQL ends it.
+    await waitFor('all that was read is stored', async () => (await query('select 1 from recon.source_progress where (source = 1 and done) or (source = 2 and pages = $1)', [page])).length === 2);
     frozen.child.kill('SIGSTOP');
     hub = await startHub();
     expect(await ended()).toEqual(wanted);
