@@ -46,7 +46,7 @@ describe('debits that come at once', () => {
         answered = true;
         return got;
       });
-      await waitFor('the statement waits for the table', async () => (await hub.database.query(`select 1 from pg_stat_activity where wait_event_type = 'Lock' and query like '%wallet_accept%'`))[0]);
+      await waitFor('the statement waits for the table', async () => (await hub.database.query(`select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query like '%wallet_accept%'`))[0]);
       expect(answered).toBe(false);
       expect(await stored(refId)).toBe(0);
     });
@@ -61,7 +61,7 @@ describe('debits that come at once', () => {
     let queued: Promise<AcceptedMovement>[] = [];
     await withoutWrites(async () => {
       first = Array.from({ length: FLIGHTS_MAX * BATCH_MAX }, (_, index) => accept({ refId: `${run}-${index}`, playerId: `player-${index}` }));
-      await waitFor('two batches are on their way', async () => (await hub.database.query(`select 1 from pg_stat_activity where wait_event_type = 'Lock' and query like '%wallet_accept%'`)).length === FLIGHTS_MAX || undefined);
+      await waitFor('two batches are on their way', async () => (await hub.database.query(`select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query like '%wallet_accept%'`)).length === FLIGHTS_MAX || undefined);
       queued = Array.from({ length: QUEUE_MAX }, (_, index) => accept({ refId: `${run}-${first.length + index}`, playerId: `player-${index}` }));
       await new Promise((resolve) => setImmediate(resolve));
       const refId = randomUUID();

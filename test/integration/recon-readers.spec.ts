@@ -47,7 +47,7 @@ describe('a hub whose readers take their time', () => {
     });
   const rss = async () => Number(/^process_resident_memory_bytes (\d+)/m.exec(await (await fetch(`${hub.url}/metrics`, { headers: AUTHORIZED })).text())?.[1]);
   /** When the hub last asked for a page, as far as its connections still know. */
-  const lastPageAt = async () => (await database.query<{ at: string }>(`select coalesce(max(query_start), 'epoch')::text as at from pg_stat_activity where query like '%recon.item%' and application_name <> 'test'`))[0]?.at;
+  const lastPageAt = async () => (await database.query<{ at: string }>(`select coalesce(max(query_start), 'epoch')::text as at from pg_stat_activity where datname = current_database() and query like '%recon.item%' and application_name <> 'test'`))[0]?.at;
   const busy = async () => Number((await database.query<{ n: string }>(`select count(*) as n from pg_stat_activity where datname = current_database() and application_name <> 'test' and (state <> 'idle' or xact_start is not null) and query like '%recon.item%'`))[0]?.n);
 
   it('reads no further than they do, and stays as small as it was', async () => {
