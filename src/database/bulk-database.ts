@@ -33,9 +33,10 @@ export class BulkDatabase extends Database {
     return this.inTransaction(snapshot ? 'REPEATABLE READ' : undefined, async (runner, committed) => {
       // The driver's own client: TypeORM has no COPY.
       const client = (await runner.connect()) as Client;
-      // One statement, since each costs a round trip. No parallel workers: on a small machine they would take the hub's own processors.
+      // One statement, since each costs a round trip. The pool's time-out of an idle transaction stays: whoever freezes within one must not
+      // keep its run from the others for as long as a statement may take. No parallel workers: on a small machine they would take the hub's own processors.
       await runner.query(
-        `select set_config('statement_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $1, true), set_config('work_mem', $2, true), set_config('max_parallel_workers_per_gather', '0', true), set_config('jit', 'off', true), set_config('synchronous_commit', case when $3 then current_setting('synchronous_commit') else 'off' end, true)`,
+        `select set_config('statement_timeout', $1, true), set_config('work_mem', $2, true), set_config('max_parallel_workers_per_gather', '0', true), set_config('jit', 'off', true), set_config('synchronous_commit', case when $3 then current_setting('synchronous_commit') else 'off' end, true)`,
         [String(timeoutMs), `${workMemMb}MB`, durable],
       );
       return work({ ...transactionOf(runner, committed), copy: (sql, data) => pipeline(Readable.from(slicesOf(data), { objectMode: false }), client.query(copyFrom(sql))) });
