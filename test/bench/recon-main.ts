@@ -69,7 +69,6 @@ async function reconcile(serverUrl: string, { rows, heapMb, form }: { rows: numb
       RGS_WEBHOOK_URL: `http://127.0.0.1:${lists.port}/webhooks`,
       OPERATOR_BASE_URL: `http://127.0.0.1:${lists.port}`,
       SUPPORTED_CURRENCIES: 'USD,EUR,GBP',
-      ...(heapMb === undefined ? {} : { NODE_OPTIONS: `--max-old-space-size=${heapMb}` }),
     };
     return withHub(env, async (hub) => {
       const [pair] = await query<{ operator: number; rgs: number }>(databaseUrl, `select (select id from partner where code = 'operator') as operator, (select id from partner where code = 'rgs') as rgs`);
@@ -88,7 +87,7 @@ async function reconcile(serverUrl: string, { rows, heapMb, form }: { rows: numb
       if (items !== expected) throw new Error(`${items} items were found, ${expected} were planted: ${JSON.stringify(run?.counts)}`);
       note(`${rows} a side: ${seconds.toFixed(2)} s, ${JSON.stringify(phases)}, ${text.split('\r\n').length - 2} lines, peak ${peakMb(hub.pid).toFixed(0)} MB`);
       return { seconds, peakRssMb: peakMb(hub.pid), items, phases };
-    });
+    }, heapMb === undefined ? [] : [`--max-old-space-size=${heapMb}`]);
   });
 }
 

@@ -10,10 +10,13 @@ import { startEmbeddedPostgres } from '../../src/database/embedded-postgres';
 import { migrate } from '../../src/database/migrate';
 import { hubArguments } from '../support/hub-command';
 
-/** A throw-away Postgres with real fsync, as a hub in production has it. */
+/** A quarter of the machine's memory, as PostgreSQL's manual advises: with less, the indexes that are in no order are read and written again for each debit. */
+const SHARED_BUFFERS_MB = Math.floor(os.totalmem() / 4 / 1024 / 1024);
+
+/** A throw-away Postgres with real fsync, set as docs/scaling.md says; both a figure and its yardstick run on it. Checkpoints are far apart, so none falls into one's rounds only. */
 export async function withDatabase<T>(work: (url: string) => Promise<T>): Promise<T> {
   const dataDir = mkdtempSync(path.join(os.tmpdir(), 'hub-bench-'));
-  const server = await startEmbeddedPostgres({ dataDir, settings: { max_connections: '300', shared_buffers: '512MB', max_wal_size: '4GB', checkpoint_timeout: '30min' } });
+  const server = await startEmbeddedPostgres({ dataDir, settings: { max_connections: '300', shared_buffers: `${SHARED_BUFFERS_MB}MB`, max_wal_size: '16GB', checkpoint_timeout: '30min' } });
   try {
     return await work(server.url);
   } finally {
@@ -49,10 +52,12 @@ export interface Measured {
   readonly child: ChildProcess;
 }
 
-/** A built hub in its own process. */
-export async function withHub<T>(env: Readonly<Record<string, string>>, work: (hub: Measured) => Promise<T>): Promise<T> {
+/** A built hub in its own process. `nodeOptions` come after those of `npm run start:hub`, and the last of a kind counts. */
+export async function withHub<T>(env: Readonly<Record<string, string>>, work: (hub: Measured) => Promise<T>, nodeOptions: readonly string[] = []): Promise<T> {
+  const args = hubArguments();
+  args.splice(-1, 0, ...nodeOptions);
   const port = await freePort();
-  const child = spawn(process.execPath, hubArguments(), {
+  const child = spawn(process.execPath, args, {
     env: { PATH: process.env.PATH ?? '', HOST: '127.0.0.1', PORT: String(port), LOG_LEVEL: 'warn', RATE_LIMIT_PER_MINUTE: '0', ...env },
     stdio: ['ignore', 'ignore', 'inherit'],
   });
