@@ -2,7 +2,7 @@ import type http from 'node:http';
 import { gzipSync } from 'node:zlib';
 import { ReadLimits } from '../../src/reconciliation/sources/read-limits';
 import { type ListRow } from '../support/list-pages';
-import { ListServer } from '../support/list-server';
+import { ListServer, drip } from '../support/list-server';
 import { plantHub } from '../support/recon-books';
 import { PLANTED, factsOf, listsOf } from '../support/recon-facts';
 import { expectProblem } from '../support/problem';
@@ -137,14 +137,3 @@ describe('a run whose partner misbehaves', () => {
     expect(await run()).toMatchObject({ state: 'sealed', itemCount: 0 });
   });
 });
-
-/** A byte every now and then: the page would be whole in a minute. */
-function drip(response: http.ServerResponse, body: string): void {
-  let at = 0;
-  const timer = setInterval(() => {
-    if (response.destroyed || at >= body.length) return clearInterval(timer);
-    response.write(body[at]);
-    at += 1;
-  }, 20);
-  response.on('close', () => clearInterval(timer));
-}

@@ -8,7 +8,7 @@ import { PartnerListReader } from '../../src/reconciliation/sources/partner-list
 import { ReadLimits } from '../../src/reconciliation/sources/read-limits';
 import { type Side, SourceError, type SourcePage, SourceReader, type SourceWindow } from '../../src/reconciliation/sources/source';
 import { type ListRow, servePages } from '../support/list-pages';
-import { ListServer } from '../support/list-server';
+import { ListServer, drip } from '../support/list-server';
 import { TestHub } from '../support/test-hub';
 import { waitFor } from '../support/wait-for';
 
@@ -428,14 +428,3 @@ describe('the readers of partners\' lists', () => {
     );
   });
 });
-
-/** Half a byte a millisecond would be too fast: the page must be far from done when its time is over. */
-function drip(response: http.ServerResponse, body: string): void {
-  let at = 0;
-  const timer = setInterval(() => {
-    if (response.destroyed || at >= body.length) return clearInterval(timer);
-    response.write(body[at]);
-    at += 1;
-  }, 20);
-  response.on('close', () => clearInterval(timer));
-}

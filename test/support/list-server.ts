@@ -66,3 +66,14 @@ function* chunks(rows: Iterable<unknown>): Generator<string> {
   }
   yield `${chunk}]`;
 }
+
+/** A byte every now and then: the page is far from whole when its time is over. */
+export function drip(response: http.ServerResponse, body: string): void {
+  let at = 0;
+  const timer = setInterval(() => {
+    if (response.destroyed || at >= body.length) return clearInterval(timer);
+    response.write(body[at]);
+    at += 1;
+  }, 20);
+  response.on('close', () => clearInterval(timer));
+}

@@ -67,23 +67,12 @@ const HARD_LIMIT_SECONDS = 24 * 3_600;
 const BIT = { rgs: 1, operator: 2, hub: 4 } as const;
 
 /** One booking: a row of a list, or of the hub, as one leg of a movement. */
-interface Booking {
+interface Booking extends Omit<ListedFact, 'side'> {
   readonly from: 'rgs' | 'operator' | 'hub';
   /** Not a row of the list, but what another row of it says by the way. */
   readonly implied: boolean;
   readonly key: string;
   readonly leg: 'movement' | 'undo';
-  readonly corr: string;
-  readonly ref: string;
-  readonly word: string;
-  readonly moves: Moves | null;
-  readonly amount: bigint | null;
-  readonly amountText: string;
-  readonly currency: string;
-  readonly status: Booked;
-  readonly statusWord: string;
-  readonly at: number | null;
-  readonly player: string;
   readonly movement: HubFact | null;
 }
 
