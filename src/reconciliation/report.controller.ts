@@ -112,7 +112,9 @@ async function deliver(response: Response, file: ReportFile, gzip: boolean, sign
   response.once('close', () => (left = !response.writableFinished));
   try {
     if (file.form === '' && !gzip) {
-      // Known beforehand, so a file that broke off is shorter than it says.
+      // Known beforehand, so a file that broke off is shorter than it says. So is one that would be longer: Node refuses its last chunk, and
+      // without that a reader would take what fits for the whole and the rest for its next answer.
+      response.strictContentLength = true;
       response.setHeader('Repr-Digest', digestField(Buffer.from(sha256, 'hex')));
       response.setHeader('Content-Length', String(bytes));
       await pipeline(body, response);

@@ -2,7 +2,7 @@ import http from 'node:http';
 import { ReconRuns } from '../../src/reconciliation/engine/runs.service';
 import { HubProcess } from '../support/hub-process';
 import { ListServer } from '../support/list-server';
-import { plantManyItems, plantRun } from '../support/planted-run';
+import { plantRun } from '../support/planted-run';
 import { type TestDatabase, testDatabase } from '../support/test-database';
 import { TestHub } from '../support/test-hub';
 import { waitFor } from '../support/wait-for';
@@ -24,10 +24,9 @@ describe('a hub whose readers take their time', () => {
   beforeAll(async () => {
     database = await testDatabase();
     hub = await HubProcess.start({ DATABASE_URL: database.url, DATABASE_POOL_SIZE: '3', OPERATOR_BASE_URL: 'http://127.0.0.1:9', RGS_WEBHOOK_URL: 'http://127.0.0.1:9/webhooks' });
-    run = await plantRun({ database });
-    await plantManyItems({ database }, run, ITEMS);
     // Long references of which no two are alike, so that also what is compressed is long.
-    await database.query(`update recon.item set ref_id = ref, ref_rgs = ref from (select seq as n, (select string_agg(md5(seq::text || part), '') from generate_series(1, 14) part) as ref from recon.item where run_id = $1) r where run_id = $1 and seq = n`, [run]);
+    const reshape = `update recon.item set ref_id = ref, ref_rgs = ref from (select seq as n, (select string_agg(md5(seq::text || part), '') from generate_series(1, 14) part) as ref from recon.item where run_id = $1) r where run_id = $1 and seq = n`;
+    run = await plantRun({ database }, { many: ITEMS, reshape });
     await (await fetch(`${hub.url}/v1/recon/runs/${run}/manifest`, { headers: AUTHORIZED })).text();
   }, 60_000);
   afterAll(async () => {

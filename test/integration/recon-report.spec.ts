@@ -5,7 +5,7 @@ import http from 'node:http';
 import { gunzipSync } from 'node:zlib';
 import { Database } from '../../src/database/database';
 import { manifestFaults, sha256Hex } from '../../src/reconciliation/manifest';
-import { plantManyItems, plantRun } from '../support/planted-run';
+import { plantRun } from '../support/planted-run';
 import { expectProblem } from '../support/problem';
 import { TestHub } from '../support/test-hub';
 import { waitFor } from '../support/wait-for';
@@ -189,8 +189,7 @@ describe('the report of a run', () => {
     const ITEMS = 30_000;
     let long: string;
     beforeAll(async () => {
-      long = await plantRun(hub);
-      await plantManyItems(hub, long, ITEMS);
+      long = await plantRun(hub, { many: ITEMS });
       expect((await hub.call('GET', `/v1/recon/runs/${long}/manifest`)).body.manifest.report.rows).toBe(ITEMS);
     });
     const busy = () => {
@@ -219,11 +218,17 @@ describe('the report of a run', () => {
     });
 
     it('breaks off rather than end early when items are gone', async () => {
-      const short = await plantRun(hub);
-      await plantManyItems(hub, short, 5_000);
+      const short = await plantRun(hub, { many: 5_000 });
       expect((await whole(`/v1/recon/runs/${short}/report.csv`)).status).toBe(200);
       await hub.database.query('delete from recon.item where run_id = $1 and seq = 4321', [short]);
       for (const name of ['report.csv', 'report.csv?raw=1', 'report.ndjson', 'report.xlsx']) await expect(whole(`/v1/recon/runs/${short}/${name}`)).rejects.toThrow('aborted');
+    });
+
+    it('breaks off rather than run into the next answer when there are more items than were signed', async () => {
+      const grown = await plantRun(hub, { many: 5_100 });
+      await hub.call('GET', `/v1/recon/runs/${grown}/manifest`);
+      await hub.database.query('insert into recon.item select (json_populate_record(item, json_build_object($2::text, seq + 5100))).* from recon.item where run_id = $1', [grown, 'seq']);
+      await expect(whole(`/v1/recon/runs/${grown}/report.csv`)).rejects.toThrow('aborted');
     });
 
     it('and longer than a sheet is refused as a workbook, with a pointer to the CSV', async () => {
