@@ -1,7 +1,7 @@
 import { type CanActivate, type ExecutionContext, Injectable, SetMetadata } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import { HubError } from '../kernel/errors';
-import { ExactJsonError, parseExactJson, repeatedKey } from '../partners/exact-json';
+import { ExactJsonError, parseStrictJson } from '../partners/exact-json';
 import type { HubRequest } from './access';
 
 const TAKES_JSON = 'hub:takes-json';
@@ -33,10 +33,7 @@ export class JsonBodyGuard implements CanActivate {
   private read(raw: Buffer): object {
     let value: unknown;
     try {
-      const text = this.utf8.decode(raw);
-      value = parseExactJson(text, 'nan');
-      const twice = repeatedKey(text);
-      if (twice !== null) throw new ExactJsonError(`key ${JSON.stringify(twice)} stands twice`);
+      value = parseStrictJson(this.utf8.decode(raw));
     } catch (error) {
       if (error instanceof ExactJsonError) throw new HubError('malformed_request', { detail: `malformed request: ${error.message}` });
       throw new HubError('malformed_request', { detail: 'malformed request: the body is not UTF-8', cause: error });

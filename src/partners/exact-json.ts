@@ -5,6 +5,8 @@ const DEPTH_MAX = 32;
 /** What tells a key from a text. Sticky: it looks only where lastIndex points. */
 const COLON_NEXT = /\s*:/y;
 const FORBIDDEN_KEYS = new Set(['__proto__', 'constructor', 'prototype']);
+/** A number of more digits than every double holds, or with an exponent; or a text with a colon that looks like it. */
+const DOUBTFUL_NUMBER = /:\s*-?(?:[\d.]{16}|[\d.]{1,15}[eE])/;
 
 /** Why a text is not JSON that we take; the message is fit for the sender's eyes. */
 export class ExactJsonError extends Error {
@@ -22,6 +24,8 @@ export class ExactJsonError extends Error {
 export function parseExactJson(text: string, inexact: 'lossless' | 'nan' = 'lossless'): unknown {
   // RFC 8259 lets a reader ignore a byte order mark, and some partners write one.
   if (text.startsWith('\ufeff')) return parseExactJson(text.slice(1), inexact);
+  const flat = parseFlat(text);
+  if (flat !== undefined) return flat;
   if (nesting(text) > DEPTH_MAX) throw new ExactJsonError(`nested deeper than ${DEPTH_MAX} levels`);
   try {
     return parse(text, refuseForbiddenKeys, {
@@ -34,6 +38,42 @@ export function parseExactJson(text: string, inexact: 'lossless' | 'nan' = 'loss
     if (error instanceof ExactJsonError) throw error;
     throw new ExactJsonError(error instanceof Error ? error.message : 'not JSON');
   }
+}
+
+/** As parseExactJson with NaN for what a double cannot hold, and refuses a key that stands twice also when both values are the same. */
+export function parseStrictJson(text: string): unknown {
+  const flat = parseFlat(text);
+  if (flat !== undefined) return flat;
+  const value = parseExactJson(text, 'nan');
+  const twice = repeatedKey(text);
+  if (twice !== null) throw new ExactJsonError(`key ${JSON.stringify(twice)} stands twice`);
+  return value;
+}
+
+/**
+ * One object of plain values, in which JSON.parse can neither round nor lose anything; undefined for whatever may be more than that, and
+ * then the thorough reader decides and explains. Nearly every message on these wires is such an object, and JSON.parse reads it in a fifth
+ * of the time.
+ */
+function parseFlat(text: string): Record<string, unknown> | undefined {
+  if (DOUBTFUL_NUMBER.test(text)) return undefined;
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
+  const flat = value as Record<string, unknown>;
+  // Each text has two quotes. A key that stood twice makes the text have more of them than the object accounts for, and so does an escaped quote.
+  let quotes = 0;
+  for (const key of Object.keys(flat)) {
+    const entry = flat[key];
+    if (FORBIDDEN_KEYS.has(key) || (typeof entry === 'object' && entry !== null)) return undefined;
+    quotes += typeof entry === 'string' ? 4 : 2;
+  }
+  for (let at = text.indexOf('"'); at >= 0; at = text.indexOf('"', at + 1)) quotes -= 1;
+  return quotes === 0 ? flat : undefined;
 }
 
 /** The digits of a JSON number, or the text of a JSON string; null for anything else. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
-import { LosslessNumber } from 'lossless-json';
-import { ExactJsonError, decimalText, parseExactJson, repeatedKey } from '../../src/partners/exact-json';
+import { LosslessNumber, isSafeNumber, parse } from 'lossless-json';
+import { ExactJsonError, decimalText, parseExactJson, parseStrictJson, repeatedKey } from '../../src/partners/exact-json';
 
 const plainKey = fc.string({ maxLength: 8 }).filter((key) => !['__proto__', 'constructor', 'prototype'].includes(key));
 const tree = fc.letrec((tie) => ({
@@ -59,6 +59,55 @@ describe('parseExactJson', () => {
   it('counts brackets in strings as text', () => {
     expect(parseExactJson(JSON.stringify({ a: `${'['.repeat(50)}"\\` }))).toEqual({ a: `${'['.repeat(50)}"\\` });
     expect(parseExactJson(`${'['.repeat(32)}${']'.repeat(32)}`)).toBeDefined();
+  });
+});
+
+describe('flat objects', () => {
+  const digits = (max: number) => fc.string({ unit: fc.constantFrom(...'0123456789'), minLength: 1, maxLength: max });
+  const number = fc
+    .tuple(fc.constantFrom('', '-'), fc.oneof(fc.constant('0'), digits(20).map((text) => text.replace(/^0+(?=.)/, ''))), fc.option(digits(20)), fc.option(fc.tuple(fc.constantFrom('e', 'E', 'e+', 'E-'), digits(3)).map((parts) => parts.join(''))))
+    .map(([sign, whole, fraction, exponent]) => `${sign}${whole}${fraction === null ? '' : `.${fraction}`}${exponent ?? ''}`);
+  const space = fc.constantFrom('', ' ', '\n', '\t ', '\r\n');
+  const text = fc.oneof(fc.string(), fc.constantFrom('":1', '12:30.5', ':1e5', '\\', '{', '[', ',"a":1', '\ufeff', '__proto__')).map((value) => JSON.stringify(value));
+  const key = fc.oneof(fc.constantFrom('"a"', '"b"', '"\\u0061"', '"__proto__"', '"constructor"', '"1"', '"toString"'), text);
+  const member = fc.tuple(key, space, fc.oneof(number, number, text, fc.constantFrom('true', 'null', '{}', '[1]', '{"a":1,"a":1}')), space).map(([name, before, value, after]) => `${before}${name}${after}:${before}${value}${after}`);
+  const object = fc.array(member, { maxLength: 4 }).map((members) => `{${members.join(',')}}`);
+
+  /** The same in the plainest words, without a short way. */
+  function read(json: string): unknown {
+    const refuse = (name: string, value: unknown): unknown => {
+      if (['__proto__', 'constructor', 'prototype'].includes(name)) throw new Error(name);
+      return value;
+    };
+    return parse(json, refuse, {
+      parseNumber: (value) => (isSafeNumber(value) ? Number(value) : Number.NaN),
+      onDuplicateKey: () => {
+        throw new Error('twice');
+      },
+    });
+  }
+
+  function attempt(work: () => unknown): { value: unknown } | 'refused' {
+    try {
+      return { value: work() };
+    } catch {
+      return 'refused';
+    }
+  }
+
+  it('are read as the thorough reader reads them, whatever stands in them', () => {
+    fc.assert(
+      fc.property(object, (json) => {
+        const thorough = attempt(() => read(json));
+        expect(attempt(() => parseExactJson(json, 'nan'))).toStrictEqual(thorough);
+        expect(attempt(() => parseStrictJson(json))).toStrictEqual(thorough !== 'refused' && repeatedKey(json) !== null ? 'refused' : thorough);
+      }),
+      { numRuns: 3_000 },
+    );
+  });
+
+  it.each(['{"amount":1,"amount":1}', '{"a":"x","a":"x"}', '{"a":{"k":1,"k":1}}'])('with the key of %s twice are refused to callers', (json) => {
+    expect(() => parseStrictJson(json)).toThrow(/stands twice/);
   });
 });
 
