@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import { HubError } from '../kernel/errors';
 
 export const IDEMPOTENCY_KEY_LENGTH_MAX = 255;
@@ -7,4 +8,9 @@ export function checkedIdempotencyKey(key: string | undefined): string | undefin
   if (key !== undefined && (key.length < 1 || key.length > IDEMPOTENCY_KEY_LENGTH_MAX))
     throw new HubError('validation_failed', { errors: [{ field: 'Idempotency-Key', message: `Idempotency-Key must have 1 to ${IDEMPOTENCY_KEY_LENGTH_MAX} characters` }] });
   return key;
+}
+
+/** What a repeat must repeat, as hex SHA-256: the route ("POST /wallet/debit") and the body as received. */
+export function requestFingerprint(route: string, rawBody: Buffer): string {
+  return hash('sha256', Buffer.concat([Buffer.from(`${route}\n`), rawBody]), 'hex');
 }

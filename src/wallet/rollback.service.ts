@@ -1,8 +1,8 @@
 import { Injectable } from '@nestjs/common';
-import { createHash } from 'node:crypto';
-import { v7 as uuidv7 } from 'uuid';
 import { Database, type Tx } from '../database/database';
+import { requestFingerprint } from '../http/idempotency-key';
 import { HubError } from '../kernel/errors';
+import { newId } from '../kernel/ids';
 import { Metrics } from '../observability/metrics';
 import { Outbox } from '../outbox/outbox';
 import { PartnerDirectory } from '../partners/partner-directory';
@@ -36,17 +36,17 @@ export class RollbackService {
     const externalPlayerId = await this.partners.externalPlayerId(operator, rgs, request.playerId);
     if (!isAddressablePlayer(externalPlayerId)) throw new HubError('validation_failed', { errors: [{ field: 'playerId', message: 'playerId must not be "." or ".."' }] });
     const place = { rgsId: rgs.id, operatorId: operator.id, playerId: request.playerId, externalPlayerId, refId: request.originalRefId, roundId: request.roundId ?? null };
-    const id = uuidv7();
+    const id = newId();
     const accepted = await this.database.transaction(async (tx): Promise<AcceptedMovement> => {
       if (context.idempotencyKey !== null) {
-        const fingerprint = createHash('sha256').update(context.route).update('\n').update(context.rawBody).digest('hex');
+        const fingerprint = requestFingerprint(context.route, context.rawBody);
         const first = await this.rollbacks.claimKey(tx, { rgsId: rgs.id, key: context.idempotencyKey, fingerprint, transactionId: id });
         if (first.verdict === 'reused') throw new HubError('idempotency_key_reused');
         if (first.verdict === 'replayed') return { transactionId: first.transactionId, refId: request.refId, replayed: true, mayBeSettled: true };
       }
       // Key, business key, lane, row: accepting locks in this order too. The insert decides whether the bet is known: a bet that comes at
       // this very moment waits for us, or we for it.
-      const neverCame = await this.rollbacks.insertTombstone(tx, { ...place, id: uuidv7() });
+      const neverCame = await this.rollbacks.insertTombstone(tx, { ...place, id: newId() });
       await this.outbox.lockLane(tx, operator.id, externalPlayerId);
       const known = await this.rollbacks.findRollback(tx, { ...place, refId: request.refId });
       if (known !== undefined) {

@@ -1,8 +1,8 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
-import { v7 as uuidv7 } from 'uuid';
 import { type Config } from '../config/config';
 import { CONFIG } from '../config/config.module';
 import { Database, type Tx } from '../database/database';
+import { newId } from '../kernel/ids';
 import { MINOR_UNITS_MAX, toMinorUnits } from '../kernel/money';
 import { Logger } from '../observability/logger';
 import { Metrics } from '../observability/metrics';
@@ -182,7 +182,7 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
 
   private async tell(tx: Tx, moves: readonly Move[]): Promise<void> {
     const planned = moves.flatMap(({ transaction, change, notice }) =>
-      notice === null || change.kind !== 'transition' ? [] : [{ transactionId: transaction.id, outcome: notice, messageId: uuidv7(), transaction: moved(transaction, change) }],
+      notice === null || change.kind !== 'transition' ? [] : [{ transactionId: transaction.id, outcome: notice, messageId: newId(), transaction: moved(transaction, change) }],
     );
     const claimed = await this.store.claimOutcomes(tx, planned);
     await this.outbox.enqueue(
@@ -194,7 +194,7 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
   private undoMessage(transaction: MoneyTransaction): NewMessage {
     const operator = this.partners.byId(transaction.operatorId);
     return {
-      id: uuidv7(),
+      id: newId(),
       destinationId: transaction.operatorId,
       operatorId: transaction.operatorId,
       rgsId: transaction.rgsId,

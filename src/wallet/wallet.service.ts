@@ -1,11 +1,11 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { createHash } from 'node:crypto';
-import { v7 as uuidv7 } from 'uuid';
 import { type Config } from '../config/config';
 import { CONFIG } from '../config/config.module';
 import { Batcher } from '../database/batcher';
 import { Database } from '../database/database';
+import { requestFingerprint } from '../http/idempotency-key';
 import { HubError } from '../kernel/errors';
+import { newId } from '../kernel/ids';
 import { currencyExponent } from '../kernel/money';
 import { Metrics } from '../observability/metrics';
 import { Outbox } from '../outbox/outbox';
@@ -67,8 +67,10 @@ export class WalletService {
    * store_unavailable.
    */
   async accept(context: MovementContext, request: DebitRequest | CreditRequest): Promise<AcceptedMovement> {
-    const movement = await this.newMovement(context, request);
-    await this.checkPolicy(context, movement);
+    const movement = this.newMovement(context, request, await this.partners.externalPlayerId(context.operator, context.rgs, request.playerId));
+    const refusal = policyRefusal(context, movement);
+    // Currency lists and limits may change between a request and its repeat, and then the repeat must still get its answer.
+    if (refusal !== null && !(await this.store.isKnown(movement))) throw refusal;
     let accepted = await this.batcher.add(movement);
     // Each round refuses at least the request that held the key, so there are as many rounds as such requests at most.
     while (accepted.verdict === 'try_again') accepted = await this.batcher.add(movement);
@@ -116,11 +118,10 @@ export class WalletService {
     return this.round(rgs, roundId);
   }
 
-  private async newMovement(context: MovementContext, request: DebitRequest | CreditRequest): Promise<NewMovement> {
+  private newMovement(context: MovementContext, request: DebitRequest | CreditRequest, externalPlayerId: string): NewMovement {
     const { rgs, operator, movement } = context;
-    const externalPlayerId = await this.partners.externalPlayerId(operator, rgs, request.playerId);
     if (!isAddressablePlayer(externalPlayerId)) throw new HubError('validation_failed', { errors: [{ field: 'playerId', message: 'playerId must not be "." or ".."' }] });
-    const id = uuidv7();
+    const id = newId();
     const exponent = currencyExponent(request.currency, operator.currencyExponents);
     const amountMinor = BigInt(request.amountCents);
     return {
@@ -141,22 +142,16 @@ export class WalletService {
       sessionId: request.sessionId ?? null,
       meta: request.meta === undefined ? null : JSON.stringify(request.meta),
       idempotencyKey: context.idempotencyKey,
-      fingerprint: createHash('sha256').update(context.route).update('\n').update(context.rawBody).digest('hex'),
-      messageId: uuidv7(),
+      fingerprint: requestFingerprint(context.route, context.rawBody),
+      messageId: newId(),
       deadlineSeconds: movement === 'debit' ? this.config.debitDeadlineSeconds : 0,
       waited: context.waits,
       ...operatorMovementMessage(operator, { movement, externalPlayerId, amountMinor, exponent, currency: request.currency, refId: request.refId, correlationId: id }),
     };
   }
-
-  /** Currency lists and limits. They may change between a request and its repeat, and then the repeat must still get its answer. */
-  private async checkPolicy({ rgs, operator, movement: kind }: MovementContext, movement: NewMovement): Promise<void> {
-    const refusal = policyRefusal(rgs, operator, kind, movement);
-    if (refusal !== null && !(await this.store.isKnown(movement))) throw refusal;
-  }
 }
 
-function policyRefusal(rgs: Partner, operator: Partner, kind: Movement, { currency, amountMinor }: NewMovement): HubError | null {
+function policyRefusal({ rgs, operator, movement: kind }: MovementContext, { currency, amountMinor }: NewMovement): HubError | null {
   for (const partner of [rgs, operator]) {
     const taken = partner.currencies.has(currency) || (kind === 'credit' && partner.retiredCurrencies.has(currency));
     if (!taken) return new HubError('unsupported_currency', { errors: [{ field: 'currency', message: `${currency} is not in the list of ${partner.code}` }] });
