@@ -6,7 +6,8 @@ export const WAIT_SECONDS_MAX = 20;
  * preference that cannot be honoured is ignored, not refused.
  */
 export function preferredWait(header: string | undefined): number | null {
-  for (const preference of (header ?? '').split(',')) {
+  if (header === undefined) return null;
+  for (const preference of header.split(',')) {
     const seconds = /^\s*wait\s*=\s*"?(\d{1,6})"?\s*(;.*)?$/i.exec(preference)?.[1];
     if (seconds !== undefined && Number(seconds) >= 1) return Math.min(Number(seconds), WAIT_SECONDS_MAX);
   }

@@ -1,9 +1,9 @@
-import { Body, Controller, Get, Headers, HttpCode, Param, Post, Query, Res } from '@nestjs/common';
+import { Body, Controller, Get, HttpCode, Param, Post, Query, Req, Res } from '@nestjs/common';
 import { ApiAcceptedResponse, ApiBody, ApiHeader, ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
 import { isUUID } from 'class-validator';
-import { Access } from '../http/access';
-import { CallingRgs, RawBody } from '../http/caller';
+import { Access, type HubRequest } from '../http/access';
+import { CallingRgs, type Pair, callingRgs, rawBodyOf } from '../http/caller';
 import { IDEMPOTENCY_KEY_LENGTH_MAX, checkedIdempotencyKey } from '../http/idempotency-key';
 import { TakesJson } from '../http/json-body.guard';
 import { WAIT_SECONDS_MAX, preferredWait } from '../http/prefer';
@@ -11,12 +11,11 @@ import { ApiProblems } from '../http/openapi';
 import { HubError } from '../kernel/errors';
 import { currentContext } from '../observability/request-context';
 import type { Movement } from '../partners/operator-wire';
-import type { Partner } from '../partners/partner';
 import { RollbackService } from './rollback.service';
 import { SETTLED } from './transaction-state';
 import { Waiters } from './waiters';
 import { CreditRequest, DebitRequest, MovementAnswer, RollbackAnswer, RollbackRequest, TransactionPage, TransactionQuery, TransactionView } from './wallet.dto';
-import { type AcceptedMovement, WalletService, initialAnswer, outcomeAnswer } from './wallet.service';
+import { type AcceptedMovement, type MovementContext, WalletService, initialAnswer, outcomeAnswer } from './wallet.service';
 import type { Transaction } from './transaction';
 
 const BALANCE_GRACE_MS = 250;
@@ -30,19 +29,6 @@ const CREDIT_EXAMPLES = {
   lost: { summary: 'A lost round', value: { playerId: 'player-1', amountCents: 0, currency: 'USD', refId: 'end-1001', roundId: 'round-78', roundClosed: true } },
   promotion: { summary: 'Money without a bet', value: { playerId: 'player-1', amountCents: 2000, currency: 'USD', refId: 'promo-1001', kind: 'promo' } },
 };
-
-/** What a movement's route knows of its request beside the body. */
-interface Call {
-  readonly rawBody: Buffer;
-  readonly key: string | undefined;
-  readonly prefer: string | undefined;
-  readonly response: Response;
-}
-
-interface Pair {
-  readonly rgs: Partner;
-  readonly operator: Partner;
-}
 
 const idempotencyKeyHeader = ApiHeader({
   name: 'Idempotency-Key',
@@ -79,8 +65,8 @@ export class WalletController {
   @ApiOkResponse({ description: 'Stored and on its way; after a wait, the outcome', type: MovementAnswer, headers: answerHeaders })
   @acceptedResponse
   @movementProblems
-  debit(@CallingRgs() pair: Pair, @Body() request: DebitRequest, @RawBody() rawBody: Buffer, @Headers('idempotency-key') key: string | undefined, @Headers('prefer') prefer: string | undefined, @Res({ passthrough: true }) response: Response): Promise<MovementAnswer> {
-    return this.accept('debit', pair, request, { rawBody, key, prefer, response });
+  debit(@Req() request: HubRequest, @Body() body: DebitRequest, @Res({ passthrough: true }) response: Response): Promise<MovementAnswer> {
+    return this.accept('debit', body, request, response);
   }
 
   @Post('credit')
@@ -93,8 +79,8 @@ export class WalletController {
   @ApiOkResponse({ description: 'Stored and on its way; after a wait, the outcome', type: MovementAnswer, headers: answerHeaders })
   @acceptedResponse
   @movementProblems
-  credit(@CallingRgs() pair: Pair, @Body() request: CreditRequest, @RawBody() rawBody: Buffer, @Headers('idempotency-key') key: string | undefined, @Headers('prefer') prefer: string | undefined, @Res({ passthrough: true }) response: Response): Promise<MovementAnswer> {
-    return this.accept('credit', pair, request, { rawBody, key, prefer, response });
+  credit(@Req() request: HubRequest, @Body() body: CreditRequest, @Res({ passthrough: true }) response: Response): Promise<MovementAnswer> {
+    return this.accept('credit', body, request, response);
   }
 
   @Post('rollback')
@@ -110,11 +96,10 @@ export class WalletController {
   @ApiOkResponse({ description: 'Taken; `applied` says whether money was paid back', type: RollbackAnswer, headers: answerHeaders })
   @acceptedResponse
   @ApiProblems('malformed_request', 'idempotency_key_reused', 'reference_reused', 'round_closed', 'payload_too_large', 'unsupported_media_type', 'validation_failed')
-  async rollback(@CallingRgs() pair: Pair, @Body() request: RollbackRequest, @RawBody() rawBody: Buffer, @Headers('idempotency-key') key: string | undefined, @Headers('prefer') prefer: string | undefined, @Res({ passthrough: true }) response: Response): Promise<RollbackAnswer> {
-    const call = { rawBody, key, prefer, response };
-    const waitSeconds = preferredWait(prefer);
-    const accepted = await this.rollbacks.accept({ ...pair, idempotencyKey: checkedIdempotencyKey(call.key) ?? null, route: 'POST /wallet/rollback', rawBody, waits: waitSeconds !== null }, request);
-    const rollback = (await this.outcome(accepted, waitSeconds, call)) ?? (await this.wallet.findAny(accepted.transactionId));
+  async rollback(@Req() request: HubRequest, @Body() body: RollbackRequest, @Res({ passthrough: true }) response: Response): Promise<RollbackAnswer> {
+    const waitSeconds = preferredWait(request.get('prefer'));
+    const accepted = await this.rollbacks.accept({ ...callOf(request), route: 'POST /wallet/rollback', waits: waitSeconds !== null }, body);
+    const rollback = (await this.outcome(accepted, waitSeconds, response)) ?? (await this.wallet.findAny(accepted.transactionId));
     if (rollback === undefined) throw new Error(`rollback ${accepted.transactionId} vanished`);
     // Without a wait a repeat answers what the first request was answered: what was known when the rollback was accepted.
     const answersOutcome = response.hasHeader('Preference-Applied') || rollback.waited || rollback.settledAt?.getTime() === rollback.createdAt.getTime();
@@ -142,10 +127,10 @@ export class WalletController {
     return this.wallet.list(rgs, { ...filter, limit, ...(cursor === undefined ? {} : { before: cursor }) });
   }
 
-  private async accept(movement: Movement, pair: Pair, request: DebitRequest | CreditRequest, call: Call): Promise<MovementAnswer> {
-    const waitSeconds = preferredWait(call.prefer);
-    const accepted = await this.wallet.accept({ ...pair, movement, idempotencyKey: checkedIdempotencyKey(call.key) ?? null, route: `POST /wallet/${movement}`, rawBody: call.rawBody, waits: waitSeconds !== null }, request);
-    const settled = await this.outcome(accepted, waitSeconds, call);
+  private async accept(movement: Movement, body: DebitRequest | CreditRequest, request: HubRequest, response: Response): Promise<MovementAnswer> {
+    const waitSeconds = preferredWait(request.get('prefer'));
+    const accepted = await this.wallet.accept({ ...callOf(request), movement, route: `POST /wallet/${movement}`, waits: waitSeconds !== null }, body);
+    const settled = await this.outcome(accepted, waitSeconds, response);
     return settled === undefined ? initialAnswer(accepted.refId, accepted.transactionId) : outcomeAnswer(settled);
   }
 
@@ -153,7 +138,7 @@ export class WalletController {
    * The transaction when its outcome is what the caller gets: after a wait, or for a repeat of a request that asked for one. Undefined:
    * the answer is the initial one, and for a wait that was in vain it is a 202 that says where to look.
    */
-  private async outcome({ transactionId, replayed, mayBeSettled }: AcceptedMovement, waitSeconds: number | null, { response }: Call): Promise<Transaction | undefined> {
+  private async outcome({ transactionId, replayed, mayBeSettled }: AcceptedMovement, waitSeconds: number | null, response: Response): Promise<Transaction | undefined> {
     const context = currentContext();
     if (context !== undefined) Object.assign(context, { correlationId: transactionId, replayed });
     if (replayed) response.setHeader('Idempotent-Replayed', 'true');
@@ -176,6 +161,12 @@ export class WalletController {
     response.status(202).setHeader('Location', `/wallet/transactions/${transactionId}`);
     return undefined;
   }
+}
+
+/** What every movement's route takes from its request beside the body. Throws validation_failed for the key. */
+function callOf(request: HubRequest): Pick<MovementContext, 'rgs' | 'operator' | 'idempotencyKey' | 'rawBody'> {
+  const { rgs, operator } = callingRgs(request);
+  return { rgs, operator, idempotencyKey: checkedIdempotencyKey(request.get('idempotency-key')) ?? null, rawBody: rawBodyOf(request) };
 }
 
 /** Whether the RGS can be told how it ended. A bet that is being paid back is not there yet. */

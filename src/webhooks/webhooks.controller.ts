@@ -1,13 +1,12 @@
-import { Body, Controller, Get, HttpCode, Post, Query, Res } from '@nestjs/common';
+import { Body, Controller, Get, HttpCode, Post, Query, Req, Res } from '@nestjs/common';
 import { ApiBody, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
-import { Access } from '../http/access';
-import { CallingOperator, RawBody } from '../http/caller';
+import { Access, type HubRequest } from '../http/access';
+import { callingOperator, rawBodyOf } from '../http/caller';
 import { TakesJson } from '../http/json-body.guard';
 import { ApiProblems } from '../http/openapi';
 import { Outbox } from '../outbox/outbox';
 import type { OutboxRecord } from '../outbox/outbox-records.store';
-import type { Partner } from '../partners/partner';
 import { CallbackAnswer, OperatorCallback, OutboxQuery, OutboxRecordView } from './webhooks.dto';
 import { WebhooksService } from './webhooks.service';
 
@@ -30,8 +29,8 @@ export class WebhooksController {
   @ApiBody({ type: OperatorCallback })
   @ApiOkResponse({ description: 'The callback is stored, and applied if it is the first definitive word', type: CallbackAnswer })
   @ApiProblems('malformed_request', 'unknown_reference', 'callback_mismatch', 'payload_too_large', 'unsupported_media_type', 'validation_failed')
-  async incoming(@CallingOperator() operator: Partner, @Body() callback: OperatorCallback, @RawBody() rawBody: Buffer): Promise<CallbackAnswer> {
-    await this.webhooks.receive(operator, callback, rawBody.toString('utf8'));
+  async incoming(@Req() request: HubRequest, @Body() callback: OperatorCallback): Promise<CallbackAnswer> {
+    await this.webhooks.receive(callingOperator(request), callback, rawBodyOf(request).toString('utf8'));
     return { status: 'accepted' };
   }
 
