@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto';
 import { undoReference } from '../../partners/operator-wire';
+import { undoKey } from '../sources/correlation-key';
 import type { RowStatus, Side, StagedRow } from '../sources/source';
 
 /** Bits of the column src. Sides are added up to the presence of a key: 7 = all three. */
@@ -33,14 +33,6 @@ export function unpackCurrency(packed: number): string {
   let currency = '';
   for (let rest = packed; rest > 0; rest = Math.floor(rest / 32)) currency = String.fromCharCode((rest % 32) + 64) + currency;
   return currency;
-}
-
-/** Key of the booking that undoes a bet. Bet and repayment share their correlation id, and one without the other is what finance must see. */
-export function undoKey(key: Buffer): Buffer {
-  const derived = createHash('sha256').update('undo').update(key).digest().subarray(0, 16);
-  derived[6] = 0x80 | ((derived[6] ?? 0) & 0x0f);
-  derived[8] = 0x80 | ((derived[8] ?? 0) & 0x3f);
-  return derived;
 }
 
 /** Count and sum in minor units per packed attributes. */
@@ -84,14 +76,14 @@ export class StageLines {
     return taken;
   }
 
-  private line(row: StagedRow, source: number, key: Buffer, movement: StagedRow['movement'], refId: string, undo: boolean, at: Date | null): void {
+  private line(row: StagedRow, source: number, key: string, movement: StagedRow['movement'], refId: string, undo: boolean, at: Date | null): void {
     const currency = packCurrency(row.currency);
     const attrs = (currency * 4 + (movement === null ? 0 : MOVEMENT_CODE[movement])) * 4 + STATUS_CODE[row.status];
     const flags = (row.status === 'unknown' ? FLAG.unknownStatus : 0) | (movement === null ? FLAG.unknownMovement : 0) | (currency === 0 ? FLAG.oddCurrency : 0);
     if (source !== SOURCE.implied) addTo(this.totals, attrs, row.amountMinor);
     const amount = row.amountMinor === null ? '\\N' : row.amountMinor.toString();
     const rowId = row.rowId === null ? '\\N' : escaped(row.rowId);
-    this.write(`${key.toString('hex')}\t${amount}\t${attrs}\t${timeText(at)}\t${source}\t${flags}\t${undo ? 't' : 'f'}\t${escaped(row.currency)}\t${escaped(row.direction)}\t${escaped(row.statusRaw)}\t${escaped(refId)}\t${escaped(row.correlationId)}\t${escaped(row.amountRaw)}\t${escaped(row.playerId)}\t${rowId}\n`);
+    this.write(`${key}\t${amount}\t${attrs}\t${timeText(at)}\t${source}\t${flags}\t${undo ? 't' : 'f'}\t${escaped(row.currency)}\t${escaped(row.direction)}\t${escaped(row.statusRaw)}\t${escaped(refId)}\t${escaped(row.correlationId)}\t${escaped(row.amountRaw)}\t${escaped(row.playerId)}\t${rowId}\n`);
   }
 
   private write(line: string): void {

@@ -84,17 +84,105 @@ export interface BatchLimits {
   readonly rowBytesMax: number;
 }
 
-/**
- * Elements of a JSON array of any length, in batches; the last batch is marked, and may be empty. `chunks` begin after the opening bracket.
- * Splits the bytes by brackets and leaves everything else to the parser, so whatever is no JSON is found there. Holds one batch.
- */
+/** Elements of a JSON array of any length, in batches; the last batch is marked, and may be empty. `chunks` begin after the opening bracket. Holds one batch. */
 export async function* arrayBatches(chunks: AsyncIterable<Buffer>, limits: BatchLimits): AsyncGenerator<{ elements: unknown[]; last: boolean }> {
   const splitter = new ArraySplitter(limits);
   for await (const chunk of chunks) for (const elements of splitter.push(chunk)) yield { elements, last: false };
   yield { elements: splitter.end(), last: true };
 }
 
-/** Finds the commas between the elements of an array whose bytes come in pieces. */
+/** Blanks between the name of a member and its value, at most, for the value to be read in batches. */
+const NAME_BYTES_MAX = 256;
+const NAMED_ITEMS = /[{,]\s*"items"\s*:\s*$/;
+
+/**
+ * Reads an object whose member `items` is an array of any length: `take` gets the array's elements in batches, in their order, and the object
+ * is answered with an empty array in their place. When there is no such member, or its name is written in another way than anybody writes it,
+ * nothing is taken and the object is answered as it is. Holds one batch, and all that stands beside the items.
+ */
+export async function objectAroundItems(chunks: AsyncIterable<Buffer>, limits: BatchLimits, take: (elements: unknown[]) => void): Promise<unknown> {
+  const frame = new ObjectFrame();
+  let items: ArraySplitter | undefined;
+  for await (const chunk of chunks) {
+    let rest: Buffer = chunk;
+    if (items === undefined) {
+      const begin = frame.itemsIn(rest);
+      if (begin === null) continue;
+      items = new ArraySplitter(limits);
+      rest = rest.subarray(begin);
+    }
+    if (!items.ended) {
+      const { batches, after } = items.feed(rest);
+      batches.forEach(take);
+      if (after === null) continue;
+      take(items.end());
+      rest = after;
+    }
+    frame.hold(rest);
+  }
+  if (items?.ended === false) throw new ListJsonError('not_json', 'it breaks off');
+  const value = parseListJson(frame.pieces);
+  // Of two members of one name a parser keeps the last, and rows of the first were taken already.
+  if (items !== undefined && !isEmptyArray((value as { items?: unknown }).items)) throw new ListJsonError('not_json', 'it has its items twice');
+  return value;
+}
+
+/** What stands around the items of an object. */
+class ObjectFrame {
+  readonly pieces: Buffer[] = [];
+  private depth = 0;
+  private inString = false;
+  private escaped = false;
+  /** End of what is held, to see a member's name that lies in two chunks. */
+  private tail: Buffer = NOTHING;
+
+  /** Looks for the bracket that opens the items and holds what is before it; where they begin in the chunk, or null when they do not, and all of it is held. */
+  itemsIn(chunk: Buffer): number | null {
+    let { depth, inString, escaped } = this;
+    for (let i = 0; i < chunk.length; i += 1) {
+      const byte = chunk[i];
+      if (inString) {
+        if (escaped) escaped = false;
+        else if (byte === BACKSLASH) escaped = true;
+        else if (byte === QUOTE) inString = false;
+      } else if (byte === QUOTE) inString = true;
+      else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) depth -= 1;
+      else if (byte === OPEN_BRACE) depth += 1;
+      else if (byte === OPEN_BRACKET) {
+        if (depth === 1 && NAMED_ITEMS.test(this.before(chunk, i))) {
+          this.hold(chunk.subarray(0, i));
+          this.hold(EMPTY_ARRAY);
+          return i + 1;
+        }
+        depth += 1;
+      }
+    }
+    this.depth = depth;
+    this.inString = inString;
+    this.escaped = escaped;
+    this.hold(chunk);
+    this.tail = Buffer.concat([this.tail, chunk.subarray(-NAME_BYTES_MAX)]).subarray(-NAME_BYTES_MAX);
+    return null;
+  }
+
+  hold(bytes: Buffer): void {
+    if (bytes.length > 0) this.pieces.push(bytes);
+  }
+
+  private before(chunk: Buffer, at: number): string {
+    const own = chunk.toString('latin1', Math.max(0, at - NAME_BYTES_MAX), at);
+    return at < NAME_BYTES_MAX ? this.tail.toString('latin1') + own : own;
+  }
+}
+
+function isEmptyArray(value: unknown): boolean {
+  return Array.isArray(value) && value.length === 0;
+}
+
+/**
+ * Finds the commas between the elements of an array whose bytes come in pieces, from behind its opening bracket. Splits the bytes by brackets
+ * and leaves everything else to the parser, so whatever is no JSON is found there.
+ */
 class ArraySplitter {
   /** Bytes of the batch so far that lie in former chunks. */
   private held: Buffer[] = [];
@@ -111,9 +199,19 @@ class ArraySplitter {
 
   constructor(private readonly limits: BatchLimits) {}
 
-  /** The batches that the chunk completes. */
+  get ended(): boolean {
+    return this.depth === 0;
+  }
+
+  /** The batches that the chunk completes. Nothing but blanks may follow the array's end. */
   push(chunk: Buffer): unknown[][] {
-    if (this.depth === 0) return this.afterEnd(chunk);
+    const { batches, after } = this.ended ? { batches: [], after: chunk } : this.feed(chunk);
+    if (after !== null && !isBlank(after)) throw new ListJsonError('not_json', 'something follows its end');
+    return batches;
+  }
+
+  /** The batches that the chunk completes, and what of it follows the array's end; null: the end has not come. */
+  feed(chunk: Buffer): { batches: unknown[][]; after: Buffer | null } {
     const { length } = chunk;
     const batches: unknown[][] = [];
     // The state lives in locals while the chunk is walked: this loop sees every byte of every list.
@@ -135,7 +233,7 @@ class ArraySplitter {
         if (byte === CLOSE_BRACE) throw new ListJsonError('not_json', 'it is not JSON');
         this.hold(chunk.subarray(batchStart, i));
         this.depth = 0;
-        return [...batches, ...this.afterEnd(chunk.subarray(i + 1))];
+        return { batches, after: chunk.subarray(i + 1) };
       } else if (byte === COMMA && depth === 1) {
         rowStart = i + 1;
         this.commas += 1;
@@ -152,7 +250,7 @@ class ArraySplitter {
     this.rowBytes = length - rowStart;
     if (this.rowBytes > this.limits.rowBytesMax) throw new ListJsonError('too_many_bytes', `a row has more than ${this.limits.rowBytesMax} bytes`);
     this.hold(chunk.subarray(batchStart));
-    return batches;
+    return { batches, after: null };
   }
 
   /** The last batch. Throws when the closing bracket has not come. */
@@ -160,11 +258,6 @@ class ArraySplitter {
     if (this.depth > 0) throw new ListJsonError('not_json', 'it breaks off');
     if (this.commas === 0 && !this.owesElement && this.held.every(isBlank)) return [];
     return this.take(this.commas + 1);
-  }
-
-  private afterEnd(chunk: Buffer): [] {
-    if (!isBlank(chunk)) throw new ListJsonError('not_json', 'something follows its end');
-    return [];
   }
 
   private hold(bytes: Buffer): void {
@@ -187,6 +280,7 @@ class ArraySplitter {
 const NOTHING = Buffer.alloc(0);
 const OPENING = Buffer.from('[');
 const CLOSING = Buffer.from(']');
+const EMPTY_ARRAY = Buffer.from('[]');
 
 function isBlank(bytes: Buffer): boolean {
   return bytes.every((byte) => byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09);

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { stringify } from 'lossless-json';
 import { type ListCall, ListFault, type OpenAnswer } from './list-call';
 import { headerClaims, itemsPage, nextLink, type PageClaims } from './list-envelope';
-import { arrayBatches, ListJsonError, parseListJson } from './list-json';
+import { arrayBatches, ListJsonError, objectAroundItems } from './list-json';
 import { encodePlace, type ListPlace } from './list-place';
 import { isRejected, type RowMapper } from './list-rows';
 import type { ReadLimits } from './read-limits';
@@ -13,8 +13,14 @@ const NOT_ABOUT_PARAMETERS = new Set([401, 403, 408]);
 const OPEN_BRACKET = 0x5b;
 const OPEN_BRACE = 0x7b;
 
+/**
+ * Rows of a page that are parsed at once. What is parsed lives until its rows are made: a page as a whole outlives several collections of the
+ * young generation, and then stays in the old one long after it was used.
+ */
+const SLICE = { rows: 250, bytes: 64 * 1024 } as const;
+
 /** A page as fetched, or a bare array that is still on its way. */
-type Fetched = { readonly kind: 'page'; readonly form: 'items' | 'link'; readonly elements: unknown[]; readonly next: string | null; readonly claims: PageClaims } | { readonly kind: 'array'; readonly answer: OpenAnswer };
+type Fetched = { readonly kind: 'page'; readonly form: 'items' | 'link'; readonly rows: PageRows; readonly next: string | null; readonly claims: PageClaims } | { readonly kind: 'array'; readonly answer: OpenAnswer };
 
 /**
  * One reading of one list, in whichever of the three forms the partner answers: the first answer tells. Throws ListFault, ListJsonError,
@@ -75,36 +81,37 @@ export class ListReading {
   }
 
   private async take(answer: OpenAnswer, { url, form }: Asked): Promise<Fetched> {
+    const rows = new PageRows(this.toRow, this.limits.pageRows);
+    const take = (elements: unknown[]): void => rows.add(elements);
+    // A row of a page may be as long as the page.
+    const slices = { rows: SLICE.rows, batchBytes: SLICE.bytes, rowBytesMax: this.limits.pageBytesMax };
     if (answer.first === OPEN_BRACE && form !== 'link') {
-      const { items, nextCursor, ...claims } = itemsPage(parseListJson(await this.collected(answer)));
-      return { kind: 'page', form: 'items', elements: items, next: nextCursor, claims };
+      const { items, nextCursor, ...claims } = itemsPage(await objectAroundItems(this.bounded(answer.chunks), slices, take));
+      take(items);
+      return { kind: 'page', form: 'items', rows, next: nextCursor, claims };
     }
     if (answer.first !== OPEN_BRACKET || form === 'items') throw unreadable(answer);
     const next = nextLink(answer.header, url);
     if (next === null && form === null) return { kind: 'array', answer };
-    return { kind: 'page', form: 'link', elements: parseListJson(await this.collected(answer)) as unknown[], next, claims: headerClaims(answer.header) };
+    for await (const { elements } of arrayBatches(afterFirstByte(this.bounded(answer.chunks)), slices)) take(elements);
+    return { kind: 'page', form: 'link', rows, next, claims: headerClaims(answer.header) };
   }
 
-  private async collected(answer: OpenAnswer): Promise<Buffer[]> {
-    const chunks: Buffer[] = [];
+  private async *bounded(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void, void> {
     let bytes = 0;
-    for await (const chunk of answer.chunks) {
+    for await (const chunk of chunks) {
       bytes += chunk.length;
       if (bytes > this.limits.pageBytesMax) throw new ListFault('too_many_bytes', `a page has more than ${this.limits.pageBytesMax} bytes`);
-      chunks.push(chunk);
+      yield chunk;
     }
-    return chunks;
   }
 
-  private pageOf({ form, elements, next, claims }: Extract<Fetched, { kind: 'page' }>): SourcePage {
-    if (elements.length > this.limits.pageRows) throw new ListFault('page_too_long', `a page has ${elements.length} rows, ${this.limits.pageRows} were asked for`);
+  private pageOf({ form, rows, next, claims }: Extract<Fetched, { kind: 'page' }>): SourcePage {
     this.checkAvailable(claims);
     const before = this.highWaterMs;
-    const page = this.mapped(elements);
+    const page = this.counted(rows);
     this.checkOrder(page.rows, before);
-    this.emptyPages = elements.length === 0 ? this.emptyPages + 1 : 0;
-    // This frame outlives the page, which a consumer may take a while to store: what was parsed is let go now.
-    elements.length = 0;
+    this.emptyPages = page.seen === 0 ? this.emptyPages + 1 : 0;
     if (this.emptyPages > this.limits.emptyPagesMax) throw new ListFault('never_ends', `${this.emptyPages} pages without a row follow each other`);
     if (next === null) {
       this.checkTotal(claims);
@@ -141,7 +148,9 @@ export class ListReading {
       // Exactly as many rows as we asked for: the partner may have heeded our limit without a word about what follows.
       const doubtful = batch.last && parameters && this.seen + elements.length === pageRows;
       if (elements.length > 0 || batch.last) {
-        const page = this.mapped(elements);
+        const rows = new PageRows(this.toRow, pageRows);
+        rows.add(elements);
+        const page = this.counted(rows);
         this.lastRow = elements.length > 0 ? digestOf(elements.at(-1)) : this.lastRow;
         elements.length = 0;
         batch.elements.length = 0;
@@ -162,23 +171,11 @@ export class ListReading {
     yield { rows: [], rejected: [], seen: 0, cursor: null, highWater: null };
   }
 
-  private mapped(elements: unknown[]): Omit<SourcePage, 'cursor'> {
-    const rows: StagedRow[] = [];
-    const rejected: RejectedRow[] = [];
-    let highWater: Date | null = null;
-    for (const element of elements) {
-      const row = this.toRow(element);
-      if (isRejected(row)) {
-        rejected.push(row);
-        continue;
-      }
-      rows.push(row);
-      if (row.at !== null && (highWater === null || row.at > highWater)) highWater = row.at;
-    }
-    this.seen += elements.length;
+  private counted({ rows, rejected, seen, highWater }: PageRows): Omit<SourcePage, 'cursor'> {
+    this.seen += seen;
     if (this.seen > this.limits.rowsMax) throw new ListFault('never_ends', `it has more than ${this.limits.rowsMax} rows`);
     if (highWater !== null && highWater.getTime() > (this.highWaterMs ?? -Infinity)) this.highWaterMs = highWater.getTime();
-    return { rows, rejected, seen: elements.length, highWater };
+    return { rows, rejected, seen, highWater };
   }
 
   /** Pages come oldest first: one that goes back repeats rows, and rows that were added in between may have been left out. */
@@ -228,6 +225,35 @@ export class ListReading {
     }
     if (cursor !== null) url.searchParams.set('cursor', cursor);
     return url.href;
+  }
+}
+
+/** What a page's elements are, as far as they have come. */
+class PageRows {
+  readonly rows: StagedRow[] = [];
+  readonly rejected: RejectedRow[] = [];
+  highWater: Date | null = null;
+
+  constructor(
+    private readonly toRow: RowMapper,
+    private readonly rowsMax: number,
+  ) {}
+
+  get seen(): number {
+    return this.rows.length + this.rejected.length;
+  }
+
+  add(elements: readonly unknown[]): void {
+    if (this.seen + elements.length > this.rowsMax) throw new ListFault('page_too_long', `a page has more than the ${this.rowsMax} rows that were asked for`);
+    for (const element of elements) {
+      const row = this.toRow(element);
+      if (isRejected(row)) {
+        this.rejected.push(row);
+        continue;
+      }
+      this.rows.push(row);
+      if (row.at !== null && (this.highWater === null || row.at > this.highWater)) this.highWater = row.at;
+    }
   }
 }
 

@@ -6,8 +6,8 @@ export type RowStatus = 'settled' | 'pending' | 'rejected' | 'unknown';
 
 /** A row as it is staged. Texts have no NUL and no half surrogate pairs, so that the store takes them. */
 export interface StagedRow {
-  /** 16 bytes, see `correlationKey`. */
-  readonly key: Buffer;
+  /** Text of a UUID, see `correlationKey`. */
+  readonly key: string;
   readonly correlationId: string;
   readonly refId: string;
   /** The side's own word: debit and credit, or withdraw and deposit. */
