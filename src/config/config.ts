@@ -65,6 +65,8 @@ export interface Config {
 
   /** How long a reconciliation run belongs to a process that says nothing; a third of it is the heartbeat. */
   readonly reconLeaseSeconds: number;
+  /** Parts of a run's window in which each list is read at once; only for partners that heed `from` and `to`. */
+  readonly reconListShards: number;
 
   readonly allowClearDb: boolean;
 }
@@ -137,6 +139,7 @@ export function parseConfig(env: Environment): Config {
     breakerFailures: read.integer('BREAKER_FAILURES', 10, 1, 10_000),
     breakerOpenSeconds: read.number('BREAKER_OPEN_SECONDS', 10, 0.05, 3600),
     reconLeaseSeconds: read.number('RECON_LEASE_SECONDS', 30, 1, 3600),
+    reconListShards: read.integer('RECON_LIST_SHARDS', 1, 1, 8),
     allowClearDb: read.flag('ALLOW_CLEAR_DB', !production),
   };
 

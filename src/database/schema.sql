@@ -537,10 +537,12 @@ create table recon.run (
   started_at timestamp with time zone,
   finished_at timestamp with time zone,
   legacy_sha256 bytea,
+  list_shards smallint not null default 1,
   constraint run_business_date CHECK (((business_date IS NULL) OR (window_from IS NOT NULL))),
   constraint run_error CHECK (((error IS NOT NULL) = (state = 'failed'::text))),
   constraint run_finished CHECK (((finished_at IS NOT NULL) = (state = ANY (ARRAY['sealed'::text, 'failed'::text, 'cancelled'::text])))),
   constraint run_kind CHECK ((kind = ANY (ARRAY['legacy'::text, 'adhoc'::text, 'scheduled'::text, 'cli'::text]))),
+  constraint run_list_shards CHECK (((list_shards >= 1) AND (list_shards <= 8))),
   constraint run_pkey PRIMARY KEY (id),
   constraint run_sealed CHECK (((state <> 'sealed'::text) OR (items_written AND (counts IS NOT NULL) AND (item_count IS NOT NULL)))),
   constraint run_slot CHECK (((slot IS NOT NULL) = (state = ANY (ARRAY['ingesting'::text, 'matching'::text, 'summarising'::text])))),
@@ -557,6 +559,7 @@ comment on column recon.run.window_from is 'null with window_to: all time';
 comment on column recon.run.as_of is 'the moment at which ages are measured';
 comment on column recon.run.lease_token is 'fence: whoever writes for the run names the token under which it took the run';
 comment on column recon.run.legacy_sha256 is 'of the six-column file, for runs of kind legacy; csv_sha256 is of the report';
+comment on column recon.run.list_shards is 'parts of the window in which the lists are read at once; the result does not depend on it';
 
 create table recon.schedule (
   id uuid not null,
@@ -591,7 +594,8 @@ create table recon.source_progress (
   done boolean not null default false,
   high_water timestamp with time zone,
   updated_at timestamp with time zone not null default now(),
-  constraint source_progress_pkey PRIMARY KEY (run_id, source),
+  shard smallint not null default 0,
+  constraint source_progress_pkey PRIMARY KEY (run_id, source, shard),
   constraint source_progress_run_fkey FOREIGN KEY (run_id) REFERENCES recon.run(id) ON DELETE CASCADE,
   constraint source_progress_source CHECK ((source = ANY (ARRAY[1, 2, 4]))),
   constraint source_progress_sum CHECK ((rows_seen = (rows_staged + rows_rejected)))

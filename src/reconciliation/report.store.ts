@@ -139,7 +139,9 @@ export class ReportStore {
 
   async progress(runIds: readonly string[]): Promise<SourceProgress[]> {
     return this.database.rows<SourceProgress & Row>(
-      `select run_id as "runId", source, pages, rows_seen as seen, rows_staged as staged, rows_rejected as rejected, done from recon.source_progress where run_id = any($1::uuid[]) order by run_id, source`,
+      `select run_id as "runId", source, sum(pages) as pages, sum(rows_seen) as seen, sum(rows_staged) as staged, sum(rows_rejected) as rejected, bool_and(done) and (source = 4 or count(*) = max(shards)) as done
+       from recon.source_progress join (select id, case when window_from is null then 1 else list_shards end as shards from recon.run) r on r.id = run_id
+       where run_id = any($1::uuid[]) group by run_id, source order by run_id, source`,
       [runIds],
     );
   }

@@ -27,6 +27,7 @@ describe('the laws of a reconciliation', () => {
   afterAll(() => lab.discard());
   beforeEach(() => {
     lab.reader.pageRows = 1_000;
+    lab.listShards = 1;
   });
 
   const sealed = async (asked: Question, id: string | null = null, bucketRows = 1_000_000, kind: 'adhoc' | 'legacy' = 'adhoc'): Promise<ReconRun> => {
@@ -39,21 +40,25 @@ describe('the laws of a reconciliation', () => {
   const items = async (run: ReconRun) => (await lab.items(run.id)).map(({ seq: _seq, ...item }) => item);
   const byKey = (list: readonly Record<string, any>[]) => new Map(list.map((item) => [String(item.k), item]));
 
-  it('the order of rows, the size of pages, the number of buckets and the staging table leave no trace in the bytes', async () => {
-    const layout = fc.record({ seed: fc.integer(), pageRows: fc.constantFrom(7, 19, 50, 1_000), bucketRows: fc.constantFrom(3, 20, 60, 1_000_000), isSlotTaken: fc.boolean() });
+  it('the order of rows, the size of pages, the number of parts and of buckets and the staging table leave no trace in the bytes', async () => {
+    const layout = fc.record({ seed: fc.integer(), pageRows: fc.constantFrom(7, 19, 50, 1_000), listShards: fc.integer({ min: 1, max: 5 }), bucketRows: fc.constantFrom(3, 20, 60, 1_000_000), isSlotTaken: fc.boolean() });
     await check(
-      fc.asyncProperty(facts, layout, async ({ books, asked }, { seed, pageRows, bucketRows, isSlotTaken }) => {
+      fc.asyncProperty(facts, layout, async ({ books: all, asked }, { seed, pageRows, listShards, bucketRows, isSlotTaken }) => {
+        // A list that is read in parts has no row without a time: such a run fails.
+        const books = listShards > 1 ? { ...all, listed: all.listed.filter(({ at }) => at !== null) } : all;
         await lab.plant(books);
         const first = await sealed(asked, RUN_ID);
         const wanted = await downloads(first);
         await lab.plant({ listed: shuffled(books.listed, seed), hub: shuffled(books.hub, seed + 1) });
         lab.reader.pageRows = pageRows;
+        lab.listShards = listShards;
         const other = isSlotTaken ? await lab.held({ window: { from: new Date(0), to: new Date(1) } }) : undefined;
         const again = await sealed(asked, RUN_ID, bucketRows);
         expect(other?.slot).toBe(isSlotTaken ? 0 : undefined);
         expect(await downloads(again)).toEqual(wanted);
         expect(again.csvSha256).toEqual(first.csvSha256);
         lab.reader.pageRows = 1_000;
+        lab.listShards = 1;
       }),
     );
   }, TIMEOUT_MS);

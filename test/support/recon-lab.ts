@@ -63,6 +63,8 @@ export class FakeReader extends SourceReader {
 /** The engine on a database of its own, without HTTP and without partners. */
 export class ReconLab {
   readonly reader = new FakeReader();
+  /** Parts in which new runs read each list. */
+  listShards = 1;
   readonly runs: RunStore;
   readonly file: LegacyFile;
   readonly reports: ReportService;
@@ -111,7 +113,7 @@ export class ReconLab {
 
   /** A run that this process holds. A report names its run, so the same report is made again only under the same `id`. */
   async held(request: Partial<RunRequest> = {}, id: string | null = null) {
-    const { run } = await this.runs.create(requestOf(request), PAIR);
+    const { run } = await this.runs.create(requestOf(request), PAIR, this.listShards);
     if (id !== null) await this.database.rows('update recon.run set id = $2 where id = $1', [run.id, id]);
     const held = await this.runs.claim('lab', 600, id ?? run.id);
     if (held === undefined) throw new Error('no slot');

@@ -5,19 +5,26 @@ import type { Progress, StageStore, StagedPage } from './stage.store';
 
 const NOTHING: Omit<Progress, 'totals'> = { cursor: null, pages: 0, seen: 0, staged: 0, rejected: 0, implied: 0, done: false };
 
+/** A list, or a part of it that is read for itself. */
+export interface ListPart {
+  readonly shard: number;
+  /** Null: all that there is. */
+  readonly window: SourceWindow | null;
+}
+
 /**
- * Reads one partner's list from where it stood to its end. Each page is committed with its place, so a crash repeats no row and loses none.
+ * Reads one partner's list, or one part of it, from where it stood to its end. Each page is committed with its place, so a crash repeats no row and loses none.
  * One page is stored while the next is fetched. It waits as bytes, written in the same turn in which its rows came: rows that lived on
  * would outlive the young generation, and a heap of garbage that nobody collects yet counts as memory all the same.
  */
-export async function ingest(store: StageStore, reader: SourceReader, run: HeldRun, side: Side, before: Progress | undefined, gone: AbortSignal): Promise<Progress> {
-  if (before?.done === true) return before;
+export async function ingest(store: StageStore, reader: SourceReader, run: HeldRun, side: Side, { shard, window }: ListPart, before: Progress | undefined, gone: AbortSignal): Promise<void> {
+  if (before?.done === true) return;
   let progress: Progress = before ?? { ...NOTHING, totals: new Map() };
   // Two buffers: one is on its way to the store while the other is filled.
   const buffers = [new StageLines(side, progress.totals), new StageLines(side, progress.totals)] as const;
   let storing: Promise<void> = Promise.resolve();
   try {
-    for await (const page of reader.pages(side, paddedWindow(run), progress.cursor, gone)) {
+    for await (const page of reader.pages(side, window, progress.cursor, gone)) {
       const lines = buffers[progress.pages % 2 === 0 ? 0 : 1];
       for (const row of page.rows) lines.add(row);
       const { lines: bytes, implied } = lines.take();
@@ -36,7 +43,7 @@ export async function ingest(store: StageStore, reader: SourceReader, run: HeldR
         done: page.cursor === null,
       };
       // The totals are written down now: the next page goes on adding to them before this one is stored.
-      const staged: StagedPage = { source: SOURCE[side], lines: bytes, rejected: page.rejected, highWater: page.highWater, progress: { ...progress, totals: copyOf(progress.totals) } };
+      const staged: StagedPage = { source: SOURCE[side], shard, lines: bytes, rejected: page.rejected, highWater: page.highWater, progress: { ...progress, totals: copyOf(progress.totals) } };
       await storing;
       storing = store.page(run, staged);
       // Met when it is awaited; until then it is nobody's and must not end the process.
@@ -50,14 +57,23 @@ export async function ingest(store: StageStore, reader: SourceReader, run: HeldR
     throw error;
   }
   if (!progress.done) throw new RunFailure('incomplete', side, `the list of the ${side === 'rgs' ? 'RGS' : 'operator'} ended before its last page`);
-  return progress;
 }
 
 function copyOf(totals: Progress['totals']): Progress['totals'] {
   return new Map([...totals].map(([attrs, cell]) => [attrs, { ...cell }]));
 }
 
-function paddedWindow({ window, padSeconds }: HeldRun): SourceWindow | null {
-  if (window === null) return null;
-  return { from: new Date(window.from.getTime() - padSeconds * 1000), to: new Date(window.to.getTime() + padSeconds * 1000), neededTo: window.to };
+/**
+ * The parts in which a run reads each list: equal spans of its window and the padding around it, without gap or overlap. Cut from what the
+ * run says and nothing else, so that whoever resumes it cuts it in the same way.
+ */
+export function listParts({ window, padSeconds, listShards }: Pick<HeldRun, 'window' | 'padSeconds' | 'listShards'>): ListPart[] {
+  if (window === null) return [{ shard: 0, window: null }];
+  const from = window.from.getTime() - padSeconds * 1000;
+  const span = window.to.getTime() + padSeconds * 1000 - from;
+  const edge = (shard: number): Date => new Date(from + Math.floor((span * shard) / listShards));
+  return Array.from({ length: listShards }, (_, shard) => {
+    const to = edge(shard + 1);
+    return { shard, window: { from: edge(shard), to, neededTo: to < window.to ? to : window.to, isPart: listShards > 1 } };
+  });
 }

@@ -6,14 +6,14 @@ import type { Partner } from '../../partners/partner';
 import { PartnerDirectory } from '../../partners/partner-directory';
 import { type Side, SourceError, SourceReader } from '../sources/source';
 import { type DayBounds, dayBounds, windowBounds } from './day-bounds';
-import { ingest } from './ingest';
+import { type ListPart, ingest, listParts } from './ingest';
 import { MatchStore } from './match.store';
 import { ReportDigest } from './report-digest';
 import { type HeldRun, PARTITIONS, type ReconRun, RunFailure, type RunFault } from './run';
 import { LeaseLostError, RunStore } from './run.store';
 import { BridgeError, SealStore } from './seal.store';
 import { SOURCE, STATUS_CODE } from './stage-lines';
-import { type Progress, StageStore, type StagedSource } from './stage.store';
+import { type Progress, type ShardProgress, StageStore, type StagedSource, wholeOf } from './stage.store';
 
 /** Hub rows above which a list of less than half of them is taken for a broken list, and not for a broken world. */
 const SUSPICIOUS_FROM_ROWS = 1_000;
@@ -76,11 +76,10 @@ export class RunEngine {
     for (let anew = 0; ; anew++) {
       const known = await this.stage.progress(run);
       const isResumed = known.size > 0 && anew === 0;
-      const isWhole = isResumed && (await this.stage.isWhole(run, known));
+      const isWhole = isResumed && (await this.stage.isWhole(run, wholeOf(known)));
       if (isResumed) this.logger.event('info', 'reconciliation.resumed', { runId: run.id, state: run.state, isWhole, bucketsDone: run.bucketsDone });
       if (!isWhole) await this.stage.begin(run);
-      const progress = isWhole ? known : new Map<StagedSource, Progress>();
-      await this.ingestAll(run, progress, gone);
+      const progress = await this.ingestAll(run, isWhole ? known : new Map(), gone);
       const buckets = this.bucketsOf(progress);
       await this.matchAll(run, isWhole ? run.bucketsDone : 0, buckets, gone);
       try {
@@ -95,30 +94,28 @@ export class RunEngine {
     }
   }
 
-  /** Both lists at once, then the hub's rows: what a list holds was accepted by the hub before, so reading the hub last finds it. */
-  private async ingestAll(run: HeldRun, progress: Map<StagedSource, Progress>, gone: AbortSignal): Promise<void> {
+  /** Both lists at once, and all of their parts, then the hub's rows: what a list holds was accepted by the hub before, so reading the hub last finds it. */
+  private async ingestAll(run: HeldRun, known: ShardProgress, gone: AbortSignal): Promise<Map<StagedSource, Progress>> {
     const failed = new AbortController();
     const signal = AbortSignal.any([gone, failed.signal]);
     let first: Error | undefined;
-    const read = async (side: Side): Promise<void> => {
+    const read = async (side: Side, part: ListPart): Promise<void> => {
       try {
-        progress.set(SOURCE[side], await ingest(this.stage, this.reader, run, side, progress.get(SOURCE[side]), signal));
+        await ingest(this.stage, this.reader, run, side, part, known.get(SOURCE[side])?.get(part.shard), signal);
       } catch (error) {
-        // The other side fails too, for being stopped; what stopped it is what to tell.
+        // The others fail too, for being stopped; what stopped it is what to tell.
         first ??= error instanceof Error ? error : new Error(messageOf(error), { cause: error });
         failed.abort(new Error('the other list could not be read'));
       }
     };
-    await Promise.all([read('rgs'), read('operator')]);
+    await Promise.all(listParts(run).flatMap((part) => [read('rgs', part), read('operator', part)]));
     gone.throwIfAborted();
     if (first !== undefined) throw first;
 
-    if (progress.get(SOURCE.hub) === undefined) {
-      await this.stage.hub(run, this.currencies());
-      const hub = (await this.stage.progress(run)).get(SOURCE.hub);
-      if (hub !== undefined) progress.set(SOURCE.hub, hub);
-    }
+    if (!known.has(SOURCE.hub)) await this.stage.hub(run, this.currencies());
+    const progress = wholeOf(await this.stage.progress(run));
     this.refuseSuspicious(run, progress);
+    return progress;
   }
 
   /** Without this, a list that lost half its rows gives finance a million breaks that are none. The first hub's file must report even an empty side. */

@@ -8,7 +8,7 @@ export const HARD_LIMIT_SECONDS = 24 * 3600;
 export const PAD_SECONDS = 2 * 3600;
 
 const LIVE = LIVE_STATES.map((state) => `'${state}'`).join(', ');
-const COLUMNS = `id, kind, state, operator_id, rgs_id, window_from, window_to, business_date::text as business_date, zone, cutoff, as_of, grace_seconds, hard_limit_seconds, pad_seconds, rules,
+const COLUMNS = `id, kind, state, operator_id, rgs_id, window_from, window_to, business_date::text as business_date, zone, cutoff, as_of, grace_seconds, hard_limit_seconds, pad_seconds, list_shards, rules,
   slot, lease_token, buckets_done, items_written, counts, item_count, csv_sha256, csv_bytes, legacy_sha256, error, created_by, created_at, started_at, finished_at`;
 
 /** Another process took the run over, or somebody cancelled it: whatever is being written must not be committed. */
@@ -25,16 +25,16 @@ export class RunStore {
   constructor(private readonly database: Database) {}
 
   /** A new run, or the live one that was asked for with the same parameters; `created` says which. */
-  async create(request: RunRequest, pair: { operatorId: number; rgsId: number }): Promise<{ run: ReconRun; created: boolean }> {
+  async create(request: RunRequest, pair: { operatorId: number; rgsId: number }, listShards: number): Promise<{ run: ReconRun; created: boolean }> {
     const hash = paramsHash(request, pair);
     const rules: RunRules = { allowPartial: request.allowPartial, dryRun: request.dryRun };
     for (;;) {
       const [created] = await this.database.rows<RunRow>(
-        `insert into recon.run (id, kind, params_hash, operator_id, rgs_id, window_from, window_to, business_date, zone, cutoff, as_of, grace_seconds, hard_limit_seconds, pad_seconds, rules, created_by, idempotency_key, schedule_id)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, coalesce($11, date_trunc('milliseconds', now())), $12, $13, $14, $15, $16, $17, $18)
+        `insert into recon.run (id, kind, params_hash, operator_id, rgs_id, window_from, window_to, business_date, zone, cutoff, as_of, grace_seconds, hard_limit_seconds, pad_seconds, rules, created_by, idempotency_key, schedule_id, list_shards)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, coalesce($11, date_trunc('milliseconds', now())), $12, $13, $14, $15, $16, $17, $18, $19)
          on conflict (params_hash) where state in (${LIVE}) do nothing returning ${COLUMNS}`,
         [uuidv7(), request.kind, hash, pair.operatorId, pair.rgsId, request.window?.from ?? null, request.window?.to ?? null, request.businessDate, request.zone, request.cutoff,
-          request.asOf, request.graceSeconds, HARD_LIMIT_SECONDS, PAD_SECONDS, JSON.stringify(rules), request.createdBy, request.idempotencyKey, request.scheduleId],
+          request.asOf, request.graceSeconds, HARD_LIMIT_SECONDS, PAD_SECONDS, JSON.stringify(rules), request.createdBy, request.idempotencyKey, request.scheduleId, listShards],
       );
       if (created !== undefined) return { run: toRun(created), created: true };
       const [live] = await this.database.rows<RunRow>(`select ${COLUMNS} from recon.run where params_hash = $1 and state in (${LIVE})`, [hash]);
@@ -158,6 +158,7 @@ interface RunRow extends Row {
   grace_seconds: number;
   hard_limit_seconds: number;
   pad_seconds: number;
+  list_shards: number;
   rules: RunRules;
   slot: number | null;
   lease_token: string;
@@ -190,6 +191,7 @@ function toRun(row: RunRow): ReconRun {
     graceSeconds: row.grace_seconds,
     hardLimitSeconds: row.hard_limit_seconds,
     padSeconds: row.pad_seconds,
+    listShards: row.list_shards,
     rules: row.rules,
     slot: row.slot,
     leaseToken: row.lease_token,

@@ -64,6 +64,8 @@ export interface ReconRun {
   readonly hardLimitSeconds: number;
   /** Rows so far outside the window are fetched as partners of rows inside it. */
   readonly padSeconds: number;
+  /** Parts of the window in which the lists are read at once. */
+  readonly listShards: number;
   readonly rules: RunRules;
   readonly slot: number | null;
   readonly leaseToken: string;

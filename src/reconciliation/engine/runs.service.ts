@@ -1,5 +1,7 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Config } from '../../config/config';
+import { CONFIG } from '../../config/config.module';
 import { HubError } from '../../kernel/errors';
 import { DEFAULT_OPERATOR, DEFAULT_RGS, PartnerDirectory } from '../../partners/partner-directory';
 import type { ReconRun, RunRequest } from './run';
@@ -22,13 +24,14 @@ export class ReconRuns {
     private readonly stage: StageStore,
     private readonly worker: RunWorker,
     private readonly partners: PartnerDirectory,
+    @Inject(CONFIG) private readonly config: Config,
   ) {}
 
   /** Begins a run, or joins the live one with the same parameters; `created` says which. Throws upstream_failed without a default pair of partners. */
   async request(request: RunRequest): Promise<{ run: ReconRun; created: boolean }> {
     const [operator, rgs] = [this.partners.byCode(DEFAULT_OPERATOR), this.partners.byCode(DEFAULT_RGS)];
     if (operator === undefined || rgs === undefined) throw new HubError('upstream_failed', { detail: 'the default pair of partners is not active' });
-    const made = await this.store.create(request, { operatorId: operator.id, rgsId: rgs.id });
+    const made = await this.store.create(request, { operatorId: operator.id, rgsId: rgs.id }, this.config.reconListShards);
     await this.worker.start(made.run.id);
     return made;
   }

@@ -134,3 +134,12 @@ export function totalsToJson(totals: Totals): Record<string, [number, string]> {
 export function totalsFromJson(json: Readonly<Record<string, readonly [number, string]>>): Totals {
   return new Map(Object.entries(json).map(([attrs, [n, sum]]) => [Number(attrs), { n, sum: BigInt(sum) }]));
 }
+
+export function totalsSum(a: Totals, b: Totals): Totals {
+  const sum: Totals = new Map([...a].map(([attrs, cell]) => [attrs, { ...cell }]));
+  for (const [attrs, cell] of b) {
+    const known = sum.get(attrs);
+    sum.set(attrs, known === undefined ? { ...cell } : { n: known.n + cell.n, sum: known.sum + cell.sum });
+  }
+  return sum;
+}

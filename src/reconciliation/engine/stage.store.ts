@@ -5,9 +5,9 @@ import type { RejectedRow } from '../sources/source';
 import { legsSql } from './hub-legs';
 import type { HeldRun } from './run';
 import { RunStore } from './run.store';
-import { FLAG, SOURCE, STAGE_COLUMNS, type Totals, packCurrency, totalsFromJson, totalsToJson } from './stage-lines';
+import { FLAG, SOURCE, STAGE_COLUMNS, type Totals, packCurrency, totalsFromJson, totalsSum, totalsToJson } from './stage-lines';
 
-/** Rows that could be laid beside nothing are kept up to so many per side: enough to see what is wrong with a list. */
+/** Rows that could be laid beside nothing are kept up to so many per list and part: enough to see what is wrong with a list. */
 export const REJECTS_KEPT_MAX = 10_000;
 
 export const NOT_DURABLE: BulkOptions = { durable: false };
@@ -16,6 +16,7 @@ const DELETED_BYTES_MAX = 16 * 1024 * 1024;
 
 export type StagedSource = typeof SOURCE.rgs | typeof SOURCE.operator | typeof SOURCE.hub;
 
+/** Of a list, or of one part of it. */
 export interface Progress {
   readonly cursor: string | null;
   readonly pages: number;
@@ -27,13 +28,18 @@ export interface Progress {
   readonly done: boolean;
 }
 
+/** Of all lists, by source and part. */
+export type ShardProgress = ReadonlyMap<StagedSource, ReadonlyMap<number, Progress>>;
+
 /** A page on its way into the staging table. */
 export interface StagedPage {
   readonly source: StagedSource;
+  /** Part of the list, from 0. */
+  readonly shard: number;
   readonly lines: Buffer;
   readonly rejected: readonly RejectedRow[];
   readonly highWater: Date | null;
-  /** Of the list up to and with this page. */
+  /** Of this part of the list up to and with this page. */
   readonly progress: Progress;
 }
 
@@ -45,17 +51,18 @@ export class StageStore {
     private readonly runs: RunStore,
   ) {}
 
-  async progress(run: HeldRun): Promise<Map<StagedSource, Progress>> {
-    const rows = await this.database.rows<{ source: StagedSource; cursor: string | null; pages: string; seen: string; staged: string; rejected: string; implied: string; totals: Record<string, [number, string]>; done: boolean }>(
-      'select source, cursor, pages, rows_seen as seen, rows_staged as staged, rows_rejected as rejected, rows_implied as implied, totals, done from recon.source_progress where run_id = $1',
+  async progress(run: HeldRun): Promise<ShardProgress> {
+    const rows = await this.database.rows<{ source: StagedSource; shard: number; cursor: string | null; pages: string; seen: string; staged: string; rejected: string; implied: string; totals: Record<string, [number, string]>; done: boolean }>(
+      'select source, shard, cursor, pages, rows_seen as seen, rows_staged as staged, rows_rejected as rejected, rows_implied as implied, totals, done from recon.source_progress where run_id = $1',
       [run.id],
     );
-    return new Map(
-      rows.map((row) => [
-        row.source,
-        { cursor: row.cursor, pages: Number(row.pages), seen: Number(row.seen), staged: Number(row.staged), rejected: Number(row.rejected), implied: Number(row.implied), totals: totalsFromJson(row.totals), done: row.done },
-      ]),
-    );
+    const progress = new Map<StagedSource, Map<number, Progress>>();
+    for (const row of rows) {
+      const shards = progress.get(row.source) ?? new Map<number, Progress>();
+      shards.set(row.shard, { cursor: row.cursor, pages: Number(row.pages), seen: Number(row.seen), staged: Number(row.staged), rejected: Number(row.rejected), implied: Number(row.implied), totals: totalsFromJson(row.totals), done: row.done });
+      progress.set(row.source, shards);
+    }
+    return progress;
   }
 
   /** Forgets what was staged, for a run that begins or begins anew. */
@@ -88,28 +95,28 @@ export class StageStore {
       await this.runs.fence(tx, run);
       if (page.lines.length > 0) await tx.copy(`copy recon.stage_${run.slot} (${STAGE_COLUMNS}) from stdin`, page.lines);
       await this.reject(tx, run, page);
-      await this.save(tx, run, page.source, progress, page.highWater);
+      await this.save(tx, run, page, progress, page.highWater);
     }, NOT_DURABLE);
   }
 
-  private async reject(tx: Sql, run: HeldRun, { source, rejected, progress }: StagedPage): Promise<void> {
+  private async reject(tx: Sql, run: HeldRun, { source, shard, rejected, progress }: StagedPage): Promise<void> {
     const first = progress.rejected - rejected.length;
     const kept = rejected.slice(0, Math.max(0, REJECTS_KEPT_MAX - first));
     if (kept.length === 0) return;
     await tx.rows(
       `insert into recon.reject (run_id, source, n, reason, raw) select $1, $2, $3 + o, r, x from unnest($4::text[], $5::text[]) with ordinality as e (r, x, o)`,
-      [run.id, source, first, kept.map(({ reason }) => reason), kept.map(({ raw }) => raw)],
+      [run.id, source, shard * REJECTS_KEPT_MAX + first, kept.map(({ reason }) => reason), kept.map(({ raw }) => raw)],
     );
   }
 
-  private async save(tx: Sql, run: HeldRun, source: StagedSource, progress: Progress, highWater: Date | null): Promise<void> {
+  private async save(tx: Sql, run: HeldRun, { source, shard }: Pick<StagedPage, 'source' | 'shard'>, progress: Progress, highWater: Date | null): Promise<void> {
     await tx.rows(
-      `insert into recon.source_progress (run_id, source, cursor, pages, rows_seen, rows_staged, rows_rejected, rows_implied, totals, done, high_water)
-       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-       on conflict (run_id, source) do update set cursor = excluded.cursor, pages = excluded.pages, rows_seen = excluded.rows_seen, rows_staged = excluded.rows_staged,
+      `insert into recon.source_progress (run_id, source, shard, cursor, pages, rows_seen, rows_staged, rows_rejected, rows_implied, totals, done, high_water)
+       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+       on conflict (run_id, source, shard) do update set cursor = excluded.cursor, pages = excluded.pages, rows_seen = excluded.rows_seen, rows_staged = excluded.rows_staged,
          rows_rejected = excluded.rows_rejected, rows_implied = excluded.rows_implied, totals = excluded.totals, done = excluded.done,
          high_water = greatest(source_progress.high_water, excluded.high_water), updated_at = now()`,
-      [run.id, source, progress.cursor, progress.pages, progress.seen, progress.staged, progress.rejected, progress.implied, JSON.stringify(totalsToJson(progress.totals)), progress.done, highWater],
+      [run.id, source, shard, progress.cursor, progress.pages, progress.seen, progress.staged, progress.rejected, progress.implied, JSON.stringify(totalsToJson(progress.totals)), progress.done, highWater],
     );
   }
 
@@ -129,7 +136,7 @@ export class StageStore {
         const [{ n: staged = '0', implied = '0' } = {}] = await tx.rows<{ n: string; implied: string }>(
           `select count(*) filter (where src = ${SOURCE.hub}) as n, count(*) filter (where src = ${SOURCE.foreign}) as implied from recon.stage_${run.slot} where src in (${SOURCE.hub}, ${SOURCE.foreign})`,
         );
-        await this.save(tx, run, SOURCE.hub, { cursor: null, pages: 1, seen: Number(staged), staged: Number(staged), rejected: 0, implied: Number(implied), totals, done: true }, null);
+        await this.save(tx, run, { source: SOURCE.hub, shard: 0 }, { cursor: null, pages: 1, seen: Number(staged), staged: Number(staged), rejected: 0, implied: Number(implied), totals, done: true }, null);
       },
       { snapshot: true },
     );
@@ -164,4 +171,13 @@ export class StageStore {
 /** A group that is not there counts nothing. */
 function positive(count: number): number | undefined {
   return count === 0 ? undefined : count;
+}
+
+/** What the parts of each list come to. */
+export function wholeOf(progress: ShardProgress): Map<StagedSource, Progress> {
+  return new Map([...progress].map(([source, shards]) => [source, [...shards.values()].reduce(sumOf)]));
+}
+
+function sumOf(a: Progress, b: Progress): Progress {
+  return { cursor: null, pages: a.pages + b.pages, seen: a.seen + b.seen, staged: a.staged + b.staged, rejected: a.rejected + b.rejected, implied: a.implied + b.implied, totals: totalsSum(a.totals, b.totals), done: a.done && b.done };
 }

@@ -172,6 +172,7 @@ export class ListReading {
   }
 
   private counted({ rows, rejected, seen, highWater }: PageRows): Omit<SourcePage, 'cursor'> {
+    this.checkPart(rows);
     this.seen += seen;
     if (this.seen > this.limits.rowsMax) throw new ListFault('never_ends', `it has more than ${this.limits.rowsMax} rows`);
     if (highWater !== null && highWater.getTime() > (this.highWaterMs ?? -Infinity)) this.highWaterMs = highWater.getTime();
@@ -186,6 +187,16 @@ export class ListReading {
     if (id === null) return;
     if (this.firstRowIds.has(id)) throw new ListFault('cursor_went_back', 'a page begins with a row with which another began');
     this.firstRowIds.add(id);
+  }
+
+  /** Of a list in parts: whoever ignores the window gives each row once per part, and rows without a time belong to none. */
+  private checkPart(rows: readonly StagedRow[]): void {
+    const { window } = this;
+    if (window?.isPart !== true) return;
+    for (const { at } of rows) {
+      if (at === null) throw new ListFault('window_ignored', 'it is read in parts by time, and has a row without a time');
+      if (at < window.from || at >= window.to) throw new ListFault('window_ignored', 'it is read in parts by time, and has a row outside the part that was asked for');
+    }
   }
 
   private checkTotal({ total }: PageClaims): void {

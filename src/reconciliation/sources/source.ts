@@ -53,6 +53,8 @@ export interface SourceWindow {
   readonly to: Date;
   /** End of the window without its padding; a source that says it has data only up to an earlier time is refused. Default: `to`. */
   readonly neededTo?: Date;
+  /** It is a part of what is read, so a row outside of it, or without a time, is a fault: other parts would give it again. Default: false. */
+  readonly isPart?: boolean;
 }
 
 /** Why a list could not be read to its end. Stable words: runs keep them, and finance reads them. */
@@ -76,6 +78,8 @@ export type SourceFault =
   | 'not_json'
   /** JSON, and none of the three forms of a list. */
   | 'not_a_list'
+  /** The list is read in parts of the window, and gave rows of another part. */
+  | 'window_ignored'
   /** More rows than were asked for. */
   | 'page_too_long'
   /** More bytes than a page or a row may have, counted after decompression. */
