@@ -1,4 +1,3 @@
-import { LosslessNumber, stringify } from 'lossless-json';
 import { toMajorUnits } from '../kernel/money';
 import { decimalText, parseExactJson } from './exact-json';
 import type { Partner } from './partner';
@@ -35,13 +34,8 @@ export interface OperatorMovement {
 /** Path and exact body of a movement. The amount is written digit by digit; no double ever holds it. */
 export function operatorMovementMessage(operator: Partner, movement: OperatorMovement): { path: string; body: string } {
   const amount = toMajorUnits(movement.amountMinor, movement.exponent);
-  const body = stringify({
-    amount: operator.amountEncoding === 'string' ? amount : new LosslessNumber(amount),
-    currency: movement.currency,
-    reference: movement.refId,
-    correlationId: movement.correlationId,
-  });
-  if (body === undefined) throw new Error('a movement must be writable as JSON');
+  const rest = JSON.stringify({ currency: movement.currency, reference: movement.refId, correlationId: movement.correlationId });
+  const body = `{"amount":${operator.amountEncoding === 'string' ? JSON.stringify(amount) : amount},${rest.slice(1)}`;
   return { path: `/v2/players/${encodeURIComponent(movement.externalPlayerId)}/${movement.movement === 'debit' ? 'withdraw' : 'deposit'}`, body };
 }
 
