@@ -12,7 +12,7 @@ import { Metrics } from './observability/metrics';
 import { prepareServer } from './http/http-server';
 import { openApiDocument } from './http/openapi';
 import { Readiness } from './http/readiness';
-import { rawBody, requestContext, requireHost } from './http/request.middleware';
+import { rawBody, requestContext } from './http/request.middleware';
 
 /** Builds the hub without listening: main.ts and the tests use the same one. `config.databaseUrl` must be set and migrated. */
 export async function createHub(config: Config, clock?: Clock): Promise<NestExpressApplication> {
@@ -22,7 +22,7 @@ export async function createHub(config: Config, clock?: Clock): Promise<NestExpr
   app.disable('x-powered-by');
   app.disable('etag');
   app.set('query parser', 'simple');
-  app.use(requestContext(logger, app.get(Metrics)), requireHost, rawBody());
+  app.use(requestContext(logger, app.get(Metrics)), rawBody());
   const server: Server = app.getHttpServer();
   prepareServer(server, app.get(Readiness));
   // Made when somebody asks for it: the document and what its making leaves behind are megabytes that a hub at work never needs.

@@ -13,7 +13,7 @@ export function prepareServer(server: Server, readiness: Readiness): void {
   server.keepAliveTimeout = KEEP_ALIVE_MS;
   server.headersTimeout = KEEP_ALIVE_MS + 1_000;
   server.requestTimeout = 30_000;
-  // Nest makes the server and passes no options on; requireHost() in request.middleware.ts does the refusing.
+  // Nest makes the server and passes no options on; requestContext() in request.middleware.ts does the refusing.
   Object.assign(server, { requireHostHeader: false });
 
   const latest = new WeakMap<Duplex, { request: IncomingMessage; response: ServerResponse }>();

@@ -10,7 +10,7 @@ export const BODY_BYTES_MAX = 64 * 1024;
 /** Probes come every second and say nothing new. */
 const QUIET = /^\/(health|metrics)/;
 
-/** Opens the request's context, and writes one wide line when its answer is out. */
+/** Opens the request's context, writes one wide line when its answer is out, and lets nothing pass without a Host. */
 export function requestContext(logger: Logger, metrics: Metrics): (request: HubRequest, response: Response, next: NextFunction) => void {
   return (request, response, next) => {
     const started = performance.now();
@@ -38,13 +38,13 @@ export function requestContext(logger: Logger, metrics: Metrics): (request: HubR
         }),
       );
     });
-    runInContext(context, next);
+    runInContext(context, () => next(missingHost(request)));
   };
 }
 
 /** RFC 9112, 3.2: a request of HTTP/1.1 without Host is refused; two servers could each take it for somebody else's. */
-export function requireHost(request: HubRequest, _response: Response, next: NextFunction): void {
-  next(request.headers.host === undefined && request.httpVersion !== '1.0' ? new HubError('malformed_request', { detail: 'malformed request: the Host header is missing' }) : undefined);
+function missingHost({ headers, httpVersion }: HubRequest): HubError | undefined {
+  return headers.host === undefined && httpVersion !== '1.0' ? new HubError('malformed_request', { detail: 'malformed request: the Host header is missing' }) : undefined;
 }
 
 /** Keeps the exact bytes: they are what was signed. Nothing is parsed here, and compressed bodies are refused. */
