@@ -45,7 +45,9 @@ create table idempotency_key (
   fingerprint bytea not null,
   transaction_id uuid not null,
   created_at timestamp with time zone not null default now(),
-  constraint idempotency_key_pkey PRIMARY KEY (rgs_id, key)
+  key_hash bigint not null generated always as (wallet_hash_long(key, (1)::bigint)) stored,
+  key_check integer not null generated always as (wallet_hash(key)) stored,
+  constraint idempotency_key_pkey PRIMARY KEY (rgs_id, key_check, key_hash)
 ) with (autovacuum_vacuum_insert_scale_factor=0.02, autovacuum_analyze_scale_factor=0.01);
 comment on column idempotency_key.fingerprint is 'SHA-256 of method, path and the raw body';
 
@@ -279,10 +281,13 @@ create table wallet_round (
   operator_id integer not null,
   opened_at timestamp with time zone not null default now(),
   closed_at timestamp with time zone,
-  constraint wallet_round_pkey PRIMARY KEY (rgs_id, round_id, player_id, operator_id)
+  player_round_hash bigint not null generated always as (wallet_player_round_hash(round_id, player_id, operator_id)) stored,
+  player_hash integer not null generated always as (wallet_hash(player_id)) stored,
+  constraint wallet_round_pkey PRIMARY KEY (rgs_id, player_hash, player_round_hash)
 ) with (autovacuum_vacuum_scale_factor=0.01, autovacuum_vacuum_insert_scale_factor=0.02, autovacuum_analyze_scale_factor=0.01);
 CREATE INDEX wallet_round_open ON public.wallet_round USING btree (opened_at) WHERE (closed_at IS NULL);
 comment on table wallet_round is 'a round of one player; what happened in it is told by its transactions';
+comment on column wallet_round.player_hash is 'comes first in the key, so that the rounds of a player lie together';
 
 create table wallet_transaction (
   id uuid not null,
@@ -315,8 +320,11 @@ create table wallet_transaction (
   waited boolean not null default false,
   created_at timestamp with time zone not null default now(),
   settled_at timestamp with time zone,
+  business_hash bigint not null generated always as (wallet_business_hash(ref_id, player_id, movement, operator_id)) stored,
+  ref_hash integer not null generated always as (wallet_hash(ref_id)) stored,
+  round_hash integer generated always as (wallet_hash(round_id)) stored,
   constraint wallet_transaction_amount CHECK (((amount_minor >= 0) AND (amount_minor <= '9007199254740991'::bigint) AND ((movement <> 'debit'::text) OR (amount_minor > 0) OR tombstone))),
-  constraint wallet_transaction_business_key UNIQUE (rgs_id, ref_id, player_id, movement, operator_id),
+  constraint wallet_transaction_business_key UNIQUE (rgs_id, ref_hash, business_hash),
   constraint wallet_transaction_kind CHECK ((kind = ANY (ARRAY['regular'::text, 'free'::text, 'promo'::text, 'jackpot'::text]))),
   constraint wallet_transaction_message CHECK (((message_id IS NOT NULL) OR tombstone OR (movement = 'rollback'::text))),
   constraint wallet_transaction_movement CHECK ((movement = ANY (ARRAY['debit'::text, 'credit'::text, 'rollback'::text]))),
@@ -330,7 +338,7 @@ create table wallet_transaction (
 CREATE INDEX wallet_transaction_created_at ON public.wallet_transaction USING brin (created_at) WITH (pages_per_range='32', autosummarize='on');
 CREATE INDEX wallet_transaction_player ON public.wallet_transaction USING btree (rgs_id, player_id, id);
 CREATE INDEX wallet_transaction_rollbacks ON public.wallet_transaction USING btree (original_id) WHERE (original_id IS NOT NULL);
-CREATE INDEX wallet_transaction_round ON public.wallet_transaction USING btree (rgs_id, round_id, id) WHERE (round_id IS NOT NULL);
+CREATE INDEX wallet_transaction_round ON public.wallet_transaction USING btree (rgs_id, round_hash) WHERE (round_hash IS NOT NULL);
 CREATE INDEX wallet_transaction_undo_message ON public.wallet_transaction USING btree (undo_message_id) WHERE (undo_message_id IS NOT NULL);
 comment on table wallet_transaction is 'no index names the state, so the usual change from initiated to confirmed stays on its page';
 comment on column wallet_transaction.original_id is 'of a rollback: the bet that it undoes';
@@ -341,6 +349,8 @@ comment on column wallet_transaction.absent_at is 'when the operator first said 
 comment on column wallet_transaction.proven_absent is 'the operator said so twice, so one more send is safe; taken back before that send';
 comment on column wallet_transaction.applied is 'of a rollback: whether money was paid back; null while that is not known';
 comment on column wallet_transaction.waited is 'the RGS asked to wait for the outcome, so a repeat of its request answers with it';
+comment on column wallet_transaction.business_hash is 'over refId, player, movement and operator';
+comment on column wallet_transaction.ref_hash is 'finds a refId; ref_id says whether it is the one';
 
 create table recon.action (
   id bigint not null,
@@ -1032,104 +1042,145 @@ AS $function$
 CREATE OR REPLACE FUNCTION public.wallet_accept(p_rows json)
  RETURNS TABLE(place integer, verdict text, transaction_id uuid)
  LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
 AS $function$
-      #variable_conflict use_column
-      declare
-        v_created uuid[];
-      begin
-        with input as materialized (
-          select * from json_to_recordset(p_rows) as r (id uuid, operator_id integer, rgs_id integer, movement text, player_id text, external_player_id text,
-            ref_id text, amount_minor bigint, currency text, exponent smallint, kind text, round_id text, round_closed boolean, game_id text, session_id text,
-            meta text, message_id uuid, waited boolean, idempotency_key text, fingerprint text)
-        ), new_key as (
-          insert into idempotency_key (rgs_id, key, fingerprint, transaction_id)
-          select rgs_id, idempotency_key, decode(fingerprint, 'hex'), id from input where idempotency_key is not null order by rgs_id, idempotency_key, id
-          on conflict on constraint idempotency_key_pkey do nothing
-          returning transaction_id
-        ), created as (
-          insert into wallet_transaction (id, operator_id, rgs_id, movement, player_id, external_player_id, ref_id, amount_minor, currency, exponent,
-            kind, round_id, round_closed, game_id, session_id, meta, message_id, waited)
-          select id, operator_id, rgs_id, movement, player_id, external_player_id, ref_id, amount_minor, currency, exponent,
-            kind, round_id, round_closed, game_id, session_id, meta::json, message_id, waited
-          from input i
-          where (i.idempotency_key is null or exists (select 1 from new_key k where k.transaction_id = i.id))
-            and not (i.movement = 'debit' and i.round_id is not null and exists (
-              select 1 from wallet_round r where r.rgs_id = i.rgs_id and r.round_id = i.round_id and r.player_id = i.player_id and r.operator_id = i.operator_id and r.closed_at is not null))
-          order by rgs_id, ref_id, player_id, movement, operator_id, id
-          on conflict on constraint wallet_transaction_business_key do nothing
-          returning id
-        )
-        select coalesce(array_agg(id), '{}') into v_created from created;
+  #variable_conflict use_column
+  declare
+    v_created uuid[];
+  begin
+    with input as materialized (
+      select * from json_to_recordset(p_rows) as r (id uuid, operator_id integer, rgs_id integer, movement text, player_id text, external_player_id text,
+        ref_id text, amount_minor bigint, currency text, exponent smallint, kind text, round_id text, round_closed boolean, game_id text, session_id text,
+        meta text, message_id uuid, waited boolean, idempotency_key text, fingerprint text)
+    ), new_key as (
+      insert into idempotency_key (rgs_id, key, fingerprint, transaction_id)
+      select rgs_id, idempotency_key, decode(fingerprint, 'hex'), id from input where idempotency_key is not null
+      order by rgs_id, wallet_hash(idempotency_key), wallet_hash_long(idempotency_key, 1), id
+      on conflict on constraint idempotency_key_pkey do nothing
+      returning transaction_id
+    ), created as (
+      insert into wallet_transaction (id, operator_id, rgs_id, movement, player_id, external_player_id, ref_id, amount_minor, currency, exponent,
+        kind, round_id, round_closed, game_id, session_id, meta, message_id, waited)
+      select id, operator_id, rgs_id, movement, player_id, external_player_id, ref_id, amount_minor, currency, exponent,
+        kind, round_id, round_closed, game_id, session_id, meta::json, message_id, waited
+      from input i
+      where (i.idempotency_key is null or exists (select 1 from new_key k where k.transaction_id = i.id))
+        -- A value and not "exists", which the planner may answer by reading all rounds once.
+        and not (i.movement = 'debit' and i.round_id is not null and coalesce((
+          select r.closed_at is not null from wallet_round r
+          where r.rgs_id = i.rgs_id and r.player_hash = wallet_hash(i.player_id) and r.player_round_hash = wallet_player_round_hash(i.round_id, i.player_id, i.operator_id)
+            and r.round_id = i.round_id and r.player_id = i.player_id and r.operator_id = i.operator_id), false))
+      order by rgs_id, wallet_hash(ref_id), wallet_business_hash(ref_id, player_id, movement, operator_id), id
+      on conflict on constraint wallet_transaction_business_key do nothing
+      returning id
+    )
+    select coalesce(array_agg(id), '{}') into v_created from created;
 
-        -- The lane is the operator's own player: two RGSs that move one wallet share its order.
-        perform outbox_enqueue(array_agg(row (r.message_id, r.operator_id, r.operator_id, r.rgs_id, r.external_player_id, r.movement, r.id, r.path, r.body,
-            case when r.deadline_seconds > 0 then clock_timestamp() + r.deadline_seconds * interval '1 second' end)::outbox_new_message))
-        from json_to_recordset(p_rows) as r (id uuid, message_id uuid, operator_id integer, rgs_id integer, external_player_id text, movement text, path text, body text, deadline_seconds double precision)
-        where r.id = any (v_created)
-        having count(*) > 0;
+    -- The lane is the operator's own player: two RGSs that move one wallet share its order.
+    perform outbox_enqueue(array_agg(row (r.message_id, r.operator_id, r.operator_id, r.rgs_id, r.external_player_id, r.movement, r.id, r.path, r.body,
+        case when r.deadline_seconds > 0 then clock_timestamp() + r.deadline_seconds * interval '1 second' end)::outbox_new_message))
+    from json_to_recordset(p_rows) as r (id uuid, message_id uuid, operator_id integer, rgs_id integer, external_player_id text, movement text, path text, body text, deadline_seconds double precision)
+    where r.id = any (v_created)
+    having count(*) > 0;
 
-        insert into wallet_round (rgs_id, round_id, player_id, operator_id)
-        select distinct rgs_id, round_id, player_id, operator_id
-        from json_to_recordset(p_rows) as r (id uuid, rgs_id integer, round_id text, player_id text, operator_id integer)
-        where round_id is not null and id = any (v_created)
-        order by rgs_id, round_id, player_id, operator_id
-        on conflict on constraint wallet_round_pkey do nothing;
+    insert into wallet_round (rgs_id, round_id, player_id, operator_id)
+    select rgs_id, round_id, player_id, operator_id
+    from json_to_recordset(p_rows) as r (id uuid, rgs_id integer, round_id text, player_id text, operator_id integer)
+    where round_id is not null and id = any (v_created)
+    group by rgs_id, round_id, player_id, operator_id
+    order by rgs_id, wallet_hash(player_id), wallet_player_round_hash(round_id, player_id, operator_id)
+    on conflict on constraint wallet_round_pkey do nothing;
 
-        with closing as materialized (
-          select w.rgs_id, w.round_id, w.player_id, w.operator_id
-          from json_to_recordset(p_rows) as r (id uuid, rgs_id integer, round_id text, player_id text, operator_id integer, round_closed boolean)
-          join wallet_round w on w.rgs_id = r.rgs_id and w.round_id = r.round_id and w.player_id = r.player_id and w.operator_id = r.operator_id
-          where r.round_closed and r.id = any (v_created) and w.closed_at is null
-          order by w.rgs_id, w.round_id, w.player_id, w.operator_id for update of w
-        )
-        update wallet_round w set closed_at = now() from closing c
-        where w.rgs_id = c.rgs_id and w.round_id = c.round_id and w.player_id = c.player_id and w.operator_id = c.operator_id;
+    -- Which of them are open is asked of the rows that the key has found. As a condition of theirs it led the planner to wallet_round_open,
+    -- which while the statistics know of few open rounds looks shorter than the key: each batch then read every open round there is.
+    with closing as materialized (
+      select w.rgs_id, w.player_hash, w.player_round_hash, w.closed_at
+      from json_to_recordset(p_rows) as r (id uuid, rgs_id integer, round_id text, player_id text, operator_id integer, round_closed boolean)
+      join wallet_round w on w.rgs_id = r.rgs_id and w.player_hash = wallet_hash(r.player_id) and w.player_round_hash = wallet_player_round_hash(r.round_id, r.player_id, r.operator_id)
+        and w.round_id = r.round_id and w.player_id = r.player_id and w.operator_id = r.operator_id
+      where r.round_closed and r.id = any (v_created)
+      order by w.rgs_id, w.player_hash, w.player_round_hash for update of w
+    )
+    update wallet_round w set closed_at = now() from closing c
+    where c.closed_at is null and w.rgs_id = c.rgs_id and w.player_hash = c.player_hash and w.player_round_hash = c.player_round_hash;
 
-        if cardinality(v_created) = json_array_length(p_rows) then
-          return query select o::integer - 1, 'created'::text, (value ->> 'id')::uuid from json_array_elements(p_rows) with ordinality as e (value, o);
-          return;
-        end if;
+    if cardinality(v_created) = json_array_length(p_rows) then
+      return query select o::integer - 1, 'created'::text, (value ->> 'id')::uuid from json_array_elements(p_rows) with ordinality as e (value, o);
+      return;
+    end if;
 
-        -- The rest are repeats or conflicts. This is a later statement, so it sees what the winners of the unique constraints committed.
-        return query
-        with input as materialized (
-          select o::integer - 1 as place, r.*
-          from json_array_elements(p_rows) with ordinality as e (value, o),
-               json_to_record(value) as r (id uuid, operator_id integer, rgs_id integer, movement text, player_id text, ref_id text, amount_minor bigint,
-                 currency text, kind text, round_id text, round_closed boolean, game_id text, idempotency_key text, fingerprint text)
-        ), judged as materialized (
-          select i.place, i.id, i.rgs_id, i.idempotency_key, k.transaction_id as key_holder,
-            case
-              when i.id = any (v_created) then 'created'
-              when k.transaction_id is not null and k.transaction_id <> i.id and k.fingerprint <> decode(i.fingerprint, 'hex') then 'key_reused'
-              when first.id is not null then 'replayed'
-              when t.tombstone then 'rolled_back'
-              when t.id is null then 'round_closed'
-              when t.amount_minor = i.amount_minor and t.currency = i.currency and t.kind = i.kind and t.round_closed = i.round_closed
-                and t.round_id is not distinct from i.round_id and t.game_id is not distinct from i.game_id then 'replayed'
-              else 'reference_reused'
-            end as verdict,
-            coalesce(first.id, t.id) as answer_id
-          from input i
-          left join idempotency_key k on k.rgs_id = i.rgs_id and k.key = i.idempotency_key
-          -- Null when the key belongs to a request of this very batch that made no transaction either.
-          left join wallet_transaction first on first.id = k.transaction_id and k.transaction_id <> i.id
-          left join wallet_transaction t on t.rgs_id = i.rgs_id and t.ref_id = i.ref_id and t.player_id = i.player_id
-            and t.movement = i.movement and t.operator_id = i.operator_id
-        ), adopted as (
-          -- A new key on a known movement from now on stands for that movement.
-          update idempotency_key k set transaction_id = j.answer_id from judged j
-          where j.verdict = 'replayed' and k.rgs_id = j.rgs_id and k.key = j.idempotency_key and k.transaction_id = j.id
-        ), refused as (
-          -- A refused request leaves its key free.
-          delete from idempotency_key k using judged j
-          where j.verdict in ('reference_reused', 'rolled_back', 'round_closed') and k.rgs_id = j.rgs_id and k.key = j.idempotency_key and k.transaction_id = j.id
-        )
-        select j.place,
-          case when j.verdict = 'key_reused' and exists (select 1 from judged h where h.id = j.key_holder and h.verdict in ('reference_reused', 'rolled_back', 'round_closed')) then 'try_again' else j.verdict end,
-          case when j.verdict = 'created' then j.id else j.answer_id end
-        from judged j order by j.place;
-      end $function$
+    -- The rest are repeats or conflicts. This is a later statement, so it sees what the winners of the unique constraints committed.
+    return query
+    with input as materialized (
+      select o::integer - 1 as place, r.*
+      from json_array_elements(p_rows) with ordinality as e (value, o),
+           json_to_record(value) as r (id uuid, operator_id integer, rgs_id integer, movement text, player_id text, ref_id text, amount_minor bigint,
+             currency text, kind text, round_id text, round_closed boolean, game_id text, idempotency_key text, fingerprint text)
+    ), judged as materialized (
+      select i.place, i.id, i.rgs_id, i.idempotency_key, k.transaction_id as key_holder,
+        case
+          when i.id = any (v_created) then 'created'
+          -- Rows are found by hash. One whose text differs has the place, and that is all there is to say about it.
+          when k.transaction_id <> i.id and (k.key <> i.idempotency_key or k.fingerprint <> decode(i.fingerprint, 'hex')) then 'key_reused'
+          when first.id is not null then 'replayed'
+          when not same.movement then 'reference_reused'
+          when t.tombstone then 'rolled_back'
+          when t.id is null then 'round_closed'
+          when t.amount_minor = i.amount_minor and t.currency = i.currency and t.kind = i.kind and t.round_closed = i.round_closed
+            and t.round_id is not distinct from i.round_id and t.game_id is not distinct from i.game_id then 'replayed'
+          else 'reference_reused'
+        end as verdict,
+        coalesce(first.id, case when same.movement then t.id end) as answer_id
+      from input i
+      left join idempotency_key k on k.rgs_id = i.rgs_id and k.key_check = wallet_hash(i.idempotency_key) and k.key_hash = wallet_hash_long(i.idempotency_key, 1)
+      -- Null when the key belongs to a request of this very batch that made no transaction either.
+      left join wallet_transaction first on first.id = k.transaction_id and k.transaction_id <> i.id
+      left join wallet_transaction t on t.rgs_id = i.rgs_id and t.ref_hash = wallet_hash(i.ref_id)
+        and t.business_hash = wallet_business_hash(i.ref_id, i.player_id, i.movement, i.operator_id)
+      cross join lateral (select t.ref_id = i.ref_id and t.player_id = i.player_id and t.movement = i.movement and t.operator_id = i.operator_id as movement) same
+    ), adopted as (
+      -- A new key on a known movement from now on stands for that movement.
+      update idempotency_key k set transaction_id = j.answer_id from judged j
+      where j.verdict = 'replayed' and k.rgs_id = j.rgs_id and k.key_check = wallet_hash(j.idempotency_key) and k.key_hash = wallet_hash_long(j.idempotency_key, 1) and k.transaction_id = j.id
+    ), refused as (
+      -- A refused request leaves its key free.
+      delete from idempotency_key k using judged j
+      where j.verdict in ('reference_reused', 'rolled_back', 'round_closed')
+        and k.rgs_id = j.rgs_id and k.key_check = wallet_hash(j.idempotency_key) and k.key_hash = wallet_hash_long(j.idempotency_key, 1) and k.transaction_id = j.id
+    )
+    select j.place,
+      case when j.verdict = 'key_reused' and exists (select 1 from judged h where h.id = j.key_holder and h.verdict in ('reference_reused', 'rolled_back', 'round_closed')) then 'try_again' else j.verdict end,
+      case when j.verdict = 'created' then j.id else j.answer_id end
+    from judged j order by j.place;
+  end $function$
+;
+
+CREATE OR REPLACE FUNCTION public.wallet_business_hash(p_ref_id text, p_player_id text, p_movement text, p_operator_id integer)
+ RETURNS bigint
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN wallet_hash_long(p_ref_id, wallet_hash_long(p_player_id, wallet_hash_long(p_movement, (p_operator_id)::bigint)))
+;
+
+CREATE OR REPLACE FUNCTION public.wallet_hash(p_text text)
+ RETURNS integer
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN hashtext(p_text)
+;
+
+CREATE OR REPLACE FUNCTION public.wallet_hash_long(p_text text, p_seed bigint)
+ RETURNS bigint
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN hashtextextended(p_text, p_seed)
+;
+
+CREATE OR REPLACE FUNCTION public.wallet_player_round_hash(p_round_id text, p_player_id text, p_operator_id integer)
+ RETURNS bigint
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN wallet_hash_long(p_round_id, wallet_hash_long(p_player_id, (p_operator_id)::bigint))
 ;
 
 CREATE OR REPLACE FUNCTION recon.action_is_append_only()

@@ -55,10 +55,12 @@ export class RollbackService {
         return { transactionId: known.id, refId: request.refId, replayed: true, mayBeSettled: true };
       }
       const bet = await this.store.lockDebit(tx, place);
-      if (bet === undefined) throw new Error(`bet ${place.refId} is neither there nor is its place`);
+      // Neither there nor its place: a movement of another name has the same hashes. The bet could not be stored either.
+      if (bet === undefined) throw new HubError('reference_reused');
       const applied = neverCame ? false : await this.undo(tx, bet);
-      const clash = await this.rollbacks.insertRollback(tx, { id, original: bet, refId: request.refId, reason: request.reason ?? null, applied, waited: context.waits });
-      if (clash !== undefined) throw new Error(`rollback ${request.refId} came twice although its player's lane was locked`);
+      const stored = await this.rollbacks.insertRollback(tx, { id, original: bet, refId: request.refId, reason: request.reason ?? null, applied, waited: context.waits });
+      // Not a repeat, since the player's lane is locked: equal hashes again.
+      if (!stored) throw new HubError('reference_reused');
       return { transactionId: id, refId: request.refId, replayed: false, mayBeSettled: true };
     });
     this.metrics.movements.inc({ movement: 'rollback', verdict: accepted.replayed ? 'replayed' : 'created' });

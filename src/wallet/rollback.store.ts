@@ -1,6 +1,9 @@
 import { Injectable } from '@nestjs/common';
 import type { Sql, Tx } from '../database/database';
-import { COLUMNS, type Transaction, type TransactionRow, transactionOf } from './transaction';
+import { COLUMNS, HAS_BUSINESS_KEY, type Transaction, type TransactionRow, transactionOf } from './transaction';
+
+/** Has the idempotency key of $1 RGS, $2 key. */
+const HAS_KEY = 'rgs_id = $1 and key_check = wallet_hash($2) and key_hash = wallet_hash_long($2, 1) and key = $2';
 
 /** SQL of undoing: rollbacks, the places that they hold for bets that have not come, and the keys of their requests. */
 @Injectable()
@@ -30,7 +33,7 @@ export class RollbackStore {
       [request.rgsId, request.key, request.fingerprint, request.transactionId],
     );
     if (made.length > 0) return { verdict: 'new' };
-    const [row] = await tx.rows<{ same: boolean; transaction_id: string }>(`select fingerprint = decode($3, 'hex') as same, transaction_id from idempotency_key where rgs_id = $1 and key = $2`, [
+    const [row] = await tx.rows<{ same: boolean; transaction_id: string }>(`select fingerprint = decode($3, 'hex') as same, transaction_id from idempotency_key where ${HAS_KEY}`, [
       request.rgsId,
       request.key,
       request.fingerprint,
@@ -39,10 +42,10 @@ export class RollbackStore {
   }
 
   async adoptKey(tx: Tx, rgsId: number, key: string, transactionId: string): Promise<void> {
-    await tx.rows('update idempotency_key set transaction_id = $3 where rgs_id = $1 and key = $2', [rgsId, key, transactionId]);
+    await tx.rows(`update idempotency_key set transaction_id = $3 where ${HAS_KEY}`, [rgsId, key, transactionId]);
   }
 
-  /** Holds the place of a bet that was rolled back before it came. False when the bet, or its place, is there: the business key decides. */
+  /** Holds the place of a bet that was rolled back before it came. False when the bet, or its place, or another movement with equal hashes is there: the business key decides. */
   async insertTombstone(tx: Tx, place: { readonly id: string; readonly rgsId: number; readonly operatorId: number; readonly playerId: string; readonly externalPlayerId: string; readonly refId: string; readonly roundId: string | null }): Promise<boolean> {
     const rows = await tx.rows(
       `insert into wallet_transaction (id, operator_id, rgs_id, movement, player_id, external_player_id, ref_id, amount_minor, currency, exponent, round_id, state, tombstone, settled_at)
@@ -53,11 +56,11 @@ export class RollbackStore {
     return rows.length > 0;
   }
 
-  /** Stores a rollback; answers undefined, or the rollback that has its business key already. */
+  /** Stores a rollback; false when something has its business key already. */
   async insertRollback(
     tx: Tx,
     rollback: { readonly id: string; readonly original: Transaction; readonly refId: string; readonly reason: string | null; readonly applied: boolean | null; readonly waited: boolean },
-  ): Promise<Transaction | undefined> {
+  ): Promise<boolean> {
     const { id, original, refId, reason, applied, waited } = rollback;
     const made = await tx.rows(
       `insert into wallet_transaction (id, operator_id, rgs_id, movement, player_id, external_player_id, ref_id, amount_minor, currency, exponent, round_id, state, settled_at, original_id, reason, applied, waited)
@@ -65,23 +68,18 @@ export class RollbackStore {
        on conflict on constraint wallet_transaction_business_key do nothing returning id`,
       [id, original.operatorId, original.rgsId, original.playerId, original.externalPlayerId, refId, original.amountMinor, original.currency, original.exponent, original.roundId, applied === null ? 'initiated' : 'confirmed', original.id, reason, applied, waited],
     );
-    return made.length > 0 ? undefined : this.findRollback(tx, { ...original, refId });
+    return made.length > 0;
   }
 
   async findRollback(sql: Sql, key: { readonly rgsId: number; readonly operatorId: number; readonly playerId: string; readonly refId: string }): Promise<Transaction | undefined> {
-    const [row] = await sql.rows<TransactionRow>(`select ${COLUMNS} from wallet_transaction where rgs_id = $1 and ref_id = $2 and player_id = $3 and movement = 'rollback' and operator_id = $4`, [
-      key.rgsId,
-      key.refId,
-      key.playerId,
-      key.operatorId,
-    ]);
+    const [row] = await sql.rows<TransactionRow>(`select ${COLUMNS} from wallet_transaction where ${HAS_BUSINESS_KEY}`, [key.rgsId, key.refId, key.playerId, 'rollback', key.operatorId]);
     return row && transactionOf(row);
   }
 
   /** Whether a credit of the player's round was accepted and not undone: from then on its bets stay. */
   async roundHasCredit(tx: Tx, bet: Transaction): Promise<boolean> {
     const [row] = await tx.rows<{ found: boolean }>(
-      `select exists (select 1 from wallet_transaction where rgs_id = $1 and round_id = $2 and player_id = $3 and operator_id = $4 and movement = 'credit' and state <> 'rejected') as found`,
+      `select exists (select 1 from wallet_transaction where rgs_id = $1 and round_hash = wallet_hash($2) and round_id = $2 and player_id = $3 and operator_id = $4 and movement = 'credit' and state <> 'rejected') as found`,
       [bet.rgsId, bet.roundId, bet.playerId, bet.operatorId],
     );
     return row?.found ?? false;

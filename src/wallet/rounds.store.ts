@@ -29,6 +29,13 @@ export interface Round {
 
 const MOVEMENTS_MAX = 1000;
 
+/** Of a transaction: it is of the round $2 of RGS $1. */
+const IN_ROUND = 'rgs_id = $1 and round_hash = wallet_hash($2) and round_id = $2';
+/** wallet_round is in the order of players, so its rows of a round are found by the players that moved money in it. */
+const PLAYERS = `with player as materialized (select distinct player_id, operator_id from wallet_transaction where ${IN_ROUND})`;
+const OF_PLAYER = `w.rgs_id = $1 and w.player_hash = wallet_hash(p.player_id) and w.player_round_hash = wallet_player_round_hash($2, p.player_id, p.operator_id)
+  and w.round_id = $2 and w.player_id = p.player_id and w.operator_id = p.operator_id`;
+
 /** SQL of rounds: the movements of one `roundId`, and the row per player that says whether the round is closed. */
 @Injectable()
 export class RoundsStore {
@@ -43,20 +50,20 @@ export class RoundsStore {
    */
   async round(rgsId: number, roundId: string): Promise<Round> {
     const tallies = await this.database.rows<{ movement: Movement | 'rollback'; currency: string; state: TransactionState; tombstone: boolean; n: string; amount_minor: string }>(
-      `select movement, currency, state, tombstone, count(*) as n, sum(amount_minor) as amount_minor from wallet_transaction where rgs_id = $1 and round_id = $2
+      `select movement, currency, state, tombstone, count(*) as n, sum(amount_minor) as amount_minor from wallet_transaction where ${IN_ROUND}
        group by movement, currency, state, tombstone order by min(created_at), movement desc`,
       [rgsId, roundId],
     );
-    const players = await this.database.rows<{ opened_at: Date; closed_at: Date | null }>('select opened_at, closed_at from wallet_round where rgs_id = $1 and round_id = $2 order by opened_at', [rgsId, roundId]);
+    const players = await this.database.rows<{ opened_at: Date; closed_at: Date | null }>(`${PLAYERS} select w.opened_at, w.closed_at from player p join wallet_round w on ${OF_PLAYER} order by w.opened_at`, [rgsId, roundId]);
     const strays = await this.database.rows<{ ref_id: string }>(
       `select c.ref_id from wallet_transaction c
-       where c.rgs_id = $1 and c.round_id = $2 and c.movement = 'credit' and c.kind = 'regular' and not exists (
-         select 1 from wallet_transaction d where d.rgs_id = c.rgs_id and d.round_id = c.round_id and d.player_id = c.player_id
+       where c.rgs_id = $1 and c.round_hash = wallet_hash($2) and c.round_id = $2 and c.movement = 'credit' and c.kind = 'regular' and not exists (
+         select 1 from wallet_transaction d where d.rgs_id = c.rgs_id and d.round_hash = c.round_hash and d.round_id = c.round_id and d.player_id = c.player_id
            and d.movement = 'debit' and not d.tombstone and d.state not in ('rejected', 'rolled_back', 'compensated'))
        order by c.id limit 100`,
       [rgsId, roundId],
     );
-    const rows = await this.database.rows<TransactionRow>(`select ${COLUMNS} from wallet_transaction where rgs_id = $1 and round_id = $2 order by id limit ${MOVEMENTS_MAX}`, [rgsId, roundId]);
+    const rows = await this.database.rows<TransactionRow>(`select ${COLUMNS} from wallet_transaction where ${IN_ROUND} order by id limit ${MOVEMENTS_MAX}`, [rgsId, roundId]);
     return {
       players: players.map((row) => ({ openedAt: row.opened_at, closedAt: row.closed_at })),
       tallies: tallies.flatMap(({ movement, currency, state, tombstone, n, amount_minor }) => (movement === 'rollback' ? [] : [{ movement, currency, state, tombstone, movements: Number(n), amountMinor: BigInt(amount_minor) }])),
@@ -68,7 +75,15 @@ export class RoundsStore {
 
   /** Closes the round for every player in it; false when there is no such round. */
   async close(rgsId: number, roundId: string): Promise<boolean> {
-    const rows = await this.database.rows('update wallet_round set closed_at = coalesce(closed_at, now()) where rgs_id = $1 and round_id = $2 returning 1 as closed', [rgsId, roundId]);
+    const rows = await this.database.rows(
+      `${PLAYERS}, mine as materialized (
+         -- In the order in which accepting closes them.
+         select w.rgs_id, w.player_hash, w.player_round_hash from player p join wallet_round w on ${OF_PLAYER} order by w.player_hash, w.player_round_hash for update of w
+       )
+       update wallet_round w set closed_at = coalesce(w.closed_at, now()) from mine m
+       where w.rgs_id = m.rgs_id and w.player_hash = m.player_hash and w.player_round_hash = m.player_round_hash returning 1 as closed`,
+      [rgsId, roundId],
+    );
     return rows.length > 0;
   }
 

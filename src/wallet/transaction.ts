@@ -115,6 +115,10 @@ export const COLUMNS = `id, operator_id, rgs_id, movement, player_id, external_p
   (extract(epoch from clock_timestamp() - absent_at) * 1000)::float8 as absent_for_ms,
   (extract(epoch from clock_timestamp() - created_at) * 1000)::float8 as age_ms`;
 
+/** Of a transaction: it has the business key of $1 RGS, $2 refId, $3 player, $4 movement, $5 operator. The hashes find it, the texts say that it is the one. */
+export const HAS_BUSINESS_KEY =
+  'rgs_id = $1 and ref_hash = wallet_hash($2) and business_hash = wallet_business_hash($2, $3, $4, $5) and ref_id = $2 and player_id = $3 and movement = $4 and operator_id = $5';
+
 /** A debit or credit; a rollback in its place is a fault of ours. */
 export function money(transaction: Transaction): MoneyTransaction {
   const { movement } = transaction;

@@ -3,10 +3,10 @@ import type { TransactionMovement, TransactionState } from './transaction-state'
 
 /** One movement of money. Written and changed by wallet.store.ts only; this class is the schema's description and the drift check. */
 @Entity({ name: 'wallet_transaction', comment: 'no index names the state, so the usual change from initiated to confirmed stays on its page' })
-@Unique('wallet_transaction_business_key', ['rgsId', 'refId', 'playerId', 'movement', 'operatorId'])
+@Unique('wallet_transaction_business_key', ['rgsId', 'refHash', 'businessHash'])
 @Index('wallet_transaction_rollbacks', ['originalId'], { where: 'original_id is not null' })
 @Index('wallet_transaction_player', ['rgsId', 'playerId', 'id'])
-@Index('wallet_transaction_round', ['rgsId', 'roundId', 'id'], { where: 'round_id is not null' })
+@Index('wallet_transaction_round', ['rgsId', 'roundHash'], { where: 'round_hash is not null' })
 @Index('wallet_transaction_created_at', ['createdAt'], { type: 'brin' })
 @Index('wallet_transaction_undo_message', ['undoMessageId'], { where: 'undo_message_id is not null' })
 @Check('wallet_transaction_movement', `movement in ('debit', 'credit', 'rollback')`)
@@ -109,4 +109,13 @@ export class WalletTransactionEntity {
 
   @Column('timestamptz', { name: 'settled_at', nullable: true })
   settledAt!: Date | null;
+
+  @Column({ type: 'integer', name: 'ref_hash', asExpression: 'wallet_hash(ref_id)', generatedType: 'STORED', comment: 'finds a refId; ref_id says whether it is the one' })
+  refHash!: number;
+
+  @Column({ type: 'bigint', name: 'business_hash', asExpression: 'wallet_business_hash(ref_id, player_id, movement, operator_id)', generatedType: 'STORED', comment: 'over refId, player, movement and operator' })
+  businessHash!: string;
+
+  @Column({ type: 'integer', name: 'round_hash', nullable: true, asExpression: 'wallet_hash(round_id)', generatedType: 'STORED' })
+  roundHash!: number | null;
 }

@@ -3,7 +3,7 @@ import { Batcher } from '../database/batcher';
 import { Database, HotDatabase, type Sql, type Tx } from '../database/database';
 import type { Movement } from '../partners/operator-wire';
 import type { RgsOutcome } from '../partners/rgs-wire';
-import { COLUMNS, type EventSource, type MoneyTransaction, type MovementKind, type Transaction, type TransactionChange, type TransactionEvent, type TransactionRow, money, transactionOf } from './transaction';
+import { COLUMNS, type EventSource, HAS_BUSINESS_KEY, type MoneyTransaction, type MovementKind, type Transaction, type TransactionChange, type TransactionEvent, type TransactionRow, money, transactionOf } from './transaction';
 import { SETTLED, type TransactionState } from './transaction-state';
 
 export interface NewMovement {
@@ -96,8 +96,9 @@ export class WalletStore {
   /** Whether a movement with this key or this business key was accepted before. */
   async isKnown(movement: { readonly rgsId: number; readonly operatorId: number; readonly playerId: string; readonly movement: Movement; readonly refId: string; readonly idempotencyKey: string | null }): Promise<boolean> {
     const [row] = await this.database.rows<{ known: boolean }>(
-      `select exists (select 1 from idempotency_key where rgs_id = $1 and key = $6)
-         or exists (select 1 from wallet_transaction where rgs_id = $1 and ref_id = $5 and player_id = $3 and movement = $4 and operator_id = $2) as known`,
+      `select exists (select 1 from idempotency_key where rgs_id = $1 and key_check = wallet_hash($6) and key_hash = wallet_hash_long($6, 1) and key = $6)
+         or exists (select 1 from wallet_transaction where rgs_id = $1 and ref_hash = wallet_hash($5) and business_hash = wallet_business_hash($5, $3, $4, $2)
+           and ref_id = $5 and player_id = $3 and movement = $4 and operator_id = $2) as known`,
       [movement.rgsId, movement.operatorId, movement.playerId, movement.movement, movement.refId, movement.idempotencyKey],
     );
     return row?.known ?? false;
@@ -112,8 +113,8 @@ export class WalletStore {
   /** The debit with this business key, locked; undefined when there is none. */
   async lockDebit(tx: Tx, key: { readonly rgsId: number; readonly operatorId: number; readonly playerId: string; readonly refId: string }): Promise<MoneyTransaction | undefined> {
     const [row] = await tx.rows<TransactionRow>(
-      `select ${COLUMNS} from wallet_transaction where rgs_id = $1 and ref_id = $2 and player_id = $3 and movement = 'debit' and operator_id = $4 for no key update`,
-      [key.rgsId, key.refId, key.playerId, key.operatorId],
+      `select ${COLUMNS} from wallet_transaction where ${HAS_BUSINESS_KEY} for no key update`,
+      [key.rgsId, key.refId, key.playerId, 'debit', key.operatorId],
     );
     return row && money(transactionOf(row));
   }
@@ -273,7 +274,7 @@ export class WalletStore {
   async list(rgsId: number, filter: TransactionFilter): Promise<Transaction[]> {
     const rows = await this.database.rows<TransactionRow>(
       `select ${COLUMNS} from wallet_transaction where rgs_id = $1
-         and ($2::text is null or ref_id = $2) and ($3::uuid is null or id = $3) and ($4::text is null or round_id = $4) and ($5::text is null or player_id = $5)
+         and ($2::text is null or ref_hash = wallet_hash($2) and ref_id = $2) and ($3::uuid is null or id = $3) and ($4::text is null or round_hash = wallet_hash($4) and round_id = $4) and ($5::text is null or player_id = $5)
          and ($6::uuid is null or id < $6)
        order by id desc limit $7`,
       [rgsId, filter.refId ?? null, filter.correlationId ?? null, filter.roundId ?? null, filter.playerId ?? null, filter.before ?? null, filter.limit],

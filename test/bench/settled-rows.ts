@@ -19,8 +19,9 @@ export interface SettledRows {
 
 /**
  * `count` settled debits as the hub leaves them: transaction, key, event, outcome and round, both messages and their attempts, lanes that are
- * idle, no heads. Keys, references and rounds are random, as most game servers make them, so their indexes are filled all over. A random
- * page is written whole to the WAL when it is first changed after a checkpoint: right after one that is nearly every insert, later few.
+ * idle, no heads. Keys, references and rounds are random, as most game servers make them, so their indexes are filled all over. Rounds begin
+ * as those of the load do; in an index over texts all of its rounds would else lie side by side. A random page is written whole to the WAL
+ * when it is first changed after a checkpoint: right after one that is nearly every insert, later few.
  */
 export async function settledRows(url: string, count: number, note: (text: string) => void): Promise<SettledRows> {
   const [{ operator, rgs } = { operator: 1, rgs: 2 }] = await query<{ operator: number; rgs: number }>(
@@ -62,13 +63,13 @@ async function rows(url: string, count: number, from: number, to: number, operat
   await Promise.all([
     inOrder(url, [
       `insert into wallet_transaction (id, operator_id, rgs_id, movement, player_id, external_player_id, ref_id, amount_minor, currency, exponent, round_id, state, balance_minor, message_id, created_at, settled_at)
-       select bench_id(n, 1, ${count}), ${operator}, ${rgs}, 'debit', 'old-' || n % ${PLAYERS}, 'old-' || n % ${PLAYERS}, md5('r' || n), 100 + n % 900, 'USD', 2, md5('o' || n), 'confirmed', 100000, bench_id(n, 2, ${count}), bench_at(n, ${count}), bench_at(n, ${count})
+       select bench_id(n, 1, ${count}), ${operator}, ${rgs}, 'debit', 'old-' || n % ${PLAYERS}, 'old-' || n % ${PLAYERS}, md5('r' || n), 100 + n % 900, 'USD', 2, 'round-' || md5('o' || n), 'confirmed', 100000, bench_id(n, 2, ${count}), bench_at(n, ${count}), bench_at(n, ${count})
        from generate_series(${from}, ${to}) n`,
       `insert into idempotency_key (rgs_id, key, fingerprint, transaction_id, created_at) select ${rgs}, md5('k' || n), decode(md5('f' || n) || md5('g' || n), 'hex'), bench_id(n, 1, ${count}), bench_at(n, ${count}) from generate_series(${from}, ${to}) n`,
       `insert into wallet_event (transaction_id, n, at, kind, source, from_state, to_state, evidence)
        select bench_id(n, 1, ${count}), 1, bench_at(n, ${count}), 'transition', 'operator_response', 'initiated', 'confirmed', '{"status":200,"class":"applied","reason":null,"balance":"1000.00","attempt":1}' from generate_series(${from}, ${to}) n`,
       `insert into wallet_outcome (transaction_id, outcome, message_id, at) select bench_id(n, 1, ${count}), 'OK', bench_id(n, 3, ${count}), bench_at(n, ${count}) from generate_series(${from}, ${to}) n`,
-      `insert into wallet_round (rgs_id, round_id, player_id, operator_id, opened_at, closed_at) select ${rgs}, md5('o' || n), 'old-' || n % ${PLAYERS}, ${operator}, bench_at(n, ${count}), bench_at(n, ${count}) from generate_series(${from}, ${to}) n`,
+      `insert into wallet_round (rgs_id, round_id, player_id, operator_id, opened_at, closed_at) select ${rgs}, 'round-' || md5('o' || n), 'old-' || n % ${PLAYERS}, ${operator}, bench_at(n, ${count}), bench_at(n, ${count}) from generate_series(${from}, ${to}) n`,
     ]),
     inOrder(
       url,

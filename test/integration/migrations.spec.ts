@@ -43,9 +43,9 @@ describe('the migrations', () => {
   const leftovers = (url: string): Promise<string[]> =>
     connected(url, async (dataSource) => {
       const rows = await new Database(dataSource).rows<{ name: string }>(
-        `select relname as name from pg_class where relnamespace = 'public'::regnamespace and relkind not in ('i', 'I') and relname not like 'migrations%'
+        `select relname as name from pg_class where relnamespace = 'public'::regnamespace and relkind not in ('i', 'I') and relname not like 'migrations%' and relname <> 'typeorm_metadata'
          union all select proname from pg_proc where pronamespace = 'public'::regnamespace
-         union all select typname from pg_type where typnamespace = 'public'::regnamespace and typname not like '%migrations'
+         union all select typname from pg_type where typnamespace = 'public'::regnamespace and typname not like '%migrations' and typname not like '%typeorm_metadata'
          union all select nspname from pg_namespace where nspname not in ('public', 'information_schema') and nspname not like 'pg\\_%' order by 1`,
       );
       return rows.map(({ name }) => name);
