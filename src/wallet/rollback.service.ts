@@ -1,8 +1,8 @@
 import { Injectable } from '@nestjs/common';
 import { Database, type Tx } from '../database/database';
+import { newId } from '../database/new-id';
 import { requestFingerprint } from '../http/idempotency-key';
 import { HubError } from '../kernel/errors';
-import { newId } from '../kernel/ids';
 import { Metrics } from '../observability/metrics';
 import { Outbox } from '../outbox/outbox';
 import { PartnerDirectory } from '../partners/partner-directory';

@@ -2,7 +2,7 @@ import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import { type Config } from '../config/config';
 import { CONFIG } from '../config/config.module';
 import { Database, type Tx } from '../database/database';
-import { newId } from '../kernel/ids';
+import { newId } from '../database/new-id';
 import { MINOR_UNITS_MAX, toMinorUnits } from '../kernel/money';
 import { Logger } from '../observability/logger';
 import { Metrics } from '../observability/metrics';

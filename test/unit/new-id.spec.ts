@@ -1,5 +1,5 @@
 import { version as versionOf } from 'uuid';
-import { newId } from '../../src/kernel/ids';
+import { newId } from '../../src/database/new-id';
 
 describe('newId', () => {
   it('gives UUIDs of version 7 for the present millisecond, each later than the one before, past the end of its store of randomness', () => {
