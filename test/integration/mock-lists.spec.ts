@@ -3,7 +3,8 @@ import { PartnerHttp } from '../../src/partners/partner-http';
 import { parseConfig } from '../../src/config/config';
 import { PartnerListReader } from '../../src/reconciliation/sources/partner-list-reader';
 import { ReadLimits } from '../../src/reconciliation/sources/read-limits';
-import { SourceError, type SourcePage, type SourceWindow } from '../../src/reconciliation/sources/source';
+import { SourceError, type SourceWindow } from '../../src/reconciliation/sources/source';
+import { type RowPage, rowPages } from '../support/row-pages';
 import { TestHub, control } from '../support/test-hub';
 
 const ROWS = 25;
@@ -39,8 +40,8 @@ describe.each(sides)('the list of the mock $side', ({ side, path, book }) => {
   const admin = (method: string, route: string, body?: unknown) => control(hub[side].url, method, `/admin/${route}`, body);
   const window = (from: number, to: number): SourceWindow => ({ from: new Date(START + from * 1000), to: new Date(START + to * 1000) });
   const read = async (span: SourceWindow | null = null, limits: ReadLimits = new SmallLimits()) => {
-    const pages: SourcePage[] = [];
-    for await (const page of readerWith(limits).pages(side, span, null, new AbortController().signal)) pages.push(page);
+    const pages: RowPage[] = [];
+    for await (const page of rowPages(readerWith(limits), side, span, null, new AbortController().signal)) pages.push(page);
     return pages.flatMap((page) => page.rows);
   };
   const numbers = (rows: readonly { correlationId: string }[]) => rows.map(({ correlationId }) => Number(correlationId.replace('corr-', '')));

@@ -14,7 +14,7 @@ const WORLDS = 26;
 
 const SEVERITY: Readonly<Record<string, string>> = {
   missing_in_operator: 'critical', undelivered: 'high', missing_in_rgs: 'high', missing_in_hub: 'critical', orphan_operator: 'critical', orphan_rgs: 'critical', duplicate: 'critical',
-  amount: 'critical', currency: 'critical', direction: 'critical', bad_amount: 'high', status: 'high', correlation_mismatch: 'medium', late: 'low',
+  amount: 'critical', currency: 'critical', direction: 'critical', bad_amount: 'high', status: 'high', correlation_mismatch: 'medium', late: 'medium',
 };
 
 describe('a run, held against an oracle that knows only the specification', () => {

@@ -6,9 +6,10 @@ import { PartnerDirectory } from '../../src/partners/partner-directory';
 import { PartnerHttp } from '../../src/partners/partner-http';
 import { PartnerListReader } from '../../src/reconciliation/sources/partner-list-reader';
 import { ReadLimits } from '../../src/reconciliation/sources/read-limits';
-import { type Side, SourceError, type SourcePage, SourceReader, type SourceWindow } from '../../src/reconciliation/sources/source';
+import { type Side, SourceError, SourceReader, type SourceWindow } from '../../src/reconciliation/sources/source';
 import { type ListRow, servePages } from '../support/list-pages';
 import { ListServer, drip } from '../support/list-server';
+import { type RowPage, rowPages } from '../support/row-pages';
 import { TestHub } from '../support/test-hub';
 import { waitFor } from '../support/wait-for';
 
@@ -57,12 +58,12 @@ describe('the readers of partners\' lists', () => {
     await Promise.all([operator.stop(), rgs.stop()]);
   });
 
-  const read = async (options: { side?: Side; window?: SourceWindow | null; cursor?: string | null; gone?: AbortSignal; by?: PartnerListReader } = {}): Promise<SourcePage[]> => {
-    const pages: SourcePage[] = [];
-    for await (const page of (options.by ?? reader).pages(options.side ?? 'operator', options.window ?? null, options.cursor ?? null, options.gone ?? never)) pages.push(page);
+  const read = async (options: { side?: Side; window?: SourceWindow | null; cursor?: string | null; gone?: AbortSignal; by?: PartnerListReader } = {}): Promise<RowPage[]> => {
+    const pages: RowPage[] = [];
+    for await (const page of rowPages(options.by ?? reader, options.side ?? 'operator', options.window ?? null, options.cursor ?? null, options.gone ?? never)) pages.push(page);
     return pages;
   };
-  const ids = (pages: readonly SourcePage[]) => pages.flatMap((page) => page.rows.map(({ correlationId }) => correlationId));
+  const ids = (pages: readonly RowPage[]) => pages.flatMap((page) => page.rows.map(({ correlationId }) => correlationId));
   const idsOf = (list: readonly ListRow[]) => list.map(({ correlationId }) => correlationId);
   const failure = async (reading: Promise<unknown>): Promise<SourceError> => {
     const error: unknown = await reading.then(
@@ -116,7 +117,7 @@ describe('the readers of partners\' lists', () => {
       const [page] = await read();
       expect(page).toMatchObject({ seen: 6, rejected: [{ reason: 'no_key' }, { reason: 'no_key' }, { reason: 'no_key' }, { reason: 'too_large' }] });
       expect(page?.rejected.every(({ raw }) => raw.length <= 500 && raw.includes('"currency":"USD"'))).toBe(true);
-      expect(ids([page as SourcePage])).toEqual(['corr-1', 'corr-6']);
+      expect(ids([page as RowPage])).toEqual(['corr-1', 'corr-6']);
     });
 
     it('that is gzipped is read', async () => {
@@ -158,7 +159,7 @@ describe('the readers of partners\' lists', () => {
 
     it('for a page when it is wanted, and for none behind the back of who leaves', async () => {
       const asked = servePages(operator, 'items', () => rows(45));
-      const pages = reader.pages('operator', day, null, never);
+      const pages = rowPages(reader, 'operator', day, null, never);
       await pages.next();
       expect(asked).toHaveLength(1);
       await pages.next();
@@ -222,9 +223,9 @@ describe('the readers of partners\' lists', () => {
       { how: 'a slow drip', reason: 'too_slow', fault: (response) => drip(response.setHeader('content-type', 'application/json'), body) },
     ])('$how', async ({ reason, fault }) => {
       second(fault);
-      const seen: SourcePage[] = [];
+      const seen: RowPage[] = [];
       const reading = (async () => {
-        for await (const each of (reason === 'too_slow' ? readerWith(new HastyLimits()) : reader).pages('operator', day, null, never)) seen.push(each);
+        for await (const each of rowPages(reason === 'too_slow' ? readerWith(new HastyLimits()) : reader, 'operator', day, null, never)) seen.push(each);
       })();
       const error = await failure(reading);
       expect(error).toMatchObject({ side: 'operator', reason });
@@ -305,7 +306,7 @@ describe('the readers of partners\' lists', () => {
       const cursor = (await read())[0]?.cursor ?? null;
       expect(ids(await read({ cursor }))).toHaveLength(15);
       second(page({ items: rows(1), nextCursor: null }));
-      const [first] = await read({ cursor: null }).catch(async () => [(await reader.pages('operator', day, null, never).next()).value as SourcePage]);
+      const [first] = await read({ cursor: null }).catch(async () => [(await rowPages(reader, 'operator', day, null, never).next()).value as RowPage]);
       expect(await failure(read({ cursor: first?.cursor ?? null }))).toMatchObject({ reason: 'cursor_went_back' });
       second(page({ nextCursor: 'next' }));
       expect(await failure(read({ cursor: first?.cursor ?? null }))).toMatchObject({ reason: 'cursor_repeated' });
@@ -359,11 +360,11 @@ describe('the readers of partners\' lists', () => {
 
     it('when the consumer takes longer than a page may: its time is its own', async () => {
       servePages(operator, 'items', () => rows(25));
-      const pages = readerWith(new HastyLimits()).pages('operator', day, null, never);
+      const pages = rowPages(readerWith(new HastyLimits()), 'operator', day, null, never);
       const first = await pages.next();
       const until = performance.now() + 500;
       await waitFor('longer than a page may take has passed', () => performance.now() > until);
-      const rest: SourcePage[] = [first.value as SourcePage];
+      const rest: RowPage[] = [first.value as RowPage];
       for await (const each of pages) rest.push(each);
       expect(ids(rest)).toEqual(idsOf(rows(25)));
     });
@@ -396,7 +397,7 @@ describe('the readers of partners\' lists', () => {
 
     it('when the consumer leaves', async () => {
       const state = hanging();
-      const pages = reader.pages('operator', null, null, never);
+      const pages = rowPages(reader, 'operator', null, null, never);
       expect((await pages.next()).value).toMatchObject({ seen: form === 'items' ? 2 : PAGE_ROWS });
       await pages.return(undefined);
       await waitFor('the call is let go', () => state.open === 0);
@@ -409,7 +410,7 @@ describe('the readers of partners\' lists', () => {
     await fc.assert(
       fc.asyncProperty(fc.array(element, { maxLength: 40 }), fc.integer({ min: 1, max: 60 }), fc.integer({ min: 1, max: 15 }), async (list, cut, pageRows) => {
         const by = readerWith(Object.assign(new SmallLimits(), { pageRows }));
-        const flat = (pages: readonly SourcePage[]) => ({ rows: pages.flatMap((each) => each.rows), rejected: pages.flatMap((each) => each.rejected), seen: pages.reduce((sum, each) => sum + each.seen, 0) });
+        const flat = (pages: readonly RowPage[]) => ({ rows: pages.flatMap((each) => each.rows), rejected: pages.flatMap((each) => each.rejected), seen: pages.reduce((sum, each) => sum + each.seen, 0) });
         operator.serve((_request, response) => {
           response.setHeader('content-type', 'application/json');
           const bytes = Buffer.from(JSON.stringify(list));

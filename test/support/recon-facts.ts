@@ -110,6 +110,10 @@ export const PLANTED: readonly Story[] = [
   { ...PLAIN, hub: PLAIN.hub && { ...PLAIN.hub, state: 'rejected' }, rgs: [REFUSAL], operator: [REFUSAL] },
   // Paid back before the window's padding; the operator lists it hours later.
   { ...PLAIN, after: -5 * HOUR, hub: PLAIN.hub && { ...PLAIN.hub, state: 'compensated', undoAfter: 5_000 }, rgs: [], operator: [{ ...STRAIGHT, direction: 'opposite', repays: 'by_reference', lateBy: 6 * HOUR }] },
+  // Booked once more, hours later and in the next window; and once, hours later; by either side.
+  { ...PLAIN, after: -5 * HOUR, operator: [STRAIGHT, { ...STRAIGHT, lateBy: 7 * HOUR }] },
+  { ...PLAIN, after: -5 * HOUR, rgs: [{ ...STRAIGHT, lateBy: 7 * HOUR }], operator: [{ ...STRAIGHT, amount: 'more', lateBy: 8 * HOUR }] },
+  { ...PLAIN, after: DAY - MINUTE, rgs: [STRAIGHT, { ...STRAIGHT, lateBy: 2 * HOUR + 1 }] },
   // Of an unmatched movement one side leaves out the reference.
   { ...PLAIN, operator: [], rgs: [{ ...STRAIGHT, ref: 'empty' }] },
   // Two that would be linked by nothing; by a direction on which their own sides do not agree; by one that nobody knows.

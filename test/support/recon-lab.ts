@@ -18,7 +18,7 @@ import { LegacyFileStore } from '../../src/reconciliation/legacy-file.store';
 import { ReportService } from '../../src/reconciliation/report.service';
 import { ReportStore } from '../../src/reconciliation/report.store';
 import { isRejected, rowMapper } from '../../src/reconciliation/sources/list-rows';
-import { type Side, type SourcePage, SourceReader, type SourceWindow, type StagedRow } from '../../src/reconciliation/sources/source';
+import { type RejectedRow, type RowSink, type Side, type SourcePage, SourceReader, type SourceWindow } from '../../src/reconciliation/sources/source';
 import { listsOf } from './recon-facts';
 import type { Facts, Question } from './recon-oracle';
 import { plantHub } from './recon-books';
@@ -45,7 +45,7 @@ export class FakeReader extends SourceReader {
   /** Called before each page is given; may throw. */
   beforePage: (side: Side, page: number) => void | Promise<void> = () => undefined;
 
-  async *pages(side: Side, window: SourceWindow | null, cursor: string | null, gone: AbortSignal): AsyncGenerator<SourcePage> {
+  async *pages(side: Side, window: SourceWindow | null, cursor: string | null, gone: AbortSignal, sink: RowSink): AsyncGenerator<SourcePage> {
     const toRow = rowMapper(PARTNERS[side]);
     // What has no time is always listed.
     const rows = this.lists[side].map(toRow).filter((row) => isRejected(row) || window === null || row.at === null || (row.at >= window.from && row.at < window.to));
@@ -55,7 +55,10 @@ export class FakeReader extends SourceReader {
       await this.beforePage(side, place / this.pageRows);
       const page = rows.slice(place, place + this.pageRows);
       place += this.pageRows;
-      yield { rows: page.filter((row): row is StagedRow => !isRejected(row)), rejected: page.filter(isRejected), seen: page.length, cursor: place < rows.length ? String(place) : null, highWater: null };
+      const rejected: RejectedRow[] = [];
+      sink.restart();
+      for (const row of page) if (isRejected(row)) rejected.push(row); else sink.add(row);
+      yield { rejected, seen: page.length, cursor: place < rows.length ? String(place) : null, highWater: null };
     } while (place < rows.length);
   }
 }

@@ -121,31 +121,32 @@ export interface Answer {
 }
 
 export function answerOf(facts: Facts, question: Question): Answer {
-  const all = groupsOf(seen(facts, question));
-  const links = linksOf([...all.values()]);
+  const all = new Map([...groupsOf(seen(facts, question))].map(([key, bookings]) => [key, judgedOf(bookings, question)]));
+  const links = linksOf([...all.values()].map(({ judged, others }) => [...judged, ...others]));
   const funnel = { rgs: emptyFunnel(), operator: emptyFunnel(), hub: emptyFunnel() };
   const summary = new Map<string, { n: number; sum: bigint }>();
   const items: Verdict[] = [];
   let unplaced = 0;
-  for (const [key, bookings] of all) {
-    const others = bookings.some(({ movement }) => movement !== null && movement.pair !== 'ours');
-    const own = bookings.filter(({ movement }) => movement === null || movement.pair === 'ours');
-    const verdict = verdictOf(own, links.get(key) ?? null, question);
+  for (const [key, { own, others: foreign, judged, here, isElsewhere }] of all) {
+    const others = foreign.length > 0;
+    const verdict = verdictOf(judged, links.get(key) ?? null, question, isElsewhere);
     const isInside = question.window === null || (verdict.anchor !== null && verdict.anchor >= question.window.from && verdict.anchor < question.window.to);
-    const isRefused = own.every(({ status }) => status === 'rejected');
+    const isRefused = judged.every(({ status }) => status === 'rejected');
     let place: 'item' | 'matched' | 'refused' | 'outside' = 'outside';
     if (!others && isInside) place = isRefused ? 'refused' : verdict.classes.length > 0 ? 'item' : 'matched';
     else if (!others && !isRefused && verdict.anchor === null && verdict.classes.length > 0) unplaced += 1;
     if (place === 'item') items.push(verdict);
-    for (const { from, implied, movement, at } of own) {
+    for (const booking of own) {
+      const { from, implied, movement, at } = booking;
       if (implied) continue;
       // A movement of the hub that is looked up from outside the padded window was not part of what this run read.
       if (movement !== null && !isFetched(at, question)) continue;
       funnel[from].seen += from === 'hub' ? 1 : 0;
-      funnel[from][place === 'item' ? 'inItems' : place] += 1;
+      const rowPlace = here.has(booking) ? place : 'outside';
+      funnel[from][rowPlace === 'item' ? 'inItems' : rowPlace] += 1;
     }
     if (place !== 'item' && place !== 'matched') continue;
-    for (const booking of countedOf(own)) {
+    for (const booking of countedOf(own.filter((each) => here.has(each)))) {
       const cell = [verdict.businessDate ?? 'null', booking.currency, booking.moves ?? 'unknown', verdict.classes[0] ?? 'matched', verdict.classes.length > 0 ? verdict.state : 'matched', booking.from].join(' ');
       const { n, sum } = summary.get(cell) ?? { n: 0, sum: 0n };
       summary.set(cell, { n: n + 1, sum: sum + (booking.amount ?? 0n) });
@@ -154,6 +155,41 @@ export function answerOf(facts: Facts, question: Question): Answer {
   for (const side of ['rgs', 'operator'] as const) funnel[side].seen = facts.listed.filter((row) => row.side === side && isFetched(row.at, question)).length;
   items.sort((a, b) => (a.anchor ?? Infinity) - (b.anchor ?? Infinity));
   return { items, unplaced, funnel, summary };
+}
+
+/** What a run makes of the bookings of one key. */
+interface Judged {
+  readonly own: readonly Booking[];
+  readonly others: readonly Booking[];
+  /** What the verdict is about. */
+  readonly judged: readonly Booking[];
+  /** What counts in this run. */
+  readonly here: ReadonlySet<Booking>;
+  /** The key is of another window, and only rows far from it are of this one. */
+  readonly isElsewhere: boolean;
+}
+
+/**
+ * A row further than the padding from the time that owns its key belongs to the window in which it lies itself: that of the key may not have
+ * read it.
+ */
+function judgedOf(bookings: readonly Booking[], { window }: Question): Judged {
+  const others = bookings.filter(({ movement }) => movement !== null && movement.pair !== 'ours');
+  const own = bookings.filter((booking) => !others.includes(booking));
+  const anchor = anchorOf(own);
+  const whole = { own, others, judged: own, here: new Set(own), isElsewhere: false };
+  if (window === null || anchor === null) return whole;
+  const isInside = (at: number) => at >= window.from && at < window.to;
+  const here = own.filter(({ from, implied, at }) => isInside(from !== 'hub' && !implied && at !== null && Math.abs(at - anchor) > PAD_MS ? at : anchor));
+  if (isInside(anchor)) return { ...whole, judged: here, here: new Set(here) };
+  if (here.length === 0) return whole;
+  return { own, others, judged: [...here, ...own.filter(({ from }) => from === 'hub')], here: new Set(here), isElsewhere: true };
+}
+
+/** The time that decides whose key it is. */
+function anchorOf(bookings: readonly Booking[]): number | null {
+  const earliest = (side: Booking['from']) => smallest(present(bookings.filter(({ from }) => from === side).map(({ at }) => at)));
+  return earliest('hub') ?? earliest('operator') ?? earliest('rgs');
 }
 
 /** What stands in the totals: every row that says more than "refused". What an RGS only implies stands once, for a row that it does not list. */
@@ -270,7 +306,7 @@ function linksOf(groups: readonly Booking[][]): Map<string, string> {
 /** The table of presence: 1 RGS, 2 operator, 4 hub. */
 const PRESENCE: readonly (string | null)[] = [null, 'orphan_rgs', 'orphan_operator', 'missing_in_hub', 'undelivered', 'missing_in_operator', 'missing_in_rgs', null];
 
-function verdictOf(group: readonly Booking[], linkedCorr: string | null, question: Question): Verdict {
+function verdictOf(group: readonly Booking[], linkedCorr: string | null, question: Question, isElsewhere: boolean): Verdict {
   const of = (from: Booking['from']) => group.filter((booking) => booking.from === from);
   const [rgs, operator, hub] = [of('rgs'), of('operator'), of('hub')];
   const counts = [rgs.filter(({ implied }) => !implied).length, operator.length, hub.length] as const;
@@ -288,13 +324,14 @@ function verdictOf(group: readonly Booking[], linkedCorr: string | null, questio
     status: statuses.length > 1 || statuses[0] === 'unknown',
     late: times.length > 0 && (largest(times) ?? 0) - (smallest(times) ?? 0) > PAD_MS,
   };
-  const missing = PRESENCE[presence] ?? null;
+  const isLate = isElsewhere && hub.length > 0;
+  const missing = isLate ? null : (PRESENCE[presence] ?? null);
   const classes = [
     ...(is.correlation_mismatch ? ['correlation_mismatch'] : []), ...(is.duplicate ? ['duplicate'] : []), ...(missing === null ? [] : [missing]),
     ...(['currency', 'direction', 'amount', 'bad_amount', 'status', 'late'] as const).filter((name) => is[name]),
   ];
-  const anchor = smallest(present(hub.map(({ at }) => at))) ?? smallest(present(operator.map(({ at }) => at))) ?? smallest(present(rgs.map(({ at }) => at)));
-  const outbox = outboxOf(group, presence);
+  const anchor = anchorOf(isElsewhere ? [...operator, ...rgs] : group);
+  const outbox = isLate ? NO_MESSAGE : outboxOf(group, presence);
   const amountOf = (rows: readonly Booking[]) => smallest(present(rows.map(({ amount }) => amount)));
   // What may come right by itself: something is missing, or waits for its outcome, and nothing that is there contradicts.
   const contradicts = is.correlation_mismatch || is.duplicate || is.currency || is.direction || is.amount || is.bad_amount || is.late || (statuses.includes('rejected') && statuses.length > 1);
@@ -346,14 +383,15 @@ function ends(values: readonly string[]): string {
   return lo === hi || lo === '' ? hi : `${lo}/${hi}`;
 }
 
+const NO_MESSAGE = { id: null, state: null, isDead: false, isPending: false } as const;
+
 /** The messages that would bring about what is missing, and whether the outbox still owns them or has given up. */
 function outboxOf(group: readonly Booking[], presence: number): { id: string | null; state: Delivery | null; isDead: boolean; isPending: boolean } {
-  const nothing = { id: null, state: null, isDead: false, isPending: false };
   const own = group.find(({ movement }) => movement !== null);
   const hub = own?.movement ?? null;
-  if (own === undefined || hub === null) return nothing;
+  if (own === undefined || hub === null) return NO_MESSAGE;
   const undecided = own.status === 'pending' || own.status === 'unknown';
-  if (presence === 7 && !undecided) return nothing;
+  if (presence === 7 && !undecided) return NO_MESSAGE;
   const isRepayment = own.leg === 'undo' && hub.moves === 'debit';
   const toOperator = isRepayment ? hub.undo : hub.message;
   const toRgs = (isRepayment ? (['ROLLED_BACK'] as const) : (['OK', 'REJECTED', 'ROLLED_BACK'] as const)).map((outcome) => hub.outcomes.find((each) => each.outcome === outcome)).find((each) => each !== undefined) ?? null;

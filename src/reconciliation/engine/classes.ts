@@ -25,7 +25,7 @@ export const CLASS_RULES = [
   { class: 'amount', severity: 'critical', nextAction: 'compare' },
   { class: 'bad_amount', severity: 'high', nextAction: 'compare' },
   { class: 'status', severity: 'high', nextAction: 'requery_operator' },
-  { class: 'late', severity: 'low', nextAction: 'none' },
+  { class: 'late', severity: 'medium', nextAction: 'compare' },
 ] as const satisfies readonly ClassRule[];
 
 export type ReconClass = (typeof CLASS_RULES)[number]['class'];

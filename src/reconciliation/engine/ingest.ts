@@ -1,6 +1,6 @@
 import { type Side, SourceReader, type SourceWindow } from '../sources/source';
 import { type HeldRun, RunFailure } from './run';
-import { CELLS_MAX, SOURCE, StageLines } from './stage-lines';
+import { CELLS_MAX, SOURCE, StageLines, totalsSum } from './stage-lines';
 import type { Progress, StageStore, StagedPage } from './stage.store';
 
 const NOTHING: Omit<Progress, 'totals'> = { cursor: null, pages: 0, seen: 0, staged: 0, rejected: 0, implied: 0, done: false };
@@ -14,24 +14,16 @@ export interface ListPart {
 
 /**
  * Reads one partner's list, or one part of it, from where it stood to its end. Each page is committed with its place, so a crash repeats no row and loses none.
- * One page is stored while the next is fetched. It waits as bytes, written in the same turn in which its rows came: rows that lived on
- * would outlive the young generation, and a heap of garbage that nobody collects yet counts as memory all the same.
+ * One page is stored while the next is fetched; it waits as bytes, into which its rows were written as they came.
  */
 export async function ingest(store: StageStore, reader: SourceReader, run: HeldRun, side: Side, { shard, window }: ListPart, before: Progress | undefined, gone: AbortSignal): Promise<void> {
   if (before?.done === true) return;
   let progress: Progress = before ?? { ...NOTHING, totals: new Map() };
-  // Two buffers: one is on its way to the store while the other is filled.
-  const buffers = [new StageLines(side, progress.totals), new StageLines(side, progress.totals)] as const;
+  const sink = new StageLines(side);
   let storing: Promise<void> = Promise.resolve();
   try {
-    for await (const page of reader.pages(side, window, progress.cursor, gone)) {
-      const lines = buffers[progress.pages % 2 === 0 ? 0 : 1];
-      for (const row of page.rows) lines.add(row);
-      const { lines: bytes, implied } = lines.take();
-      const rows = page.rows.length;
-      // The reader stands still at its yield and would keep the rows for as long as they are being stored.
-      page.rows.length = 0;
-      if (progress.totals.size > CELLS_MAX) throw new RunFailure('too_many_currencies', side, `the list of the ${side === 'rgs' ? 'RGS' : 'operator'} has more than ${CELLS_MAX} kinds of currency, direction and status`);
+    for await (const page of reader.pages(side, window, progress.cursor, gone, sink)) {
+      const { lines, rows, implied, totals } = sink.take();
       progress = {
         cursor: page.cursor,
         pages: progress.pages + 1,
@@ -39,11 +31,11 @@ export async function ingest(store: StageStore, reader: SourceReader, run: HeldR
         staged: progress.staged + rows,
         rejected: progress.rejected + page.rejected.length,
         implied: progress.implied + implied,
-        totals: progress.totals,
+        totals: totalsSum(progress.totals, totals),
         done: page.cursor === null,
       };
-      // The totals are written down now: the next page goes on adding to them before this one is stored.
-      const staged: StagedPage = { source: SOURCE[side], shard, lines: bytes, rejected: page.rejected, highWater: page.highWater, progress: { ...progress, totals: copyOf(progress.totals) } };
+      if (progress.totals.size > CELLS_MAX) throw new RunFailure('too_many_currencies', side, `the list of the ${side === 'rgs' ? 'RGS' : 'operator'} has more than ${CELLS_MAX} kinds of currency, direction and status`);
+      const staged: StagedPage = { source: SOURCE[side], shard, lines, rejected: page.rejected, highWater: page.highWater, progress };
       await storing;
       storing = store.page(run, staged);
       // Met when it is awaited; until then it is nobody's and must not end the process.
@@ -57,10 +49,6 @@ export async function ingest(store: StageStore, reader: SourceReader, run: HeldR
     throw error;
   }
   if (!progress.done) throw new RunFailure('incomplete', side, `the list of the ${side === 'rgs' ? 'RGS' : 'operator'} ended before its last page`);
-}
-
-function copyOf(totals: Progress['totals']): Progress['totals'] {
-  return new Map([...totals].map(([attrs, cell]) => [attrs, { ...cell }]));
 }
 
 /**

@@ -20,18 +20,41 @@ export const lookedSql = (slot: number): string => `create temp table looked on 
 /** The same where most keys are to be looked at, and a copy would cost more than it saves. */
 export const lookedJoin = (slot: number): string => `(select s.* from recon.stage_${slot} s join recon.broken_${slot} using (k)) looked`;
 
+const isStray = `s.src in (${SOURCE.rgs}, ${SOURCE.operator}) and coalesce(s.ts < t.reach_lo or s.ts > t.reach_hi, false)`;
+const inWindow = 's.ts >= t.from_at and s.ts < t.to_at';
+/** Whether a row s is of this run, t being the entry of its key among the strays, if it has one. */
+const HERE = `(t.k is null or case when ${isStray} then ${inWindow} else t.is_own end)`;
+
+/**
+ * Keys of which some rows lie further from the time that owns the key than a window is padded. The window of that time may not have read
+ * such rows, so each of them belongs to the window in which it lies itself: a second booking hours after the first, on the next day, is
+ * matched by nobody and must not be nobody's. $1 from, $2 to (null: all time, in which there are none), $3 padding in seconds.
+ */
+export const straySql = (looked: string): string => `
+  create temp table stray on commit drop as
+  with keys as (
+    select k, at, at - $3 * interval '1 second' as reach_lo, at + $3 * interval '1 second' as reach_hi, at >= $1::timestamptz and at < $2::timestamptz as is_own, $1::timestamptz as from_at, $2::timestamptz as to_at, lo, hi
+    from (select k, coalesce(min(ts) ${HUB}, min(ts) ${OPERATOR}, min(ts) ${RGS}) as at, min(ts) filter (where src in (${SOURCE.rgs}, ${SOURCE.operator})) as lo, max(ts) filter (where src in (${SOURCE.rgs}, ${SOURCE.operator})) as hi
+          from ${looked} where $1::timestamptz is not null group by k) times
+  )
+  select k, reach_lo, reach_hi, is_own, from_at, to_at from keys t
+  where (lo < reach_lo or hi > reach_hi) and (is_own or exists (select from (select * from ${looked}) s where s.k = t.k and ${isStray} and ${inWindow}))`;
+
 /** What one side leaves out, another may know. */
 const named = (column: string) => `coalesce(min(nullif(${column}, '')), '')`;
 
-/** One row per key; of several copies of a side the smallest value stands for it, so that the order of the lists decides nothing. */
+/**
+ * One row per key; of several copies of a side the smallest value stands for it, so that the order of the lists decides nothing. `is_late`: only
+ * strays of it are of this run, and the hub's row, of another window, is there to be compared with.
+ */
 export const pivotSql = (looked: string): string => `
   create temp table pivot on commit drop as
-  select k, bool_or(undo) as undo, bit_or(src) & ${SOURCE.foreign} <> 0 as of_others,
+  select k, bool_or(undo) as undo, bit_or(src) & ${SOURCE.foreign} <> 0 as of_others, bool_or(is_elsewhere) and bit_or(src) & ${SOURCE.hub} <> 0 as is_late,
     (bit_or(src) & 7 | (bit_or(src) >> 3 & 1))::smallint as presence,
     coalesce(bit_or(case src when ${SOURCE.implied} then ${SOURCE.rgs} else src end) filter (where attrs & 3 <> ${REFUSED}), 0)::smallint & 7::smallint as booked,
     (count(*) ${RGS})::integer as n_rgs, (count(*) ${OPERATOR})::integer as n_op, (count(*) ${HUB})::integer as n_hub,
     ${named('ref_id')} as ref_id, min(corr) as corr, ${named('player')} as player, min(corr) ${HUB} as hub_id,
-    coalesce(min(ts) ${HUB}, min(ts) ${OPERATOR}, min(ts) ${RGS}) as anchor_at, min(ts) as ts_lo, max(ts) as ts_hi,
+    coalesce(min(ts) filter (where src = ${SOURCE.hub} and not is_elsewhere), min(ts) ${OPERATOR}, min(ts) ${RGS}) as anchor_at, min(ts) as ts_lo, max(ts) as ts_hi,
     min(amt) as amt_lo, max(amt) as amt_hi, count(amt) as n_amt, count(*) as n_all,
     min(amt) ${TOLD} as amt_rgs, min(amt) ${OPERATOR} as amt_op, min(amt) ${HUB} as amt_hub,
     coalesce(sum(amt) filter (where src = ${SOURCE.rgs} and attrs & 3 <> ${REFUSED}), min(amt) filter (where src = ${SOURCE.implied})) as sum_rgs, sum(amt) filter (where src = ${SOURCE.operator} and attrs & 3 <> ${REFUSED}) as sum_op,
@@ -42,7 +65,8 @@ export const pivotSql = (looked: string): string => `
     min(st_raw) ${TOLD} as st_rgs, min(st_raw) ${OPERATOR} as st_op, min(st_raw) ${HUB} as st_hub,
     min(amt_raw) ${TOLD} as amt_raw_rgs, min(amt_raw) ${OPERATOR} as amt_raw_op, min(dir_raw) ${TOLD} as dir_raw_rgs, min(dir_raw) ${OPERATOR} as dir_raw_op,
     min(ref_id) ${TOLD} as ref_rgs, min(ref_id) ${OPERATOR} as ref_op, bit_or(flags) as flags
-  from ${looked} group by k`;
+  from (select s.*, t.k is not null and not t.is_own as is_elsewhere, ${HERE} as here from (select * from ${looked}) s left join stray t on t.k = s.k) r
+  where here or is_elsewhere and src in (${SOURCE.hub}, ${SOURCE.foreign}) group by k`;
 
 /** The same reference and direction under two correlation ids, each with one candidate: a bet that was sent again under a new one. */
 const candidates = (name: string, presence: number): string => `
@@ -79,7 +103,7 @@ export const MESSAGES_SQL = `
        order by case c.outcome when 'OK' then 0 when 'REJECTED' then 1 else 2 end limit 1) as rgs_message
   ) m
   left join unfinished o on o.id = m.operator_message left join unfinished r on r.id = m.rgs_message
-  where not p.of_others and (p.presence <> 7 or p.hub_st < ${STATUS_CODE.settled})`;
+  where not p.of_others and not p.is_late and (p.presence <> 7 or p.hub_st < ${STATUS_CODE.settled})`;
 
 const presenceClass = `case presence ${Object.entries(PRESENCE_CLASSES).map(([presence, name]) => `when ${presence} then '${name}'`).join(' ')} end`;
 const isDuplicate = 'n_rgs > 1 or n_op > 1 or n_hub > 1';
@@ -95,7 +119,7 @@ export const CLASSIFY_SQL = `
       array_remove(array[
         case when l.k is not null then 'correlation_mismatch' end,
         case when ${isDuplicate} then 'duplicate' end,
-        ${presenceClass},
+        case when not is_late then ${presenceClass} end,
         case when cur_lo <> cur_hi then 'currency' end,
         case when mov_lo <> mov_hi or flags & ${FLAG.unknownMovement} <> 0 then 'direction' end,
         case when amt_lo <> amt_hi then 'amount' end,
@@ -133,8 +157,9 @@ const instant = (at: string) => `to_char(${at} at time zone 'UTC', 'YYYY-MM-DD"T
 const REASON = `concat_ws('; ',
   case when linked_corr is not null then 'the same reference and direction stand under correlation id ' || linked_corr end,
   case when ${isDuplicate} then 'copies: ' || ${sides('n_rgs', 'n_op', 'n_hub')} end,
-  case presence when 1 then 'only the RGS lists it' when 2 then 'only the operator lists it' when 3 then 'RGS and operator list it, the hub does not' when 4 then 'only the hub has it'
-    when 5 then 'RGS and hub have it, the operator does not list it' when 6 then 'operator and hub have it, the RGS does not list it' end,
+  case when is_late then 'booked in this window, and taken by the hub in another' end,
+  case when not is_late then case presence when 1 then 'only the RGS lists it' when 2 then 'only the operator lists it' when 3 then 'RGS and operator list it, the hub does not' when 4 then 'only the hub has it'
+    when 5 then 'RGS and hub have it, the operator does not list it' when 6 then 'operator and hub have it, the RGS does not list it' end end,
   case when cur_lo <> cur_hi then 'currency: ' || ${sides(shown('cur_rgs'), shown('cur_op'), shown('cur_hub'))} end,
   case when mov_lo <> mov_hi or flags & ${FLAG.unknownMovement} <> 0 then 'direction: ' || ${sides(shown('dir_raw_rgs'), shown('dir_raw_op'), `case when n_hub > 0 then ${movementWord('case when undo then 2 else mov_lo end')} end`)} end,
   case when amt_lo <> amt_hi then 'amount: ' || ${sides(money('amt_rgs', 'cur_rgs', 'er.exponent'), money('amt_op', 'cur_op', 'eo.exponent'), money('amt_hub', 'cur_hub', 'eh.exponent'))}
@@ -168,10 +193,10 @@ export const ITEMS_SQL = `
 
 export const RULE_COLUMNS = [CLASS_RULES.map((rule) => rule.class), CLASS_RULES.map((rule) => rule.severity), CLASS_RULES.map((rule) => rule.nextAction)] as const;
 
-/** What both checks and the funnel are made of: every staged row of the looked-at keys, by what became of its key. */
+/** What both checks and the funnel are made of: every staged row of the looked-at keys, by what became of its key, or of itself. */
 export const placesSql = (looked: string): string => `
-  select s.src, s.attrs, f.place, count(*) as n, coalesce(sum(s.amt), 0)::text as sum
-  from (select * from ${looked}) s join found f using (k) where s.src in (1, 2, 4) and s.flags & ${FLAG.lookedUp} = 0 group by 1, 2, 3`;
+  select s.src, s.attrs, case when ${HERE} then f.place else 'outside' end as place, count(*) as n, coalesce(sum(s.amt), 0)::text as sum
+  from (select * from ${looked}) s join found f on f.k = s.k left join stray t on t.k = s.k where s.src in (1, 2, 4) and s.flags & ${FLAG.lookedUp} = 0 group by 1, 2, 3`;
 
 export const matchedSql = (slot: number): string => `select owned, attrs, mask, sum(n) as n, sum(sum_minor)::text as sum from recon.matched_${slot} group by owned, attrs, mask`;
 
@@ -182,11 +207,12 @@ export const matchedSql = (slot: number): string => `select owned, attrs, mask, 
 export const summaryOfFoundSql = (looked: string, implied: boolean): string => `
   insert into recon.summary (run_id, business_date, cur, dir, class, state, source, n, sum_minor)
   select $1, f.business_date, s.cur, ${movementWord('(s.attrs >> 2 & 3)')}, coalesce(f.class, 'matched'), case when f.class is null then 'matched' else f.state end, s.src, count(*), coalesce(sum(s.amt), 0)
-  from (select k, src, cur, attrs, amt from ${looked} where src in (1, 2, 4)${implied ? ` union all ${impliedOnce(looked)}` : ''}) s join found f using (k)
+  from (select s.k, src, cur, attrs, amt from (select * from ${looked}) s left join stray t on t.k = s.k where src in (1, 2, 4) and ${HERE}${implied ? ` union all ${impliedOnce(looked)}` : ''}) s join found f using (k)
   where f.place in ('item', 'matched') and s.attrs & 3 <> ${REFUSED} group by 2, 3, 4, 5, 6, 7`;
 
 const impliedOnce = (looked: string) => `
-  select k, ${SOURCE.rgs}, cur, attrs, amt from (select distinct on (k) k, cur, attrs, amt from ${looked} where src = ${SOURCE.implied} order by k, amt, cur) once join found f using (k) where not f.rgs_books`;
+  select k, ${SOURCE.rgs}, cur, attrs, amt from (select distinct on (k) k, cur, attrs, amt from ${looked} where src = ${SOURCE.implied} order by k, amt, cur) once join found f using (k) left join stray t using (k)
+  where not f.rgs_books and coalesce(t.is_own, true)`;
 
 /** And of those that the first pass proved alike. $2 to $4: packed attributes, their currencies and movements. */
 export const summaryOfMatchedSql = (slot: number): string => `

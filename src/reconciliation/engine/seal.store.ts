@@ -46,6 +46,8 @@ export class SealStore {
       await tx.rows(`analyze recon.broken_${run.slot}`);
       await this.lookUp(tx, run, input.currencies);
       const looked = await this.looked(tx, run, input.progress);
+      const { from, to } = edges(run);
+      await temporary(tx, 'stray', sql.straySql(looked), [from, to, run.padSeconds]);
       await temporary(tx, 'pivot', sql.pivotSql(looked));
       await temporary(tx, 'link_rgs', sql.LINK_CANDIDATES[0]);
       await temporary(tx, 'link_op', sql.LINK_CANDIDATES[1]);
@@ -53,7 +55,6 @@ export class SealStore {
       await temporary(tx, 'unfinished', sql.OUTBOX_SQL);
       await temporary(tx, 'message', sql.MESSAGES_SQL);
       const days = await this.days(tx, run);
-      const { from, to } = edges(run);
       await temporary(tx, 'found', sql.CLASSIFY_SQL, [from, to, run.asOf, run.graceSeconds, run.hardLimitSeconds, run.padSeconds, days.from.map((at) => at.toISOString()), days.dates]);
       await this.exceptions(tx, run);
       await this.items(tx, run, input.exponents);

@@ -1,6 +1,6 @@
 import { undoReference } from '../../partners/operator-wire';
 import { undoKey } from '../sources/correlation-key';
-import type { RowStatus, Side, StagedRow } from '../sources/source';
+import type { RowSink, RowStatus, Side, StagedRow } from '../sources/source';
 
 /** Bits of the column src. Sides are added up to the presence of a key: 7 = all three. */
 export const SOURCE = { rgs: 1, operator: 2, hub: 4, implied: 8, foreign: 16 } as const;
@@ -41,39 +41,59 @@ export type Totals = Map<number, { n: number; sum: bigint }>;
 /** A line is mostly shorter than 400 bytes; a page has 5 000. */
 const BUFFER_BYTES = 2 * 1024 * 1024;
 
-/**
- * Rows as the lines of a COPY, with the totals of what they hold. One for a list: its buffer is used again for each page, since a
- * reader that makes megabytes of garbage per page makes a process of hundreds.
- */
-export class StageLines {
-  private buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);
-  private length = 0;
-  private impliedRows = 0;
+/** What the rows of a page come to. */
+export interface PageLines {
+  /** Lines of a COPY; overwritten by the page after the next. */
+  readonly lines: Buffer;
+  /** Rows that were added. */
+  readonly rows: number;
+  /** Rows that stand beside them: see `StageLines.add`. */
+  readonly implied: number;
+  readonly totals: Totals;
+}
 
-  constructor(
-    private readonly side: Side,
-    private readonly totals: Totals,
-  ) {}
+/**
+ * Rows as the lines of a COPY, with the totals of what they hold. One for a list: its two buffers are used again and again, since a reader
+ * that makes megabytes of garbage per page makes a process of hundreds. Two, so that one is on its way to the store while the other is filled.
+ */
+export class StageLines implements RowSink {
+  private buffer: Buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);
+  private other: Buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);
+  private length = 0;
+  private rows = 0;
+  private implied = 0;
+  private totals: Totals = new Map();
+
+  constructor(private readonly side: Side) {}
+
+  restart(): void {
+    this.length = 0;
+    this.rows = 0;
+    this.implied = 0;
+    this.totals = new Map();
+  }
 
   add(row: StagedRow): void {
+    this.rows += 1;
     // An RGS is told ROLLED_BACK under the name of the bet: it says that the bet is paid back, and that there was one. Where the bet was
     // never told as OK (it was undone before that) this is all that the RGS knows of it.
     if (this.side === 'rgs' && row.movement === 'debit' && row.statusRaw.toUpperCase() === 'ROLLED_BACK') {
       this.line(row, SOURCE.rgs, undoKey(row.key), 'credit', undoReference(row.refId), true, row.at);
       this.line(row, SOURCE.implied, row.key, 'debit', row.refId, false, null);
-      this.impliedRows += 1;
+      this.implied += 1;
       return;
     }
     const undo = isUndo(row);
     this.line(row, SOURCE[this.side], undo ? undoKey(row.key) : row.key, row.movement, row.refId, undo, row.at);
   }
 
-  /** What was added since the last time; no longer valid once another row is added. */
-  take(): { lines: Buffer; implied: number } {
-    const taken = { lines: this.buffer.subarray(0, this.length), implied: this.impliedRows };
-    this.length = 0;
-    this.impliedRows = 0;
-    return taken;
+  /** What was added since the page began. */
+  take(): PageLines {
+    const { length, rows, implied, totals } = this;
+    const lines = this.buffer.subarray(0, length);
+    [this.buffer, this.other] = [this.other, this.buffer];
+    this.restart();
+    return { lines, rows, implied, totals };
   }
 
   private line(row: StagedRow, source: number, key: string, movement: StagedRow['movement'], refId: string, undo: boolean, at: Date | null): void {

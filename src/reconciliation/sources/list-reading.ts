@@ -6,7 +6,7 @@ import { arrayBatches, ListJsonError, objectAroundItems } from './list-json';
 import { encodePlace, type ListPlace } from './list-place';
 import { isRejected, type RowMapper } from './list-rows';
 import type { ReadLimits } from './read-limits';
-import { type RejectedRow, SourceError, type SourcePage, type SourceWindow, type StagedRow } from './source';
+import { type RejectedRow, type RowSink, SourceError, type SourcePage, type SourceWindow, type StagedRow } from './source';
 
 /** Refusals that other parameters would not mend. */
 const NOT_ABOUT_PARAMETERS = new Set([401, 403, 408]);
@@ -14,8 +14,8 @@ const OPEN_BRACKET = 0x5b;
 const OPEN_BRACE = 0x7b;
 
 /**
- * Rows of a page that are parsed at once. What is parsed lives until its rows are made: a page as a whole outlives several collections of the
- * young generation, and then stays in the old one long after it was used.
+ * Rows of a page that are parsed at once, given away and forgotten: a page as a whole outlives several collections of the young generation,
+ * and then stays in the old one long after it was used.
  */
 const SLICE = { rows: 250, bytes: 64 * 1024 } as const;
 
@@ -40,6 +40,7 @@ export class ListReading {
     private readonly window: SourceWindow | null,
     private readonly limits: ReadLimits,
     private readonly toRow: RowMapper,
+    private readonly sink: RowSink,
     private readonly statusOf: (error: unknown) => number | null,
   ) {}
 
@@ -81,7 +82,7 @@ export class ListReading {
   }
 
   private async take(answer: OpenAnswer, { url, form }: Asked): Promise<Fetched> {
-    const rows = new PageRows(this.toRow, this.limits.pageRows);
+    const rows = this.beginPage();
     const take = (elements: unknown[]): void => rows.add(elements);
     // A row of a page may be as long as the page.
     const slices = { rows: SLICE.rows, batchBytes: SLICE.bytes, rowBytesMax: this.limits.pageBytesMax };
@@ -108,9 +109,8 @@ export class ListReading {
 
   private pageOf({ form, rows, next, claims }: Extract<Fetched, { kind: 'page' }>): SourcePage {
     this.checkAvailable(claims);
-    const before = this.highWaterMs;
+    this.checkOrder(rows);
     const page = this.counted(rows);
-    this.checkOrder(page.rows, before);
     this.emptyPages = page.seen === 0 ? this.emptyPages + 1 : 0;
     if (this.emptyPages > this.limits.emptyPagesMax) throw new ListFault('never_ends', `${this.emptyPages} pages without a row follow each other`);
     if (next === null) {
@@ -148,7 +148,7 @@ export class ListReading {
       // Exactly as many rows as we asked for: the partner may have heeded our limit without a word about what follows.
       const doubtful = batch.last && parameters && this.seen + elements.length === pageRows;
       if (elements.length > 0 || batch.last) {
-        const rows = new PageRows(this.toRow, pageRows);
+        const rows = this.beginPage();
         rows.add(elements);
         const page = this.counted(rows);
         this.lastRow = elements.length > 0 ? digestOf(elements.at(-1)) : this.lastRow;
@@ -168,35 +168,30 @@ export class ListReading {
     // A partner that knows Link would have named a next page if there were one.
     if (nextLink(answer.header, this.base) === null) return yield* this.array(answer, false, this.place('array', ''));
     this.call.pause();
-    yield { rows: [], rejected: [], seen: 0, cursor: null, highWater: null };
+    this.sink.restart();
+    yield { rejected: [], seen: 0, cursor: null, highWater: null };
   }
 
-  private counted({ rows, rejected, seen, highWater }: PageRows): Omit<SourcePage, 'cursor'> {
-    this.checkPart(rows);
+  private beginPage(): PageRows {
+    this.sink.restart();
+    return new PageRows(this.toRow, this.sink, this.limits.pageRows, this.window?.isPart === true ? this.window : null);
+  }
+
+  private counted({ rejected, seen, highWater }: PageRows): Omit<SourcePage, 'cursor'> {
     this.seen += seen;
     if (this.seen > this.limits.rowsMax) throw new ListFault('never_ends', `it has more than ${this.limits.rowsMax} rows`);
     if (highWater !== null && highWater.getTime() > (this.highWaterMs ?? -Infinity)) this.highWaterMs = highWater.getTime();
-    return { rows, rejected, seen, highWater };
+    return { rejected, seen, highWater };
   }
 
   /** Pages come oldest first: one that goes back repeats rows, and rows that were added in between may have been left out. */
-  private checkOrder(rows: readonly StagedRow[], highWaterMs: number | null): void {
-    if (highWaterMs !== null && rows.some(({ at }) => at !== null && at.getTime() < highWaterMs)) throw new ListFault('cursor_went_back', 'a page has rows older than the page before it');
+  private checkOrder({ earliest, firstRow }: PageRows): void {
+    if (this.highWaterMs !== null && earliest !== null && earliest.getTime() < this.highWaterMs) throw new ListFault('cursor_went_back', 'a page has rows older than the page before it');
     // Rows of one instant, or without a time, say nothing about order; their own ids tell at least a page that comes again.
-    const id = rows[0]?.rowId ?? null;
+    const id = firstRow?.rowId ?? null;
     if (id === null) return;
     if (this.firstRowIds.has(id)) throw new ListFault('cursor_went_back', 'a page begins with a row with which another began');
     this.firstRowIds.add(id);
-  }
-
-  /** Of a list in parts: whoever ignores the window gives each row once per part, and rows without a time belong to none. */
-  private checkPart(rows: readonly StagedRow[]): void {
-    const { window } = this;
-    if (window?.isPart !== true) return;
-    for (const { at } of rows) {
-      if (at === null) throw new ListFault('window_ignored', 'it is read in parts by time, and has a row without a time');
-      if (at < window.from || at >= window.to) throw new ListFault('window_ignored', 'it is read in parts by time, and has a row outside the part that was asked for');
-    }
   }
 
   private checkTotal({ total }: PageClaims): void {
@@ -239,33 +234,48 @@ export class ListReading {
   }
 }
 
-/** What a page's elements are, as far as they have come. */
+/** Makes rows of a page's elements, adds them to the sink, and keeps what is to be known of the page as a whole. */
 class PageRows {
-  readonly rows: StagedRow[] = [];
   readonly rejected: RejectedRow[] = [];
+  seen = 0;
+  earliest: Date | null = null;
   highWater: Date | null = null;
+  firstRow: StagedRow | null = null;
 
+  /** `part`: the window to which rows must belong; null: to none. */
   constructor(
     private readonly toRow: RowMapper,
+    private readonly sink: RowSink,
     private readonly rowsMax: number,
+    private readonly part: SourceWindow | null,
   ) {}
 
-  get seen(): number {
-    return this.rows.length + this.rejected.length;
-  }
-
   add(elements: readonly unknown[]): void {
-    if (this.seen + elements.length > this.rowsMax) throw new ListFault('page_too_long', `a page has more than the ${this.rowsMax} rows that were asked for`);
+    this.seen += elements.length;
+    if (this.seen > this.rowsMax) throw new ListFault('page_too_long', `a page has more than the ${this.rowsMax} rows that were asked for`);
     for (const element of elements) {
       const row = this.toRow(element);
-      if (isRejected(row)) {
-        this.rejected.push(row);
-        continue;
-      }
-      this.rows.push(row);
-      if (row.at !== null && (this.highWater === null || row.at > this.highWater)) this.highWater = row.at;
+      if (isRejected(row)) this.rejected.push(row);
+      else this.take(row);
     }
   }
+
+  private take(row: StagedRow): void {
+    const { at } = row;
+    if (this.part !== null) checkPart(at, this.part);
+    this.firstRow ??= row;
+    if (at !== null) {
+      if (this.earliest === null || at < this.earliest) this.earliest = at;
+      if (this.highWater === null || at > this.highWater) this.highWater = at;
+    }
+    this.sink.add(row);
+  }
+}
+
+/** Of a list in parts: whoever ignores the window gives each row once per part, and rows without a time belong to none. */
+function checkPart(at: Date | null, part: SourceWindow): void {
+  if (at === null) throw new ListFault('window_ignored', 'it is read in parts by time, and has a row without a time');
+  if (at < part.from || at >= part.to) throw new ListFault('window_ignored', 'it is read in parts by time, and has a row outside the part that was asked for');
 }
 
 interface Asked {

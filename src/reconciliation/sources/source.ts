@@ -36,11 +36,17 @@ export interface RejectedRow {
   readonly raw: string;
 }
 
+/** Takes rows as they come, so that nobody holds a page of them: they would outlive the young generation of the heap, and stay for long. */
+export interface RowSink {
+  /** A page begins, or begins anew since its connection broke: what was added after the last page that was given is void. */
+  restart(): void;
+  add(row: StagedRow): void;
+}
+
+/** What is told of a page whose rows were added to the sink. */
 export interface SourcePage {
-  /** The consumer's own: it may empty the list as soon as it has used the rows, so that they do not wait for the next page. */
-  readonly rows: StagedRow[];
-  readonly rejected: RejectedRow[];
-  /** rows + rejected. */
+  readonly rejected: readonly RejectedRow[];
+  /** Rows and rejected ones. */
   readonly seen: number;
   /** Hand it to `pages` to go on after this page, also in another process; null: this was the last page. */
   readonly cursor: string | null;
@@ -117,7 +123,8 @@ export abstract class SourceReader {
   /**
    * Pages of the list, oldest first where the side has an order. `window` null: everything; a side without a time filter gives everything in
    * any case, so rows may lie outside the window. `cursor` null: from the start. A page is fetched when it is asked for; who wants one on its way while another is stored asks before storing.
+   * Rows go to the sink; when a page is given they are all there, and nothing is added before the next page is asked for.
    * Throws SourceError for every fault and when `gone` fires; never ends early without throwing. An empty list is one page without rows.
    */
-  abstract pages(side: Side, window: SourceWindow | null, cursor: string | null, gone: AbortSignal): AsyncGenerator<SourcePage>;
+  abstract pages(side: Side, window: SourceWindow | null, cursor: string | null, gone: AbortSignal, sink: RowSink): AsyncGenerator<SourcePage>;
 }
