@@ -106,6 +106,11 @@ describe('flat objects', () => {
     );
   });
 
+  it('are not read by a parser that has learned a wrong key', () => {
+    parseExactJson('{"a":"x","\\\\":true}');
+    expect(() => parseExactJson('{"a":"x","\\u0061":true}')).toThrow('stands twice');
+  });
+
   it.each(['{"amount":1,"amount":1}', '{"a":"x","a":"x"}', '{"a":{"k":1,"k":1}}'])('with the key of %s twice are refused to callers', (json) => {
     expect(() => parseStrictJson(json)).toThrow(/stands twice/);
   });
