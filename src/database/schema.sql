@@ -981,6 +981,7 @@ AS $function$
       select a.settled_id, m.id, m.destination_id, m.lane_key, m.lane_seq
       from advanced a join outbox_message m on m.destination_id = a.destination_id and m.lane_key = a.lane_key and m.lane_seq = a.head_seq
       where a.head_seq <= a.last_seq
+        and m.id >= uuid_v7_floor(coalesce(uuid_extract_timestamp(a.settled_id), 'epoch') - interval '1 day') and m.id < uuid_v7_floor(now() + interval '1 day')
     ), moved as (
       -- In place: deleting this head and inserting the next in one statement would race with itself on the unique index.
       update outbox_head h

@@ -1,5 +1,5 @@
-import { Inject, Injectable, type BeforeApplicationShutdown } from '@nestjs/common';
-import { Interval } from '@nestjs/schedule';
+import { Inject, Injectable, type BeforeApplicationShutdown, type OnApplicationBootstrap } from '@nestjs/common';
+import { SchedulerRegistry } from '@nestjs/schedule';
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -13,8 +13,8 @@ import { type HeldRun, type ReconRun, SLOTS } from './run';
 import { RunEngine } from './run-engine';
 import { LeaseLostError, RunStore } from './run.store';
 
-/** How soon a run is taken that waited for a slot, or whose holder died. */
-const POLL_MS = 1_000;
+/** How soon a run is taken that waited for a slot, or whose holder died; with short leases sooner, since somebody wants it so. */
+const POLL_MS_MAX = 2_000;
 const STORE_RETRY_MS = 500;
 
 interface Active {
@@ -25,7 +25,7 @@ interface Active {
 
 /** Executes runs under a lease. Every process may: whoever gets a request begins at once, and what is left behind is taken by whoever looks first. */
 @Injectable()
-export class RunWorker implements BeforeApplicationShutdown {
+export class RunWorker implements OnApplicationBootstrap, BeforeApplicationShutdown {
   private readonly owner = `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`;
   private readonly active = new Map<string, Active>();
   private isStopping = false;
@@ -36,7 +36,12 @@ export class RunWorker implements BeforeApplicationShutdown {
     private readonly engine: RunEngine,
     private readonly logger: Logger,
     private readonly metrics: Metrics,
+    private readonly intervals: SchedulerRegistry,
   ) {}
+
+  onApplicationBootstrap(): void {
+    this.intervals.addInterval('reconciliation.poll', setInterval(() => void this.poll(), Math.min(POLL_MS_MAX, this.config.reconLeaseSeconds * 250)));
+  }
 
   /** Takes this run if nobody has it and there is a slot; else it waits for its turn. */
   async start(id: string): Promise<void> {
@@ -57,8 +62,7 @@ export class RunWorker implements BeforeApplicationShutdown {
     await active?.ended;
   }
 
-  @Interval(POLL_MS)
-  async poll(): Promise<void> {
+  private async poll(): Promise<void> {
     if (this.isStopping || this.active.size >= SLOTS) return;
     try {
       const run = await this.runs.claim(this.owner, this.config.reconLeaseSeconds);
