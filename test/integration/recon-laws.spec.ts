@@ -3,7 +3,7 @@ import type { ReconRun } from '../../src/reconciliation/engine/run';
 import { businessDays } from '../../src/reconciliation/window';
 import { PLANTED, type Story, factsOf, question, world } from '../support/recon-facts';
 import { type ReconLab, openLab, requestFor } from '../support/recon-lab';
-import type { Facts, ListedFact, Question } from '../support/recon-oracle';
+import { type Facts, type ListedFact, type Question, isKnownTo } from '../support/recon-oracle';
 
 /** Cases of a law; RECON_CASES=300 npm test -- recon-laws for more. */
 const CASES = Number(process.env.RECON_CASES ?? '10');
@@ -225,8 +225,8 @@ describe('the laws of a reconciliation', () => {
       await check(
         fc.asyncProperty(facts, fc.integer({ min: 1, max: 23 }), async ({ books: all, asked, begin }, hour) => {
           // What has no time is in nobody's totals; of what the hub does not know, no window can say to which of several times it belongs.
-          const known = new Set(all.hub.map(({ id }) => id));
-          const books = { ...all, listed: all.listed.filter(({ at, corr }) => at !== null && known.has(corr.toLowerCase())) };
+          const isKnown = isKnownTo(all.hub);
+          const books = { ...all, listed: all.listed.filter((row) => row.at !== null && isKnown(row)) };
           const { whole, parts } = await parted(books, asked, [begin - 9 * HOUR, begin + hour * HOUR, begin + 72 * HOUR]);
           const wanted = (await items(whole)).map(({ k }) => String(k));
           const lines = (await Promise.all(parts.map(items))).flat();
@@ -250,10 +250,11 @@ function evenhanded(story: Story): Story {
   return { ...story, hub: story.hub && { ...story.hub, state: story.hub.state === 'rejected' ? 'rejected' : 'confirmed', message: 'sent', undoMessage: 'sent', outcomes: [] }, rgs: even(story.rgs), operator: even(story.operator) };
 }
 
-/** References of one's own, and times that a window and its padding see together. */
+/** References of one's own, and times, also of repayments, that a window and its padding see together. */
 function close(story: Story): Story {
   const near = (twists: Story['rgs']) => twists.map((twist) => ({ ...twist, lateBy: twist.lateBy === null ? null : Math.max(-119 * MINUTE, Math.min(twist.lateBy, 0)) + HOUR / 2 }));
-  return { ...story, ref: null, rgs: near(story.rgs), operator: near(story.operator) };
+  const hub = story.hub && { ...story.hub, undoAfter: story.hub.undoAfter === null ? null : Math.min(story.hub.undoAfter, HOUR / 2) };
+  return { ...story, ref: null, hub, rgs: near(story.rgs), operator: near(story.operator) };
 }
 
 /** The row as the other side would list it. */

@@ -268,6 +268,12 @@ function hubBookings(hub: HubFact): Booking[] {
   return [own, booking('undo', { moves: 'credit', word: 'credit', ref: UNDO + hub.ref, status: REPAID[hub.state] ?? 'rejected', at: hub.undo.at })];
 }
 
+/** Whether the hub has what a row of a list is about: the movement, or its repayment. */
+export function isKnownTo(hub: readonly HubFact[]): (row: ListedFact) => boolean {
+  const keys = new Set(hub.flatMap(hubBookings).map(({ key }) => key));
+  return (row) => listedBookings(row).every(({ key }) => keys.has(key));
+}
+
 function groupsOf(bookings: readonly Booking[]): Map<string, Booking[]> {
   const groups = new Map<string, Booking[]>();
   for (const booking of bookings) groups.set(booking.key, [...(groups.get(booking.key) ?? []), booking]);

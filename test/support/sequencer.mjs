@@ -19,9 +19,11 @@ const LONGEST = [
   'recon-crash',
   'outbox-shutdown',
   'reconciliation',
+  'recon-readers',
   'postman',
   'embedded-postgres',
   'operator-outcomes',
+  'recon-parts',
   'recon-oracle',
   'rollback',
 ];
