@@ -111,6 +111,34 @@ describe('the outbox keeps house', () => {
       expect(await drop).not.toContain(nameOf('outbox_message', 50));
       expect(await lanes.claim(destination, 1)).toMatchObject([{ id }]);
     });
+
+    it('looks for the next message of a lane in its own week and not in all that are kept', async () => {
+      const kept = await oldMessage(30, 'kept');
+      await lanes.settle(await lanes.claim(destination, 50), 'sent');
+      const [first, second] = [newMessage(destination, 'week'), newMessage(destination, 'week')];
+      await lanes.transaction((tx) => lanes.store.enqueue(tx, [first, second]));
+      expect(await lanes.claim(destination, 1)).toMatchObject([{ id: first.id }]);
+      const looked = await lanes.transaction(async (tx) => {
+        const looks = () => tx.rows<{ name: string; n: string }>(`select relname as name, coalesce(idx_scan, 0) + seq_scan as n from pg_stat_xact_user_tables where relname like 'outbox\\_message\\_%'`);
+        const before = new Map((await looks()).map(({ name, n }) => [name, n]));
+        await tx.rows('select outbox_settle($1, $2)', [JSON.stringify([{ id: first.id, outcome: 'sent', class: 'delivered' }]), 'test']);
+        return (await looks()).filter(({ name, n }) => n !== before.get(name)).map(({ name }) => name);
+      });
+      expect(looked).toContain(nameOf('outbox_message', 0));
+      expect(looked).not.toContain(await where(kept));
+      const next = await lanes.claim(destination, 1);
+      expect(next).toMatchObject([{ id: second.id }]);
+      await lanes.settle(next, 'sent');
+    });
+
+    it('finds a message that a clock in error dated days before the one ahead of it, by the repair of lanes', async () => {
+      await lanes.transaction((tx) => lanes.store.enqueue(tx, [newMessage(destination, 'clock')]));
+      const misdated = await oldMessage(29, 'clock');
+      await lanes.settle(await lanes.claim(destination, 1), 'sent');
+      expect(await lanes.claim(destination, 1)).toEqual([]);
+      expect(await lanes.store.repairLanes()).toBe(1);
+      expect(await lanes.claim(destination, 1)).toMatchObject([{ id: misdated }]);
+    });
   });
 
   describe('in a running hub', () => {
