@@ -42,4 +42,4 @@ STOPSIGNAL SIGTERM
 # For a mock, or another port, set PORT and HEALTH_PATH.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}${process.env.HEALTH_PATH}`).then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
-CMD ["node", "--expose-gc", "--max-semi-space-size=16", "--max-old-space-size=512", "dist/src/main.js"]
+CMD ["node", "--expose-gc", "--no-separate-gc-phases", "--max-semi-space-size=16", "--max-old-space-size=512", "dist/src/main.js"]

@@ -1,5 +1,6 @@
 import { AxiosError, AxiosHeaders, type AxiosResponse, type InternalAxiosRequestConfig } from 'axios';
-import { Agent, type Dispatcher } from 'undici';
+import type { Dispatcher } from 'undici';
+import Agent from 'undici/lib/dispatcher/agent';
 
 /** Code of the error when a call could not leave in time; nothing was sent. */
 export const TOO_LATE = 'ERR_TOO_LATE';
