@@ -140,6 +140,11 @@ describe('npm run recon', () => {
 });
 
 describe('its options', () => {
+  it('name what a date is, before the hub is asked', () => {
+    expect(() => parseOptions(['run', '--date', 'today'], {})).toThrow('--date is a date such as 2026-11-22, or yesterday, and not "today"');
+    expect(parseOptions(['run', '--date', 'yesterday'], {})).toMatchObject({ date: 'yesterday' });
+  });
+
   it('take the first token of a list, and in production no default', () => {
     expect(parseOptions(['run'], { FINANCE_TOKEN: 'a,b', BEARER_TOKEN: 'c' })).toMatchObject({ token: 'a', url: 'http://localhost:8000', format: 'csv', graceSeconds: 900, manifest: undefined });
     expect(parseOptions(['run', '--out', 'x.csv'], { BEARER_TOKEN: 'c', HUB_URL: 'https://hub.example/' })).toMatchObject({ token: 'c', url: 'https://hub.example', manifest: 'x.csv.manifest.json' });

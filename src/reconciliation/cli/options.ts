@@ -76,6 +76,7 @@ export function parseOptions(args: readonly string[], env: Environment): RunOpti
   if (command !== 'run') throw new UsageError(command === undefined ? 'a command is missing: run or verify' : `unknown command "${command}"`);
   if (rest.length > 0) throw new UsageError(`unexpected "${rest[0]}"`);
   if (values.date !== undefined && (values.from !== undefined || values.to !== undefined)) throw new UsageError('--date cannot stand together with --from and --to');
+  if (values.date !== undefined && values.date !== 'yesterday' && !/^\d{4}-\d{2}-\d{2}$/.test(values.date)) throw new UsageError(`--date is a date such as 2026-11-22, or yesterday, and not "${values.date}"`);
   if ((values.from === undefined) !== (values.to === undefined)) throw new UsageError('--from and --to must stand together');
   const format = oneOf('format', values.format ?? 'csv', FORMATS);
   const form = new URLSearchParams({ ...(values.bom === true ? { bom: '1' } : {}), ...(values.sep === undefined ? {} : { sep: oneOf('sep', values.sep, SEPARATORS) }), ...(values.raw === true ? { raw: '1' } : {}) }).toString();
