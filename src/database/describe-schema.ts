@@ -59,7 +59,13 @@ function tables(sql: Sql): Promise<string[]> {
 }
 
 function functions(sql: Sql): Promise<string[]> {
-  return texts(sql, `select pg_get_functiondef(p.oid) || ';' as text from pg_proc p where p.pronamespace in ${SCHEMAS} order by p.pronamespace::regnamespace::text, p.proname, p.oid::regprocedure::text`);
+  // Signatures only: the bodies stand in src/database/functions, and those of generated columns with their tables.
+  return texts(
+    sql,
+    `select 'create function ' || case p.pronamespace when 'public'::regnamespace then '' else p.pronamespace::regnamespace || '.' end || p.proname
+       || '(' || pg_get_function_arguments(p.oid) || ') returns ' || pg_get_function_result(p.oid) || ' language ' || l.lanname || ';' as text
+     from pg_proc p join pg_language l on l.oid = p.prolang where p.pronamespace in ${SCHEMAS} order by p.pronamespace::regnamespace::text, p.proname, p.oid::regprocedure::text`,
+  );
 }
 
 function triggers(sql: Sql): Promise<string[]> {

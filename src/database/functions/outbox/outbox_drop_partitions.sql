@@ -1,0 +1,42 @@
+-- Drops at most one week per call, so that its locks are short; answers its name.
+create or replace function outbox_drop_partitions(p_message_days integer, p_attempt_days integer)
+ RETURNS text[]
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_part record; v_week timestamptz; v_needed boolean;
+begin
+  perform pg_advisory_xact_lock(hashtext('outbox_create_partitions'));
+  for v_part in
+    select c.relname::text as name, p.relname::text as parent
+    from pg_inherits i join pg_class c on c.oid = i.inhrelid join pg_class p on p.oid = i.inhparent
+    where p.relname in ('outbox_message', 'outbox_attempt') and c.relname ~ '_[0-9]{8}$' order by 1
+  loop
+    v_week := to_timestamp(right(v_part.name, 8), 'YYYYMMDD') + interval '1 week';
+    if v_part.parent = 'outbox_attempt' then
+      continue when v_week > now() - make_interval(days => p_attempt_days);
+    else
+      continue when v_week > now() - make_interval(days => p_message_days);
+      -- A message that may still be sent, queued behind a head, or that nobody has dealt with keeps its whole week.
+      execute format('select exists (select 1 from %I m join outbox_head h on h.message_id = m.id)
+        or exists (select 1 from %I m join outbox_dead d on d.message_id = m.id and d.open)
+        or exists (select 1 from %I m join outbox_lane l on l.destination_id = m.destination_id and l.lane_key = m.lane_key where m.lane_seq >= l.head_seq)',
+        v_part.name, v_part.name, v_part.name) into v_needed;
+      continue when v_needed;
+    end if;
+    begin
+      if v_part.parent = 'outbox_message' then
+        execute format('delete from outbox_dead d using %I m where d.message_id = m.id', v_part.name);
+      end if;
+      -- The drop needs the parent table to itself. While it waits for a long report, everybody else would wait behind it.
+      perform set_config('lock_timeout', '300ms', true);
+      execute format('drop table %I', v_part.name);
+    exception when lock_not_available then
+      -- The next hour tries again.
+      continue;
+    end;
+    -- One at a time: the lock is held until the caller commits, and the look at the next week may take a while.
+    return array[v_part.name];
+  end loop;
+  return '{}';
+end $function$;
