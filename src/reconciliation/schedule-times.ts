@@ -1,5 +1,6 @@
 import { CronTime } from 'cron';
-import { businessWindow, lastClosedDate, nextBusinessDate } from './window';
+import { Temporal } from 'temporal-polyfill';
+import { businessWindow, dateExists, lastClosedDate, nextBusinessDate } from './window';
 
 const FIVE_FIELDS = /^\S+( \S+){4}$/;
 const FLOOR_MS = 5 * 60_000;
@@ -22,12 +23,47 @@ export function checkCron(cron: string, zone: string, now: Date): void {
   }
 }
 
-/** First time after `after` at which the expression fires in the zone. Throws CronError when there is none. */
+/**
+ * First time after `after` at which the clocks of the zone show what the expression names. The library only reads the expression, in UTC, where
+ * nothing is shown twice; by itself it fires an hour early or on the day before where clocks change. A time that the clocks show twice is the
+ * first of the two, one that they skip comes when it would have come without the change: as cut-offs do, so a fire at the cut-off stays one.
+ * Throws CronError when there is none.
+ */
 export function nextFire(cron: string, zone: string, after: Date): Date {
-  try {
-    return new CronTime(cron, zone).getNextDateFrom(after, zone).toJSDate();
-  } catch (error) {
-    throw new CronError(`cron cannot be understood or never fires: ${error instanceof Error ? error.message : String(error)}`);
+  const at = after.getTime();
+  let best: Temporal.ZonedDateTime | null = null;
+  for (const wall of wallTimes(cron, firstWall(at, zone))) {
+    if (best !== null && Temporal.PlainDateTime.compare(wall, best.toPlainDateTime()) >= 0) break;
+    const fire = wall.toZonedDateTime(zone);
+    const isSkipped = !fire.toPlainDateTime().equals(wall);
+    if (fire.epochMilliseconds <= at || (isSkipped && !dateExists(wall.toPlainDate(), zone))) continue;
+    if (best === null || Temporal.ZonedDateTime.compare(fire, best) < 0) best = fire;
+    // Behind a skipped time others may be shown before the moment that it moved to.
+    if (!isSkipped) break;
+  }
+  if (best === null) throw new CronError('cron never fires');
+  return new Date(best.epochMilliseconds);
+}
+
+/** What the clocks showed at `at`, or before the hours that they have just skipped: a time in them is yet to come. */
+function firstWall(at: number, zone: string): Temporal.PlainDateTime {
+  const now = Temporal.Instant.fromEpochMilliseconds(at).toZonedDateTimeISO(zone);
+  const change = now.add({ nanoseconds: 1 }).getTimeZoneTransition('previous');
+  if (change === null) return now.toPlainDateTime();
+  const skippedMs = (change.offsetNanoseconds - change.subtract({ nanoseconds: 1 }).offsetNanoseconds) / 1e6;
+  return at - change.epochMilliseconds < skippedMs ? change.toPlainDateTime().subtract({ milliseconds: skippedMs }) : now.toPlainDateTime();
+}
+
+/** Times of the expression from `start` on, as a clock that never changes shows them. */
+function* wallTimes(cron: string, start: Temporal.PlainDateTime): Generator<Temporal.PlainDateTime> {
+  let before = start.toZonedDateTime('UTC').epochMilliseconds - 1;
+  for (;;) {
+    try {
+      before = new CronTime(cron, 'UTC').getNextDateFrom(new Date(before), 'UTC').toMillis();
+    } catch (error) {
+      throw new CronError(`cron cannot be understood or never fires: ${error instanceof Error ? error.message : String(error)}`);
+    }
+    yield Temporal.Instant.fromEpochMilliseconds(before).toZonedDateTimeISO('UTC').toPlainDateTime();
   }
 }
 

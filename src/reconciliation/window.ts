@@ -135,6 +135,11 @@ export function zonedIso(zone: string): (instant: Date) => string {
   };
 }
 
+/** False for a date that the zone left out. */
+export function dateExists(date: Temporal.PlainDate, zone: string): boolean {
+  return startOf(date, zone, '00:00') < startOf(date.add({ days: 1 }), zone, '00:00');
+}
+
 function parseDate(date: string): Temporal.PlainDate {
   try {
     if (DATE.test(date)) return Temporal.PlainDate.from(date);

@@ -134,6 +134,14 @@ describe('a schedule', () => {
     expect(await runsOf('resting')).toHaveLength(2);
   });
 
+  it.each([
+    ['the extra hour', { cron: '30 3 * * *', zone: 'Europe/Malta' }, '2026-10-24T22:00:00Z', '2026-10-25T02:30:00.000Z'],
+    ['clocks that go back at midnight', { cron: '0 0 * * *', zone: 'Asia/Beirut', cutoff: '00:00' }, '2026-10-24T20:30:00Z', '2026-10-24T22:00:00.000Z'],
+  ])('says in the night of %s that it fires when the clock shows it', async (_night, change, now, nextFireAt) => {
+    moveTo(now);
+    expect((await put('night', { ...DAILY, ...change })).body).toMatchObject({ nextFireAt });
+  });
+
   it('is removed, and its runs stay', async () => {
     await put('gone');
     await reaches('gone', '2026-03-26');
