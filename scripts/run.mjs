@@ -30,7 +30,8 @@ export function pinnedNode() {
 /** How `npm run start:hub` starts the hub: Node's options and the built file. */
 export function hubCommand() {
   const { scripts } = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8'));
-  const [, ...options] = scripts['start:hub'].split(' ');
+  const words = scripts['start:hub'].split(' ');
+  const options = words.slice(words.indexOf('node') + 1);
   return { file: options.pop(), options };
 }
 

@@ -104,7 +104,7 @@ function start(service) {
   const preload = pathToFileURL(path.join(root, 'scripts', 'exit-with-parent.mjs')).href;
   const child = spawn(pinnedNode(), ['--import', preload, ...(service.options ?? []), path.join(root, service.file)], {
     cwd: root,
-    env: { ...process.env, PORT: String(service.port), ...service.environment },
+    env: { ...process.env, NODE_ENV: process.env.NODE_ENV || 'development', PORT: String(service.port), ...service.environment },
     // Out of the terminal's process group: Ctrl-C comes here only, and is passed on in the right order.
     detached: true,
     // The fourth is the channel by which exit-with-parent.mjs notices the end of this process.

@@ -15,6 +15,8 @@ import { OutboxWorker } from './outbox/outbox.worker';
 async function main(): Promise<void> {
   const fromEnvironment = parseConfig(process.env);
   const logger = new Logger(fromEnvironment.logLevel);
+  for (const { exception, faults } of fromEnvironment.insecureAccepted)
+    logger.event('warn', 'config.insecure_accepted', faults.length > 0 ? { exception, faults } : { exception, note: 'nothing needs this exception; take it out of INSECURE_ACCEPTED' });
   const embedded = await embeddedDatabase(fromEnvironment, logger);
   try {
     await serve(embedded === undefined ? fromEnvironment : { ...fromEnvironment, databaseUrl: embedded.url }, logger, embedded);

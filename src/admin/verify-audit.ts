@@ -1,5 +1,5 @@
 import 'reflect-metadata';
-import { parseConfig } from '../config/config';
+import { parseDatabaseConfig } from '../config/config';
 import type { Database } from '../database/database';
 import { withDatabase } from '../database/open-database';
 import { messageOf } from '../kernel/errors';
@@ -15,7 +15,7 @@ interface Finding {
 
 /** `npm run audit:verify`: exit code 0 when the audit log is whole, 1 when an entry is broken (it is named), 2 when it cannot be read. */
 async function main(): Promise<number> {
-  const findings = await withDatabase(parseConfig(process.env), 'hub-audit', look);
+  const findings = await withDatabase(parseDatabaseConfig(process.env), 'hub-audit', look);
   for (const { says } of findings) process.stdout.write(`${says}\n`);
   return findings.every(({ whole }) => whole) ? 0 : 1;
 }

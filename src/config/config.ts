@@ -1,9 +1,13 @@
+import { EXCEPTIONS, type Exception, type NamedSecret, weaknessesOf } from './production';
+
 /**
  * Everything the environment decides, read and checked once. Faults are collected, so a person who sets up a hub sees all of them at once.
  * Units are in the names; defaults are those of docs/integration.md and .env.example (a test keeps the three in step).
  */
 export interface Config {
   readonly production: boolean;
+  /** What production would refuse and INSECURE_ACCEPTED lets pass; a word that is listed in vain has no faults. */
+  readonly insecureAccepted: readonly AcceptedException[];
   readonly port: number;
   readonly host: string;
   readonly role: 'all' | 'api' | 'worker';
@@ -71,6 +75,11 @@ export interface Config {
   readonly allowClearDb: boolean;
 }
 
+export interface AcceptedException {
+  readonly exception: Exception;
+  readonly faults: readonly string[];
+}
+
 /** Names every variable that is wrong; the message is for the person who starts the hub. */
 export class ConfigError extends Error {
   constructor(readonly faults: readonly string[]) {
@@ -81,32 +90,43 @@ export class ConfigError extends Error {
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
+/** Any other value is production, and so is none: a typing error must not open a hub on known secrets. */
+export function isProduction(env: Environment): boolean {
+  return !['development', 'test'].includes(env.NODE_ENV?.trim() ?? '');
+}
+
+/** What a tool needs that only looks at the database, so that it runs where no secret is. */
+export function parseDatabaseConfig(env: Environment): Pick<Config, 'databaseUrl' | 'dataDir'> {
+  const read = new Reader(env);
+  const config = { databaseUrl: read.databaseUrl('DATABASE_URL'), dataDir: read.text('DATA_DIR', '.data') };
+  if (read.faults.length > 0) throw new ConfigError(read.faults);
+  return config;
+}
+
 /** Reads an environment; throws ConfigError with every fault. */
 export function parseConfig(env: Environment): Config {
   const read = new Reader(env);
-  const production = env.NODE_ENV === 'production';
+  const production = isProduction(env);
   const operatorTimeoutMs = read.integer('OPERATOR_TIMEOUT_MS', 10_000, 100, 120_000);
 
-  const bearer = read.secret('BEARER_TOKEN', production ? undefined : 'change_token', { production, required: false });
-  const token = (name: string): readonly string[] => {
-    const own = read.secret(name, undefined, { production, required: bearer === undefined });
-    return [...new Set([own, bearer].filter((value): value is string => value !== undefined))];
-  };
-  /** People sign with their tokens, so each has one: a list with commas. */
-  const staffTokens = (name: string): readonly string[] => [...new Set(token(name).flatMap((tokens) => tokens.split(',').filter((one) => one !== '')))];
-  const tokens = { rgs: token('RGS_TOKEN'), operator: token('OPERATOR_TOKEN'), ops: staffTokens('OPS_TOKEN'), finance: staffTokens('FINANCE_TOKEN') };
-  const hmacSecret = read.secret('HMAC_SECRET', production ? undefined : 'change_secret', { production, required: true }) ?? '';
-  const operatorHmacSecret = read.secret('OPERATOR_HMAC_SECRET', undefined, { production, required: false }) ?? hmacSecret;
+  const bearer = read.token('BEARER_TOKEN') ?? (production ? undefined : 'change_token');
+  const withBearer = (own: readonly string[]): readonly string[] => [...new Set(bearer === undefined ? own : [...own, bearer])];
+  const own = { rgs: listOf(read.token('RGS_TOKEN')), operator: listOf(read.token('OPERATOR_TOKEN')), ops: read.staffTokens('OPS_TOKEN'), finance: read.staffTokens('FINANCE_TOKEN') };
+  const tokens = { rgs: withBearer(own.rgs), operator: withBearer(own.operator), ops: withBearer(own.ops), finance: withBearer(own.finance) };
+  const keys = { HMAC_SECRET: read.optional('HMAC_SECRET'), OPERATOR_HMAC_SECRET: read.optional('OPERATOR_HMAC_SECRET'), RECON_SIGNING_KEY: read.optional('RECON_SIGNING_KEY') };
+  const hmacSecret = keys.HMAC_SECRET ?? 'change_secret';
+  const accepted = read.exceptions('INSECURE_ACCEPTED');
 
   const config: Config = {
     production,
+    insecureAccepted: [],
     port: read.integer('PORT', 8000, 0, 65_535),
     host: read.text('HOST', '0.0.0.0'),
     role: read.choice('ROLE', 'all', ['all', 'api', 'worker']),
     logLevel: read.choice('LOG_LEVEL', 'info', ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
-    databaseUrl: read.url('DATABASE_URL', undefined, ['postgres:', 'postgresql:']),
-    databaseDirectUrl: read.url('DATABASE_DIRECT_URL', undefined, ['postgres:', 'postgresql:']),
-    reportsDatabaseUrl: read.url('REPORTS_DATABASE_URL', undefined, ['postgres:', 'postgresql:']),
+    databaseUrl: read.databaseUrl('DATABASE_URL'),
+    databaseDirectUrl: read.databaseUrl('DATABASE_DIRECT_URL'),
+    reportsDatabaseUrl: read.databaseUrl('REPORTS_DATABASE_URL'),
     dataDir: read.text('DATA_DIR', '.data'),
     databasePoolSize: read.integer('DATABASE_POOL_SIZE', 10, 2, 500),
     migrateOnStart: read.flag('MIGRATE_ON_START', true),
@@ -114,8 +134,8 @@ export function parseConfig(env: Environment): Config {
     shutdownTimeoutSeconds: read.number('SHUTDOWN_TIMEOUT_SECONDS', 30, 1, 600),
     tokens,
     hmacSecret,
-    operatorHmacSecret,
-    reconSigningKey: read.secret('RECON_SIGNING_KEY', production ? undefined : 'change_recon_signing_key', { production, required: true }) ?? '',
+    operatorHmacSecret: keys.OPERATOR_HMAC_SECRET ?? hmacSecret,
+    reconSigningKey: keys.RECON_SIGNING_KEY ?? 'change_recon_signing_key',
     reconAcceptLimit: read.integer('RECON_ACCEPT_LIMIT', 100, 0, 1_000_000_000),
     signatureRequired: read.flag('SIGNATURE_REQUIRED', true),
     timestampSkewSeconds: read.integer('TIMESTAMP_SKEW_SECONDS', 300, 1, 86_400),
@@ -150,9 +170,21 @@ export function parseConfig(env: Environment): Config {
   // The embedded database has one address, and it is not known before it runs.
   for (const [name, url] of [['DATABASE_DIRECT_URL', config.databaseDirectUrl], ['REPORTS_DATABASE_URL', config.reportsDatabaseUrl]] as const)
     if (url !== undefined && config.databaseUrl === undefined) read.fault(name, 'is only of use beside DATABASE_URL');
-  if (production && config.allowClearDb) read.fault('ALLOW_CLEAR_DB', 'must not be true when NODE_ENV is production');
+  const secrets: NamedSecret[] = [
+    ...named('BEARER_TOKEN', production ? listOf(bearer) : []),
+    ...named('RGS_TOKEN', own.rgs),
+    ...named('OPERATOR_TOKEN', own.operator),
+    ...named('OPS_TOKEN', own.ops),
+    ...named('FINANCE_TOKEN', own.finance),
+    ...Object.entries(keys).flatMap(([variable, value]) => named(variable, listOf(value))),
+  ];
+  const partnerUrls = { OPERATOR_BASE_URL: read.optional('OPERATOR_BASE_URL') && config.operatorBaseUrl, RGS_WEBHOOK_URL: read.optional('RGS_WEBHOOK_URL') && config.rgsWebhookUrl };
+  const weaknesses = production ? weaknessesOf({ ...config, secrets, partnerUrls }) : [];
+  for (const { variable, problem, exception } of weaknesses)
+    if (exception === undefined || !accepted.includes(exception)) read.fault(variable, exception === undefined ? problem : `${problem} (or accept it: INSECURE_ACCEPTED=${exception})`);
   if (read.faults.length > 0) throw new ConfigError(read.faults);
-  return config;
+  const insecureAccepted = accepted.map((exception) => ({ exception, faults: weaknesses.filter((weakness) => weakness.exception === exception).map(({ variable, problem }) => `${variable} ${problem}`) }));
+  return { ...config, insecureAccepted };
 }
 
 /** What may be logged: secrets only as "configured". */
@@ -174,6 +206,14 @@ export function describeConfig(config: Config): Record<string, unknown> {
 function withoutCredentials(text: string): string {
   const { origin, pathname } = new URL(text);
   return origin + pathname;
+}
+
+function listOf(value: string | undefined): readonly string[] {
+  return value === undefined ? [] : [value];
+}
+
+function named(variable: string, values: readonly string[]): NamedSecret[] {
+  return values.map((value) => ({ variable, value }));
 }
 
 class Reader {
@@ -247,15 +287,30 @@ class Reader {
     return value;
   }
 
-  secret(name: string, fallback: string | undefined, rule: { production: boolean; required: boolean }): string | undefined {
-    const value = this.raw(name) ?? fallback;
-    if (value === undefined) {
-      if (rule.required) this.fault(name, name.endsWith('_TOKEN') ? 'is missing (BEARER_TOKEN would stand in for it)' : 'is missing');
-    } else if (rule.production && value.startsWith('change_')) {
-      this.fault(name, 'still has a change_… default, which must not be used in production');
-    }
-    if (name.endsWith('_TOKEN') && value !== undefined && !/^[\x21-\x7e]{1,512}$/.test(value)) this.fault(name, 'must be 1 to 512 visible ASCII characters without spaces, as an Authorization header can carry');
+  databaseUrl(name: string): string | undefined {
+    return this.url(name, undefined, ['postgres:', 'postgresql:']);
+  }
+
+  optional(name: string): string | undefined {
+    return this.raw(name);
+  }
+
+  token(name: string): string | undefined {
+    const value = this.raw(name);
+    if (value !== undefined && !/^[\x21-\x7e]{1,512}$/.test(value)) this.fault(name, 'must be 1 to 512 visible ASCII characters without spaces, as an Authorization header can carry');
     return value;
+  }
+
+  /** People sign with their tokens, so each has one: a list with commas. */
+  staffTokens(name: string): readonly string[] {
+    return [...new Set((this.token(name) ?? '').split(',').filter((one) => one !== ''))];
+  }
+
+  exceptions(name: string): readonly Exception[] {
+    const words = (this.raw(name) ?? '').split(',').map((word) => word.trim()).filter((word) => word !== '');
+    const isException = (word: string): word is Exception => Object.hasOwn(EXCEPTIONS, word);
+    for (const word of words) if (!isException(word)) this.fault(name, `knows no "${word}"; it takes ${Object.keys(EXCEPTIONS).join(', ')}`);
+    return [...new Set(words.filter(isException))];
   }
 
   /** An empty variable counts as not set: compose files and .env files pass empty strings for what is left out. */

@@ -6,7 +6,7 @@ import { Database } from './database';
 import { startEmbeddedPostgres } from './embedded-postgres';
 
 /** One connection to the hub's database for a command line tool; the embedded server is started when no other is configured. */
-export async function withDatabase<T>(config: Config, applicationName: string, work: (database: Database) => Promise<T>): Promise<T> {
+export async function withDatabase<T>(config: Pick<Config, 'databaseUrl' | 'dataDir'>, applicationName: string, work: (database: Database) => Promise<T>): Promise<T> {
   const embedded = config.databaseUrl === undefined ? await startEmbeddedPostgres({ dataDir: path.resolve(config.dataDir) }) : undefined;
   try {
     const url = config.databaseUrl ?? embedded?.url ?? '';

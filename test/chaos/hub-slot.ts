@@ -35,7 +35,7 @@ export class HubSlot {
     this.wasReady = false;
     this.starts += 1;
     const log = fs.openSync(this.logFile, 'a');
-    const child = spawn(process.execPath, hubArguments(), { env: { PATH: process.env.PATH ?? '', HOST: '127.0.0.1', PORT: String(this.port), ...this.env }, stdio: ['ignore', log, log] });
+    const child = spawn(process.execPath, hubArguments(), { env: { PATH: process.env.PATH ?? '', NODE_ENV: 'test', HOST: '127.0.0.1', PORT: String(this.port), ...this.env }, stdio: ['ignore', log, log] });
     fs.closeSync(log);
     this.child = child;
     child.once('exit', (code, signal) => {

@@ -129,7 +129,7 @@ async function startParts(options: ClusterOptions, parts: Part[], make: (...made
 
 async function startDatabases({ directory, api, workers, replica: isWanted }: ClusterOptions, parts: Part[]): Promise<{ postgres: EmbeddedPostgres; replica: EmbeddedPostgres | undefined }> {
   const perProcess = (role: string): number => {
-    const { pooled, direct } = connectionBudget(parseConfig({ ROLE: role }));
+    const { pooled, direct } = connectionBudget(parseConfig({ NODE_ENV: 'test', ROLE: role }));
     return pooled + direct;
   };
   // Every process its share, once more for the one that is being replaced, and a few for people.

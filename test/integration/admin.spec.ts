@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { ConfigError, parseConfig } from '../../src/config/config';
+import { productionEnvironment } from '../support/production-environment';
 import { TestHub, control } from '../support/test-hub';
 import { waitFor } from '../support/wait-for';
 
@@ -164,10 +165,10 @@ describe('clearing the database', () => {
   });
 
   it('cannot be allowed in production, where it is off by default', () => {
-    const production = { NODE_ENV: 'production', BEARER_TOKEN: 'a-real-token', HMAC_SECRET: 'a-real-secret', RECON_SIGNING_KEY: 'a-real-key' };
+    const production = productionEnvironment();
     expect(parseConfig(production)).toMatchObject({ production: true, allowClearDb: false });
     expect(() => parseConfig({ ...production, ALLOW_CLEAR_DB: 'true' })).toThrow(ConfigError);
-    expect(() => parseConfig({ ...production, ALLOW_CLEAR_DB: 'true' })).toThrow(/ALLOW_CLEAR_DB must not be true when NODE_ENV is production/);
-    expect(parseConfig({}).allowClearDb).toBe(true);
+    expect(() => parseConfig({ ...production, ALLOW_CLEAR_DB: 'true' })).toThrow(/ALLOW_CLEAR_DB must not be true in production/);
+    expect(parseConfig({ NODE_ENV: 'test' }).allowClearDb).toBe(true);
   });
 });

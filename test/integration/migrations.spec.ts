@@ -116,7 +116,7 @@ describe('the migrations', () => {
     const url = await emptyDatabase();
     const names = await migrate(url);
     await connected(url, (dataSource) => dataSource.undoLastMigration());
-    const hub = spawn(process.execPath, [MAIN], { env: { PATH: process.env.PATH ?? '', DATABASE_URL: url, MIGRATE_ON_START: 'false', PORT: '0' }, stdio: ['ignore', 'ignore', 'pipe'] });
+    const hub = spawn(process.execPath, [MAIN], { env: { PATH: process.env.PATH ?? '', NODE_ENV: 'test', DATABASE_URL: url, MIGRATE_ON_START: 'false', PORT: '0' }, stdio: ['ignore', 'ignore', 'pipe'] });
     let said = '';
     hub.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
     expect(await once(hub, 'close')).toEqual([1, null]);

@@ -31,7 +31,7 @@ const sides = [
 
 describe.each(sides)('the list of the mock $side', ({ side, path, book }) => {
   let hub: TestHub;
-  const readerWith = (limits: ReadLimits) => new PartnerListReader(hub.app.get(PartnerHttp), hub.app.get(PartnerDirectory), parseConfig({ MAX_RETRIES: '1', RETRY_BACKOFF_SECONDS: '0.01' }), limits);
+  const readerWith = (limits: ReadLimits) => new PartnerListReader(hub.app.get(PartnerHttp), hub.app.get(PartnerDirectory), parseConfig({ NODE_ENV: 'test', MAX_RETRIES: '1', RETRY_BACKOFF_SECONDS: '0.01' }), limits);
   const get = async (query: string) => {
     const response = await fetch(`${hub[side].url}${path}${query}`);
     const text = await response.text();

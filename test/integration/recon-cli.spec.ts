@@ -18,7 +18,7 @@ describe('npm run recon', () => {
   let hub: TestHub;
   let lists: ListServer;
   let folder: string;
-  const env = (extra: Record<string, string> = {}) => ({ PATH: process.env.PATH ?? '', HUB_URL: hub.url, ...extra });
+  const env = (extra: Record<string, string> = {}) => ({ PATH: process.env.PATH ?? '', NODE_ENV: 'test', HUB_URL: hub.url, ...extra });
   beforeAll(async () => {
     folder = mkdtempSync(path.join(os.tmpdir(), 'recon-cli-'));
     lists = await ListServer.start();
@@ -141,16 +141,16 @@ describe('npm run recon', () => {
 
 describe('its options', () => {
   it('name what a date is, before the hub is asked', () => {
-    expect(() => parseOptions(['run', '--date', 'today'], {})).toThrow('--date is a date such as 2026-11-22, or yesterday, and not "today"');
-    expect(parseOptions(['run', '--date', 'yesterday'], {})).toMatchObject({ date: 'yesterday' });
+    expect(() => parseOptions(['run', '--date', 'today'], { NODE_ENV: 'test' })).toThrow('--date is a date such as 2026-11-22, or yesterday, and not "today"');
+    expect(parseOptions(['run', '--date', 'yesterday'], { NODE_ENV: 'test' })).toMatchObject({ date: 'yesterday' });
   });
 
   it('take the first token of a list, and in production no default', () => {
     expect(parseOptions(['run'], { FINANCE_TOKEN: 'a,b', BEARER_TOKEN: 'c' })).toMatchObject({ token: 'a', url: 'http://localhost:8000', format: 'csv', graceSeconds: 900, manifest: undefined });
     expect(parseOptions(['run', '--out', 'x.csv'], { BEARER_TOKEN: 'c', HUB_URL: 'https://hub.example/' })).toMatchObject({ token: 'c', url: 'https://hub.example', manifest: 'x.csv.manifest.json' });
-    expect(() => parseOptions(['run'], { NODE_ENV: 'production' })).toThrow(UsageError);
-    expect(() => parseOptions(['run', '--url', 'ftp://x'], {})).toThrow(UsageError);
-    expect(parseOptions(['run', '--help'], {})).toBeNull();
+    for (const env of [{}, { NODE_ENV: 'production' }, { NODE_ENV: 'staging' }]) expect(() => parseOptions(['run'], env)).toThrow(UsageError);
+    expect(() => parseOptions(['run', '--url', 'ftp://x'], { NODE_ENV: 'test' })).toThrow(UsageError);
+    expect(parseOptions(['run', '--help'], { NODE_ENV: 'test' })).toBeNull();
   });
 });
 

@@ -46,7 +46,7 @@ describe('the readers of partners\' lists', () => {
   let rgs: ListServer;
   let reader: PartnerListReader;
   const readerWith = (limits: ReadLimits, env: Record<string, string> = {}) =>
-    new PartnerListReader(hub.app.get(PartnerHttp), hub.app.get(PartnerDirectory), parseConfig({ MAX_RETRIES: '2', RETRY_BACKOFF_SECONDS: '0.01', ...env }), limits);
+    new PartnerListReader(hub.app.get(PartnerHttp), hub.app.get(PartnerDirectory), parseConfig({ NODE_ENV: 'test', MAX_RETRIES: '2', RETRY_BACKOFF_SECONDS: '0.01', ...env }), limits);
 
   beforeAll(async () => {
     [operator, rgs] = await Promise.all([ListServer.start(), ListServer.start()]);

@@ -64,7 +64,7 @@ describe('the way to the database', () => {
   it('is refused when the server could never give a process its connections, and warned about when it cannot now', async () => {
     const [server] = await database.query<{ usable: number }>(`select current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer as usable`);
     const usable = server?.usable ?? 0;
-    const check = (size: number): ReturnType<typeof checkConnections> => checkConnections(parseConfig({ DATABASE_URL: database.url, DATABASE_POOL_SIZE: String(size) }));
+    const check = (size: number): ReturnType<typeof checkConnections> => checkConnections(parseConfig({ NODE_ENV: 'test', DATABASE_URL: database.url, DATABASE_POOL_SIZE: String(size) }));
     expect(await check(10)).toEqual({ faults: [], warnings: [] });
     // As many as there are, while at least the connections of this test are taken.
     const holder = new Client({ connectionString: database.url });
@@ -75,7 +75,7 @@ describe('the way to the database', () => {
   });
 
   it('costs an api process fewer connections than one that delivers', () => {
-    const budget = (role: string): unknown => connectionBudget(parseConfig({ ROLE: role, DATABASE_URL: database.url, REPORTS_DATABASE_URL: database.url }));
+    const budget = (role: string): unknown => connectionBudget(parseConfig({ NODE_ENV: 'test', ROLE: role, DATABASE_URL: database.url, REPORTS_DATABASE_URL: database.url }));
     expect([budget('api'), budget('worker'), budget('all')]).toEqual([
       { pooled: 18, direct: 1, reports: 4 },
       { pooled: 22, direct: 1, reports: 4 },

@@ -155,7 +155,7 @@ export class ReconLab {
 export async function openLab(logLevel = 'silent'): Promise<ReconLab> {
   const own = await testDatabase();
   const dataSource = await new DataSource({ ...dataSourceOptions(own.url, { applicationName: 'recon-lab', poolSize: 6 }), entities: [], migrations: [] }).initialize();
-  return new ReconLab(new BulkDatabase(dataSource), new Logger(logLevel), parseConfig({ DATABASE_URL: own.url }), own);
+  return new ReconLab(new BulkDatabase(dataSource), new Logger(logLevel), parseConfig({ NODE_ENV: 'test', DATABASE_URL: own.url }), own);
 }
 
 export function requestOf(request: Partial<RunRequest> = {}): RunRequest {

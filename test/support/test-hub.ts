@@ -14,6 +14,7 @@ type MockRgs = Awaited<ReturnType<typeof startMockRgs>>;
 
 /** Settings under which a test does not wait: short backoffs, no rate limit. The values are environment variables. */
 const QUICK: Readonly<Record<string, string>> = {
+  NODE_ENV: 'test',
   HOST: '127.0.0.1',
   PORT: '0',
   LOG_LEVEL: 'silent',

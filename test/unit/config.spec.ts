@@ -1,7 +1,11 @@
-import { ConfigError, describeConfig, parseConfig } from '../../src/config/config';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { ConfigError, describeConfig, parseConfig as parseEnvironment } from '../../src/config/config';
+import { productionEnvironment } from '../support/production-environment';
 
-/** All that production demands, and nothing that it refuses. */
-const PRODUCTION = { NODE_ENV: 'production', RGS_TOKEN: 'r-1', OPERATOR_TOKEN: 'o-1', OPS_TOKEN: 'p-1', FINANCE_TOKEN: 'f-1', HMAC_SECRET: 's-1', RECON_SIGNING_KEY: 'k-1' };
+const PRODUCTION = productionEnvironment();
+
+/** An environment for development, unless it says otherwise. */
+const parseConfig = (env: Readonly<Record<string, string | undefined>>) => parseEnvironment({ NODE_ENV: 'development', ...env });
 
 function faultsOf(env: Record<string, string>): readonly string[] {
   try {
@@ -13,7 +17,7 @@ function faultsOf(env: Record<string, string>): readonly string[] {
   return [];
 }
 
-describe('an empty environment', () => {
+describe('an environment of nothing but NODE_ENV=development', () => {
   it('is a hub for development, with the defaults of the contract', () => {
     expect(parseConfig({})).toMatchObject({
       production: false,
@@ -40,7 +44,7 @@ describe('an empty environment', () => {
 
   it('is the same as one in which every variable is set to nothing, as compose files do', () => {
     const read = new Set<string>();
-    parseConfig(new Proxy({}, { get: (_target, name) => void read.add(String(name)) }));
+    parseEnvironment(new Proxy({}, { get: (_target, name) => (name === 'NODE_ENV' ? 'test' : void read.add(String(name))) }));
     expect(read.size).toBeGreaterThan(30);
     expect(parseConfig(Object.fromEntries([...read].map((name) => [name, '  '])))).toEqual(parseConfig({}));
   });
@@ -123,28 +127,95 @@ it('a lease must outlast a call, or a second replica would send the same movemen
   expect(parseConfig({ OPERATOR_TIMEOUT_MS: '60000' }).outboxLeaseSeconds).toBeGreaterThan(61);
 });
 
-describe('with NODE_ENV=production', () => {
-  it('starts with secrets of its own, and cannot clear the database', () => {
-    expect(parseConfig(PRODUCTION)).toMatchObject({ production: true, allowClearDb: false, tokens: { rgs: ['r-1'], operator: ['o-1'], ops: ['p-1'], finance: ['f-1'] } });
+describe('in production', () => {
+  const namesOf = (env: Record<string, string>) => faultsOf(env).map((fault) => fault.split(' ')[0]);
+  const without = (...names: string[]) => Object.fromEntries(Object.entries(PRODUCTION).filter(([name]) => !names.includes(name)));
+
+  it.each(['production', 'prod', 'staging', 'Development', 'developement', 'TEST', 'dev', 'test2', '', ' '])('which NODE_ENV=%j is, a hub does not start on the known secrets', (value) => {
+    expect(namesOf({ NODE_ENV: value })).toEqual(expect.arrayContaining(['RGS_TOKEN', 'OPERATOR_TOKEN', 'OPS_TOKEN', 'FINANCE_TOKEN', 'HMAC_SECRET', 'RECON_SIGNING_KEY', 'DATABASE_URL']));
+    expect(parseConfig({ ...PRODUCTION, NODE_ENV: value })).toMatchObject({ production: true, allowClearDb: false });
   });
 
-  it('names every secret that is missing', () => {
-    expect(faultsOf({ NODE_ENV: 'production' }).map((fault) => fault.split(' ')[0])).toEqual(['RGS_TOKEN', 'OPERATOR_TOKEN', 'OPS_TOKEN', 'FINANCE_TOKEN', 'HMAC_SECRET', 'RECON_SIGNING_KEY']);
+  it('which an environment without NODE_ENV is, too', () => {
+    expect(() => parseEnvironment({})).toThrow(ConfigError);
+    expect(parseEnvironment(without('NODE_ENV')).production).toBe(true);
+    for (const value of ['development', 'test', ' test ']) expect(parseConfig({ NODE_ENV: value }).production).toBe(false);
   });
 
-  it('names every secret that still has a default, and not those that do not', () => {
-    const names = ['BEARER_TOKEN', 'RGS_TOKEN', 'OPERATOR_TOKEN', 'OPS_TOKEN', 'FINANCE_TOKEN', 'HMAC_SECRET', 'OPERATOR_HMAC_SECRET', 'RECON_SIGNING_KEY'];
-    const defaults = Object.fromEntries(names.map((name) => [name, `change_${name.toLowerCase()}`]));
-    expect(faultsOf({ NODE_ENV: 'production', ...defaults }).map((fault) => fault.split(' ')[0]).sort()).toEqual([...names].sort());
-    for (const name of names) expect(faultsOf({ ...PRODUCTION, [name]: 'change_me' }).map((fault) => fault.split(' ')[0])).toEqual([name]);
+  it('it starts with secrets of its own, and cannot clear the database', () => {
+    expect(parseConfig(PRODUCTION)).toMatchObject({ production: true, allowClearDb: false, insecureAccepted: [], tokens: { rgs: [PRODUCTION.RGS_TOKEN], finance: [PRODUCTION.FINANCE_TOKEN] } });
   });
 
-  it('takes a BEARER_TOKEN of its own in place of the four', () => {
-    expect(parseConfig({ NODE_ENV: 'production', BEARER_TOKEN: 'own', HMAC_SECRET: 's', RECON_SIGNING_KEY: 'k' }).tokens.finance).toEqual(['own']);
+  it('it names everything that it refuses in one message, and shows no secret', () => {
+    const weak = { NODE_ENV: 'prod', BEARER_TOKEN: 'x', RGS_TOKEN: 'hunter2', OPS_TOKEN: 'hunter2', HMAC_SECRET: 'Change_secret', SIGNATURE_REQUIRED: 'false', ALLOW_CLEAR_DB: 'true', OPERATOR_BASE_URL: 'http://casino.example/', PORT: 'x' };
+    expect(new Set(namesOf(weak))).toEqual(new Set(['BEARER_TOKEN', 'RGS_TOKEN', 'OPS_TOKEN', 'HMAC_SECRET', 'OPERATOR_HMAC_SECRET', 'RECON_SIGNING_KEY', 'SIGNATURE_REQUIRED', 'ALLOW_CLEAR_DB', 'OPERATOR_BASE_URL', 'RGS_WEBHOOK_URL', 'DATABASE_URL', 'PORT']));
+    expect(new ConfigError(faultsOf(weak)).message).not.toMatch(/hunter2|Change_secret/);
   });
 
-  it('refuses ALLOW_CLEAR_DB=true', () => {
-    expect(faultsOf({ ...PRODUCTION, ALLOW_CLEAR_DB: 'true' })).toEqual([expect.stringMatching(/^ALLOW_CLEAR_DB /)]);
+  const SECRETS = ['RGS_TOKEN', 'OPERATOR_TOKEN', 'OPS_TOKEN', 'FINANCE_TOKEN', 'HMAC_SECRET', 'OPERATOR_HMAC_SECRET', 'RECON_SIGNING_KEY'];
+
+  it.each(['change_token', 'changeme', 'Change_secret', 'CHANGE-ME', 'please_change_this_secret_before_you_go_live', 'ch4nge_me', 'change_' + 'x9f2k7'.repeat(9), 'ChangeIt1234567890ChangeIt1234567890'])('the default %s is refused under every name, whatever is accepted', (value) => {
+    for (const name of SECRETS) expect(namesOf({ ...PRODUCTION, [name]: value, INSECURE_ACCEPTED: 'weak_secrets,shared_secrets,bearer_token' })).toEqual([name]);
+  });
+
+  it.each([
+    'x', 'password', 'secret', '0', 'a'.repeat(31), 'a'.repeat(64), 'abc'.repeat(20), 'password'.repeat(5), 'P@ssw0rd'.repeat(5), 'secret_secret_secret_secret_secret', 'abcdefghijklmnopqrstuvwxyz0123456789', '0123456789abcdef0123456789abcdef', 'aabbccddeeffgghhiijjkkllmmnnoopp',
+    '1234567890'.repeat(4), 'qwertyuiopasdfghjklzxcvbnm123456', 'my-very-long-secret-token-for-the-operator', 'ThisIsTheProductionSecretOfTheHub', 'k9x2'.repeat(8), 'testtesttesttesttesttesttesttest1', 'ab'.repeat(40), '-'.repeat(40), '11111111111111111111111111111112',
+  ])('the weak secret %s is refused under every name', (value) => {
+    for (const name of SECRETS) expect(faultsOf({ ...PRODUCTION, [name]: value })).toEqual([expect.stringMatching(new RegExp(`^${name} (has \\d+ characters|can be guessed).*INSECURE_ACCEPTED=weak_secrets`))]);
+  });
+
+  it('every random secret is taken: hexadecimal, base64, a UUID', () => {
+    for (let round = 0; round < 3_000; round += 1) {
+      const env = { HMAC_SECRET: randomBytes(16 + (round % 33)).toString('hex'), RGS_TOKEN: randomBytes(24 + (round % 25)).toString('base64url'), OPERATOR_HMAC_SECRET: randomBytes(24).toString('base64'), FINANCE_TOKEN: randomUUID() };
+      expect({ env, faults: faultsOf({ ...PRODUCTION, ...env }) }).toEqual({ env, faults: [] });
+    }
+  });
+
+  it('each person of a list has a token that is strong and nobody else has', () => {
+    const [one, two] = [PRODUCTION.RECON_SIGNING_KEY!.split('').reverse().join(''), PRODUCTION.HMAC_SECRET!.split('').reverse().join('')];
+    expect(faultsOf({ ...PRODUCTION, OPS_TOKEN: `${one},${two}` })).toEqual([]);
+    expect(namesOf({ ...PRODUCTION, OPS_TOKEN: `${one},short` })).toEqual(['OPS_TOKEN']);
+    expect(faultsOf({ ...PRODUCTION, OPS_TOKEN: one, FINANCE_TOKEN: `${two},${one}` })).toEqual([expect.stringMatching(/^FINANCE_TOKEN holds the same secret as OPS_TOKEN/)]);
+    expect(namesOf({ ...PRODUCTION, OPS_TOKEN: ',' })).toEqual(['OPS_TOKEN']);
+  });
+
+  it('no two of the names hold one secret, in any case of its letters', () => {
+    for (const [index, name] of SECRETS.entries())
+      for (const twin of SECRETS.slice(0, index))
+        for (const value of [PRODUCTION[twin]!, PRODUCTION[twin]!.toUpperCase()]) expect(faultsOf({ ...PRODUCTION, [name]: value })).toEqual([expect.stringContaining(`${name} holds the same secret as ${twin}`)]);
+    expect(faultsOf(without('OPERATOR_HMAC_SECRET'))).toEqual([expect.stringMatching(/^OPERATOR_HMAC_SECRET is missing.*INSECURE_ACCEPTED=shared_secrets/)]);
+  });
+
+  it.each([
+    ['bearer_token', { BEARER_TOKEN: 'e8c1f0a97b3d5264e8c1f0a97b3d5264'.split('').reverse().join('') + 'q0w9' }],
+    ['http_partners', { OPERATOR_BASE_URL: 'http://casino.example/' }],
+    ['http_partners', { RGS_WEBHOOK_URL: 'HTTP://games.example/webhooks' }],
+    ['http_partners', { OPERATOR_BASE_URL: '' }],
+    ['embedded_database', { DATABASE_URL: '' }],
+    ['unsigned_requests', { SIGNATURE_REQUIRED: 'false' }],
+    ['weak_secrets', { OPS_TOKEN: 'short' }],
+    ['shared_secrets', { OPERATOR_HMAC_SECRET: '' }],
+  ])('%s must be accepted by that word, which is told at the start', (word, env: Record<string, string>) => {
+    const [name = ''] = Object.keys(env);
+    expect(faultsOf({ ...PRODUCTION, ...env })).toEqual([expect.stringMatching(new RegExp(`^${name} .*INSECURE_ACCEPTED=${word}`))]);
+    expect(faultsOf({ ...PRODUCTION, ...env, INSECURE_ACCEPTED: 'shared_secrets,unsigned_requests,weak_secrets,http_partners,embedded_database,bearer_token'.replace(word, '') })).toHaveLength(1);
+    expect(parseConfig({ ...PRODUCTION, ...env, INSECURE_ACCEPTED: ` ${word} ,` }).insecureAccepted).toEqual([{ exception: word, faults: [expect.stringMatching(new RegExp(`^${name} `))] }]);
+  });
+
+  it('an accepted BEARER_TOKEN stands in for the four', () => {
+    const bearer = PRODUCTION.RGS_TOKEN!;
+    const env = { ...without('RGS_TOKEN', 'OPERATOR_TOKEN', 'OPS_TOKEN', 'FINANCE_TOKEN'), BEARER_TOKEN: bearer, INSECURE_ACCEPTED: 'bearer_token' };
+    expect(parseConfig(env).tokens).toEqual({ rgs: [bearer], operator: [bearer], ops: [bearer], finance: [bearer] });
+  });
+
+  it('a word of INSECURE_ACCEPTED that is not known is refused, and one that nothing needs is told', () => {
+    expect(faultsOf({ ...PRODUCTION, INSECURE_ACCEPTED: 'everything' })).toEqual([expect.stringMatching(/^INSECURE_ACCEPTED knows no "everything"; it takes weak_secrets,/)]);
+    expect(parseConfig({ ...PRODUCTION, INSECURE_ACCEPTED: 'http_partners' }).insecureAccepted).toEqual([{ exception: 'http_partners', faults: [] }]);
+  });
+
+  it('ALLOW_CLEAR_DB=true is refused, and there is no word for it', () => {
+    expect(faultsOf({ ...PRODUCTION, ALLOW_CLEAR_DB: 'true' })).toEqual(['ALLOW_CLEAR_DB must not be true in production']);
   });
 });
 

@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { isProduction } from '../../config/config';
 
 export const USAGE = `Usage:
   npm run recon -- run [window] [options]     reconciles, and writes the report
@@ -128,7 +129,7 @@ function tokenOf(env: Environment): string {
   // A list holds one token a person; a machine that has the whole list acts as the first.
   const token = (given(env.FINANCE_TOKEN) ?? given(env.BEARER_TOKEN))?.split(',')[0];
   if (token !== undefined && token !== '') return token;
-  if (env.NODE_ENV === 'production') throw new UsageError('FINANCE_TOKEN (or BEARER_TOKEN) is missing');
+  if (isProduction(env)) throw new UsageError('FINANCE_TOKEN (or BEARER_TOKEN) is missing');
   return 'change_token';
 }
 
