@@ -323,14 +323,16 @@ create table wallet_transaction (
   business_hash bigint not null generated always as (wallet_business_hash(ref_id, player_id, movement, operator_id)) stored,
   ref_hash integer not null generated always as (wallet_hash(ref_id)) stored,
   round_hash integer generated always as (wallet_hash(round_id)) stored,
-  constraint wallet_transaction_amount CHECK (((amount_minor >= 0) AND (amount_minor <= '9007199254740991'::bigint) AND ((movement <> 'debit'::text) OR (amount_minor > 0) OR tombstone))),
+  reason_code text,
+  warnings text[],
+  constraint wallet_transaction_amount CHECK (((amount_minor >= 0) AND (amount_minor <= '9007199254740991'::bigint) AND ((movement <> 'debit'::text) OR (amount_minor > 0) OR tombstone OR (kind = ANY (ARRAY['free'::text, 'promo'::text]))))),
   constraint wallet_transaction_business_key UNIQUE (rgs_id, ref_hash, business_hash),
   constraint wallet_transaction_kind CHECK ((kind = ANY (ARRAY['regular'::text, 'free'::text, 'promo'::text, 'jackpot'::text]))),
-  constraint wallet_transaction_message CHECK (((message_id IS NOT NULL) OR tombstone OR (movement = 'rollback'::text))),
+  constraint wallet_transaction_message CHECK (((message_id IS NOT NULL) OR tombstone OR (movement = 'rollback'::text) OR ((movement = 'debit'::text) AND (kind = ANY (ARRAY['free'::text, 'promo'::text]))))),
   constraint wallet_transaction_movement CHECK ((movement = ANY (ARRAY['debit'::text, 'credit'::text, 'rollback'::text]))),
   constraint wallet_transaction_original CHECK (((movement = 'rollback'::text) = (original_id IS NOT NULL))),
   constraint wallet_transaction_pkey PRIMARY KEY (id),
-  constraint wallet_transaction_settled_at CHECK (((settled_at IS NOT NULL) = (state = ANY (ARRAY['confirmed'::text, 'rejected'::text, 'compensated'::text, 'rolling_back'::text, 'rolled_back'::text])))),
+  constraint wallet_transaction_settled_at CHECK (((state = 'rolling_back'::text) OR ((settled_at IS NOT NULL) = (state = ANY (ARRAY['confirmed'::text, 'rejected'::text, 'compensated'::text, 'rolled_back'::text]))))),
   constraint wallet_transaction_state CHECK ((state = ANY (ARRAY['initiated'::text, 'confirmed'::text, 'rejected'::text, 'unknown'::text, 'compensating'::text, 'compensated'::text, 'parked'::text, 'rolling_back'::text, 'rolled_back'::text]))),
   constraint wallet_transaction_tombstone CHECK (((NOT tombstone) OR ((movement = 'debit'::text) AND (state = 'rolled_back'::text)))),
   constraint wallet_transaction_undo CHECK (((undo IS NULL) OR ((undo = ANY (ARRAY['deadline'::text, 'rollback'::text])) AND (movement = 'debit'::text))))
@@ -351,6 +353,8 @@ comment on column wallet_transaction.applied is 'of a rollback: whether money wa
 comment on column wallet_transaction.waited is 'the RGS asked to wait for the outcome, so a repeat of its request answers with it';
 comment on column wallet_transaction.business_hash is 'over refId, player, movement and operator';
 comment on column wallet_transaction.ref_hash is 'finds a refId; ref_id says whether it is the one';
+comment on column wallet_transaction.reason_code is 'the hub''s own word for why it was refused, whatever the operator calls it';
+comment on column wallet_transaction.warnings is 'what the first answer warned of, so that a repeat says the same';
 
 create table recon.action (
   id bigint not null,

@@ -16,6 +16,8 @@ export interface RgsNotice {
   readonly roundId: string | null;
   readonly balanceMinor: bigint | null;
   readonly reason: string | null;
+  /** The hub's own word for the reason, from a short list. */
+  readonly reasonCode: string | null;
 }
 
 /** Exact body of the webhook that tells an RGS what became of its movement. bigints are written as JSON integers. */
@@ -33,6 +35,7 @@ export function rgsWebhookBody(notice: RgsNotice): string {
     roundId: notice.roundId,
     balanceCents: notice.balanceMinor,
     reason: notice.reason,
+    reasonCode: notice.reasonCode,
   });
   if (body === undefined) throw new Error('a notice must be writable as JSON');
   return body;

@@ -11,7 +11,7 @@ import { RollbackStore } from './rollback.store';
 import { Settlement, changeBy } from './settlement';
 import type { MoneyTransaction, Transaction } from './transaction';
 import type { RollbackRequest } from './wallet.dto';
-import type { AcceptedMovement, MovementContext } from './wallet.service';
+import type { AcceptedRequest, MovementContext } from './wallet.service';
 import { WalletStore } from './wallet.store';
 
 /** Undoes bets: known ones once, unknown ones by holding their place so that they cannot come later. */
@@ -31,13 +31,13 @@ export class RollbackService {
    * Everything in one transaction: the key, the place of the bet, the rollback and what it sets off. Throws idempotency_key_reused,
    * reference_reused, round_closed, validation_failed.
    */
-  async accept(context: Omit<MovementContext, 'movement'>, request: RollbackRequest): Promise<AcceptedMovement> {
+  async accept(context: Omit<MovementContext, 'movement'>, request: RollbackRequest): Promise<AcceptedRequest> {
     const { rgs, operator } = context;
     const externalPlayerId = await this.partners.externalPlayerId(operator, rgs, request.playerId);
     if (!isAddressablePlayer(externalPlayerId)) throw new HubError('validation_failed', { errors: [{ field: 'playerId', message: 'playerId must not be "." or ".."' }] });
     const place = { rgsId: rgs.id, operatorId: operator.id, playerId: request.playerId, externalPlayerId, refId: request.originalRefId, roundId: request.roundId ?? null };
     const id = newId();
-    const accepted = await this.database.transaction(async (tx): Promise<AcceptedMovement> => {
+    const accepted = await this.database.transaction(async (tx): Promise<AcceptedRequest> => {
       if (context.idempotencyKey !== null) {
         const fingerprint = requestFingerprint(context.route, context.rawBody);
         const first = await this.rollbacks.claimKey(tx, { rgsId: rgs.id, key: context.idempotencyKey, fingerprint, transactionId: id });
@@ -82,13 +82,20 @@ export class RollbackService {
       case 'confirmed':
         await this.refuseAfterCredit(tx, bet);
         await this.settlement.write(tx, [{ transaction: { ...bet, undo: 'rollback' }, change: { ...changeBy('rgs', bet, 'rolling_back', 'rolled_back', {}), undo: 'rollback' }, notice: null }]);
-        return null;
+        return bet.messageId === null ? this.undoFreeBet(tx, bet) : null;
       case 'initiated':
       case 'unknown':
       case 'parked':
         if (bet.undo === null) await this.refuseAfterCredit(tx, bet);
         return this.undoOpen(tx, bet);
     }
+  }
+
+  /** Nothing was taken, so there is nothing to wait for. */
+  private async undoFreeBet(tx: Tx, bet: MoneyTransaction): Promise<true> {
+    const rolling: MoneyTransaction = { ...bet, state: 'rolling_back', undo: 'rollback' };
+    await this.settlement.write(tx, [{ transaction: rolling, change: changeBy('hub', rolling, 'rolled_back', 'rolled_back', {}), notice: 'ROLLED_BACK' }]);
+    return true;
   }
 
   private async refuseAfterCredit(tx: Tx, bet: MoneyTransaction): Promise<void> {

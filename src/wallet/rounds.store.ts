@@ -50,7 +50,8 @@ export class RoundsStore {
    */
   async round(rgsId: number, roundId: string): Promise<Round> {
     const tallies = await this.database.rows<{ movement: Movement | 'rollback'; currency: string; state: TransactionState; tombstone: boolean; n: string; amount_minor: string }>(
-      `select movement, currency, state, tombstone, count(*) as n, sum(amount_minor) as amount_minor from wallet_transaction where ${IN_ROUND}
+      // What no message goes with, such as a free bet, moves no money.
+      `select movement, currency, state, tombstone, count(*) as n, sum(case when message_id is null then 0 else amount_minor end) as amount_minor from wallet_transaction where ${IN_ROUND}
        group by movement, currency, state, tombstone order by min(created_at), movement desc`,
       [rgsId, roundId],
     );

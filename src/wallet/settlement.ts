@@ -14,7 +14,8 @@ import { PartnerDirectory } from '../partners/partner-directory';
 import { type RgsOutcome, rgsWebhookBody } from '../partners/rgs-wire';
 import { RollbackStore } from './rollback.store';
 import type { EventSource, MoneyTransaction, TransactionChange } from './transaction';
-import { type Decision, type Evidence, SETTLED, type TransactionState, decide, endOf, known } from './transaction-state';
+import { type ReasonCode, hubReasonCode, reasonCodeOf } from './reason-code';
+import { type Decision, ENDED, type Evidence, type TransactionState, decide, endOf, known } from './transaction-state';
 import { Waiters } from './waiters';
 import { type BalanceFill, WalletStore } from './wallet.store';
 
@@ -72,7 +73,7 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
     if (transaction === undefined) throw new Error(`message ${message.id} belongs to no transaction`);
     const operator = this.partners.byId(transaction.operatorId);
     const undo = message.id === transaction.undoMessageId;
-    if (undo ? SETTLED.has(transaction.state) && transaction.state !== 'rolling_back' : known(transaction.state)) return { action: 'finish', outcome: undo && transaction.state === 'confirmed' ? 'dead' : endOf(transaction.state) };
+    if (undo ? ENDED.has(transaction.state) : known(transaction.state)) return { action: 'finish', outcome: undo && transaction.state === 'confirmed' ? 'dead' : endOf(transaction.state) };
 
     const unwanted = !undo && (transaction.undo !== null || isExpired(message));
     const mayHaveLeft = message.claims > 1;
@@ -140,7 +141,8 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
   /** Writes changes with all that follows from them: history, repayment, the rollbacks that waited for them, and the RGS's webhook. */
   async write(tx: Tx, moves: readonly Move[]): Promise<void> {
     if (moves.length === 0) return;
-    const undoMessages = moves.flatMap(({ transaction, change }) => (change.kind === 'transition' && (change.to === 'compensating' || change.to === 'rolling_back') ? [this.undoMessage(transaction)] : []));
+    // A free bet has no message to the operator, and so nothing that could be paid back.
+    const undoMessages = moves.flatMap(({ transaction, change }) => (transaction.messageId !== null && change.kind === 'transition' && (change.to === 'compensating' || change.to === 'rolling_back') ? [this.undoMessage(transaction)] : []));
     await this.store.change(
       tx,
       moves.map(({ change }) => ({ ...change, undoMessageId: undoMessages.find(({ transactionId }) => transactionId === change.transactionId)?.id ?? null })),
@@ -235,7 +237,7 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
     this.metrics.settled.inc({ movement: transaction.movement, state: change.to });
     if (change.to === 'parked') this.metrics.parked.inc({ movement: transaction.movement });
     this.logger.event(change.to === 'parked' ? 'error' : 'info', 'wallet.state_changed', { ...about, to: change.to });
-    if (transaction.waited && SETTLED.has(change.to) && change.to !== 'rolling_back') this.waiters.settled(transaction.id);
+    if (transaction.waited && ENDED.has(change.to)) this.waiters.settled(transaction.id);
   }
 }
 
@@ -287,7 +289,13 @@ function changeOf(transaction: MoneyTransaction, statement: Statement, decision:
     to,
     balanceMinor: balanceOf(statement, transaction.exponent),
     // A bet that is over because nobody wants it any more says that, however it was found out; what was found stands in the history.
-    reason: to === 'confirmed' ? null : to === 'compensating' || statement.class === 'absent' ? (transaction.undo === 'rollback' ? 'rolled_back' : 'deadline') : (statement.reason ?? transaction.reason),
+    ...(to === 'confirmed'
+      ? { reason: null, reasonCode: null }
+      : to === 'compensating' || statement.class === 'absent'
+        ? hubReason(transaction.undo === 'rollback' ? 'rolled_back' : 'deadline')
+        : statement.reason === null
+          ? { reason: transaction.reason, reasonCode: transaction.reasonCode }
+          : { reason: statement.reason, reasonCode: reasonCodeOf(statement.class, statement.reason) }),
     undo: to === 'compensating' && transaction.undo === null ? 'deadline' : transaction.undo,
     evidence: statement.evidence,
   };
@@ -298,7 +306,8 @@ function fillOf(transaction: MoneyTransaction, statement: Statement): BalanceFil
   const agrees = (transaction.state === 'confirmed' && statement.class === 'applied') || (transaction.state === 'rejected' && statement.class === 'rejected_business');
   const balanceMinor = balanceOf(statement, transaction.exponent);
   if (!agrees || transaction.balanceMinor !== null || balanceMinor === null || statement.source !== 'operator_response') return null;
-  return { transactionId: transaction.id, balanceMinor, reason: transaction.state === 'rejected' ? statement.reason : null };
+  const reason = transaction.state === 'rejected' ? statement.reason : null;
+  return { transactionId: transaction.id, balanceMinor, reason, reasonCode: reason === null ? null : reasonCodeOf(statement.class, reason) };
 }
 
 /** Null for a balance that is no amount or that no JSON client would read exactly: told wrong it would be worse than not told. */
@@ -309,11 +318,15 @@ function balanceOf({ balance }: Statement, exponent: number): bigint | null {
 
 /** The change of a transaction that the hub or a person makes, without a word of the operator. */
 export function changeBy(source: EventSource, transaction: MoneyTransaction, to: MoneyTransaction['state'], reason: string | null, evidence: Record<string, unknown>): TransactionChange {
-  return { transactionId: transaction.id, kind: 'transition', source, from: transaction.state, to, balanceMinor: null, reason, undo: transaction.undo, evidence };
+  return { transactionId: transaction.id, kind: 'transition', source, from: transaction.state, to, balanceMinor: null, ...hubReason(reason), undo: transaction.undo, evidence };
+}
+
+function hubReason(reason: string | null): { reason: string | null; reasonCode: ReasonCode | null } {
+  return { reason, reasonCode: hubReasonCode(reason) };
 }
 
 function moved(transaction: MoneyTransaction, change: TransactionChange): MoneyTransaction {
-  return { ...transaction, state: change.to, balanceMinor: change.balanceMinor ?? transaction.balanceMinor, reason: change.reason, undo: change.undo };
+  return { ...transaction, state: change.to, balanceMinor: change.balanceMinor ?? transaction.balanceMinor, reason: change.reason, reasonCode: change.reasonCode, undo: change.undo };
 }
 
 function webhookMessage(transaction: MoneyTransaction, outcome: RgsOutcome, messageId: string): NewMessage {
@@ -339,6 +352,7 @@ function webhookMessage(transaction: MoneyTransaction, outcome: RgsOutcome, mess
       roundId: transaction.roundId,
       balanceMinor: transaction.balanceMinor,
       reason: transaction.reason,
+      reasonCode: transaction.reasonCode,
     }),
   };
 }

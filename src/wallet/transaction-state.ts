@@ -17,8 +17,11 @@ export const TRANSITIONS: Readonly<Record<TransactionState, readonly Transaction
   rolled_back: [],
 };
 
-/** States in which the movement's effect is known and told; `settled_at` is set exactly in these. */
-export const SETTLED: ReadonlySet<TransactionState> = new Set(['confirmed', 'rejected', 'compensated', 'rolling_back', 'rolled_back']);
+/** States in which the movement came to an end; `settled_at` is set exactly in these. A confirmed bet leaves its end again when it is undone. */
+export const ENDED: ReadonlySet<TransactionState> = new Set(['confirmed', 'rejected', 'compensated', 'rolled_back']);
+
+/** States in which the movement's own effect is known and told: the ends, and a confirmed bet that is being paid back. */
+export const SETTLED: ReadonlySet<TransactionState> = new Set([...ENDED, 'rolling_back']);
 
 export interface Evidence {
   readonly state: TransactionState;

@@ -1,8 +1,13 @@
 import type { Row } from '../database/database';
 import type { Movement } from '../partners/operator-wire';
+import type { ReasonCode } from './reason-code';
 import type { TransactionMovement, TransactionState } from './transaction-state';
 
 export type MovementKind = 'regular' | 'free' | 'promo' | 'jackpot';
+
+/** Why an answer that is no refusal deserves a second look. */
+export const WARNING_CODES = ['no_bet_in_round', 'no_round', 'nothing_taken'] as const;
+export type WarningCode = (typeof WARNING_CODES)[number];
 
 export interface Transaction {
   readonly id: string;
@@ -24,7 +29,11 @@ export interface Transaction {
   readonly state: TransactionState;
   readonly balanceMinor: bigint | null;
   readonly reason: string | null;
-  /** The operator message; null for a rollback and for the place that one holds. */
+  /** Null of a movement that ended before codes were stored. */
+  readonly reasonCode: ReasonCode | null;
+  /** What the first answer warned of beyond what its own fields say. */
+  readonly warnings: readonly WarningCode[] | null;
+  /** The operator message; null for a free bet, which has none, for a rollback and for the place that one holds. */
   readonly messageId: string | null;
   /** Of a rollback: the bet that it undoes. */
   readonly originalId: string | null;
@@ -70,6 +79,7 @@ export interface TransactionChange {
   readonly to: TransactionState;
   readonly balanceMinor: bigint | null;
   readonly reason: string | null;
+  readonly reasonCode: ReasonCode | null;
   readonly undo: 'deadline' | 'rollback' | null;
   /** Set by the settlement when this change causes a repayment. */
   readonly undoMessageId?: string | null;
@@ -96,6 +106,8 @@ export interface TransactionRow extends Row {
   state: TransactionState;
   balance_minor: string | null;
   reason: string | null;
+  reason_code: ReasonCode | null;
+  warnings: WarningCode[] | null;
   message_id: string | null;
   original_id: string | null;
   tombstone: boolean;
@@ -111,13 +123,18 @@ export interface TransactionRow extends Row {
 
 /** What every statement that answers a TransactionRow selects or returns. */
 export const COLUMNS = `id, operator_id, rgs_id, movement, player_id, external_player_id, ref_id, amount_minor, currency, exponent, kind, round_id, round_closed, game_id,
-  session_id, meta, state, balance_minor, wallet_transaction.reason, message_id, original_id, tombstone, undo, undo_message_id, applied, waited, created_at, settled_at,
+  session_id, meta, state, balance_minor, wallet_transaction.reason, reason_code, warnings, message_id, original_id, tombstone, undo, undo_message_id, applied, waited, created_at, settled_at,
   (extract(epoch from clock_timestamp() - absent_at) * 1000)::float8 as absent_for_ms,
   (extract(epoch from clock_timestamp() - created_at) * 1000)::float8 as age_ms`;
 
 /** Of a transaction: it has the business key of $1 RGS, $2 refId, $3 player, $4 movement, $5 operator. The hashes find it, the texts say that it is the one. */
 export const HAS_BUSINESS_KEY =
   'rgs_id = $1 and ref_hash = wallet_hash($2) and business_hash = wallet_business_hash($2, $3, $4, $5) and ref_id = $2 and player_id = $3 and movement = $4 and operator_id = $5';
+
+/** A bet that takes no money, with a free spin or out of a promotion. Of a debit only: wins of every kind are paid. */
+export function isFreeBet(movement: TransactionMovement, kind: MovementKind): boolean {
+  return movement === 'debit' && (kind === 'free' || kind === 'promo');
+}
 
 /** A debit or credit; a rollback in its place is a fault of ours. */
 export function money(transaction: Transaction): MoneyTransaction {
@@ -147,6 +164,8 @@ export function transactionOf(row: TransactionRow): Transaction {
     state: row.state,
     balanceMinor: row.balance_minor === null ? null : BigInt(row.balance_minor),
     reason: row.reason,
+    reasonCode: row.reason_code,
+    warnings: row.warnings,
     messageId: row.message_id,
     originalId: row.original_id,
     tombstone: row.tombstone,

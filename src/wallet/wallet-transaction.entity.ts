@@ -13,11 +13,11 @@ import type { TransactionMovement, TransactionState } from './transaction-state'
 @Check('wallet_transaction_undo', `undo is null or (undo in ('deadline', 'rollback') and movement = 'debit')`)
 @Check('wallet_transaction_tombstone', `not tombstone or (movement = 'debit' and state = 'rolled_back')`)
 @Check('wallet_transaction_original', `(movement = 'rollback') = (original_id is not null)`)
-@Check('wallet_transaction_message', `message_id is not null or tombstone or movement = 'rollback'`)
+@Check('wallet_transaction_message', `message_id is not null or tombstone or movement = 'rollback' or (movement = 'debit' and kind in ('free', 'promo'))`)
 @Check('wallet_transaction_kind', `kind in ('regular', 'free', 'promo', 'jackpot')`)
-@Check('wallet_transaction_amount', `amount_minor >= 0 and amount_minor <= 9007199254740991 and (movement <> 'debit' or amount_minor > 0 or tombstone)`)
+@Check('wallet_transaction_amount', `amount_minor >= 0 and amount_minor <= 9007199254740991 and (movement <> 'debit' or amount_minor > 0 or tombstone or kind in ('free', 'promo'))`)
 @Check('wallet_transaction_state', `state in ('initiated', 'confirmed', 'rejected', 'unknown', 'compensating', 'compensated', 'parked', 'rolling_back', 'rolled_back')`)
-@Check('wallet_transaction_settled_at', `(settled_at is not null) = (state in ('confirmed', 'rejected', 'compensated', 'rolling_back', 'rolled_back'))`)
+@Check('wallet_transaction_settled_at', `state = 'rolling_back' or (settled_at is not null) = (state in ('confirmed', 'rejected', 'compensated', 'rolled_back'))`)
 export class WalletTransactionEntity {
   /** Also the correlation id that both partners see. */
   @PrimaryColumn('uuid', { primaryKeyConstraintName: 'wallet_transaction_pkey' })
@@ -76,6 +76,12 @@ export class WalletTransactionEntity {
 
   @Column('text', { nullable: true })
   reason!: string | null;
+
+  @Column('text', { name: 'reason_code', nullable: true, comment: "the hub's own word for why it was refused, whatever the operator calls it" })
+  reasonCode!: string | null;
+
+  @Column('text', { nullable: true, array: true, comment: 'what the first answer warned of, so that a repeat says the same' })
+  warnings!: string[] | null;
 
   @Column('uuid', { name: 'message_id', nullable: true })
   messageId!: string | null;

@@ -12,10 +12,10 @@ import { HubError } from '../kernel/errors';
 import { currentContext } from '../observability/request-context';
 import type { Movement } from '../partners/operator-wire';
 import { RollbackService } from './rollback.service';
-import { SETTLED } from './transaction-state';
+import { ENDED } from './transaction-state';
 import { Waiters } from './waiters';
 import { CreditRequest, DebitRequest, MovementAnswer, RollbackAnswer, RollbackRequest, TransactionPage, TransactionQuery, TransactionView } from './wallet.dto';
-import { type AcceptedMovement, type MovementContext, WalletService, initialAnswer, outcomeAnswer } from './wallet.service';
+import { type AcceptedRequest, type MovementContext, WalletService, initialAnswer, outcomeAnswer, rollbackResult } from './wallet.service';
 import type { Transaction } from './transaction';
 
 const BALANCE_GRACE_MS = 250;
@@ -99,11 +99,14 @@ export class WalletController {
   async rollback(@Req() request: HubRequest, @Body() body: RollbackRequest, @Res({ passthrough: true }) response: Response): Promise<RollbackAnswer> {
     const waitSeconds = preferredWait(request.get('prefer'));
     const accepted = await this.rollbacks.accept({ ...callOf(request), route: 'POST /wallet/rollback', waits: waitSeconds !== null }, body);
-    const rollback = (await this.outcome(accepted, waitSeconds, response)) ?? (await this.wallet.findAny(accepted.transactionId));
-    if (rollback === undefined) throw new Error(`rollback ${accepted.transactionId} vanished`);
+    const rollback = (await this.outcome(accepted, waitSeconds, response)).transaction ?? (await this.wallet.findAny(accepted.transactionId));
+    const bet = rollback?.originalId == null ? undefined : await this.wallet.findAny(rollback.originalId);
+    if (rollback === undefined || bet === undefined) throw new Error(`rollback ${accepted.transactionId} or its bet vanished`);
     // Without a wait a repeat answers what the first request was answered: what was known when the rollback was accepted.
     const answersOutcome = response.hasHeader('Preference-Applied') || rollback.waited || rollback.settledAt?.getTime() === rollback.createdAt.getTime();
-    return answersOutcome ? { ...outcomeAnswer(rollback), applied: rollback.applied } : { ...initialAnswer(rollback.refId, rollback.id), applied: null };
+    return answersOutcome
+      ? { ...outcomeAnswer(rollback), applied: rollback.applied, result: rollbackResult(rollback, bet) }
+      : { ...initialAnswer(rollback.refId, rollback.id, null), applied: null, result: 'in_progress' };
   }
 
   @Get('transactions/:transactionId')
@@ -130,21 +133,22 @@ export class WalletController {
   private async accept(movement: Movement, body: DebitRequest | CreditRequest, request: HubRequest, response: Response): Promise<MovementAnswer> {
     const waitSeconds = preferredWait(request.get('prefer'));
     const accepted = await this.wallet.accept({ ...callOf(request), movement, route: `POST /wallet/${movement}`, waits: waitSeconds !== null }, body);
-    const settled = await this.outcome(accepted, waitSeconds, response);
-    return settled === undefined ? initialAnswer(accepted.refId, accepted.transactionId) : outcomeAnswer(settled);
+    const { transaction, isOutcome } = await this.outcome(accepted, waitSeconds, response);
+    if (transaction !== undefined && isOutcome) return outcomeAnswer(transaction);
+    return initialAnswer(accepted.refId, accepted.transactionId, transaction === undefined ? accepted.warnings : transaction.warnings);
   }
 
   /**
-   * The transaction when its outcome is what the caller gets: after a wait, or for a repeat of a request that asked for one. Undefined:
-   * the answer is the initial one, and for a wait that was in vain it is a 202 that says where to look.
+   * The transaction, of a new one only if it had to be looked at, and whether its outcome is what the caller gets: after a wait, or for a
+   * repeat of a request that asked for one. Else the answer is the initial one, and for a wait that was in vain it is a 202 that says where to look.
    */
-  private async outcome({ transactionId, replayed, mayBeSettled }: AcceptedMovement, waitSeconds: number | null, response: Response): Promise<Transaction | undefined> {
+  private async outcome({ transactionId, replayed, mayBeSettled }: AcceptedRequest, waitSeconds: number | null, response: Response): Promise<{ readonly transaction: Transaction | undefined; readonly isOutcome: boolean }> {
     const context = currentContext();
     if (context !== undefined) Object.assign(context, { correlationId: transactionId, replayed });
     if (replayed) response.setHeader('Idempotent-Replayed', 'true');
-    if (waitSeconds === null && !replayed) return undefined;
+    if (waitSeconds === null && !replayed) return { transaction: undefined, isOutcome: false };
     let transaction = mayBeSettled ? await this.wallet.findAny(transactionId) : undefined;
-    if (waitSeconds === null && transaction?.waited !== true) return undefined;
+    if (waitSeconds === null && transaction?.waited !== true) return { transaction, isOutcome: false };
     if (waitSeconds !== null && (transaction === undefined || !isFinal(transaction))) {
       const hungUp = new AbortController();
       response.once('close', () => hungUp.abort());
@@ -157,9 +161,9 @@ export class WalletController {
       }
     }
     if (waitSeconds !== null) response.setHeader('Preference-Applied', `wait=${waitSeconds}`);
-    if (transaction !== undefined && isFinal(transaction)) return transaction;
+    if (transaction !== undefined && isFinal(transaction)) return { transaction, isOutcome: true };
     response.status(202).setHeader('Location', `/wallet/transactions/${transactionId}`);
-    return undefined;
+    return { transaction, isOutcome: false };
   }
 }
 
@@ -171,7 +175,7 @@ function callOf(request: HubRequest): Pick<MovementContext, 'rgs' | 'operator' |
 
 /** Whether the RGS can be told how it ended. A bet that is being paid back is not there yet. */
 function isFinal({ state }: Transaction): boolean {
-  return SETTLED.has(state) && state !== 'rolling_back';
+  return ENDED.has(state);
 }
 
 function lacksBalance({ movement, balanceMinor }: Transaction): boolean {

@@ -1,14 +1,19 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
-import { IsBoolean, IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Max, Min, type ValidationOptions } from 'class-validator';
+import { IsBoolean, IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Max, Min, type ValidationArguments, type ValidationOptions, registerDecorator } from 'class-validator';
 import { IsPlainText, UsuallyLike, check, isUsualText } from '../http/validation';
-import type { MovementKind } from './transaction';
+import { REASON_CODES, type ReasonCode } from './reason-code';
+import { type MovementKind, WARNING_CODES, type WarningCode, isFreeBet } from './transaction';
 
+const ROLLBACK_RESULTS = ['undone', 'in_progress', 'never_received', 'refused', 'never_sent', 'bet_stands'] as const;
+export type RollbackResult = (typeof ROLLBACK_RESULTS)[number];
 export type OutcomeStatus = 'initiated' | 'OK' | 'REJECTED' | 'ROLLED_BACK';
 
 const META_BYTES_MAX = 4096;
 export const AMOUNT_MAX = Number.MAX_SAFE_INTEGER;
 const KINDS: readonly MovementKind[] = ['regular', 'free', 'promo', 'jackpot'];
+/** A jackpot is won, never staked. */
+const DEBIT_KINDS: readonly MovementKind[] = ['regular', 'free', 'promo'];
 
 function IsMeta(options?: ValidationOptions): PropertyDecorator {
   return check('isMeta', `$property must be an object of at most ${META_BYTES_MAX} bytes as JSON, with numbers that a double can hold and without NUL`, isMeta, options);
@@ -33,8 +38,24 @@ function IsFreeReference(): PropertyDecorator {
   return check('isFreeReference', '$property must not begin with "rollback:", which the hub uses for repayments', (value) => typeof value !== 'string' || !RESERVED_REFERENCE.test(value));
 }
 
+/** A stake is more than nothing; only a bet that takes no money may be of 0. */
+function IsStake(): PropertyDecorator {
+  return (target, property) =>
+    registerDecorator({
+      name: 'isStake',
+      target: target.constructor,
+      propertyName: String(property),
+      options: { message: '$property must not be less than 1; only a debit of kind free or promo may be of 0' },
+      validator: { validate: (value: unknown, { object }: ValidationArguments) => typeof value !== 'number' || value >= stakeMin((object as { kind?: unknown }).kind) },
+    });
+}
+
+function stakeMin(kind: unknown): 0 | 1 {
+  return KINDS.some((known) => known === kind && isFreeBet('debit', known)) ? 0 : 1;
+}
+
 /** A movement as nearly every game server writes it: the fields of the class, in plain characters and without `meta`. */
-function isUsualMovement(body: Readonly<Record<string, unknown>>, amountMin: number): boolean {
+function isUsualMovement(body: Readonly<Record<string, unknown>>, amountMin: number, kinds: readonly MovementKind[]): boolean {
   for (const name of Object.keys(body)) {
     const value = body[name];
     switch (name) {
@@ -57,7 +78,7 @@ function isUsualMovement(body: Readonly<Record<string, unknown>>, amountMin: num
         if (typeof value !== 'boolean') return false;
         break;
       case 'kind':
-        if (!KINDS.some((kind) => kind === value)) return false;
+        if (!kinds.some((kind) => kind === value)) return false;
         break;
       default:
         return false;
@@ -93,15 +114,10 @@ class MovementRequest {
   @IsPlainText()
   roundId?: string;
 
-  @ApiPropertyOptional({ description: 'Whether this is the last movement of the round', default: false })
+  @ApiPropertyOptional({ description: 'Whether this is the last movement of the round; false when left out' })
   @IsOptional()
   @IsBoolean()
   roundClosed?: boolean;
-
-  @ApiPropertyOptional({ enum: KINDS, default: 'regular' })
-  @IsOptional()
-  @IsIn(KINDS)
-  kind?: MovementKind;
 
   @ApiPropertyOptional({ minLength: 1, maxLength: 128, example: 'book-of-tests' })
   @IsOptional()
@@ -123,22 +139,32 @@ class MovementRequest {
   meta?: Record<string, unknown>;
 }
 
-@UsuallyLike((body) => isUsualMovement(body, 1))
+@UsuallyLike((body) => isUsualMovement(body, stakeMin(body.kind), DEBIT_KINDS))
 export class DebitRequest extends MovementRequest {
-  @ApiProperty({ description: 'Minor units of the currency, a whole number', minimum: 1, maximum: AMOUNT_MAX, example: 500 })
+  @ApiProperty({ type: 'integer', format: 'int64', description: 'Minor units of the currency, a whole number, at least 1. Of kind `free` or `promo`: 0, or the face value, which nobody takes', minimum: 0, maximum: AMOUNT_MAX, example: 500 })
   @IsInt()
-  @Min(1)
+  @IsStake()
   @Max(AMOUNT_MAX)
   amountCents!: number;
+
+  @ApiPropertyOptional({ enum: DEBIT_KINDS, description: '`regular` when left out. `free` and `promo` take no money: the operator is not called, and the webhook says `OK`' })
+  @IsOptional()
+  @IsIn(DEBIT_KINDS, { message: 'kind of a debit must be one of regular, free, promo; a jackpot is paid by a credit' })
+  kind?: MovementKind;
 }
 
-@UsuallyLike((body) => isUsualMovement(body, 0))
+@UsuallyLike((body) => isUsualMovement(body, 0, KINDS))
 export class CreditRequest extends MovementRequest {
-  @ApiProperty({ description: 'Minor units of the currency, a whole number; 0 says that the round was lost', minimum: 0, maximum: AMOUNT_MAX, example: 1250 })
+  @ApiProperty({ type: 'integer', format: 'int64', description: 'Minor units of the currency, a whole number; 0 says that the round was lost', minimum: 0, maximum: AMOUNT_MAX, example: 1250 })
   @IsInt()
   @Min(0)
   @Max(AMOUNT_MAX)
   amountCents!: number;
+
+  @ApiPropertyOptional({ enum: KINDS, description: '`regular` when left out. The others need no bet. Money of every kind is paid' })
+  @IsOptional()
+  @IsIn(KINDS)
+  kind?: MovementKind;
 }
 
 export class RollbackRequest {
@@ -175,6 +201,16 @@ export class RollbackRequest {
   reason?: string;
 }
 
+const REASON_CODE_TEXT = 'Why it was refused or undone, in words that are the same for every operator. Codes may be added: take one that you do not know for `other`';
+
+export class Warning {
+  @ApiProperty({ enum: WARNING_CODES, description: 'Stable; compare this, not the text. Codes may be added', example: 'no_bet_in_round' })
+  code!: WarningCode;
+
+  @ApiProperty({ example: 'no bet of this player came in this round before; the win is paid all the same' })
+  message!: string;
+}
+
 /** The answer to a movement. Without a wait its bytes depend only on what never changes, so a repeat gets the very same. */
 export class MovementAnswer {
   @ApiProperty({ enum: ['initiated', 'OK', 'REJECTED', 'ROLLED_BACK'], description: '"initiated": stored and on its way, the outcome comes by webhook. The others only after a wait', example: 'initiated' })
@@ -189,16 +225,31 @@ export class MovementAnswer {
   @ApiProperty({ type: 'integer', nullable: true, description: 'The operator\'s own balance, after a wait; otherwise null: the hub never invents one', example: null })
   balanceCents!: number | null;
 
-  @ApiProperty({ type: 'string', nullable: true, example: null })
+  @ApiProperty({ type: 'string', nullable: true, description: 'Why it was refused, in the words of the operator or of the hub', example: null })
   reason!: string | null;
+
+  @ApiProperty({ type: 'string', enum: [...REASON_CODES, null], nullable: true, description: REASON_CODE_TEXT, example: null })
+  reasonCode!: ReasonCode | null;
 
   @ApiProperty({ format: 'uuid', example: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11' })
   transactionId!: string;
+
+  @ApiPropertyOptional({ type: [Warning], description: 'Left out when there is nothing to warn of. The movement was taken all the same' })
+  warnings?: Warning[];
 }
 
 export class RollbackAnswer extends MovementAnswer {
   @ApiProperty({ type: 'boolean', nullable: true, description: 'Whether money was paid back; false: there was nothing to undo; null: not known yet', example: false })
   applied!: boolean | null;
+
+  @ApiProperty({
+    enum: ROLLBACK_RESULTS,
+    description:
+      '`undone`: the stake is paid back (or was never taken, of a free bet). `in_progress`: it will be known later; a webhook of the bet tells it. `never_received`: the hub has no such bet, and refuses it if it comes. ' +
+      '`refused`: the operator did not take the bet. `never_sent`: the operator does not have the bet; it was stopped before. `bet_stands`: rare; the operator refused the repayment for good',
+    example: 'never_received',
+  })
+  result!: RollbackResult;
 }
 
 export class TransactionQuery {
@@ -273,7 +324,8 @@ export class TransactionView {
   @ApiProperty({ enum: ['initiated', 'confirmed', 'rejected', 'unknown', 'compensating', 'compensated', 'parked', 'rolling_back', 'rolled_back'], example: 'confirmed' }) state!: string;
   @ApiProperty({ enum: ['initiated', 'OK', 'REJECTED', 'ROLLED_BACK'], description: 'As the webhook says it; "initiated" while there is no outcome', example: 'OK' }) status!: OutcomeStatus;
   @ApiProperty({ type: 'integer', nullable: true, description: 'The operator\'s own balance after the movement, minor units', example: 99500 }) balanceCents!: number | null;
-  @ApiProperty({ type: 'string', nullable: true, description: 'Why it was refused', example: null }) reason!: string | null;
+  @ApiProperty({ type: 'string', nullable: true, description: 'Why it was refused, or why its outcome is not known, in the words of the operator or of the hub; of a rollback: your own', example: null }) reason!: string | null;
+  @ApiProperty({ type: 'string', enum: [...REASON_CODES, null], nullable: true, description: REASON_CODE_TEXT, example: null }) reasonCode!: ReasonCode | null;
   @ApiProperty({ type: 'boolean', nullable: true, description: 'Of a rollback: whether money was paid back', example: null }) applied!: boolean | null;
   @ApiProperty({ type: 'string', format: 'uuid', nullable: true, description: 'Of a rollback: the bet that it undoes', example: null }) originalTransactionId!: string | null;
   @ApiProperty({ enum: KINDS, example: 'regular' }) kind!: string;
@@ -282,8 +334,9 @@ export class TransactionView {
   @ApiProperty({ type: 'string', nullable: true, example: 'book-of-tests' }) gameId!: string | null;
   @ApiProperty({ type: 'string', nullable: true, example: null }) sessionId!: string | null;
   @ApiProperty({ type: 'object', additionalProperties: true, nullable: true, example: { table: 4 } }) meta!: unknown;
+  @ApiProperty({ type: [Warning], description: 'As in the first answer', example: [] }) warnings!: Warning[];
   @ApiProperty({ format: 'date-time', example: '2026-11-23T12:00:00.000Z' }) createdAt!: string;
-  @ApiProperty({ type: 'string', format: 'date-time', nullable: true, example: '2026-11-23T12:00:00.120Z' }) settledAt!: string | null;
+  @ApiProperty({ type: 'string', format: 'date-time', nullable: true, description: 'When it came to its end; null while it has none, also while a confirmed bet is being paid back', example: '2026-11-23T12:00:00.120Z' }) settledAt!: string | null;
   @ApiProperty({ type: [TimelineEntry] }) timeline!: TimelineEntry[];
 }
 

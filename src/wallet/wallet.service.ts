@@ -12,10 +12,13 @@ import { Outbox } from '../outbox/outbox';
 import type { Partner } from '../partners/partner';
 import { PartnerDirectory } from '../partners/partner-directory';
 import { type Movement, isAddressablePlayer, operatorMovementMessage } from '../partners/operator-wire';
-import type { CreditRequest, DebitRequest, MovementAnswer, OutcomeStatus, TimelineEntry, TransactionPage, TransactionView } from './wallet.dto';
+import { type RgsNotice, rgsWebhookBody } from '../partners/rgs-wire';
+import type { CreditRequest, DebitRequest, MovementAnswer, OutcomeStatus, RollbackResult, TimelineEntry, TransactionPage, TransactionView } from './wallet.dto';
 import { type RoundView, roundView } from './rounds.dto';
+import { type ReasonCode, reasonCodeOfFormer } from './reason-code';
 import { RoundsStore } from './rounds.store';
-import type { Transaction, TransactionEvent } from './transaction';
+import { type MovementKind, type Transaction, type TransactionEvent, type WarningCode, isFreeBet } from './transaction';
+import { ENDED } from './transaction-state';
 import { type Accepted, type NewMovement, type TransactionFilter, WalletStore } from './wallet.store';
 
 /** Movements written in one commit; more would only make the statement's latency everybody's. */
@@ -36,12 +39,17 @@ export interface MovementContext {
   readonly waits: boolean;
 }
 
-export interface AcceptedMovement {
+export interface AcceptedRequest {
   readonly transactionId: string;
   readonly refId: string;
   readonly replayed: boolean;
   /** Whether its outcome may be known already, so that looking comes before waiting. */
   readonly mayBeSettled: boolean;
+}
+
+export interface AcceptedMovement extends AcceptedRequest {
+  /** Of a new movement; a repeat's stand in its row. */
+  readonly warnings: readonly WarningCode[];
 }
 
 /** Takes movements in, and tells what became of them. */
@@ -75,15 +83,17 @@ export class WalletService {
     // Each round refuses at least the request that held the key, so there are as many rounds as such requests at most.
     while (accepted.verdict === 'try_again') accepted = await this.batcher.add(movement);
     const { verdict, transactionId } = accepted;
-    this.metrics.movements.inc({ movement: movement.movement, verdict });
-    if (verdict === 'created') this.outbox.wake(movement.operatorId);
+    const created = verdict === 'created' || verdict === 'created_unmatched';
+    this.metrics.movements.inc({ movement: movement.movement, verdict: created ? 'created' : verdict });
+    if (created) this.outbox.wake(movement.isFree ? movement.rgsId : movement.operatorId);
+    if (created && movement.isFree) this.metrics.settled.inc({ movement: movement.movement, state: 'confirmed' });
     if (verdict === 'key_reused') throw new HubError('idempotency_key_reused');
     if (verdict === 'reference_reused') throw new HubError('reference_reused', transactionId === null ? {} : { correlationId: transactionId });
     if (verdict === 'rolled_back') throw new HubError('transaction_rolled_back', transactionId === null ? {} : { correlationId: transactionId });
     if (verdict === 'round_closed') throw new HubError('round_closed');
     if (transactionId === null) throw new Error(`an accepted movement must have a transaction (${verdict})`);
     const replayed = verdict === 'replayed';
-    return { transactionId, refId: movement.refId, replayed, mayBeSettled: replayed };
+    return { transactionId, refId: movement.refId, replayed, mayBeSettled: replayed || movement.isFree, warnings: [...(movement.warnings ?? []), ...(verdict === 'created_unmatched' ? (['no_bet_in_round'] as const) : [])] };
   }
 
   findAny(transactionId: string): Promise<Transaction | undefined> {
@@ -124,6 +134,8 @@ export class WalletService {
     const id = newId();
     const exponent = currencyExponent(request.currency, operator.currencyExponents);
     const amountMinor = BigInt(request.amountCents);
+    const kind = request.kind ?? 'regular';
+    const isFree = isFreeBet(movement, kind);
     return {
       id,
       operatorId: operator.id,
@@ -135,7 +147,7 @@ export class WalletService {
       amountMinor,
       currency: request.currency,
       exponent,
-      kind: request.kind ?? 'regular',
+      kind,
       roundId: request.roundId ?? null,
       roundClosed: request.roundClosed ?? false,
       gameId: request.gameId ?? null,
@@ -146,9 +158,36 @@ export class WalletService {
       messageId: newId(),
       deadlineSeconds: movement === 'debit' ? this.config.debitDeadlineSeconds : 0,
       waited: context.waits,
-      ...operatorMovementMessage(operator, { movement, externalPlayerId, amountMinor, exponent, currency: request.currency, refId: request.refId, correlationId: id }),
+      isFree,
+      warnings: warningsOf(movement, kind, amountMinor, request.roundId ?? null),
+      wantsMatch: movement === 'credit' && kind === 'regular' && amountMinor > 0n,
+      ...(isFree
+        ? freeBetMessage({ playerId: request.playerId, amountMinor, currency: request.currency, refId: request.refId, transactionId: id, roundId: request.roundId ?? null })
+        : operatorMovementMessage(operator, { movement, externalPlayerId, amountMinor, exponent, currency: request.currency, refId: request.refId, correlationId: id })),
     };
   }
+}
+
+/** What can be seen in the request itself; whether anybody bet in its round is for the store to say. */
+function warningsOf(movement: Movement, kind: MovementKind, amountMinor: bigint, roundId: string | null): WarningCode[] | null {
+  if (amountMinor === 0n) return null;
+  if (isFreeBet(movement, kind)) return ['nothing_taken'];
+  return movement === 'credit' && kind === 'regular' && roundId === null ? ['no_round'] : null;
+}
+
+const WARNINGS: Readonly<Record<WarningCode, string>> = {
+  no_bet_in_round: 'no bet of this player came in this round before; the win is paid all the same',
+  no_round: 'without roundId nobody can tell which bet this win belongs to; it is paid all the same',
+  nothing_taken: 'a bet of kind free or promo takes no money; amountCents is kept as its face value',
+};
+
+function warned(codes: readonly WarningCode[] | null): { warnings?: { code: WarningCode; message: string }[] } {
+  return codes === null || codes.length === 0 ? {} : { warnings: codes.map((code) => ({ code, message: WARNINGS[code] })) };
+}
+
+/** What the RGS is told of a bet that takes no money, which is known from the start. */
+function freeBetMessage(bet: Omit<RgsNotice, 'movement' | 'status' | 'state' | 'balanceMinor' | 'reason' | 'reasonCode'>): { path: string; body: string } {
+  return { path: '', body: rgsWebhookBody({ ...bet, movement: 'debit', status: 'OK', state: 'confirmed', balanceMinor: null, reason: null, reasonCode: null }) };
 }
 
 function policyRefusal({ rgs, operator, movement: kind }: MovementContext, { currency, amountMinor }: NewMovement): HubError | null {
@@ -162,8 +201,8 @@ function policyRefusal({ rgs, operator, movement: kind }: MovementContext, { cur
 }
 
 /** A pure function of what never changes about a transaction, so storing the answer would only cost space. */
-export function initialAnswer(refId: string, transactionId: string): MovementAnswer {
-  return { status: 'initiated', refId, correlationId: transactionId, balanceCents: null, reason: null, transactionId };
+export function initialAnswer(refId: string, transactionId: string, warnings: readonly WarningCode[] | null): MovementAnswer {
+  return { status: 'initiated', refId, correlationId: transactionId, balanceCents: null, reason: null, reasonCode: null, transactionId, ...warned(warnings) };
 }
 
 export function transactionView(transaction: Transaction, events: readonly TransactionEvent[]): TransactionView {
@@ -181,6 +220,7 @@ export function transactionView(transaction: Transaction, events: readonly Trans
     status: statusOf(transaction),
     balanceCents: transaction.balanceMinor === null ? null : Number(transaction.balanceMinor),
     reason: transaction.reason,
+    reasonCode: toldReasonCode(transaction),
     applied: transaction.applied,
     originalTransactionId: transaction.originalId,
     kind: transaction.kind,
@@ -189,10 +229,18 @@ export function transactionView(transaction: Transaction, events: readonly Trans
     gameId: transaction.gameId,
     sessionId: transaction.sessionId,
     meta: transaction.meta,
+    warnings: warned(transaction.warnings).warnings ?? [],
     createdAt: transaction.createdAt.toISOString(),
-    settledAt: transaction.settledAt?.toISOString() ?? null,
+    // A process of the release before may have left a time on a bet that is being paid back.
+    settledAt: ENDED.has(transaction.state) ? (transaction.settledAt?.toISOString() ?? null) : null,
     timeline: [accepted, ...events.map((event): TimelineEntry => ({ at: event.at.toISOString(), event: event.kind, source: event.source, from: event.from, to: event.to, evidence: event.evidence }))],
   };
+}
+
+/** A rollback's reason is the RGS's own text, and no refusal. */
+function toldReasonCode({ movement, state, reason, reasonCode }: Transaction): ReasonCode | null {
+  if (reasonCode !== null || movement === 'rollback') return reasonCode;
+  return ENDED.has(state) ? reasonCodeOfFormer(reason) : null;
 }
 
 /** The outcome with the operator's own balance; "initiated" while there is none. */
@@ -203,8 +251,20 @@ export function outcomeAnswer(transaction: Transaction): MovementAnswer {
     correlationId: transaction.id,
     balanceCents: transaction.balanceMinor === null ? null : Number(transaction.balanceMinor),
     reason: transaction.reason,
+    reasonCode: toldReasonCode(transaction),
     transactionId: transaction.id,
+    ...warned(transaction.warnings),
   };
+}
+
+/** What became of the bet that a rollback names. Only facts that are final are read, so that it says the same every time. */
+export function rollbackResult(rollback: Transaction, bet: Transaction): RollbackResult {
+  if (rollback.applied === null) return 'in_progress';
+  if (rollback.applied) return 'undone';
+  if (bet.tombstone) return 'never_received';
+  if (bet.state !== 'rejected') return 'bet_stands';
+  const why = toldReasonCode(bet);
+  return why === 'deadline' || why === 'rolled_back' ? 'never_sent' : 'refused';
 }
 
 export function statusOf({ state }: Transaction): OutcomeStatus {

@@ -3,8 +3,9 @@ import { Batcher } from '../database/batcher';
 import { Database, HotDatabase, type Sql, type Tx } from '../database/database';
 import type { Movement } from '../partners/operator-wire';
 import type { RgsOutcome } from '../partners/rgs-wire';
-import { COLUMNS, type EventSource, HAS_BUSINESS_KEY, type MoneyTransaction, type MovementKind, type Transaction, type TransactionChange, type TransactionEvent, type TransactionRow, money, transactionOf } from './transaction';
-import { SETTLED, type TransactionState } from './transaction-state';
+import type { ReasonCode } from './reason-code';
+import { COLUMNS, type EventSource, HAS_BUSINESS_KEY, type MoneyTransaction, type MovementKind, type Transaction, type TransactionChange, type TransactionEvent, type TransactionRow, type WarningCode, money, transactionOf } from './transaction';
+import { ENDED, type TransactionState } from './transaction-state';
 
 export interface NewMovement {
   readonly id: string;
@@ -27,18 +28,27 @@ export interface NewMovement {
   readonly idempotencyKey: string | null;
   /** Hex SHA-256 of method, path and raw body. */
   readonly fingerprint: string;
-  /** The operator message that is stored with it. */
+  /** The message that is stored with it: to the operator, or, for a free bet, to the RGS. */
   readonly messageId: string;
   readonly path: string;
   readonly body: string;
+  /** A bet that takes no money: confirmed as it is accepted, and the operator never hears of it. */
+  readonly isFree: boolean;
+  /** What its answer warns of; null for nothing. */
+  readonly warnings: readonly WarningCode[] | null;
+  /** Whether to find out if somebody moved money in its round before. */
+  readonly wantsMatch: boolean;
   /** Age from which it is not delivered any more; 0 = never. */
   readonly deadlineSeconds: number;
   /** Whether the RGS waits for the outcome. */
   readonly waited: boolean;
 }
 
-/** try_again: its key was held by a request of the same batch that was refused, so the key is free now. */
-export type AcceptVerdict = 'created' | 'replayed' | 'key_reused' | 'reference_reused' | 'rolled_back' | 'round_closed' | 'try_again';
+/**
+ * created_unmatched: as created, and it is the first movement of its round, which a win should not be. try_again: its key was held by a
+ * request of the same batch that was refused, so the key is free now.
+ */
+export type AcceptVerdict = 'created' | 'created_unmatched' | 'replayed' | 'key_reused' | 'reference_reused' | 'rolled_back' | 'round_closed' | 'try_again';
 
 export interface Accepted {
   readonly verdict: AcceptVerdict;
@@ -52,6 +62,7 @@ export interface BalanceFill {
   readonly balanceMinor: bigint;
   /** Null leaves the reason as it is. */
   readonly reason: string | null;
+  readonly reasonCode: ReasonCode | null;
 }
 
 export interface TransactionFilter {
@@ -123,11 +134,11 @@ export class WalletStore {
     if (changes.length === 0) return;
     await tx.rows(
       `with change as materialized (
-         select * from json_to_recordset($1) as c (id uuid, kind text, source text, from_state text, to_state text, settled boolean, balance_minor bigint, reason text, undo text, undo_message_id uuid, evidence json)
+         select * from json_to_recordset($1) as c (id uuid, kind text, source text, from_state text, to_state text, settled boolean, balance_minor bigint, reason text, reason_code text, undo text, undo_message_id uuid, evidence json)
        ), moved as (
          update wallet_transaction t
          set state = c.to_state, settled_at = case when c.settled then clock_timestamp() end,
-             balance_minor = coalesce(c.balance_minor, t.balance_minor), reason = c.reason, undo = c.undo, undo_message_id = coalesce(c.undo_message_id, t.undo_message_id),
+             balance_minor = coalesce(c.balance_minor, t.balance_minor), reason = c.reason, reason_code = c.reason_code, undo = c.undo, undo_message_id = coalesce(c.undo_message_id, t.undo_message_id),
              -- From here on "absent" is about the repayment; what was said about the bet proves nothing for it.
              absent_at = case when c.undo_message_id is null then t.absent_at end, proven_absent = c.undo_message_id is null and t.proven_absent
          from change c where c.kind = 'transition' and t.id = c.id and t.state = c.from_state
@@ -148,9 +159,10 @@ export class WalletStore {
             source: c.source,
             from_state: c.from,
             to_state: c.to,
-            settled: SETTLED.has(c.to),
+            settled: ENDED.has(c.to),
             balance_minor: c.balanceMinor?.toString() ?? null,
             reason: c.reason,
+            reason_code: c.reasonCode,
             undo: c.undo,
             undo_message_id: c.undoMessageId ?? null,
             evidence: c.evidence,
@@ -207,9 +219,9 @@ export class WalletStore {
   async fillIn(tx: Tx, fills: readonly BalanceFill[]): Promise<void> {
     if (fills.length === 0) return;
     await tx.rows(
-      `update wallet_transaction t set balance_minor = f.balance_minor, reason = coalesce(f.reason, t.reason)
-       from unnest($1::uuid[], $2::bigint[], $3::text[]) f (id, balance_minor, reason) where t.id = f.id`,
-      [fills.map(({ transactionId }) => transactionId), fills.map(({ balanceMinor }) => balanceMinor.toString()), fills.map(({ reason }) => reason)],
+      `update wallet_transaction t set balance_minor = f.balance_minor, reason = coalesce(f.reason, t.reason), reason_code = coalesce(f.reason_code, t.reason_code)
+       from unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[]) f (id, balance_minor, reason, reason_code) where t.id = f.id`,
+      [fills.map(({ transactionId }) => transactionId), fills.map(({ balanceMinor }) => balanceMinor.toString()), fills.map(({ reason }) => reason), fills.map(({ reasonCode }) => reasonCode)],
     );
   }
 
@@ -319,6 +331,9 @@ function movementRow(movement: NewMovement): Record<string, unknown> {
     message_id: movement.messageId,
     path: movement.path,
     body: movement.body,
+    is_free: movement.isFree,
+    warnings: movement.warnings,
+    wants_match: movement.wantsMatch,
     deadline_seconds: movement.deadlineSeconds,
     waited: movement.waited,
   };

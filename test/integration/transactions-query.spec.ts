@@ -46,6 +46,8 @@ describe('the transactions of an RGS', () => {
       status: 'OK',
       balanceCents: 100_000_150,
       reason: null,
+      reasonCode: null,
+      warnings: [],
       applied: null,
       originalTransactionId: null,
       kind: 'regular',

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { SETTLED, TRANSITIONS } from '../../src/wallet/transaction-state';
+import { ENDED, TRANSITIONS } from '../../src/wallet/transaction-state';
 import { type TestDatabase, testDatabase } from '../support/test-database';
 
 /** The last line of defence: what the code must never write, the database does not take. */
@@ -32,17 +32,21 @@ describe('the schema of the wallet', () => {
     return [...(row?.text ?? '').matchAll(/'(\w+)'/g)].map(([, word]) => word ?? '').sort();
   };
 
-  it('knows the states of the state machine, and which of them are settled', async () => {
+  it('knows the states of the state machine, and which of them are ends', async () => {
     expect(await wordsOf('wallet_transaction_state')).toEqual(Object.keys(TRANSITIONS).sort());
-    expect(await wordsOf('wallet_transaction_settled_at')).toEqual([...SETTLED].sort());
+    expect(await wordsOf('wallet_transaction_settled_at')).toEqual([...ENDED, 'rolling_back'].sort());
   });
 
   it('takes a sound row in every state', async () => {
     for (const state of Object.keys(TRANSITIONS)) {
-      const settled = SETTLED.has(state as keyof typeof TRANSITIONS);
+      const settled = ENDED.has(state as keyof typeof TRANSITIONS);
       await insert('wallet_transaction', { ...sound(), state, settled_at: settled ? new Date() : null });
     }
     await insert('wallet_transaction', { ...sound(), movement: 'credit', amount_minor: 0 });
+    await insert('wallet_transaction', { ...sound(), kind: 'free', amount_minor: 0, message_id: null });
+    await insert('wallet_transaction', { ...sound(), kind: 'promo', amount_minor: 500, message_id: null });
+    // As a process of the release before writes it.
+    await insert('wallet_transaction', { ...sound(), state: 'rolling_back', settled_at: new Date() });
     await insert('wallet_transaction', { ...sound(), amount_minor: '9007199254740991' });
   });
 
@@ -52,6 +56,8 @@ describe('the schema of the wallet', () => {
     { what: 'a time without a settled state', constraint: 'wallet_transaction_settled_at', change: { state: 'unknown', settled_at: new Date() } },
     { what: 'a time on a parked transaction', constraint: 'wallet_transaction_settled_at', change: { state: 'parked', settled_at: new Date() } },
     { what: 'a debit of nothing', constraint: 'wallet_transaction_amount', change: { amount_minor: 0 } },
+    { what: 'a bet of money without a message to the operator', constraint: 'wallet_transaction_message', change: { message_id: null } },
+    { what: 'a free win without a message to the operator', constraint: 'wallet_transaction_message', change: { movement: 'credit', kind: 'free', message_id: null } },
     { what: 'a negative credit', constraint: 'wallet_transaction_amount', change: { movement: 'credit', amount_minor: -1 } },
     { what: 'an amount that JSON cannot carry', constraint: 'wallet_transaction_amount', change: { amount_minor: '9007199254740992' } },
     { what: 'another movement', constraint: 'wallet_transaction_movement', change: { movement: 'bonus' } },

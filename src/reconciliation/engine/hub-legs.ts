@@ -47,13 +47,18 @@ const UNDO: Leg = { key: 'recon.undo_key(w.id)', movement: '2', status: UNDO_STA
 /** Rollbacks move no money by themselves, and a tombstone is the place of a bet that never came. */
 const MOVES_MONEY = `not w.tombstone and w.movement <> 'rollback'`;
 
+/** A free bet takes no money: the RGS was told of it and may list it, and no operator has it. */
+const IS_FREE = `(w.message_id is null and w.movement = 'debit' and not w.tombstone)`;
+/** Its undoing has no message. It is looked for by the RGS's row alone, so no window needs an index for it. */
+const HAS_UNDO = `(w.undo_message_id is not null or ${IS_FREE} and w.state = 'rolled_back')`;
+
 /** What the two lists may hold: the pair's own movements, and those of one of them with somebody else. */
 const OF_EITHER = '(w.operator_id = $1 or w.rgs_id = $2)';
 
 /** A SELECT of staging rows from wallet_transaction w; $1 operator, $2 RGS, $3 and $4 currencies and what they pack to. */
 function legSql(leg: Leg, where: string, extraFlags = 0): string {
   return `select ${leg.key} as k, w.amount_minor as amt, coalesce(c.packed, recon.pack_currency(w.currency)) * 16 + (${leg.movement}) * 4 + (${leg.status}) as attrs, ${leg.at} as ts,
-      (case when w.operator_id = $1 and w.rgs_id = $2 then ${SOURCE.hub} else ${SOURCE.foreign} end)::smallint as src,
+      (case when w.operator_id = $1 and w.rgs_id = $2 and not ${IS_FREE} then ${SOURCE.hub} else ${SOURCE.foreign} end)::smallint as src,
       ((case when (${leg.status}) = ${STATUS_CODE.unknown} then ${FLAG.unknownStatus} else 0 end) | (case when coalesce(c.packed, recon.pack_currency(w.currency)) = 0 then ${FLAG.oddCurrency} else 0 end) | ${extraFlags})::smallint as flags,
       ${leg.undo} as undo, w.currency as cur, ${leg.direction} as dir_raw, w.state as st_raw, ${leg.refId} as ref_id, w.id::text as corr, '' as amt_raw, w.player_id as player, null::text as row_id
     from wallet_transaction w left join unnest($3::text[], $4::bigint[]) c (cur, packed) on c.cur = w.currency
@@ -62,7 +67,7 @@ function legSql(leg: Leg, where: string, extraFlags = 0): string {
 
 /** The hub's movements and repayments of a run: those of the window with its padding, or all. */
 export function legsSql({ window, padSeconds }: Pick<ReconRun, 'window' | 'padSeconds'>): { rows: string; window: Date[] } {
-  if (window === null) return { rows: `${legSql(MOVEMENT, OF_EITHER)} union all ${legSql(UNDO, `${OF_EITHER} and w.undo_message_id is not null`)}`, window: [] };
+  if (window === null) return { rows: `${legSql(MOVEMENT, OF_EITHER)} union all ${legSql(UNDO, `${OF_EITHER} and ${HAS_UNDO}`)}`, window: [] };
   const [from, to] = [new Date(window.from.getTime() - padSeconds * 1000), new Date(window.to.getTime() + padSeconds * 1000)];
   const inWindow = (at: string) => `${OF_EITHER} and ${at} >= $5::timestamptz and ${at} < $6::timestamptz`;
   // Both have an index on what comes first; the second condition is the exact one.
@@ -75,5 +80,5 @@ export function legsSql({ window, padSeconds }: Pick<ReconRun, 'window' | 'padSe
  * as what it is; so the operator's list may hold what other game servers moved.
  */
 export function legsOfSql(ids: string): string {
-  return `${legSql(MOVEMENT, `w.id in (${ids})`, FLAG.lookedUp)} union all ${legSql(UNDO, `w.undo_message_id is not null and w.id in (${ids})`, FLAG.lookedUp)}`;
+  return `${legSql(MOVEMENT, `w.id in (${ids})`, FLAG.lookedUp)} union all ${legSql(UNDO, `${HAS_UNDO} and w.id in (${ids})`, FLAG.lookedUp)}`;
 }

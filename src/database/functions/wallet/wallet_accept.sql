@@ -2,6 +2,8 @@
 --   created | replayed (same key and request, or same business key and data) | key_reused | reference_reused
 --   try_again (its key was held, in this very batch, by a request that is refused and so leaves the key free)
 --   rolled_back (the bet was rolled back before it came) | round_closed (a debit on a closed round)
+--   created_unmatched (as created; only for rows with wants_match, whose round nobody had moved money in before)
+-- A row with is_free is a bet that takes no money: it is confirmed here, and its message goes to the RGS instead of the operator.
 -- Every insert goes in the order of its unique index, so two batches with the same keys wait for each other at most one way.
 create or replace function wallet_accept(p_rows json)
  RETURNS TABLE(place integer, verdict text, transaction_id uuid)
@@ -11,11 +13,13 @@ AS $function$
 #variable_conflict use_column
 declare
   v_created uuid[];
+  v_has_free boolean;
+  v_unmatched uuid[];
 begin
   with input as materialized (
     select * from json_to_recordset(p_rows) as r (id uuid, operator_id integer, rgs_id integer, movement text, player_id text, external_player_id text,
       ref_id text, amount_minor bigint, currency text, exponent smallint, kind text, round_id text, round_closed boolean, game_id text, session_id text,
-      meta text, message_id uuid, waited boolean, idempotency_key text, fingerprint text)
+      meta text, message_id uuid, waited boolean, is_free boolean, warnings text[], idempotency_key text, fingerprint text)
   ), new_key as (
     insert into idempotency_key (rgs_id, key, fingerprint, transaction_id)
     select rgs_id, idempotency_key, decode(fingerprint, 'hex'), id from input where idempotency_key is not null
@@ -24,9 +28,10 @@ begin
     returning transaction_id
   ), created as (
     insert into wallet_transaction (id, operator_id, rgs_id, movement, player_id, external_player_id, ref_id, amount_minor, currency, exponent,
-      kind, round_id, round_closed, game_id, session_id, meta, message_id, waited)
+      kind, round_id, round_closed, game_id, session_id, meta, message_id, waited, warnings, state, settled_at)
     select id, operator_id, rgs_id, movement, player_id, external_player_id, ref_id, amount_minor, currency, exponent,
-      kind, round_id, round_closed, game_id, session_id, meta::json, message_id, waited
+      kind, round_id, round_closed, game_id, session_id, meta::json, case when is_free then null else message_id end, waited, warnings,
+      case when is_free then 'confirmed' else 'initiated' end, case when is_free then now() end
     from input i
     where (i.idempotency_key is null or exists (select 1 from new_key k where k.transaction_id = i.id))
       -- A value and not "exists", which the planner may answer by reading all rounds once.
@@ -36,24 +41,43 @@ begin
           and r.round_id = i.round_id and r.player_id = i.player_id and r.operator_id = i.operator_id), false))
     order by rgs_id, wallet_hash(ref_id), wallet_business_hash(ref_id, player_id, movement, operator_id), id
     on conflict on constraint wallet_transaction_business_key do nothing
-    returning id
+    returning id, message_id
   )
-  select coalesce(array_agg(id), '{}') into v_created from created;
+  select coalesce(array_agg(id), '{}'), coalesce(bool_or(message_id is null), false) into v_created, v_has_free from created;
 
   -- The lane is the operator's own player: two RGSs that move one wallet share its order.
   perform outbox_enqueue(array_agg(row (r.message_id, r.operator_id, r.operator_id, r.rgs_id, r.external_player_id, r.movement, r.id, r.path, r.body,
       case when r.deadline_seconds > 0 then clock_timestamp() + r.deadline_seconds * interval '1 second' end)::outbox_new_message))
-  from json_to_recordset(p_rows) as r (id uuid, message_id uuid, operator_id integer, rgs_id integer, external_player_id text, movement text, path text, body text, deadline_seconds double precision)
-  where r.id = any (v_created)
+  from json_to_recordset(p_rows) as r (id uuid, message_id uuid, operator_id integer, rgs_id integer, external_player_id text, movement text, path text, body text, deadline_seconds double precision, is_free boolean)
+  where r.id = any (v_created) and r.is_free is not true
   having count(*) > 0;
 
-  insert into wallet_round (rgs_id, round_id, player_id, operator_id)
-  select rgs_id, round_id, player_id, operator_id
-  from json_to_recordset(p_rows) as r (id uuid, rgs_id integer, round_id text, player_id text, operator_id integer)
-  where round_id is not null and id = any (v_created)
-  group by rgs_id, round_id, player_id, operator_id
-  order by rgs_id, wallet_hash(player_id), wallet_player_round_hash(round_id, player_id, operator_id)
-  on conflict on constraint wallet_round_pkey do nothing;
+  -- After the operator's lanes: settling takes the lanes of both in this order too.
+  if v_has_free then
+    perform outbox_enqueue(array_agg(row (r.message_id, r.rgs_id, r.operator_id, r.rgs_id, r.player_id, r.movement, r.id, '', r.body, null)::outbox_new_message))
+    from json_to_recordset(p_rows) as r (id uuid, message_id uuid, operator_id integer, rgs_id integer, player_id text, movement text, body text, is_free boolean)
+    where r.id = any (v_created) and r.is_free;
+    insert into wallet_outcome (transaction_id, outcome, message_id)
+    select r.id, 'OK', r.message_id from json_to_recordset(p_rows) as r (id uuid, message_id uuid, is_free boolean)
+    where r.id = any (v_created) and r.is_free order by r.id;
+  end if;
+
+  with mine as materialized (
+    select r.* from json_to_recordset(p_rows) as r (id uuid, rgs_id integer, round_id text, player_id text, operator_id integer, movement text, wants_match boolean)
+    where round_id is not null and id = any (v_created)
+  ), opened as (
+    insert into wallet_round (rgs_id, round_id, player_id, operator_id)
+    select rgs_id, round_id, player_id, operator_id from mine
+    group by rgs_id, round_id, player_id, operator_id
+    order by rgs_id, wallet_hash(player_id), wallet_player_round_hash(round_id, player_id, operator_id)
+    on conflict on constraint wallet_round_pkey do nothing
+    returning rgs_id, round_id, player_id, operator_id
+  )
+  select array_agg(m.id) into v_unmatched from mine m join opened using (rgs_id, round_id, player_id, operator_id)
+  where m.wants_match and not exists (select 1 from mine d where d.movement = 'debit' and d.round_id = m.round_id and d.player_id = m.player_id and d.rgs_id = m.rgs_id and d.operator_id = m.operator_id);
+  if v_unmatched is not null then
+    update wallet_transaction set warnings = warnings || '{no_bet_in_round}' where id = any (v_unmatched);
+  end if;
 
   -- Which of them are open is asked of the rows that the key has found. As a condition of theirs it led the planner to wallet_round_open,
   -- which while the statistics know of few open rounds looks shorter than the key: each batch then read every open round there is.
@@ -69,7 +93,7 @@ begin
   where c.closed_at is null and w.rgs_id = c.rgs_id and w.player_hash = c.player_hash and w.player_round_hash = c.player_round_hash;
 
   if cardinality(v_created) = json_array_length(p_rows) then
-    return query select o::integer - 1, 'created'::text, (value ->> 'id')::uuid from json_array_elements(p_rows) with ordinality as e (value, o);
+    return query select o::integer - 1, case when (value ->> 'id')::uuid = any (v_unmatched) then 'created_unmatched' else 'created' end, (value ->> 'id')::uuid from json_array_elements(p_rows) with ordinality as e (value, o);
     return;
   end if;
 
@@ -83,6 +107,7 @@ begin
   ), judged as materialized (
     select i.place, i.id, i.rgs_id, i.idempotency_key, k.transaction_id as key_holder,
       case
+        when i.id = any (v_unmatched) then 'created_unmatched'
         when i.id = any (v_created) then 'created'
         -- Rows are found by hash. One whose text differs has the place, and that is all there is to say about it.
         when k.transaction_id <> i.id and (k.key <> i.idempotency_key or k.fingerprint <> decode(i.fingerprint, 'hex')) then 'key_reused'
@@ -114,6 +139,6 @@ begin
   )
   select j.place,
     case when j.verdict = 'key_reused' and exists (select 1 from judged h where h.id = j.key_holder and h.verdict in ('reference_reused', 'rolled_back', 'round_closed')) then 'try_again' else j.verdict end,
-    case when j.verdict = 'created' then j.id else j.answer_id end
+    case when j.verdict in ('created', 'created_unmatched') then j.id else j.answer_id end
   from judged j order by j.place;
 end $function$;
