@@ -1,6 +1,7 @@
-import type { NestExpressApplication } from '@nestjs/platform-express';
+import { ExpressAdapter, type NestExpressApplication } from '@nestjs/platform-express';
 import { NestFactory } from '@nestjs/core';
 import { SwaggerModule } from '@nestjs/swagger';
+import express, { type Express } from 'express';
 import { readFileSync } from 'node:fs';
 import type { Server } from 'node:http';
 import path from 'node:path';
@@ -9,25 +10,38 @@ import { type Config } from './config/config';
 import type { Clock } from './kernel/clock';
 import { Logger } from './observability/logger';
 import { Metrics } from './observability/metrics';
+import { hasKnownToken } from './http/access.guard';
+import { apiDocuments } from './http/api-documents';
 import { prepareServer } from './http/http-server';
 import { openApiDocument } from './http/openapi';
+import { Pacer } from './http/pacer';
 import { Readiness } from './http/readiness';
+import { PartnerDirectory } from './partners/partner-directory';
 import { rawBody, requestContext } from './http/request.middleware';
 
 /** Builds the hub without listening: main.ts and the tests use the same one. `config.databaseUrl` must be set and migrated. */
 export async function createHub(config: Config, clock?: Clock): Promise<NestExpressApplication> {
-  const app = await NestFactory.create<NestExpressApplication>(AppModule.register(config, clock), { bodyParser: false, bufferLogs: true, abortOnError: false });
+  const app = await NestFactory.create<NestExpressApplication>(AppModule.register(config, clock), new ExpressAdapter(exactRouter()), { bodyParser: false, bufferLogs: true, abortOnError: false });
   const logger = app.get(Logger);
   app.useLogger(logger);
   app.disable('x-powered-by');
   app.disable('etag');
   app.set('query parser', 'simple');
   app.use(requestContext(logger, app.get(Metrics)), rawBody());
+  app.use(apiDocuments({ access: config.apiDocs, hasToken: (request) => hasKnownToken(request, config, app.get(PartnerDirectory)), pacer: app.get(Pacer) }));
   const server: Server = app.getHttpServer();
   prepareServer(server, app.get(Readiness));
   // Made when somebody asks for it: the document and what its making leaves behind are megabytes that a hub at work never needs.
   SwaggerModule.setup('swagger', app, () => openApiDocument(app, packageVersion()), { jsonDocumentUrl: 'swagger-json', customSiteTitle: 'Integration Hub' });
   return app;
+}
+
+/** A proxy that keeps /admin inside compares letters; so must the hub. Nest's own adapter has made its router, which reads this once, before anybody can say it. */
+function exactRouter(): Express {
+  const router = express();
+  router.enable('case sensitive routing');
+  router.enable('strict routing');
+  return router;
 }
 
 export function packageVersion(): string {

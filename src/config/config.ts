@@ -73,6 +73,11 @@ export interface Config {
   readonly reconListShards: number;
 
   readonly allowClearDb: boolean;
+
+  /** Who may read /swagger and what is below it. */
+  readonly apiDocs: 'public' | 'token' | 'off';
+  /** Refused requests, and API documents, that this process answers a second; more of them wait. 0 = no limit. */
+  readonly refusalsPerSecond: number;
 }
 
 export interface AcceptedException {
@@ -161,6 +166,8 @@ export function parseConfig(env: Environment): Config {
     reconLeaseSeconds: read.number('RECON_LEASE_SECONDS', 30, 1, 3600),
     reconListShards: read.integer('RECON_LIST_SHARDS', 1, 1, 8),
     allowClearDb: read.flag('ALLOW_CLEAR_DB', !production),
+    apiDocs: read.choice('API_DOCS', 'public', ['public', 'token', 'off']),
+    refusalsPerSecond: read.number('REFUSALS_PER_SECOND', 200, 0, 100_000),
   };
 
   // A lease that can run out while the call is still waiting would let a second replica send the same movement.

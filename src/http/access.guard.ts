@@ -30,9 +30,8 @@ export class AccessGuard implements CanActivate {
     const rule = this.reflector.getAllAndOverride<AccessRule | undefined>(ACCESS_RULE, [context.getHandler(), context.getClass()]);
     if (rule?.names.includes('public') === true) return true;
     const request = context.switchToHttp().getRequest<HubRequest>();
-    const token = /^Bearer ([\x21-\x7e]{1,512})$/i.exec(request.headers.authorization ?? '')?.[1];
-    if (token === undefined) throw new HubError('unauthorized');
-    const hash = tokenHash(token);
+    const hash = bearerHash(request);
+    if (hash === undefined) throw new HubError('unauthorized');
     const owners = this.partners.ownersOf(hash);
     if (owners.length === 0 && !this.isStaff(hash)) throw new HubError('unauthorized');
     if (rule === undefined) throw new HubError('forbidden');
@@ -67,4 +66,16 @@ export class AccessGuard implements CanActivate {
         return undefined;
     }
   }
+}
+
+/** Hash of the request's bearer token; undefined when there is none. */
+function bearerHash({ headers }: HubRequest): string | undefined {
+  const token = /^Bearer ([\x21-\x7e]{1,512})$/i.exec(headers.authorization ?? '')?.[1];
+  return token === undefined ? undefined : tokenHash(token);
+}
+
+/** Whether the request carries any token that the hub knows. For what stands before the routes, where no guard is asked. */
+export function hasKnownToken(request: HubRequest, config: Config, partners: PartnerDirectory): boolean {
+  const hash = bearerHash(request);
+  return hash !== undefined && (partners.ownersOf(hash).length > 0 || [...config.tokens.ops, ...config.tokens.finance].some((token) => tokenHash(token) === hash));
 }

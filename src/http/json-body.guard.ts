@@ -3,6 +3,7 @@ import { Reflector } from '@nestjs/core';
 import { HubError } from '../kernel/errors';
 import { ExactJsonError, parseStrictJson } from '../partners/exact-json';
 import type { HubRequest } from './access';
+import { checkBodySize, checkQuerySize } from './input-limits';
 
 const TAKES_JSON = 'hub:takes-json';
 
@@ -10,7 +11,7 @@ const TAKES_JSON = 'hub:takes-json';
 export const TakesJson = (): MethodDecorator => SetMetadata(TAKES_JSON, true);
 
 /**
- * Parses the body, after the caller has proved who it is: a stranger learns nothing about our parser, and the bytes that were
+ * Measures the query and parses the body, after the caller has proved who it is: a stranger learns nothing about our parser, and the bytes that were
  * signed are the bytes that are read. It is a guard and not a middleware only because guards are what runs in between.
  */
 @Injectable()
@@ -21,6 +22,7 @@ export class JsonBodyGuard implements CanActivate {
 
   canActivate(context: ExecutionContext): boolean {
     const request = context.switchToHttp().getRequest<HubRequest>();
+    checkQuerySize(request.url);
     if (this.reflector.get<boolean | undefined>(TAKES_JSON, context.getHandler()) !== true) {
       request.body = undefined;
       return true;
@@ -33,8 +35,10 @@ export class JsonBodyGuard implements CanActivate {
   private read(raw: Buffer): object {
     let value: unknown;
     try {
+      checkBodySize(raw);
       value = parseStrictJson(this.utf8.decode(raw));
     } catch (error) {
+      if (error instanceof HubError) throw error;
       if (error instanceof ExactJsonError) throw new HubError('malformed_request', { detail: `malformed request: ${error.message}` });
       throw new HubError('malformed_request', { detail: 'malformed request: the body is not UTF-8', cause: error });
     }

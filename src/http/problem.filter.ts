@@ -1,19 +1,28 @@
-import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException } from '@nestjs/common';
-import type { Response } from 'express';
+import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException, NotFoundException } from '@nestjs/common';
+import { HttpAdapterHost } from '@nestjs/core';
+import type { Request, Response } from 'express';
 import { ERROR_CATALOGUE, type ErrorCode, HubError, messageOf } from '../kernel/errors';
 import { QueueFullError } from '../database/batcher';
 import { asStoreUnavailable } from '../database/pg-errors';
 import { Logger } from '../observability/logger';
 import { currentContext } from '../observability/request-context';
+import type { HubRequest } from './access';
+import { Pacer } from './pacer';
+import { methodsOf } from './route-methods';
 
 /** Turns whatever was thrown into one problem document. A caller never sees a stack; ops find it in the log under the request id. */
 @Catch()
 export class ProblemFilter implements ExceptionFilter {
-  constructor(private readonly logger: Logger) {}
+  constructor(
+    private readonly logger: Logger,
+    private readonly adapter: HttpAdapterHost,
+    private readonly pacer: Pacer,
+  ) {}
 
   catch(thrown: unknown, host: ArgumentsHost): void {
-    const response = host.switchToHttp().getResponse<Response>();
-    const error = toHubError(thrown);
+    const http = host.switchToHttp();
+    const response = http.getResponse<Response>();
+    const error = this.withMethods(toHubError(thrown), thrown, http.getRequest<Request>());
     const context = currentContext();
     if (context !== undefined) context.problem = error.code;
     if (error.status >= 500)
@@ -23,12 +32,23 @@ export class ProblemFilter implements ExceptionFilter {
       response.destroy(error);
       return;
     }
-    sendProblem(response, error);
+    // An answer about money is never held up; that the request itself was no good can wait.
+    if (error.status >= 500 || error.status === 409) return sendProblem(response, error);
+    delete http.getRequest<HubRequest>().rawBody;
+    this.pacer.run(response, 1, () => sendProblem(response, error));
+  }
+
+  /** What no route took may still have a path that the hub knows. Nobody is asked for a token first: the methods stand in the public document. */
+  private withMethods(error: HubError, thrown: unknown, request: Request): HubError {
+    if (!(thrown instanceof NotFoundException)) return error;
+    const allow = methodsOf(this.adapter.httpAdapter.getInstance(), request.path);
+    return allow.length === 0 ? error : new HubError('method_not_allowed', { allow });
   }
 }
 
 export function sendProblem(response: Response, error: HubError): void {
   if (error.options.retryAfterSeconds !== undefined) response.setHeader('Retry-After', String(error.options.retryAfterSeconds));
+  if (error.options.allow !== undefined) response.setHeader('Allow', error.options.allow.join(', '));
   // RFC 9110, 15.5.2: a 401 must name the scheme that would help.
   if (error.status === 401) response.setHeader('WWW-Authenticate', 'Bearer realm="integration-hub"');
   response.status(error.status).type('application/problem+json').send(JSON.stringify(error.toProblem()));

@@ -38,13 +38,23 @@ export function requestContext(logger: Logger, metrics: Metrics): (request: HubR
         }),
       );
     });
-    runInContext(context, () => next(missingHost(request)));
+    runInContext(context, () => next(missingHost(request) ?? strangeTarget(request)));
   };
 }
 
 /** RFC 9112, 3.2: a request of HTTP/1.1 without Host is refused; two servers could each take it for somebody else's. */
 function missingHost({ headers, httpVersion }: HubRequest): HubError | undefined {
   return headers.host === undefined && httpVersion !== '1.0' ? new HubError('malformed_request', { detail: 'malformed request: the Host header is missing' }) : undefined;
+}
+
+/**
+ * A target of other characters, or with "#", would be read by Node's old URL parser, which takes a backslash for a slash: the hub would
+ * see another path than the proxy before it. The absolute form, which RFC 9112 wants to be taken, is cut down to its path.
+ */
+function strangeTarget(request: HubRequest): HubError | undefined {
+  const absolute = /^https?:\/\/[^/?#\\]*/i.exec(request.url)?.[0];
+  if (absolute !== undefined) request.url = request.originalUrl = `${request.url.startsWith('/', absolute.length) ? '' : '/'}${request.url.slice(absolute.length)}`;
+  return request.url === '*' || /^\/[\x21\x22\x24-\x7e]*$/.test(request.url) ? undefined : new HubError('malformed_request', { detail: 'malformed request: the target must be a path of visible ASCII characters without "#"' });
 }
 
 /** Keeps the exact bytes: they are what was signed. Nothing is parsed here, and compressed bodies are refused. */

@@ -1,18 +1,8 @@
-import { type ArgumentMetadata, ValidationPipe, type ValidationError } from '@nestjs/common';
-import { type ValidationOptions, registerDecorator } from 'class-validator';
+import { type ArgumentMetadata, type PipeTransform } from '@nestjs/common';
+import { defaultMetadataStorage } from 'class-transformer/cjs/storage';
+import { type ValidationError, type ValidationOptions, getMetadataStorage, registerDecorator, validate } from 'class-validator';
 import { type FieldFault, HubError } from '../kernel/errors';
-
-/** Bodies and queries by their classes: unknown fields are refused, every fault is named with its field. */
-export function validationPipe(): ValidationPipe {
-  return new StrictValidationPipe({
-    transform: true,
-    whitelist: true,
-    forbidNonWhitelisted: true,
-    forbidUnknownValues: true,
-    validationError: { target: false, value: false },
-    exceptionFactory: (errors) => new HubError('validation_failed', { errors: errors.flatMap((error) => faultsOf(error, '')) }),
-  });
-}
+import { FAULTS_TOLD_MAX, FIELDS_MAX, TEXT_LENGTH_MAX } from './input-limits';
 
 type Instance = new () => object;
 type Body = Readonly<Record<string, unknown>>;
@@ -31,19 +21,6 @@ export function UsuallyLike(isUsual: (body: Body) => boolean): ClassDecorator {
 /** Printable ASCII of 1 to `max` characters: what IsString, Length and IsPlainText all take. */
 export function isUsualText(value: unknown, max: number): boolean {
   return typeof value === 'string' && value.length <= max && /^[\x20-\x7e]+$/.test(value);
-}
-
-class StrictValidationPipe extends ValidationPipe {
-  override transform(value: unknown, metadata: ArgumentMetadata): Promise<unknown> {
-    // What our own parameter decorators give comes from us; only what the caller wrote is checked.
-    if (metadata.type === 'custom') return Promise.resolve(value);
-    const { metatype } = metadata;
-    if (metadata.type === 'body' && metatype !== undefined && typeof value === 'object' && value !== null && USUAL.get(metatype)?.(value as Body) === true) return Promise.resolve(Object.assign(new (metatype as Instance)(), value));
-    // class-validator looks names up in a plain object, so it takes "toString" for a field that it knows.
-    const inherited = typeof value === 'object' && value !== null ? Object.keys(value).filter((name) => name in Object.prototype) : [];
-    if (inherited.length > 0) throw new HubError('validation_failed', { errors: inherited.map((field) => ({ field, message: `property ${field} should not exist` })) });
-    return super.transform(value, metadata);
-  }
 }
 
 /** Text that every store and every URL can carry: no control characters, no half of a surrogate pair. */
@@ -65,14 +42,123 @@ function isStorable(value: unknown): value is string {
   return typeof value === 'string' && value.isWellFormed() && !value.includes('\u0000');
 }
 
-function faultsOf(error: ValidationError, parent: string): FieldFault[] {
-  const field = printable(parent === '' ? error.property : `${parent}.${error.property}`);
-  const own = Object.values(error.constraints ?? {}).map((message) => ({ field, message: printable(message) }));
-  return [...own, ...(error.children ?? []).flatMap((child) => faultsOf(child, field))];
+/** What a class says of one of its fields. */
+interface FieldRules {
+  readonly optional: boolean;
+  /** Class of the object that stands here, for @ValidateNested. */
+  readonly nested: Instance | undefined;
+  /** For @Type(() => Number): queries are text. */
+  readonly number: boolean;
+  readonly whole: boolean;
+  /** A list, or an object that one validator of ours looks into. */
+  readonly takesList: boolean;
+  readonly takesObject: boolean;
 }
 
+const RULES = new Map<Instance, ReadonlyMap<string, FieldRules>>();
+
+function rulesOf(metatype: Instance): ReadonlyMap<string, FieldRules> {
+  const known = RULES.get(metatype);
+  if (known !== undefined) return known;
+  const names = new Map<string, Set<string>>();
+  for (const { propertyName, type, name } of getMetadataStorage().getTargetValidationMetadatas(metatype, '', false, false)) {
+    const validators = names.get(propertyName) ?? new Set();
+    names.set(propertyName, validators.add(name ?? type));
+  }
+  const rules = new Map(
+    [...names].map(([field, validators]): [string, FieldRules] => {
+      const type: unknown = defaultMetadataStorage.findTypeMetadata(metatype, field)?.typeFunction();
+      const optional = validators.has('isOptional');
+      const nested = validators.has('nestedValidation') ? (type as Instance) : undefined;
+      return [field, { optional, nested, number: type === Number, whole: validators.has('isInt'), takesList: validators.has('isArray'), takesObject: validators.has('isMeta') }];
+    }),
+  );
+  RULES.set(metatype, rules);
+  return rules;
+}
+
+/** Lists longer than this are wrong in every class, so the rest need not be looked at. */
+const ELEMENTS_LOOKED_AT_MAX = 1_000;
+const PLAIN_TYPES: ReadonlySet<unknown> = new Set([String, Boolean, Number, Array, Object]);
+
+/**
+ * Bodies and queries by their classes: unknown fields are refused, every fault is named with its field, once. Nothing is walked that no
+ * class asks for: Nest's own pipe copies all of a stranger's objects before it refuses them, and names each of his thousand fields.
+ */
+export class StrictValidationPipe implements PipeTransform {
+  async transform(value: unknown, { type, metatype }: ArgumentMetadata): Promise<unknown> {
+    // What our own parameter decorators give comes from us; only what the caller wrote is checked.
+    if (type === 'custom') return value;
+    // No id has characters that no store can hold. The empty one names nothing either, and every route knows how to say so.
+    if (type === 'param' && typeof value === 'string') return isStorable(value) ? value : '';
+    if (metatype === undefined || PLAIN_TYPES.has(metatype) || typeof value !== 'object' || value === null) return value;
+    if (type === 'body' && USUAL.get(metatype)?.(value as Body) === true) return Object.assign(new (metatype as Instance)(), value);
+    const faults: FieldFault[] = [];
+    const instance = shaped(metatype as Instance, value as Body, '', faults);
+    const errors = await validate(instance, { forbidUnknownValues: true, validationError: { target: false, value: false } });
+    const named = new Set(faults.map(({ field }) => field));
+    for (const fault of errors.flatMap((error) => faultsOf(error, ''))) if (!named.has(fault.field)) faults.push(fault);
+    if (faults.length > 0) throw new HubError('validation_failed', { errors: told(faults) });
+    return instance;
+  }
+}
+
+/** The fields that the class has, in an instance of it; what it does not have, and text that nothing can store, becomes a fault. */
+function shaped(metatype: Instance, value: Body, parent: string, faults: FieldFault[]): object {
+  const rules = rulesOf(metatype);
+  const instance = new metatype() as Record<string, unknown>;
+  const names = Object.keys(value);
+  if (names.length > FIELDS_MAX) throw new HubError('validation_failed', { errors: [{ field: parent === '' ? 'body' : parent, message: `must not have more than ${FIELDS_MAX} fields` }] });
+  for (const name of names) {
+    const field = printable(parent === '' ? name : `${parent}.${name}`);
+    // A Map, and not a look into an object: there "toString" would be a field that every class has.
+    const rule = rules.get(name);
+    const given = value[name];
+    if (rule === undefined) faults.push({ field, message: `property ${field} should not exist` });
+    // "An optional field may be null" means: as if it were not there, with its default.
+    else if (given !== null || !rule.optional) {
+      const kept = keptValue(rule, given, field, faults);
+      // So the parser marks what no double holds.
+      if (rule.whole && !rule.number && Number.isNaN(kept)) faults.push({ field, message: `${field} must be a whole number of at most ${Number.MAX_SAFE_INTEGER}` });
+      else if (typeof kept === 'string' && !isStorable(kept)) faults.push({ field, message: `${field} must not contain NUL or broken Unicode` });
+      else if (typeof kept === 'string' && kept.length > TEXT_LENGTH_MAX) faults.push({ field, message: `${field} must be shorter than or equal to ${TEXT_LENGTH_MAX} characters` });
+      instance[name] = kept;
+    }
+  }
+  return instance;
+}
+
+/** Objects and lists where the class has none are emptied: they stay wrong, and nobody walks them. */
+function keptValue(rule: FieldRules, given: unknown, field: string, faults: FieldFault[]): unknown {
+  if (rule.number) return Number(given);
+  if (typeof given !== 'object' || given === null || rule.takesObject) return given;
+  if (Array.isArray(given)) return rule.takesList ? given.slice(0, ELEMENTS_LOOKED_AT_MAX).map((element: unknown) => (typeof element === 'object' ? null : element)) : rule.nested === undefined ? [] : false;
+  return rule.nested === undefined ? {} : shaped(rule.nested, given as Body, field, faults);
+}
+
+/** The fault that explains the others comes first: of a text in place of a number nobody wants to hear that it is too large. */
+const TYPES: ReadonlySet<string> = new Set(['isString', 'isInt', 'isBoolean', 'isArray', 'isIn', 'isMeta', 'isDecimal', 'isUuid', 'isIso8601', 'unknownValue', 'nestedValidation']);
+
+function faultsOf(error: ValidationError, parent: string): FieldFault[] {
+  const field = printable(parent === '' ? error.property : `${parent}.${error.property}`);
+  const constraints = Object.entries(error.constraints ?? {});
+  // class-validator lists them from the last decorator to the first.
+  const first = constraints.find(([name]) => TYPES.has(name)) ?? constraints.at(-1);
+  return [...(first === undefined ? [] : [{ field, message: printable(first[1], MESSAGE_LENGTH_MAX) }]), ...(error.children ?? []).flatMap((child) => faultsOf(child, field))];
+}
+
+/** One fault a field, and no more of them than a person reads. */
+function told(faults: readonly FieldFault[]): FieldFault[] {
+  if (faults.length <= FAULTS_TOLD_MAX) return [...faults];
+  const rest = faults.length - FAULTS_TOLD_MAX + 1;
+  return [...faults.slice(0, FAULTS_TOLD_MAX - 1), { field: '…', message: `${rest} more fields are wrong` }];
+}
+
+const FIELD_LENGTH_MAX = 64;
+const MESSAGE_LENGTH_MAX = 160;
+
 /** Names come from the caller and go back to it and into logs: short, and without control characters. */
-function printable(text: string): string {
-  const clean = text.replace(/[\u0000-\u001f\u007f]/g, '?');
-  return clean.length > 160 ? `${clean.slice(0, 160)}…` : clean;
+function printable(text: string, lengthMax = FIELD_LENGTH_MAX): string {
+  const clean = text.slice(0, lengthMax + 1).replace(/[\u0000-\u001f\u007f]/g, '?').toWellFormed();
+  return clean.length > lengthMax ? `${clean.slice(0, lengthMax).toWellFormed()}…` : clean;
 }

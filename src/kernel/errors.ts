@@ -23,7 +23,8 @@ export const ERROR_CATALOGUE = {
   invalid_signature: { status: 401, title: 'Invalid signature', detail: 'invalid signature', retryable: false, outcome: 'not_applied', meaning: 'X-Signature is missing or is not the HMAC of X-Timestamp, ":" and the exact body bytes.' },
   timestamp_skew: { status: 401, title: 'Timestamp skew', detail: 'timestamp skew', retryable: false, outcome: 'not_applied', meaning: 'X-Timestamp is not unix seconds or is too far from the hub\'s clock. Sign again with the present time.' },
   forbidden: { status: 403, title: 'Forbidden', detail: 'forbidden', retryable: false, outcome: 'not_applied', meaning: 'The token is known but may not use this route.' },
-  not_found: { status: 404, title: 'Not found', detail: 'not found', retryable: false, outcome: 'not_applied', meaning: 'There is no such route, or no such transaction for this partner.' },
+  not_found: { status: 404, title: 'Not found', detail: 'not found', retryable: false, outcome: 'not_applied', meaning: 'There is no such route (paths are compared letter by letter, and a slash at the end is another path), or no such transaction for this partner.' },
+  method_not_allowed: { status: 405, title: 'Method not allowed', detail: 'method not allowed', retryable: false, outcome: 'not_applied', meaning: 'The path is known, but not with this method; `Allow` names those that it has.' },
   unknown_reference: { status: 404, title: 'Unknown reference', detail: 'unknown reference/correlation', retryable: true, outcome: 'not_applied', meaning: 'A callback names a pair of refId and correlationId that the hub never sent. The body is kept and matched again later.' },
   outbox_record_not_found: { status: 404, title: 'Outbox record not found', detail: 'outbox record not found', retryable: false, outcome: 'not_applied', meaning: 'The queue holds no record with this id.' },
   idempotency_key_reused: { status: 409, title: 'Idempotency conflict', detail: 'idempotency conflict', retryable: false, outcome: 'not_applied', meaning: 'The Idempotency-Key was used before with another route or body. Nothing was done for this request.' },
@@ -74,6 +75,8 @@ interface HubErrorOptions {
   readonly correlationId?: string;
   readonly outcome?: Outcome;
   readonly retryAfterSeconds?: number;
+  /** Methods that the path has, for method_not_allowed. */
+  readonly allow?: readonly string[];
   readonly cause?: unknown;
 }
 

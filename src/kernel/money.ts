@@ -13,7 +13,12 @@ export const MINOR_UNITS_MAX = 9_007_199_254_740_991n;
 
 /** Number of decimals of a currency; a partner may count differently (some have two for KWD), so its overrides go first. */
 export function currencyExponent(currency: string, overrides: Readonly<Record<string, number>> = {}): number {
-  return overrides[currency] ?? EXPONENTS[currency] ?? 2;
+  return own(overrides, currency) ?? own(EXPONENTS, currency) ?? 2;
+}
+
+/** A currency comes from callers, and every object has something under names such as "constructor". */
+function own(exponents: Readonly<Record<string, number>>, currency: string): number | undefined {
+  return Object.hasOwn(exponents, currency) ? exponents[currency] : undefined;
 }
 
 /** Exact major units as text, always with the currency's decimals: (500n, 2) is "5.00", (500n, 0) is "500", (500n, 3) is "0.500". */

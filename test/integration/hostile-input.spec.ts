@@ -350,22 +350,70 @@ describe('a path', () => {
     expectProblem(answer!, code);
   });
 
-  it('asked for with a method that it does not have is 404, and HEAD and OPTIONS say no more than they must', async () => {
+  it('asked for with a method that it does not have is 405 and says which it has, and HEAD says no more than it must', async () => {
     for (const route of routesOf(hub.app)) {
-      for (const method of ['PUT', 'PATCH', 'DELETE', 'OPTIONS']) {
-        const answersTo = ({ path }: { path: string }) => new RegExp(`^${path.replace(/:[^/]+/g, '[^/]+')}$`).test(callablePath(route));
-        if (routesOf(hub.app).some((other) => other.method === method && answersTo(other))) continue;
-        expectProblem(await hub.call(method, callablePath(route)), 'not_found');
+      const answersTo = ({ path }: { path: string }) => new RegExp(`^${path.replace(/:[^/]+/g, '[^/]+')}$`).test(callablePath(route));
+      const methods = new Set(routesOf(hub.app).filter(answersTo).flatMap(({ method }) => (method === 'GET' ? ['GET', 'HEAD'] : [method])));
+      for (const method of ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']) {
+        if (methods.has(method)) continue;
+        // A stranger may know it: the methods stand in the public document.
+        const answer = await withMethod(method, callablePath(route));
+        expectProblem(answer, 'method_not_allowed');
+        expect(answer.headers.get('allow')).toBe([...methods].sort().join(', '));
       }
-      const isRead = routesOf(hub.app).some((other) => other.method === 'GET' && other.path === route.path);
-      if (route.method !== 'GET' && !isRead) expectProblem(await withMethod('GET', callablePath(route)), 'not_found');
     }
     const head = await hub.call('HEAD', '/wallet/transactions?playerId=honest');
     expect([head.status, head.text]).toEqual([200, '']);
+    expect((await hub.call('HEAD', '/wallet/debit')).status).toBe(405);
   });
 
-  it.each(['PROPFIND', 'TRACE', 'LOCK', 'M-SEARCH'])('asked for with %s is 404', async (method) => {
-    expectProblem(await withMethod(method, '/wallet/debit'), 'not_found');
+  it.each(['PROPFIND', 'TRACE', 'LOCK', 'M-SEARCH'])('asked for with %s is 405', async (method) => {
+    expectProblem(await withMethod(method, '/wallet/debit'), 'method_not_allowed');
+  });
+
+  it.each(['PUT', 'PROPFIND', 'OPTIONS'])('that nobody has stays 404 for %s', async (method) => {
+    expectProblem(await withMethod(method, '/wallet/nothing'), 'not_found');
+  });
+
+  const spellings: [string, (path: string) => string][] = [
+    ['in capitals', (path) => path.toUpperCase()],
+    ['with one other letter', (path) => path.replace(/[a-z]/, (letter) => letter.toUpperCase())],
+    ['with a slash at the end', (path) => `${path}/`],
+    ['with two slashes in front', (path) => `/${path}`],
+    ['with two slashes inside', (path) => path.replace(/(.)\//, '$1//')],
+    ['with an escaped slash', (path) => `/${path.slice(1).replaceAll('/', '%2f')}`],
+    ['with an escaped letter', (path) => path.replace(/[a-z]/, (letter) => `%${letter.charCodeAt(0).toString(16)}`)],
+    ['with a dot segment', (path) => `/.${path}`],
+    ['with two dots', (path) => `/x/..${path}`],
+    ['with escaped dots', (path) => `/x/%2e%2e${path}`],
+    ['with a backslash', (path) => path.replaceAll('/', '\\')],
+    ['with a backslash in front', (path) => `/\\${path.slice(1)}`],
+    ['with a semicolon', (path) => `${path};a=b`],
+    ['with a dot at the end', (path) => `${path}.`],
+    ['with an escaped blank at the end', (path) => `${path}%20`],
+    ['with NUL at the end', (path) => `${path}%00`],
+    ['with "#"', (path) => `${path}#`],
+    ['with a backslash and "#"', (path) => `${path.replace(/(.)\//, '$1\\')}#`],
+    ['with letters above ASCII', (path) => `${path}\u00a0`],
+  ];
+  it.each(spellings)('is compared letter by letter: %s it is no route of ours', async (_what, spell) => {
+    const routes = routesOf(hub.app);
+    const paths = [...new Set(routes.filter(({ path }) => !path.includes(':') && !path.startsWith('/swagger')).map(({ path }) => path))];
+    expect(paths).toEqual(expect.arrayContaining(['/admin/failed-transactions', '/metrics', '/wallet/debit']));
+    for (const path of paths) {
+      if (spell(path) === path) continue;
+      const { method } = routes.find((route) => route.path === path)!;
+      const answer = await withMethod(method, spell(path));
+      // 405: it names something below a route with a parameter, which has other methods.
+      expect({ path: spell(path), refused: [400, 404, 405].includes(answer.status) }).toEqual({ path: spell(path), refused: true });
+    }
+  });
+
+  it('may be written in the absolute form, as RFC 9112 has it, and is the same path then', async () => {
+    expect((await withMethod('GET', 'http://hub/health')).status).toBe(200);
+    expect((await withMethod('GET', 'http://hub/wallet/transactions?playerId=honest')).body.items).toHaveLength(1);
+    expectProblem(await withMethod('GET', 'http://hub/HEALTH'), 'not_found');
+    expectProblem(await withMethod('GET', 'http://hub\\health'), 'malformed_request');
   });
 });
 

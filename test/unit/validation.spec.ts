@@ -2,7 +2,7 @@ import 'reflect-metadata';
 import fc from 'fast-check';
 import { plainToInstance } from 'class-transformer';
 import { getMetadataStorage, validateSync } from 'class-validator';
-import { validationPipe } from '../../src/http/validation';
+import { StrictValidationPipe } from '../../src/http/validation';
 import { CreditRequest, DebitRequest } from '../../src/wallet/wallet.dto';
 import { OperatorCallback } from '../../src/webhooks/webhooks.dto';
 
@@ -15,7 +15,7 @@ function faultsByDecorators(metatype: Class, body: object): string[] {
 
 async function byPipe(metatype: Class, body: object): Promise<object | null> {
   try {
-    return (await validationPipe().transform(body, { type: 'body', metatype })) as object;
+    return (await new StrictValidationPipe().transform(body, { type: 'body', metatype })) as object;
   } catch {
     return null;
   }
@@ -90,7 +90,8 @@ describe('the quick look at the bodies of busy routes', () => {
         if (read === null) return;
         taken += 1;
         expect(read).toBeInstanceOf(metatype);
-        expect(read).toEqual(plainToInstance(metatype, body));
+        // Null in an optional field is as if it were not there.
+        expect(read).toEqual(plainToInstance(metatype, Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null))));
       }),
       { numRuns: 500 },
     );
