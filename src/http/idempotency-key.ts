@@ -1,12 +1,13 @@
 import { hash } from 'node:crypto';
 import { HubError } from '../kernel/errors';
 
+/** In bytes: that is what Node makes the characters of a header's value. */
 export const IDEMPOTENCY_KEY_LENGTH_MAX = 255;
 
 /** The header's value; undefined when it was not sent. Throws validation_failed for one that is empty or too long. */
 export function checkedIdempotencyKey(key: string | undefined): string | undefined {
   if (key !== undefined && (key.length < 1 || key.length > IDEMPOTENCY_KEY_LENGTH_MAX))
-    throw new HubError('validation_failed', { errors: [{ field: 'Idempotency-Key', message: `Idempotency-Key must have 1 to ${IDEMPOTENCY_KEY_LENGTH_MAX} characters` }] });
+    throw new HubError('validation_failed', { errors: [{ field: 'Idempotency-Key', message: `Idempotency-Key must have 1 to ${IDEMPOTENCY_KEY_LENGTH_MAX} bytes (a letter outside ASCII has several); this one has ${key.length}` }] });
   return key;
 }
 

@@ -27,8 +27,11 @@ export class JsonBodyGuard implements CanActivate {
       request.body = undefined;
       return true;
     }
-    if (!isJson(request.headers['content-type'])) throw new HubError('unsupported_media_type');
-    request.body = this.read(request.rawBody ?? Buffer.alloc(0));
+    const raw = request.rawBody ?? Buffer.alloc(0);
+    const unread = mediaFault(request.headers['content-type']);
+    if (unread !== null) throw new HubError('unsupported_media_type', { detail: unread });
+    if (raw.length === 0) throw new HubError('malformed_request', { detail: 'malformed request: the body is empty; it must be one JSON object' });
+    request.body = this.read(raw);
     return true;
   }
 
@@ -47,7 +50,14 @@ export class JsonBodyGuard implements CanActivate {
   }
 }
 
-function isJson(contentType: string | undefined): boolean {
+/** Why a body of this type cannot be read; null when it can. */
+function mediaFault(contentType: string | undefined): string | null {
   const [type = '', ...parameters] = (contentType ?? '').toLowerCase().split(';').map((part) => part.trim());
-  return type === 'application/json' && parameters.every((parameter) => !parameter.startsWith('charset=') || /^charset="?utf-8"?$/.test(parameter));
+  if (type !== 'application/json') return `content type must be application/json, ${type === '' ? 'and there is none' : `not ${quoted(type)}`}`;
+  const charset = parameters.find((parameter) => parameter.startsWith('charset=') && !/^charset="?utf-8"?$/.test(parameter));
+  return charset === undefined ? null : `the charset must be utf-8, not ${quoted(charset.slice('charset='.length).replaceAll('"', ''))}`;
+}
+
+function quoted(text: string): string {
+  return JSON.stringify(text.slice(0, 80));
 }

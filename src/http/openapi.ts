@@ -18,7 +18,7 @@ const WITH_BODY: readonly ErrorCode[] = ['payload_too_large', 'unsupported_media
 /** Some problems say nothing without the fault that they are about. */
 const EXAMPLE_FAULTS: Partial<Record<ErrorCode, readonly FieldFault[]>> = {
   validation_failed: [{ field: 'currency', message: 'currency must be a string' }],
-  unsupported_currency: [{ field: 'currency', message: 'TRY is not in the list of rgs' }],
+  unsupported_currency: [{ field: 'currency', message: '"TRY" is not one of the currencies of your game server, EUR, USD' }],
   callback_mismatch: [{ field: 'amount', message: 'amount is not what the hub sent' }],
 };
 

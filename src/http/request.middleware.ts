@@ -62,11 +62,18 @@ export function rawBody(): (request: HubRequest, response: Response, next: NextF
   const read = express.raw({ type: () => true, limit: BODY_BYTES_MAX, inflate: false });
   return (request, response, next) => {
     const context = currentContext();
-    read(request, response, (error?: unknown) => {
+    read(request, response, (thrown?: unknown) => {
+      const error = named(thrown, request.headers['content-encoding']);
       if (Buffer.isBuffer(request.body)) request.rawBody = request.body;
       // The reader's callbacks may run outside the context in which they were set up.
       if (context === undefined) next(error);
       else runInContext(context, () => next(error));
     });
   };
+}
+
+/** A compressed body is refused with the name of what it came in, which the reader's own error loses on its way through the framework. */
+function named(error: unknown, encoding: string | undefined): unknown {
+  if (!(error instanceof Error) || !('type' in error) || error.type !== 'encoding.unsupported') return error;
+  return new HubError('unsupported_media_type', { detail: `the body must not be compressed: send it without Content-Encoding, which is ${JSON.stringify((encoding ?? '').slice(0, 80))}`, cause: error });
 }

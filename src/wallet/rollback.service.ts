@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { Database, type Tx } from '../database/database';
 import { newId } from '../database/new-id';
 import { requestFingerprint } from '../http/idempotency-key';
+import { untidy } from '../http/tidy-ids';
 import { HubError } from '../kernel/errors';
 import { Metrics } from '../observability/metrics';
 import { Outbox } from '../outbox/outbox';
@@ -35,6 +36,7 @@ export class RollbackService {
     const { rgs, operator } = context;
     const externalPlayerId = await this.partners.externalPlayerId(operator, rgs, request.playerId);
     if (!isAddressablePlayer(externalPlayerId)) throw new HubError('validation_failed', { errors: [{ field: 'playerId', message: 'playerId must not be "." or ".."' }] });
+    await this.checkIds(context, request);
     const place = { rgsId: rgs.id, operatorId: operator.id, playerId: request.playerId, externalPlayerId, refId: request.originalRefId, roundId: request.roundId ?? null };
     const id = newId();
     const accepted = await this.database.transaction(async (tx): Promise<AcceptedRequest> => {
@@ -65,6 +67,15 @@ export class RollbackService {
     });
     this.metrics.movements.inc({ movement: 'rollback', verdict: accepted.replayed ? 'replayed' : 'created' });
     return accepted;
+  }
+
+  /** A bet that was taken can be undone under whatever name it has; a name that only looks like one would hold the place of a bet that never comes. */
+  private async checkIds({ rgs, operator, idempotencyKey }: Omit<MovementContext, 'movement'>, request: RollbackRequest): Promise<void> {
+    const faults = untidy({ playerId: request.playerId, refId: request.refId, originalRefId: request.originalRefId, roundId: request.roundId });
+    if (faults.length === 0) return;
+    const by = { rgsId: rgs.id, operatorId: operator.id, playerId: request.playerId };
+    if (await this.store.isKnown({ ...by, movement: 'debit', refId: request.originalRefId, idempotencyKey })) return;
+    throw new HubError('validation_failed', { errors: faults });
   }
 
   /** Starts undoing a bet. True: it is undone already; false: there is nothing to undo; null: it will be known later. */
@@ -99,7 +110,7 @@ export class RollbackService {
   }
 
   private async refuseAfterCredit(tx: Tx, bet: MoneyTransaction): Promise<void> {
-    if (bet.roundId !== null && (await this.rollbacks.roundHasCredit(tx, bet))) throw new HubError('round_closed', { correlationId: bet.id });
+    if (bet.roundId !== null && (await this.rollbacks.roundHasCredit(tx, bet))) throw new HubError('round_closed', { detail: 'the round has a win already, so its bets stay', correlationId: bet.id });
   }
 
   private async undoOpen(tx: Tx, bet: MoneyTransaction): Promise<false | null> {

@@ -5,6 +5,7 @@ import { Batcher } from '../database/batcher';
 import { Database } from '../database/database';
 import { newId } from '../database/new-id';
 import { requestFingerprint } from '../http/idempotency-key';
+import { untidy } from '../http/tidy-ids';
 import { HubError } from '../kernel/errors';
 import { currencyExponent } from '../kernel/money';
 import { Metrics } from '../observability/metrics';
@@ -76,7 +77,7 @@ export class WalletService {
    */
   async accept(context: MovementContext, request: DebitRequest | CreditRequest): Promise<AcceptedMovement> {
     const movement = this.newMovement(context, request, await this.partners.externalPlayerId(context.operator, context.rgs, request.playerId));
-    const refusal = policyRefusal(context, movement);
+    const refusal = (await this.untidyIds(movement)) ?? policyRefusal(context, movement);
     // Currency lists and limits may change between a request and its repeat, and then the repeat must still get its answer.
     if (refusal !== null && !(await this.store.isKnown(movement))) throw refusal;
     let accepted = await this.batcher.add(movement);
@@ -90,7 +91,7 @@ export class WalletService {
     if (verdict === 'key_reused') throw new HubError('idempotency_key_reused');
     if (verdict === 'reference_reused') throw new HubError('reference_reused', transactionId === null ? {} : { correlationId: transactionId });
     if (verdict === 'rolled_back') throw new HubError('transaction_rolled_back', transactionId === null ? {} : { correlationId: transactionId });
-    if (verdict === 'round_closed') throw new HubError('round_closed');
+    if (verdict === 'round_closed') throw new HubError('round_closed', { detail: `round is closed: ${JSON.stringify(movement.roundId)} takes no more bets of this player` });
     if (transactionId === null) throw new Error(`an accepted movement must have a transaction (${verdict})`);
     const replayed = verdict === 'replayed';
     return { transactionId, refId: movement.refId, replayed, mayBeSettled: replayed || movement.isFree, warnings: [...(movement.warnings ?? []), ...(verdict === 'created_unmatched' ? (['no_bet_in_round'] as const) : [])] };
@@ -126,6 +127,15 @@ export class WalletService {
   async closeRound(rgs: Partner, roundId: string): Promise<RoundView> {
     if (!(await this.rounds.close(rgs.id, roundId))) throw new HubError('not_found');
     return this.round(rgs, roundId);
+  }
+
+  /** A win is owed to the player whose bet was taken, however he was written then; all else under such a name is a slip. */
+  private async untidyIds(movement: NewMovement): Promise<HubError | null> {
+    const { playerId, refId, roundId, gameId, sessionId } = movement;
+    const faults = untidy({ playerId, refId, roundId, gameId, sessionId });
+    if (faults.length === 0) return null;
+    const isSlip = movement.movement === 'debit' || faults.some(({ field }) => field === 'refId') || !(await this.store.hasMoved(movement));
+    return isSlip ? new HubError('validation_failed', { errors: faults }) : null;
   }
 
   private newMovement(context: MovementContext, request: DebitRequest | CreditRequest, externalPlayerId: string): NewMovement {
@@ -193,11 +203,18 @@ function freeBetMessage(bet: Omit<RgsNotice, 'movement' | 'status' | 'state' | '
 function policyRefusal({ rgs, operator, movement: kind }: MovementContext, { currency, amountMinor }: NewMovement): HubError | null {
   for (const partner of [rgs, operator]) {
     const taken = partner.currencies.has(currency) || (kind === 'credit' && partner.retiredCurrencies.has(currency));
-    if (!taken) return new HubError('unsupported_currency', { errors: [{ field: 'currency', message: `${currency} is not in the list of ${partner.code}` }] });
+    if (!taken) return new HubError('unsupported_currency', { errors: [{ field: 'currency', message: currencyFault(currency, partner) }] });
     if (kind === 'debit' && amountMinor > partner.amountMinorMax)
       return new HubError('validation_failed', { errors: [{ field: 'amountCents', message: `amountCents must not exceed ${partner.amountMinorMax}, the limit of ${partner.code}` }] });
   }
   return null;
+}
+
+/** Names what would be taken, and the slip that is made most often. */
+function currencyFault(currency: string, { currencies, role }: Partner): string {
+  const slip = currency.trim().toUpperCase();
+  const hint = slip !== currency && currencies.has(slip) ? `; codes are three upper-case letters: ${slip}` : '';
+  return `${JSON.stringify(currency)} is not one of the currencies of ${role === 'operator' ? 'the operator' : 'your game server'}, ${[...currencies].sort().join(', ')}${hint}`;
 }
 
 /** A pure function of what never changes about a transaction, so storing the answer would only cost space. */

@@ -115,6 +115,16 @@ export class WalletStore {
     return row?.known ?? false;
   }
 
+  /** Whether the player, and the round if one is given, moved money at this RGS before, under exactly these ids. */
+  async hasMoved({ rgsId, playerId, roundId }: { readonly rgsId: number; readonly playerId: string; readonly roundId: string | null }): Promise<boolean> {
+    const [row] = await this.database.rows<{ found: boolean }>(
+      `select exists (select 1 from wallet_transaction where rgs_id = $1 and player_id = $2)
+         and ($3::text is null or exists (select 1 from wallet_transaction where rgs_id = $1 and round_hash = wallet_hash($3) and round_id = $3 and player_id = $2)) as found`,
+      [rgsId, playerId, roundId],
+    );
+    return row?.found ?? false;
+  }
+
   /** Locks the rows in id order, so that two batches that share transactions cannot wait for each other. */
   async lock(tx: Tx, ids: readonly string[]): Promise<Map<string, MoneyTransaction>> {
     const rows = await tx.rows<TransactionRow>(`select ${COLUMNS} from wallet_transaction where id = any ($1) order by id for no key update`, [ids]);

@@ -130,6 +130,13 @@ export class TestHub {
     }, withinMs);
   }
 
+  /** Waits until nothing comes any more: no message is open, and the operator has made its last callback. What is counted afterwards stays as it is. */
+  async quiet(): Promise<void> {
+    await this.drained();
+    await waitFor('the operator has called back', async () => ((await control(this.operator.url, 'GET', '/admin/summary')) as { callbacks: { pending: number } }).callbacks.pending === 0);
+    await this.drained();
+  }
+
   replay(queue: Queue, id: string): Promise<HttpAnswer> {
     return this.call('POST', `/admin/replay/${queue}/${id}`);
   }

@@ -100,7 +100,7 @@ describe('the quick look at the bodies of busy routes', () => {
 
   // A rule that is new to a class is new to its quick look too, and no generator above can be trusted to hit it.
   it.each<[string, Class, Record<string, string>]>([
-    ['debits', DebitRequest, { ...MOVEMENT_RULES, amountCents: 'isInt min max' }],
+    ['debits', DebitRequest, { ...MOVEMENT_RULES, amountCents: 'isInt isStake max' }],
     ['credits', CreditRequest, { ...MOVEMENT_RULES, amountCents: 'isInt min max' }],
     ['callbacks', OperatorCallback, CALLBACK_RULES],
   ])('knows every rule of %s', (_name, metatype, rules) => {
