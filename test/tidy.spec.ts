@@ -24,6 +24,29 @@ describe('.env.example', () => {
   });
 });
 
+describe('what a token opens', () => {
+  const variables = { RGS_TOKEN: 'rgs', OPERATOR_TOKEN: 'operator', OPS_TOKEN: 'ops', FINANCE_TOKEN: 'finance' } as const;
+  const comment = (name: string) => new RegExp(`^# ([^\\n]*)\\n# ${name}=`, 'm').exec(textOf('.env.example'))?.[1];
+  const row = (name: string) => new RegExp(`^\\| \`${name}\` .*\\| ([^|]*) \\|$`, 'm').exec(textOf('docs/integration.md'))?.[1];
+
+  it.each([['.env.example', comment], ['docs/integration.md', row]] as const)('is what %s says, route by route', async (_file, find) => {
+    const hub = await TestHub.start({ env: { ROLE: 'api' } });
+    try {
+      const { paths } = (await hub.call('GET', '/swagger-json')).body as { paths: Record<string, Record<string, { security?: Record<string, unknown>[] }>> };
+      for (const [name, access] of Object.entries(variables)) {
+        const said = [...(find(name) ?? '').matchAll(/\/[\w/*-]+/g)].map(([pattern]) => pattern);
+        const opens = (route: string) => said.some((pattern) => (pattern.endsWith('/*') ? route.startsWith(pattern.slice(0, -1)) : route === pattern));
+        const operations = Object.entries(paths).flatMap(([route, methods]) => Object.values(methods).map((operation) => ({ route, opens: (operation.security ?? []).some((scheme) => access in scheme) })));
+        // Whatever it opens is said, and whatever is said is opened by it somewhere.
+        expect(operations.filter((each) => each.opens && !opens(each.route)).map((each) => [name, each.route])).toEqual([]);
+        expect(said.filter((pattern) => !operations.some((each) => each.opens && (pattern.endsWith('/*') ? each.route.startsWith(pattern.slice(0, -1)) : each.route === pattern)))).toEqual([]);
+      }
+    } finally {
+      await hub.stop();
+    }
+  });
+});
+
 it('the image starts the hub as `npm run start:hub` does', () => {
   const { scripts } = JSON.parse(textOf('package.json')) as { scripts: Record<string, string> };
   // Without the variable and the exec of the shell: the image is production unless it is told otherwise, and needs no shell.

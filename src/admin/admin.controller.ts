@@ -1,11 +1,12 @@
-import { Controller, Get, HttpCode, Param, Post } from '@nestjs/common';
+import { Controller, Get, HttpCode, Param, Post, Res } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
+import type { Response } from 'express';
 import { isUUID } from 'class-validator';
 import { Access } from '../http/access';
 import { Actor } from '../http/caller';
 import { ApiProblems } from '../http/openapi';
 import { HubError } from '../kernel/errors';
-import type { OutboxRecord } from '../outbox/outbox-records.store';
+import { recordJson } from '../outbox/outbox-records.store';
 import { OutboxRecordView } from '../webhooks/webhooks.dto';
 import { AdminService } from './admin.service';
 import { OverdueRound } from './admin.dto';
@@ -26,9 +27,11 @@ export class AdminController {
   @ApiParam({ name: 'recordId', format: 'uuid', description: '`id` of the record in GET /webhooks/outbox', example: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a12' })
   @ApiOkResponse({ description: 'The record, pending again and due now', type: OutboxRecordView })
   @ApiProblems('outbox_record_not_found', 'replay_refused')
-  replay(@Actor() actor: string, @Param('queue') queue: string, @Param('recordId') recordId: string): Promise<OutboxRecord> {
+  async replay(@Actor() actor: string, @Param('queue') queue: string, @Param('recordId') recordId: string, @Res({ passthrough: true }) response: Response): Promise<string> {
     if ((queue !== 'rgs' && queue !== 'operator') || !isUUID(recordId)) throw new HubError('outbox_record_not_found');
-    return this.admin.replay(actor, queue, recordId);
+    const record = await this.admin.replay(actor, queue, recordId);
+    response.type('application/json');
+    return recordJson(record);
   }
 
   @Post('destinations/:code/resume')

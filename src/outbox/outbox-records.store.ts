@@ -14,7 +14,13 @@ export interface OutboxRecord {
   readonly nextAttemptAt: Date | null;
   readonly lastError: string | null;
   readonly createdAt: Date;
-  readonly payload: unknown;
+  /** The exact body. */
+  readonly payload: string;
+}
+
+/** JSON text of a record, with the body as it is stored: read and written again, 5.00 would become 5. */
+export function recordJson({ payload, ...rest }: OutboxRecord): string {
+  return `${JSON.stringify(rest).slice(0, -1)},"payload":${payload}}`;
 }
 
 export interface RecordFilter {
@@ -115,7 +121,7 @@ export class OutboxRecordsStore {
       nextAttemptAt: row.visible_at,
       lastError: row.error,
       createdAt: row.created_at,
-      payload: JSON.parse(row.body) as unknown,
+      payload: row.body,
     }));
   }
 }

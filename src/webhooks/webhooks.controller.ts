@@ -6,7 +6,7 @@ import { callingOperator, rawBodyOf } from '../http/caller';
 import { TakesJson } from '../http/json-body.guard';
 import { ApiProblems } from '../http/openapi';
 import { Outbox } from '../outbox/outbox';
-import type { OutboxRecord } from '../outbox/outbox-records.store';
+import { recordJson } from '../outbox/outbox-records.store';
 import { CallbackAnswer, OperatorCallback, OutboxQuery, OutboxRecordView } from './webhooks.dto';
 import { WebhooksService } from './webhooks.service';
 
@@ -40,7 +40,7 @@ export class WebhooksController {
   @ApiOperation({ summary: 'What the hub delivers, newest first', description: 'The `Link` header with rel="next" leads to the next page.' })
   @ApiOkResponse({ description: 'A page of records', type: [OutboxRecordView], headers: { Link: { description: 'rel="next" when there is more', schema: { type: 'string', example: '</webhooks/outbox?limit=100&cursor=019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a12>; rel="next"' } } } })
   @ApiProblems('validation_failed')
-  async list(@Query() query: OutboxQuery, @Res({ passthrough: true }) response: Response): Promise<OutboxRecord[]> {
+  async list(@Query() query: OutboxQuery, @Res({ passthrough: true }) response: Response): Promise<string> {
     const { cursor, limit, ...filter } = query;
     const found = await this.outbox.list({ ...filter, limit: limit + 1, ...(cursor === undefined ? {} : { before: cursor }) });
     const page = found.slice(0, limit);
@@ -49,6 +49,7 @@ export class WebhooksController {
       const next = new URLSearchParams({ ...filter, limit: String(limit), cursor: last.id });
       response.setHeader('Link', `</webhooks/outbox?${next.toString()}>; rel="next"`);
     }
-    return page;
+    response.type('application/json');
+    return `[${page.map(recordJson).join(',')}]`;
   }
 }

@@ -136,6 +136,6 @@ export class OutboxRecordView {
   @ApiProperty({ type: 'string', format: 'date-time', nullable: true, description: 'Null for a record that is not due any more', example: null }) nextAttemptAt!: Date | null;
   @ApiProperty({ type: 'string', nullable: true, description: 'What the last failed attempt met', example: null }) lastError!: string | null;
   @ApiProperty({ type: 'string', format: 'date-time', example: '2026-11-23T12:00:00.000Z' }) createdAt!: Date;
-  @ApiProperty({ type: 'object', additionalProperties: true, description: 'The body as it is sent', example: { amount: 5, currency: 'USD', reference: 'bet-1001', correlationId: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11' } }) payload!: unknown;
+  @ApiProperty({ type: 'object', additionalProperties: true, description: 'The body exactly as it is sent, down to the digits of its amounts', example: { amount: 5, currency: 'USD', reference: 'bet-1001', correlationId: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11' } }) payload!: unknown;
   @ApiProperty({ enum: ['rgs', 'operator'], example: 'operator' }) queue!: Queue;
 }

@@ -9,8 +9,9 @@ const BLOCKED = 50_000;
 export const blockedPlayer: Bench = {
   name: 'blocked_player',
   figures: ['blocked_player'],
-  run: async ({ serverUrl, quick, rounds, report }) => {
-    const count = quick ? 10_000 : 30_000;
+  needsFullWindows: true,
+  run: async ({ serverUrl, rounds, report }) => {
+    const count = 30_000;
     const rates = { blocked: [] as number[], free: [] as number[] };
     for (let round = 0; round < rounds; round += 1)
       for (const kind of ['free', 'blocked'] as const) {

@@ -23,7 +23,8 @@ const ROUNDS = 3;
 
 const HELP = `npm run bench [-- options]
 
-  --quick           shorter windows, under three minutes in all
+  --quick           shorter windows, for a first look; without ${BENCHES.filter(({ needsFullWindows }) => needsFullWindows).map(({ name }) => name).join(', ')}, which say something else then.
+                    Some four minutes on an idle machine with two cores; each bench says how long it took
   --only a[,b]      only these benches, by their own name or that of a figure: ${BENCHES.map(({ name }) => name).join(', ')}
   --record          append to docs/performance-history.jsonl even though the run is not complete
 `;
@@ -34,7 +35,9 @@ async function main(): Promise<void> {
     process.stderr.write(HELP);
     return;
   }
-  const benches = chosen(values.only);
+  const wanted = chosen(values.only);
+  const benches = wanted.filter(({ needsFullWindows }) => !values.quick || needsFullWindows !== true);
+  const leftOut = wanted.filter((bench) => !benches.includes(bench)).map(({ name }) => name);
   const lines: Line[] = [];
   await withDatabase(async (serverUrl) => {
     const note = (text: string): void => void process.stderr.write(`${text}\n`);
@@ -54,9 +57,11 @@ async function main(): Promise<void> {
       await bench.run(run);
       note(`${bench.name}: ${Math.round((performance.now() - started) / 1000)} s`);
     }
-    if (benches.length === BENCHES.length || values.record) await appendHistory(serverUrl, values.quick, lines);
+    if (wanted.length === BENCHES.length || values.record) await appendHistory(serverUrl, values.quick, lines);
   });
-  process.stderr.write(`\n${table(lines)}\n`);
+  process.stderr.write(`\n${table(lines, values.quick)}\n`);
+  if (values.quick) process.stderr.write('\nShort windows, for a first look: not to be held against targets or other runs.\n');
+  if (leftOut.length > 0) process.stderr.write(`Left out, since short windows say something else: ${leftOut.join(', ')}.\n`);
 }
 
 function chosen(only: string | undefined): readonly Bench[] {

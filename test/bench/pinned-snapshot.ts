@@ -13,8 +13,9 @@ const PER_SECOND = 1_500;
 export const pinnedSnapshot: Bench = {
   name: 'pinned_snapshot',
   figures: ['pinned_snapshot_claim_p50_ms'],
-  run: async ({ serverUrl, quick, report, note }) => {
-    const seconds = quick ? 15 : 90;
+  needsFullWindows: true,
+  run: async ({ serverUrl, report, note }) => {
+    const seconds = 90;
     const free = await withRig(await freshDatabase(serverUrl, 'bench_unpinned'), async (rig) => {
       await rig.flow(PER_SECOND, Math.min(seconds, 20));
       return middle(rig.claimMs);

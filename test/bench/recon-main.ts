@@ -48,7 +48,7 @@ async function main(): Promise<void> {
       report('recon_small_seconds', seconds, 's', 'target, s', SMALL_SECONDS_MAX);
       if (seconds > SMALL_SECONDS_MAX) faults.push(`the small call took ${seconds.toFixed(2)} s, at most ${SMALL_SECONDS_MAX}`);
     }
-    process.stderr.write(`\n${table(lines)}\n`);
+    process.stderr.write(`\n${table(lines, false)}\n`);
     if (faults.length > 0) throw new Error(faults.join('; '));
   });
 }

@@ -46,6 +46,19 @@ describe('ops and the outbox', () => {
   };
 
   describe('list', () => {
+    it('shows the bodies with the digits that were sent, and so does a replay', async () => {
+      await hub.debit({ playerId: 'digits', refId: 'even', amountCents: 500 });
+      await becomes('rgs', 'even', 'sent');
+      const listed = await hub.call('GET', '/webhooks/outbox');
+      expect(listed.headers.get('content-type')).toMatch(/^application\/json/);
+      const sent = line.requests.find(({ path }) => path.includes('/digits/withdraw'));
+      expect(listed.text).toContain(`"payload":${sent?.body}`);
+      expect(sent?.body).toContain('"amount":5.00,');
+      const again = await hub.replay('operator', (await record('operator', 'even')).id);
+      expect(again.text).toContain(`"payload":${sent?.body}`);
+      await hub.drained();
+    });
+
     it('tells for every message whether it is pending, failed, dead or sent, also for one that queues behind another', async () => {
       await hub.operatorFault({ kind: 'status', status: 500, reference: 'fails' });
       await hub.debit({ playerId: 'anna', refId: 'goes' });
