@@ -1,6 +1,6 @@
 // `npm run demo`: sends 50 bets and 50 wins through a running stack and proves that each was booked once and told once.
 // Exit code 0 only when all 100 are confirmed, each reached the operator once and the RGS once, and nothing is mismatched.
-import { createHmac, randomBytes } from 'node:crypto';
+import { createHash, createHmac, randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 
 const PLAYERS = 10;
@@ -107,7 +107,7 @@ async function send(movement) {
   try {
     const answer = await fetch(`${url.hub}/wallet/${movement.movement}`, {
       method: 'POST',
-      headers: { ...signed(body), 'Content-Type': 'application/json', 'Idempotency-Key': movement.body.refId },
+      headers: { ...signed('POST', `/wallet/${movement.movement}`, body, movement.body.refId), 'Content-Type': 'application/json', 'Idempotency-Key': movement.body.refId },
       body,
       signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
     });
@@ -149,7 +149,7 @@ async function collectEvidence(movements, since) {
     for (let movement = queue.shift(); movement !== undefined; movement = queue.shift()) {
       const { body, transactionId } = movement;
       const [transaction, bookings, webhooks] = await Promise.all([
-        getJson(`${url.hub}/wallet/transactions/${transactionId}`, signed('')),
+        getJson(`${url.hub}/wallet/transactions/${transactionId}`, signed('GET', `/wallet/transactions/${transactionId}`)),
         getJson(`${url.operator}/v2/transactions?reference=${encodeURIComponent(body.refId)}`),
         getJson(`${url.rgs}/webhooks?refId=${encodeURIComponent(body.refId)}`),
       ]);
@@ -197,10 +197,12 @@ X-Mismatch-Count             ${mismatches}
   return isGood;
 }
 
-/** X-Timestamp and X-Signature over the exact bytes of the body, and the token. */
-function signed(body) {
+/** X-Signature-V2, which binds a request to its route, host, key and exact bytes, and the token. */
+function signed(method, path, body = '', idempotencyKey = '') {
   const timestamp = Math.floor(Date.now() / 1000).toString();
-  return { Authorization: `Bearer ${token.rgs}`, 'X-Timestamp': timestamp, 'X-Signature': createHmac('sha256', secret).update(`${timestamp}:${body}`).digest('hex') };
+  const { host, pathname } = new URL(env('PUBLIC_BASE_URL', url.hub));
+  const text = ['hub-v2', timestamp, method, host, pathname.replace(/\/+$/, '') + path, idempotencyKey, '', createHash('sha256').update(body).digest('hex')].join('\n');
+  return { Authorization: `Bearer ${token.rgs}`, 'X-Signature-V2': `t=${timestamp},kid=env,v2=${createHmac('sha256', secret).update(text).digest('hex')}` };
 }
 
 async function callCount(base) {

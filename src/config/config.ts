@@ -37,6 +37,11 @@ export interface Config {
   /** Major units of any currency up to which one person may accept or ignore an exception. */
   readonly reconAcceptLimit: number;
   readonly signatureRequired: boolean;
+  /** Least version of the signature that the game server of the environment must send, and the same for its operator. */
+  readonly signatureVersionRequired: 1 | 2;
+  readonly operatorSignatureVersionRequired: 1 | 2;
+  /** Under which callers know the hub; part of what they sign. Undefined: the Host header of each request. */
+  readonly publicBaseUrl: string | undefined;
   readonly timestampSkewSeconds: number;
 
   readonly operatorBaseUrl: string;
@@ -143,6 +148,9 @@ export function parseConfig(env: Environment): Config {
     reconSigningKey: keys.RECON_SIGNING_KEY ?? 'change_recon_signing_key',
     reconAcceptLimit: read.integer('RECON_ACCEPT_LIMIT', 100, 0, 1_000_000_000),
     signatureRequired: read.flag('SIGNATURE_REQUIRED', true),
+    signatureVersionRequired: read.choice('SIGNATURE_VERSION_REQUIRED', '1', ['1', '2']) === '2' ? 2 : 1,
+    operatorSignatureVersionRequired: read.choice('OPERATOR_SIGNATURE_VERSION_REQUIRED', '1', ['1', '2']) === '2' ? 2 : 1,
+    publicBaseUrl: read.url('PUBLIC_BASE_URL', undefined, ['http:', 'https:']),
     timestampSkewSeconds: read.integer('TIMESTAMP_SKEW_SECONDS', 300, 1, 86_400),
     operatorBaseUrl: read.url('OPERATOR_BASE_URL', 'http://localhost:8001/', ['http:', 'https:']) ?? '',
     rgsWebhookUrl: read.url('RGS_WEBHOOK_URL', 'http://localhost:8002/webhooks', ['http:', 'https:']) ?? '',

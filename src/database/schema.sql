@@ -191,15 +191,18 @@ create table partner (
   timeout_ms integer not null default 10000,
   created_at timestamp with time zone not null default now(),
   updated_at timestamp with time zone not null default now(),
+  signature_version_required smallint not null default 1,
   constraint partner_amount_encoding CHECK ((amount_encoding = ANY (ARRAY['number'::text, 'string'::text]))),
   constraint partner_amount_minor_max CHECK (((amount_minor_max >= 1) AND (amount_minor_max <= '9007199254740991'::bigint))),
   constraint partner_code_key UNIQUE (code),
   constraint partner_pkey PRIMARY KEY (id),
   constraint partner_role CHECK ((role = ANY (ARRAY['operator'::text, 'rgs'::text]))),
+  constraint partner_signature_version CHECK ((signature_version_required = ANY (ARRAY[1, 2]))),
   constraint partner_timeout_ms CHECK ((timeout_ms > 0))
 );
 comment on column partner.base_url is 'operator: root of its wallet API; rgs: the webhook URL itself';
 comment on column partner.retired_currencies is 'no longer taken for debits; credits still pass, since a win is never gated';
+comment on column partner.signature_version_required is 'least version of the signature that its requests must have';
 
 create table partner_credential (
   id integer not null generated always as identity,
@@ -323,6 +326,7 @@ create table wallet_transaction (
   business_hash bigint not null generated always as (wallet_business_hash(ref_id, player_id, movement, operator_id)) stored,
   ref_hash integer not null generated always as (wallet_hash(ref_id)) stored,
   round_hash integer generated always as (wallet_hash(round_id)) stored,
+  signature bigint,
   reason_code text,
   warnings text[],
   constraint wallet_transaction_amount CHECK (((amount_minor >= 0) AND (amount_minor <= '9007199254740991'::bigint) AND ((movement <> 'debit'::text) OR (amount_minor > 0) OR tombstone OR (kind = ANY (ARRAY['free'::text, 'promo'::text]))))),
@@ -353,6 +357,7 @@ comment on column wallet_transaction.applied is 'of a rollback: whether money wa
 comment on column wallet_transaction.waited is 'the RGS asked to wait for the outcome, so a repeat of its request answers with it';
 comment on column wallet_transaction.business_hash is 'over refId, player, movement and operator';
 comment on column wallet_transaction.ref_hash is 'finds a refId; ref_id says whether it is the one';
+comment on column wallet_transaction.signature is 'first 8 bytes of the X-Signature that it came with: the same one is no good for a movement of the other kind';
 comment on column wallet_transaction.reason_code is 'the hub''s own word for why it was refused, whatever the operator calls it';
 comment on column wallet_transaction.warnings is 'what the first answer warned of, so that a repeat says the same';
 

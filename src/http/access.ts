@@ -16,6 +16,9 @@ export interface AccessRule {
 /** That of an empty body with the secret change_secret at 1795000000. */
 const SIGNATURE_EXAMPLE = 'db86153bbf99b1430b5312c2abbe257e49a9524177b0d925941141437eac82eb';
 
+/** That of GET /rounds/round-77 at hub.example, else the same. */
+const BOUND_SIGNATURE_EXAMPLE = 'eb1ba4322b5eb3921f25e9526b1fd76830b0bdf3a772ab52019c235b5309e909';
+
 export const ACCESS_RULE = 'hub:access';
 
 /** Who calls, as the guards found out. */
@@ -24,6 +27,8 @@ export type Caller = { readonly access: 'rgs'; readonly rgs: Partner; readonly o
 export interface HubRequest extends Request {
   caller?: Caller;
   rawBody?: Buffer;
+  /** X-Signature as it came and was verified. */
+  verifiedSignature?: string;
 }
 
 /**
@@ -43,6 +48,7 @@ export function Access(who: AccessName | readonly ('ops' | 'finance')[], options
       ? [
           ApiHeader({ name: 'X-Timestamp', required: true, description: 'Unix seconds at which the request was signed.', example: '1795000000' }),
           ApiHeader({ name: 'X-Signature', required: true, description: 'Lower-case hex of HMAC_SHA256(secret, X-Timestamp + ":" + raw body bytes).', example: SIGNATURE_EXAMPLE }),
+          ApiHeader({ name: 'X-Signature-V2', required: false, description: 'Recommended, in place of X-Timestamp and X-Signature or beside them: bound to method, host, path and Idempotency-Key too. `t=<unix seconds>,kid=<name of the key>,v2=<hex>`; docs/integration.md has the text that is signed.', example: `t=1795000000,kid=env,v2=${BOUND_SIGNATURE_EXAMPLE}` }),
           ApiProblems('invalid_signature', 'timestamp_skew'),
         ]
       : []),

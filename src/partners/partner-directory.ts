@@ -83,12 +83,12 @@ export class PartnerDirectory implements OnModuleInit, OnApplicationShutdown {
       const shared = { currencies: config.supportedCurrencies, playerIdTemplate: config.playerIdTemplate, timeoutMs: config.operatorTimeoutMs };
       const operatorId = await this.store.upsertFromEnvironment(
         tx,
-        { ...shared, code: DEFAULT_OPERATOR, role: 'operator', baseUrl: config.operatorBaseUrl, tokenSha256: config.tokens.operator.map(sha256), signingKey: config.operatorHmacSecret },
+        { ...shared, code: DEFAULT_OPERATOR, role: 'operator', baseUrl: config.operatorBaseUrl, tokenSha256: config.tokens.operator.map(sha256), signingKey: config.operatorHmacSecret, signatureVersionRequired: config.operatorSignatureVersionRequired },
         null,
       );
       await this.store.upsertFromEnvironment(
         tx,
-        { ...shared, code: DEFAULT_RGS, role: 'rgs', baseUrl: config.rgsWebhookUrl, tokenSha256: config.tokens.rgs.map(sha256), signingKey: config.hmacSecret },
+        { ...shared, code: DEFAULT_RGS, role: 'rgs', baseUrl: config.rgsWebhookUrl, tokenSha256: config.tokens.rgs.map(sha256), signingKey: config.hmacSecret, signatureVersionRequired: config.signatureVersionRequired },
         operatorId,
       );
     });

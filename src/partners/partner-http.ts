@@ -10,7 +10,7 @@ import { Clock } from '../kernel/clock';
 import { messageOf } from '../kernel/errors';
 import { LeanAdapter, type LeanConfig, TOO_LATE } from './lean-adapter';
 import type { Partner } from './partner';
-import { sign } from './signature';
+import { sign, signBound } from './signature';
 
 /** An answer longer than this is not read to the end: no wallet says more in one status. */
 const ANSWER_BYTES_MAX = 16 * 1024;
@@ -115,7 +115,7 @@ export class PartnerHttp implements OnApplicationShutdown {
   /** A signed GET whose body is read as it comes. Rejects on any status but 200, and when `signal` fires; later the signal breaks the body off. */
   async stream(partner: Partner, url: string, accept: string, retries = this.config.maxRetries, signal?: AbortSignal): Promise<OpenStream> {
     const request = this.client.get<Readable>(url, {
-      headers: { Accept: accept, ...this.signatureHeaders(partner, '') },
+      headers: { Accept: accept, ...this.signatureHeaders(partner, { method: 'GET', url, idempotencyKey: '', body: '' }) },
       responseType: 'stream',
       // Any limit, also an infinite one, makes axios wrap the body in a stream that cannot be destroyed while the partner is silent.
       maxContentLength: -1,
@@ -149,11 +149,16 @@ export class PartnerHttp implements OnApplicationShutdown {
     return { status: response?.status ?? null, retryAfterMs: this.retryAfterMs(response?.headers['retry-after']) };
   }
 
-  signatureHeaders(partner: Partner, body: string): Record<string, string> {
+  /** Both versions: the first covers time and body, the second also where the call goes and as what. */
+  private signatureHeaders(partner: Partner, call: { readonly method: 'GET' | 'POST'; readonly url: string; readonly idempotencyKey: string; readonly body: string }): Record<string, string> {
     const timestamp = this.timestamp();
-    const [key] = partner.signingKeys;
+    const [key] = partner.keys;
     if (key === undefined) throw new NotSent(`partner ${partner.code} has no live signing key`);
-    return { 'X-Timestamp': timestamp, 'X-Signature': sign(key, timestamp, body) };
+    const { method, url, idempotencyKey, body } = call;
+    // A URL that nobody can call is told as such by the adapter.
+    const target = URL.canParse(url) ? new URL(url) : undefined;
+    const bound = target && signBound(key, { timestamp, method, host: target.host, target: target.pathname + target.search, idempotencyKey, operator: '', body });
+    return { 'X-Timestamp': timestamp, 'X-Signature': sign(key.secret, timestamp, body), ...(bound === undefined ? {} : { 'X-Signature-V2': bound }) };
   }
 
   /** Unix seconds, as signatures carry them. */
@@ -186,7 +191,7 @@ export class PartnerHttp implements OnApplicationShutdown {
     // Looked at after the permit: the store may have let us wait for it until somebody else has the lease, or has settled the movement.
     if (performance.now() + attempt.partner.timeoutMs > attempt.request.deadline) throw new PermitRefused();
     attempt.tries += 1;
-    for (const [name, value] of Object.entries(this.signatureHeaders(attempt.partner, attempt.request.body))) config.headers.set(name, value);
+    for (const [name, value] of Object.entries(this.signatureHeaders(attempt.partner, { method: 'POST', url: attempt.request.url, idempotencyKey: attempt.request.headers['Idempotency-Key'] ?? '', body: attempt.request.body }))) config.headers.set(name, value);
     // From the start of this try to the last byte of its answer: a partner that drips a byte a second must not hold the slot for ever.
     config.timeout = attempt.partner.timeoutMs;
     config.leaveBy = attempt.tries === 1 ? attempt.request.leaveBy : Infinity;

@@ -8,6 +8,7 @@ import type { PartnerRole, StatusWords } from './partner';
 @Check('partner_amount_encoding', `amount_encoding in ('number', 'string')`)
 @Check('partner_amount_minor_max', `amount_minor_max between 1 and 9007199254740991`)
 @Check('partner_timeout_ms', `timeout_ms > 0`)
+@Check('partner_signature_version', `signature_version_required in (1, 2)`)
 export class PartnerEntity {
   @PrimaryGeneratedColumn('identity', { generatedIdentity: 'ALWAYS', primaryKeyConstraintName: 'partner_pkey' })
   id!: number;
@@ -56,6 +57,9 @@ export class PartnerEntity {
 
   @Column('integer', { name: 'timeout_ms', default: 10_000 })
   timeoutMs!: number;
+
+  @Column('smallint', { name: 'signature_version_required', default: 1, comment: 'least version of the signature that its requests must have' })
+  signatureVersionRequired!: number;
 
   @Column('timestamptz', { name: 'created_at', default: () => 'now()' })
   createdAt!: Date;

@@ -1,3 +1,5 @@
+import type { SigningKey } from './signature';
+
 export type PartnerRole = 'operator' | 'rgs';
 
 /** Words in the `status` field of an operator's answer or callback, upper case. */
@@ -30,6 +32,10 @@ export interface Partner {
   readonly timeoutMs: number;
   /** Live signing keys, newest first: the first signs, all verify. */
   readonly signingKeys: readonly string[];
+  /** The same keys with their names. */
+  readonly keys: readonly SigningKey[];
+  /** Least version of the signature that its requests must have. */
+  readonly signatureVersionRequired: 1 | 2;
 }
 
 /** Who a bearer token speaks for. */

@@ -12,6 +12,7 @@ export interface PartnerFromEnvironment {
   readonly timeoutMs: number;
   readonly tokenSha256: readonly Buffer[];
   readonly signingKey: string;
+  readonly signatureVersionRequired: 1 | 2;
 }
 
 export interface PartnerSnapshot {
@@ -40,6 +41,8 @@ interface PartnerRow extends Row {
   rollback_route: boolean;
   timeout_ms: number;
   signing_keys: string[];
+  signing_kids: string[];
+  signature_version_required: number;
 }
 
 @Injectable()
@@ -51,7 +54,10 @@ export class PartnersStore {
       select p.*, array(
         select c.secret from partner_credential c
         where c.partner_id = p.id and c.kind = 'signing' and (c.not_after is null or c.not_after > now()) order by c.created_at desc, c.id desc
-      ) as signing_keys
+      ) as signing_keys, array(
+        select c.label from partner_credential c
+        where c.partner_id = p.id and c.kind = 'signing' and (c.not_after is null or c.not_after > now()) order by c.created_at desc, c.id desc
+      ) as signing_kids
       from partner p`);
     const partners = new Map(rows.map((row) => [row.id, partnerOf(row)]));
 
@@ -82,6 +88,7 @@ export class PartnersStore {
       [partner.code, partner.role, partner.baseUrl, partner.currencies, partner.playerIdTemplate, partner.timeoutMs],
     );
     if (row === undefined) throw new Error(`partner ${partner.code} was not written`);
+    await tx.rows(`update partner set signature_version_required = $2 where id = $1 and signature_version_required <> $2`, [row.id, partner.signatureVersionRequired]);
     await tx.rows(`delete from partner_credential where partner_id = $1 and label like 'env%'`, [row.id]);
     for (const [index, hash] of partner.tokenSha256.entries())
       await tx.rows(`insert into partner_credential (partner_id, operator_id, kind, label, token_sha256) values ($1, $2, 'bearer', $3, $4)`, [row.id, operatorId, `env-${index + 1}`, hash]);
@@ -117,5 +124,8 @@ function partnerOf(row: PartnerRow): Partner {
     rollbackRoute: row.rollback_route,
     timeoutMs: row.timeout_ms,
     signingKeys: row.signing_keys,
+    // Labels are free text; as in a URL they have neither commas nor blanks.
+    keys: row.signing_keys.map((secret, index) => ({ secret, kid: encodeURIComponent(row.signing_kids[index] ?? '') })),
+    signatureVersionRequired: row.signature_version_required === 2 ? 2 : 1,
   };
 }

@@ -116,6 +116,9 @@ export class WalletTransactionEntity {
   @Column('timestamptz', { name: 'settled_at', nullable: true })
   settledAt!: Date | null;
 
+  @Column('bigint', { nullable: true, comment: 'first 8 bytes of the X-Signature that it came with: the same one is no good for a movement of the other kind' })
+  signature!: string | null;
+
   @Column({ type: 'integer', name: 'ref_hash', asExpression: 'wallet_hash(ref_id)', generatedType: 'STORED', comment: 'finds a refId; ref_id says whether it is the one' })
   refHash!: number;
 

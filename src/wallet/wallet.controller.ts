@@ -37,7 +37,7 @@ const idempotencyKeyHeader = ApiHeader({
   schema: { type: 'string', minLength: 1, maxLength: IDEMPOTENCY_KEY_LENGTH_MAX },
   example: 'b1f7c1de-8f0e-4d3c-9b61-1c8f5f8d0a11',
 });
-const movementProblems = ApiProblems('malformed_request', 'idempotency_key_reused', 'reference_reused', 'transaction_rolled_back', 'round_closed', 'payload_too_large', 'unsupported_media_type', 'unsupported_currency', 'validation_failed');
+const movementProblems = ApiProblems('malformed_request', 'signature_reused', 'idempotency_key_reused', 'reference_reused', 'transaction_rolled_back', 'round_closed', 'payload_too_large', 'unsupported_media_type', 'unsupported_currency', 'validation_failed');
 const preferHeader = ApiHeader({ name: 'Prefer', required: false, description: `RFC 7240: \`wait=N\` holds the answer for up to N seconds (1 to ${WAIT_SECONDS_MAX}) until the outcome is known.`, example: 'wait=5' });
 const acceptedResponse = ApiAcceptedResponse({ description: 'The wait ended before the outcome was known; a repeat with the same Idempotency-Key, or Location, tells it later', type: MovementAnswer, headers: { Location: { description: 'Where the outcome will stand', schema: { type: 'string', example: '/wallet/transactions/019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11' } }, 'Preference-Applied': { description: 'The wait that was granted', schema: { type: 'string', example: 'wait=5' } } } });
 const answerHeaders = {
@@ -168,9 +168,9 @@ export class WalletController {
 }
 
 /** What every movement's route takes from its request beside the body. Throws validation_failed for the key. */
-function callOf(request: HubRequest): Pick<MovementContext, 'rgs' | 'operator' | 'idempotencyKey' | 'rawBody'> {
+function callOf(request: HubRequest): Pick<MovementContext, 'rgs' | 'operator' | 'idempotencyKey' | 'rawBody' | 'signature'> {
   const { rgs, operator } = callingRgs(request);
-  return { rgs, operator, idempotencyKey: checkedIdempotencyKey(request.get('idempotency-key')) ?? null, rawBody: rawBodyOf(request) };
+  return { rgs, operator, idempotencyKey: checkedIdempotencyKey(request.get('idempotency-key')) ?? null, rawBody: rawBodyOf(request), signature: request.verifiedSignature ?? null };
 }
 
 /** Whether the RGS can be told how it ended. A bet that is being paid back is not there yet. */

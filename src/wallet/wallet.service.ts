@@ -36,6 +36,8 @@ export interface MovementContext {
   /** Method and path of the route, and the body as received: together they are what a repeat must repeat. */
   readonly route: string;
   readonly rawBody: Buffer;
+  /** X-Signature that it came with; null without one. */
+  readonly signature: string | null;
   /** Whether the caller waits for the outcome. */
   readonly waits: boolean;
 }
@@ -57,6 +59,8 @@ export interface AcceptedMovement extends AcceptedRequest {
 @Injectable()
 export class WalletService {
   private readonly batcher: Batcher<NewMovement, Accepted>;
+  /** Movements that are being stored, by kind and signature. */
+  private readonly signing = new Map<string, Promise<void>>();
 
   constructor(
     @Inject(CONFIG) private readonly config: Config,
@@ -73,14 +77,17 @@ export class WalletService {
   /**
    * Stores the movement and its operator message in one commit. A repeat (same key and request, or same refId and data) stands for the
    * first. Throws unsupported_currency, validation_failed, idempotency_key_reused, reference_reused, transaction_rolled_back, round_closed,
-   * store_unavailable.
+   * signature_reused, store_unavailable.
    */
   async accept(context: MovementContext, request: DebitRequest | CreditRequest): Promise<AcceptedMovement> {
     const movement = this.newMovement(context, request, await this.partners.externalPlayerId(context.operator, context.rgs, request.playerId));
     const refusal = (await this.untidyIds(movement)) ?? policyRefusal(context, movement);
     // Currency lists and limits may change between a request and its repeat, and then the repeat must still get its answer.
     if (refusal !== null && !(await this.store.isKnown(movement))) throw refusal;
-    let accepted = await this.batcher.add(movement);
+    const other = `${movement.movement === 'debit' ? 'credit' : 'debit'}:${context.signature}`;
+    // The same signature on its way as the other kind of movement: only when that one is stored, the store can tell.
+    while (this.signing.has(other)) await this.signing.get(other);
+    let accepted = await this.withSignature(context, this.batcher.add(movement));
     // Each round refuses at least the request that held the key, so there are as many rounds as such requests at most.
     while (accepted.verdict === 'try_again') accepted = await this.batcher.add(movement);
     const { verdict, transactionId } = accepted;
@@ -88,6 +95,7 @@ export class WalletService {
     this.metrics.movements.inc({ movement: movement.movement, verdict: created ? 'created' : verdict });
     if (created) this.outbox.wake(movement.isFree ? movement.rgsId : movement.operatorId);
     if (created && movement.isFree) this.metrics.settled.inc({ movement: movement.movement, state: 'confirmed' });
+    if (verdict === 'signature_reused') throw new HubError('signature_reused');
     if (verdict === 'key_reused') throw new HubError('idempotency_key_reused');
     if (verdict === 'reference_reused') throw new HubError('reference_reused', transactionId === null ? {} : { correlationId: transactionId });
     if (verdict === 'rolled_back') throw new HubError('transaction_rolled_back', transactionId === null ? {} : { correlationId: transactionId });
@@ -95,6 +103,18 @@ export class WalletService {
     if (transactionId === null) throw new Error(`an accepted movement must have a transaction (${verdict})`);
     const replayed = verdict === 'replayed';
     return { transactionId, refId: movement.refId, replayed, mayBeSettled: replayed || movement.isFree, warnings: [...(movement.warnings ?? []), ...(verdict === 'created_unmatched' ? (['no_bet_in_round'] as const) : [])] };
+  }
+
+  private async withSignature<T>({ movement, signature }: MovementContext, storing: Promise<T>): Promise<T> {
+    if (signature === null) return storing;
+    const key = `${movement}:${signature}`;
+    const stored = storing.then(() => undefined, () => undefined);
+    this.signing.set(key, stored);
+    try {
+      return await storing;
+    } finally {
+      if (this.signing.get(key) === stored) this.signing.delete(key);
+    }
   }
 
   findAny(transactionId: string): Promise<Transaction | undefined> {
@@ -165,6 +185,7 @@ export class WalletService {
       meta: request.meta === undefined ? null : JSON.stringify(request.meta),
       idempotencyKey: context.idempotencyKey,
       fingerprint: requestFingerprint(context.route, context.rawBody),
+      signature: context.signature === null ? null : BigInt.asIntN(64, BigInt(`0x${context.signature.slice(0, 16)}`)).toString(),
       messageId: newId(),
       deadlineSeconds: movement === 'debit' ? this.config.debitDeadlineSeconds : 0,
       waited: context.waits,

@@ -28,6 +28,8 @@ export interface NewMovement {
   readonly idempotencyKey: string | null;
   /** Hex SHA-256 of method, path and raw body. */
   readonly fingerprint: string;
+  /** First 8 bytes of its X-Signature as a signed integer; null without one. */
+  readonly signature: string | null;
   /** The message that is stored with it: to the operator, or, for a free bet, to the RGS. */
   readonly messageId: string;
   readonly path: string;
@@ -48,7 +50,7 @@ export interface NewMovement {
  * created_unmatched: as created, and it is the first movement of its round, which a win should not be. try_again: its key was held by a
  * request of the same batch that was refused, so the key is free now.
  */
-export type AcceptVerdict = 'created' | 'created_unmatched' | 'replayed' | 'key_reused' | 'reference_reused' | 'rolled_back' | 'round_closed' | 'try_again';
+export type AcceptVerdict = 'created' | 'created_unmatched' | 'replayed' | 'key_reused' | 'reference_reused' | 'rolled_back' | 'round_closed' | 'signature_reused' | 'try_again';
 
 export interface Accepted {
   readonly verdict: AcceptVerdict;
@@ -338,6 +340,7 @@ function movementRow(movement: NewMovement): Record<string, unknown> {
     meta: movement.meta,
     idempotency_key: movement.idempotencyKey,
     fingerprint: movement.fingerprint,
+    signature: movement.signature,
     message_id: movement.messageId,
     path: movement.path,
     body: movement.body,

@@ -2,6 +2,7 @@
 --   created | replayed (same key and request, or same business key and data) | key_reused | reference_reused
 --   try_again (its key was held, in this very batch, by a request that is refused and so leaves the key free)
 --   rolled_back (the bet was rolled back before it came) | round_closed (a debit on a closed round)
+--   signature_reused (the very signature, which version 1 binds to no route, made a movement of the other kind before)
 --   created_unmatched (as created; only for rows with wants_match, whose round nobody had moved money in before)
 -- A row with is_free is a bet that takes no money: it is confirmed here, and its message goes to the RGS instead of the operator.
 -- Every insert goes in the order of its unique index, so two batches with the same keys wait for each other at most one way.
@@ -19,7 +20,8 @@ begin
   with input as materialized (
     select * from json_to_recordset(p_rows) as r (id uuid, operator_id integer, rgs_id integer, movement text, player_id text, external_player_id text,
       ref_id text, amount_minor bigint, currency text, exponent smallint, kind text, round_id text, round_closed boolean, game_id text, session_id text,
-      meta text, message_id uuid, waited boolean, is_free boolean, warnings text[], idempotency_key text, fingerprint text)
+      meta text, message_id uuid, waited boolean, is_free boolean, warnings text[], idempotency_key text, fingerprint text,
+      signature bigint)
   ), new_key as (
     insert into idempotency_key (rgs_id, key, fingerprint, transaction_id)
     select rgs_id, idempotency_key, decode(fingerprint, 'hex'), id from input where idempotency_key is not null
@@ -28,10 +30,12 @@ begin
     returning transaction_id
   ), created as (
     insert into wallet_transaction (id, operator_id, rgs_id, movement, player_id, external_player_id, ref_id, amount_minor, currency, exponent,
-      kind, round_id, round_closed, game_id, session_id, meta, message_id, waited, warnings, state, settled_at)
+      kind, round_id, round_closed, game_id, session_id, meta, message_id, waited, warnings, state, settled_at,
+      signature)
     select id, operator_id, rgs_id, movement, player_id, external_player_id, ref_id, amount_minor, currency, exponent,
       kind, round_id, round_closed, game_id, session_id, meta::json, case when is_free then null else message_id end, waited, warnings,
-      case when is_free then 'confirmed' else 'initiated' end, case when is_free then now() end
+      case when is_free then 'confirmed' else 'initiated' end, case when is_free then now() end,
+      signature
     from input i
     where (i.idempotency_key is null or exists (select 1 from new_key k where k.transaction_id = i.id))
       -- A value and not "exists", which the planner may answer by reading all rounds once.
@@ -39,6 +43,11 @@ begin
         select r.closed_at is not null from wallet_round r
         where r.rgs_id = i.rgs_id and r.player_hash = wallet_hash(i.player_id) and r.player_round_hash = wallet_player_round_hash(i.round_id, i.player_id, i.operator_id)
           and r.round_id = i.round_id and r.player_id = i.player_id and r.operator_id = i.operator_id), false))
+      -- Beside the place in the index where the row itself will stand, so no other page is read.
+      and not coalesce((
+        select o.signature = i.signature from wallet_transaction o
+        where o.rgs_id = i.rgs_id and o.ref_hash = wallet_hash(i.ref_id)
+          and o.business_hash = wallet_business_hash(i.ref_id, i.player_id, case i.movement when 'debit' then 'credit' else 'debit' end, i.operator_id)), false)
     order by rgs_id, wallet_hash(ref_id), wallet_business_hash(ref_id, player_id, movement, operator_id), id
     on conflict on constraint wallet_transaction_business_key do nothing
     returning id, message_id
@@ -103,7 +112,8 @@ begin
     select o::integer - 1 as place, r.*
     from json_array_elements(p_rows) with ordinality as e (value, o),
          json_to_record(value) as r (id uuid, operator_id integer, rgs_id integer, movement text, player_id text, ref_id text, amount_minor bigint,
-           currency text, kind text, round_id text, round_closed boolean, game_id text, idempotency_key text, fingerprint text)
+           currency text, kind text, round_id text, round_closed boolean, game_id text, idempotency_key text, fingerprint text,
+           signature bigint)
   ), judged as materialized (
     select i.place, i.id, i.rgs_id, i.idempotency_key, k.transaction_id as key_holder,
       case
@@ -114,6 +124,11 @@ begin
         when first.id is not null then 'replayed'
         when not same.movement then 'reference_reused'
         when t.tombstone then 'rolled_back'
+        when t.id is null and exists (
+          select 1 from wallet_transaction o
+          where o.rgs_id = i.rgs_id and o.ref_hash = wallet_hash(i.ref_id)
+            and o.business_hash = wallet_business_hash(i.ref_id, i.player_id, case i.movement when 'debit' then 'credit' else 'debit' end, i.operator_id)
+            and o.signature = i.signature) then 'signature_reused'
         when t.id is null then 'round_closed'
         when t.amount_minor = i.amount_minor and t.currency = i.currency and t.kind = i.kind and t.round_closed = i.round_closed
           and t.round_id is not distinct from i.round_id and t.game_id is not distinct from i.game_id then 'replayed'
@@ -134,11 +149,11 @@ begin
   ), refused as (
     -- A refused request leaves its key free.
     delete from idempotency_key k using judged j
-    where j.verdict in ('reference_reused', 'rolled_back', 'round_closed')
+    where j.verdict in ('reference_reused', 'rolled_back', 'round_closed', 'signature_reused')
       and k.rgs_id = j.rgs_id and k.key_check = wallet_hash(j.idempotency_key) and k.key_hash = wallet_hash_long(j.idempotency_key, 1) and k.transaction_id = j.id
   )
   select j.place,
-    case when j.verdict = 'key_reused' and exists (select 1 from judged h where h.id = j.key_holder and h.verdict in ('reference_reused', 'rolled_back', 'round_closed')) then 'try_again' else j.verdict end,
+    case when j.verdict = 'key_reused' and exists (select 1 from judged h where h.id = j.key_holder and h.verdict in ('reference_reused', 'rolled_back', 'round_closed', 'signature_reused')) then 'try_again' else j.verdict end,
     case when j.verdict in ('created', 'created_unmatched') then j.id else j.answer_id end
   from judged j order by j.place;
 end $function$;
