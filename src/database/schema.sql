@@ -116,6 +116,9 @@ create table outbox_destination (
   window_ok integer not null default 0,
   window_failed integer not null default 0,
   closed_at timestamp with time zone,
+  sharer_ids integer[] not null default '{}'::integer[],
+  sharer_tokens double precision[] not null default '{}'::double precision[],
+  sharers_at timestamp with time zone not null default clock_timestamp(),
   constraint outbox_destination_breaker CHECK ((breaker = ANY (ARRAY['closed'::text, 'open'::text, 'half_open'::text]))),
   constraint outbox_destination_partner_fkey FOREIGN KEY (id) REFERENCES partner(id),
   constraint outbox_destination_pkey PRIMARY KEY (id),
@@ -123,6 +126,7 @@ create table outbox_destination (
 ) with (fillfactor=20, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=200, autovacuum_vacuum_cost_delay=0);
 comment on column outbox_destination.burst is 'capacity of the token bucket; see docs/decisions/0004';
 comment on column outbox_destination.closed_at is 'when a probe last closed the breaker; from then on the destination is trusted step by step';
+comment on column outbox_destination.sharer_tokens is 'permits that each of sharer_ids had of its own at sharers_at; see docs/decisions/0097';
 
 create table outbox_head (
   message_id uuid not null,
@@ -136,11 +140,13 @@ create table outbox_head (
   releases integer not null default 0,
   token bigint not null default 0,
   owner text,
+  share integer not null default 0,
   constraint outbox_head_pkey PRIMARY KEY (message_id)
 ) with (fillfactor=70, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000, autovacuum_vacuum_cost_delay=0, autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=5000);
 CREATE UNIQUE INDEX outbox_head_lane ON public.outbox_head USING btree (destination_id, lane_key) WHERE (lane_key IS NOT NULL);
-CREATE INDEX outbox_head_ready ON public.outbox_head USING btree (destination_id, visible_at);
+CREATE INDEX outbox_head_ready ON public.outbox_head USING btree (destination_id, share, visible_at);
 comment on column outbox_head.claims is 'leases under which the message may have left; a lease that is given back unsent is taken off again';
+comment on column outbox_head.share is 'see outbox_share_of; 0: written by the release before';
 
 create table outbox_lane (
   destination_id integer not null,
@@ -171,6 +177,13 @@ CREATE INDEX outbox_message_lane ON ONLY public.outbox_message USING btree (dest
 CREATE INDEX outbox_message_transaction ON ONLY public.outbox_message USING btree (transaction_id);
 comment on column outbox_message.body is 'the exact bytes as UTF-8 text; frozen here, so a retry or a replay can never send others';
 comment on column outbox_message.expires_at is 'from here on the message must not be sent any more; null = never';
+
+create table outbox_share (
+  destination_id integer not null,
+  share integer not null,
+  constraint outbox_share_pkey PRIMARY KEY (destination_id, share)
+);
+comment on table outbox_share is 'the shares that a destination has ever had messages of: where a claim looks';
 
 create table partner (
   id integer not null generated always as identity,
@@ -698,6 +711,8 @@ create function outbox_repair_lanes() returns integer language plpgsql;
 create function outbox_report(p_destination integer, p_ok integer, p_failed integer, p_not_before_ms double precision) returns text language plpgsql;
 
 create function outbox_settle(p_results json, p_replica text) returns void language sql;
+
+create function outbox_share_of(p_destination_id integer, p_operator_id integer, p_rgs_id integer, p_event_type text) returns integer language sql;
 
 create function outbox_take_permit(p_destination integer) returns boolean language plpgsql;
 

@@ -116,7 +116,8 @@ export class OutboxStore {
   async watermark(destinationId: number): Promise<{ floor: Date; now: Date }> {
     const [row] = await this.hot.prepared<{ floor: Date; now: Date }>(
       'outbox_watermark',
-      `select least(min(visible_at), clock_timestamp()) - interval '5 seconds' as floor, clock_timestamp() as now from outbox_head where destination_id = $1`,
+      `select least(min(h.visible_at), clock_timestamp()) - interval '5 seconds' as floor, clock_timestamp() as now
+       from outbox_share s cross join lateral (select visible_at from outbox_head where destination_id = $1 and share = s.share order by visible_at limit 1) h where s.destination_id = $1`,
       [destinationId],
     );
     if (row === undefined) throw new Error('an aggregate answers one row');
@@ -315,8 +316,8 @@ export class OutboxStore {
       return;
     }
     await tx.rows(
-      `insert into outbox_head (message_id, destination_id, claims)
-       select m.id, m.destination_id, 1 from outbox_message m
+      `insert into outbox_head (message_id, destination_id, claims, share)
+       select m.id, m.destination_id, 1, outbox_share_of(m.destination_id, m.operator_id, m.rgs_id, m.event_type) from outbox_message m
        left join outbox_lane l on l.destination_id = m.destination_id and l.lane_key = m.lane_key
        where m.id = $1 and (m.lane_key is null or m.lane_seq < l.head_seq)
        on conflict do nothing`,

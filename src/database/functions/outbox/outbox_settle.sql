@@ -15,14 +15,14 @@ AS $function$
     where r.outcome in ('sent', 'dead') and l.destination_id = r.destination_id and l.lane_key = r.lane_key and l.head_seq = r.lane_seq
     returning r.id as settled_id, l.destination_id, l.lane_key, l.head_seq, l.last_seq
   ), following as materialized (
-    select a.settled_id, m.id, m.destination_id, m.lane_key, m.lane_seq
+    select a.settled_id, m.id, m.destination_id, m.lane_key, m.lane_seq, outbox_share_of(m.destination_id, m.operator_id, m.rgs_id, m.event_type) as share
     from advanced a join outbox_message m on m.destination_id = a.destination_id and m.lane_key = a.lane_key and m.lane_seq = a.head_seq
     where a.head_seq <= a.last_seq
       and m.id >= uuid_v7_floor(coalesce(uuid_extract_timestamp(a.settled_id), 'epoch') - interval '1 day') and m.id < uuid_v7_floor(now() + interval '1 day')
   ), moved as (
     -- In place: deleting this head and inserting the next in one statement would race with itself on the unique index.
     update outbox_head h
-    set message_id = f.id, lane_seq = f.lane_seq, visible_at = clock_timestamp(), leased = false, attempts = 0, claims = 0, releases = 0, token = h.token + 1, owner = null
+    set message_id = f.id, lane_seq = f.lane_seq, share = f.share, visible_at = clock_timestamp(), leased = false, attempts = 0, claims = 0, releases = 0, token = h.token + 1, owner = null
     from following f where h.destination_id = f.destination_id and h.lane_key = f.lane_key
   ), removed as (
     delete from outbox_head h using result r

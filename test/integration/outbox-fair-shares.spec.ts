@@ -1,0 +1,79 @@
+import { addPartner, as, followPartners, partnerId } from '../support/partner-rows';
+import { TestHub, movement } from '../support/test-hub';
+import { waitFor } from '../support/wait-for';
+
+const LOUD = { token: 'token-of-loud-rgs', signingKey: 'secret-of-loud-rgs' };
+const QUEUED = 160;
+const RATE_PER_SECOND = 20;
+
+/** One operator that takes 20 calls a second, and two game servers: one that has sent eight seconds of work, and one that plays. */
+describe('a game server that fills an operator\'s queue', () => {
+  let hub: TestHub;
+
+  beforeAll(async () => {
+    hub = await TestHub.start({ env: { RATE_LIMIT_PER_MINUTE: String(RATE_PER_SECOND * 60), DEBIT_DEADLINE_SECONDS: '3' } });
+    await addPartner(hub, { code: 'loud', role: 'rgs', baseUrl: `${hub.rgs.url}/webhooks`, operatorId: await partnerId(hub, 'operator'), ...LOUD });
+    await followPartners(hub);
+  });
+  afterAll(() => hub.stop());
+  beforeEach(() => hub.clear());
+
+  const queue = async (route: 'debit' | 'credit', options = {}) => {
+    const answers = await Promise.all(Array.from({ length: QUEUED }, (_, n) => hub.call('POST', `/wallet/${route}`, movement({ playerId: `crowd-${n}` }), options)));
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]));
+  };
+  const timeOf = async (id: string): Promise<number> => {
+    const [row] = await hub.database.query<{ ms: number }>('select extract(epoch from settled_at - created_at)::float8 * 1000 as ms from wallet_transaction where id = $1', [id]);
+    return row?.ms ?? NaN;
+  };
+  const sentBy = async (playerPrefix: string): Promise<number> => {
+    const calls = await hub.operatorCalls();
+    return calls.filter(({ playerId }) => playerId.startsWith(playerPrefix)).length;
+  };
+
+  it('does not hold up the bets of another: none comes near its deadline, and all of them pass in their turn', async () => {
+    await queue('credit', as(LOUD));
+    const bets: string[] = [];
+    for (let n = 0; n < 6; n += 1) {
+      const { body } = await hub.debit({ playerId: `calm-${n}` });
+      await hub.reaches(body.transactionId, 'confirmed');
+      bets.push(body.transactionId);
+    }
+    const took = (await Promise.all(bets.map(timeOf))).sort((a, b) => a - b);
+    // A permit of its own is kept for who sends little: most bets do not even wait for the next one.
+    expect(took[2]).toBeLessThan(400);
+    expect(took[5]).toBeLessThan(1_500);
+    expect(await sentBy('crowd')).toBeLessThan(QUEUED);
+  });
+
+  it('gets everything that another leaves', async () => {
+    await queue('credit', as(LOUD));
+    const from = Date.now();
+    const before = await sentBy('crowd');
+    await waitFor('thirty more calls have left', async () => (await sentBy('crowd')) >= before + 30);
+    // Half the rate, if the other's part lay idle.
+    expect(30 / ((Date.now() - from) / 1000)).toBeGreaterThan(RATE_PER_SECOND * 0.7);
+  });
+
+  it('shares with another that sends as much: each gets half', async () => {
+    await queue('credit', as(LOUD));
+    await Promise.all(Array.from({ length: 40 }, (_, n) => hub.credit({ playerId: `calm-${n}` })));
+    const before = await sentBy('crowd');
+    await waitFor('the other is served', async () => (await sentBy('calm')) >= 25);
+    const loud = (await sentBy('crowd')) - before;
+    expect(loud).toBeGreaterThan(12);
+    expect(loud).toBeLessThan(45);
+  });
+
+  it('leaves half of its own part to bets when wins wait, and to wins when bets wait', async () => {
+    await queue('credit');
+    const { body: bet } = await hub.debit({ playerId: 'calm-bet' });
+    await hub.reaches(bet.transactionId, 'confirmed');
+    expect(await sentBy('crowd')).toBeLessThan(QUEUED);
+    await hub.clear();
+    await queue('debit');
+    const { body: win } = await hub.credit({ playerId: 'calm-win' });
+    await hub.reaches(win.transactionId, 'confirmed');
+    expect(await timeOf(win.transactionId)).toBeLessThan(2_500);
+  });
+});
