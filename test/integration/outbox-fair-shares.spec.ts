@@ -22,27 +22,24 @@ describe('a game server that fills an operator\'s queue', () => {
     const answers = await Promise.all(Array.from({ length: QUEUED }, (_, n) => hub.call('POST', `/wallet/${route}`, movement({ playerId: `crowd-${n}` }), options)));
     expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]));
   };
-  const timeOf = async (id: string): Promise<number> => {
-    const [row] = await hub.database.query<{ ms: number }>('select extract(epoch from settled_at - created_at)::float8 * 1000 as ms from wallet_transaction where id = $1', [id]);
-    return row?.ms ?? NaN;
-  };
-  const sentBy = async (playerPrefix: string): Promise<number> => {
+  /** How many calls for such players have left; those before the call for `untilPlayer`. */
+  const sentBy = async (playerPrefix: string, untilPlayer?: string): Promise<number> => {
     const calls = await hub.operatorCalls();
-    return calls.filter(({ playerId }) => playerId.startsWith(playerPrefix)).length;
+    const end = calls.findIndex(({ playerId }) => playerId === untilPlayer);
+    return calls.slice(0, end < 0 ? undefined : end).filter(({ playerId }) => playerId.startsWith(playerPrefix)).length;
   };
 
   it('does not hold up the bets of another: none comes near its deadline, and all of them pass in their turn', async () => {
     await queue('credit', as(LOUD));
-    const bets: string[] = [];
+    const overtakenBy: number[] = [];
     for (let n = 0; n < 6; n += 1) {
+      const before = await sentBy('crowd');
       const { body } = await hub.debit({ playerId: `calm-${n}` });
       await hub.reaches(body.transactionId, 'confirmed');
-      bets.push(body.transactionId);
+      overtakenBy.push((await sentBy('crowd', `calm-${n}`)) - before);
     }
-    const took = (await Promise.all(bets.map(timeOf))).sort((a, b) => a - b);
-    // A permit of its own is kept for who sends little: most bets do not even wait for the next one.
-    expect(took[2]).toBeLessThan(400);
-    expect(took[5]).toBeLessThan(1_500);
+    // A permit of its own is kept for who sends little. What it meets are the calls of the time that accepting takes.
+    expect(Math.max(...overtakenBy)).toBeLessThan(25);
     expect(await sentBy('crowd')).toBeLessThan(QUEUED);
   });
 
@@ -52,17 +49,18 @@ describe('a game server that fills an operator\'s queue', () => {
     const before = await sentBy('crowd');
     await waitFor('thirty more calls have left', async () => (await sentBy('crowd')) >= before + 30);
     // Half the rate, if the other's part lay idle.
-    expect(30 / ((Date.now() - from) / 1000)).toBeGreaterThan(RATE_PER_SECOND * 0.7);
+    expect(30 / ((Date.now() - from) / 1000)).toBeGreaterThan(RATE_PER_SECOND * 0.6);
   });
 
   it('shares with another that sends as much: each gets half', async () => {
     await queue('credit', as(LOUD));
     await Promise.all(Array.from({ length: 40 }, (_, n) => hub.credit({ playerId: `calm-${n}` })));
-    const before = await sentBy('crowd');
-    await waitFor('the other is served', async () => (await sentBy('calm')) >= 25);
-    const loud = (await sentBy('crowd')) - before;
-    expect(loud).toBeGreaterThan(12);
-    expect(loud).toBeLessThan(45);
+    await waitFor('the other is served', async () => (await sentBy('calm')) >= 30);
+    const calls = (await hub.operatorCalls()).map(({ playerId }) => playerId.startsWith('calm'));
+    const [first, last] = [calls.indexOf(true), calls.lastIndexOf(true)];
+    const share = calls.slice(first, last + 1).filter(Boolean).length / (last + 1 - first);
+    expect(share).toBeGreaterThan(0.35);
+    expect(share).toBeLessThan(0.65);
   });
 
   it('leaves half of its own part to bets when wins wait, and to wins when bets wait', async () => {
@@ -74,6 +72,6 @@ describe('a game server that fills an operator\'s queue', () => {
     await queue('debit');
     const { body: win } = await hub.credit({ playerId: 'calm-win' });
     await hub.reaches(win.transactionId, 'confirmed');
-    expect(await timeOf(win.transactionId)).toBeLessThan(2_500);
+    expect(await sentBy('crowd', 'calm-win')).toBeLessThan(QUEUED / 2);
   });
 });

@@ -254,8 +254,10 @@ describe('the outbox keeps house', () => {
            returning id, lane_key
          ), lane as (
            insert into outbox_lane (destination_id, lane_key, last_seq) select $1, lane_key, 1 from message
+         ), share as (
+           insert into outbox_share (destination_id, share) values ($1, outbox_share_of($1, $1, $1, 'debit'))
          )
-         insert into outbox_head (message_id, destination_id, lane_key, lane_seq) select id, $1, lane_key, 1 from message`,
+         insert into outbox_head (message_id, destination_id, lane_key, lane_seq, share) select id, $1, lane_key, 1, outbox_share_of($1, $1, $1, 'debit') from message`,
         [destination],
       );
     });
