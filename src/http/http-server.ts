@@ -1,50 +1,184 @@
-import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { ExpressAdapter } from '@nestjs/platform-express';
+import http, { type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type ErrorCode, HubError } from '../kernel/errors';
-import type { Readiness } from './readiness';
 
 /** Longer than the idle time of usual load balancers, so that they close first and no request meets a closing socket. */
 const KEEP_ALIVE_MS = 65_000;
 /** How long a client may take to read why it was refused before its connection is cut. */
 const LINGER_MS = 2_000;
+/** How long a request that has come in part may take to come whole once the port closes. */
+export const HALF_REQUEST_GRACE_MS = 2_000;
+/** A client that takes nothing of its answer for this long while the port closes will not take the rest. */
+const STALLED_READER_MS = 10_000;
+const LOOK_MS = 250;
 
-/** Time-outs of the HTTP server, a problem document where Node by itself would answer with a bare status line, and goodbyes when it stops. */
-export function prepareServer(server: Server, readiness: Readiness): void {
-  server.keepAliveTimeout = KEEP_ALIVE_MS;
-  server.headersTimeout = KEEP_ALIVE_MS + 1_000;
-  server.requestTimeout = 30_000;
-  // Nest makes the server and passes no options on; requestContext() in request.middleware.ts does the refusing.
-  Object.assign(server, { requireHostHeader: false });
+interface Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+}
 
-  const latest = new WeakMap<Duplex, { request: IncomingMessage; response: ServerResponse }>();
-  const open = new Set<ServerResponse>();
-  server.prependListener('request', (request, response) => {
-    latest.set(request.socket, { request, response });
-    open.add(response);
-    if (readiness.stopping) sayGoodbye(response);
-    response.once('close', () => {
-      open.delete(response);
-      // A connection that was busy when the server began to close would otherwise stay open for its whole keep-alive time.
-      if (!server.listening) server.closeIdleConnections();
+/** What is known of one connection. */
+interface Connection {
+  /** Requests that are not answered yet; more than one with pipelining. */
+  readonly open: Set<Exchange>;
+  latest: Exchange | undefined;
+  /** While the port closes: how far its answer has got, and when that was last seen to change. */
+  progress: { mark: string; at: number };
+}
+
+/**
+ * The hub's port: time-outs, a problem document where Node by itself would answer with a bare status line, an answer while the process still
+ * starts, and an end that waits for answers in flight and for nothing else.
+ */
+export class HubServer {
+  readonly http: Server;
+  private readonly connections = new Map<Duplex, Connection>();
+  private app: RequestListener | undefined;
+  private isStarting = false;
+  private isLeaving = false;
+
+  constructor() {
+    // RFC 9112 wants a Host; requestContext() in request.middleware.ts refuses without one, with a problem document.
+    this.http = http.createServer({ requireHostHeader: false }, (request, response) => this.receive(request, response));
+    this.http.keepAliveTimeout = KEEP_ALIVE_MS;
+    this.http.headersTimeout = KEEP_ALIVE_MS + 1_000;
+    this.http.requestTimeout = 30_000;
+    this.http.on('connection', (socket: Socket) => {
+      this.connections.set(socket, { open: new Set(), latest: undefined, progress: { mark: '', at: 0 } });
+      socket.once('close', () => this.connections.delete(socket));
     });
-  });
-  readiness.onStop(() => open.forEach(sayGoodbye));
+    this.http.on('checkExpectation', (_request, response) => {
+      const { status, head, body } = answerTo('malformed_request');
+      response.writeHead(status, head).end(body);
+    });
+    this.refuseWhatIsNotHttp();
+  }
 
-  server.on('checkExpectation', (_request, response) => {
-    const { status, head, body } = answerTo('malformed_request');
-    response.writeHead(status, head).end(body);
-  });
+  /** Opens the port before the hub is there, and says so to whoever calls, until `started`. Rejects in plain words when the port cannot be had. */
+  async listen(port: number, host: string): Promise<void> {
+    this.isStarting = true;
+    await new Promise<void>((resolve, reject) => {
+      this.http.once('error', (error: NodeJS.ErrnoException) => reject(new Error(whyNot(error, port, host), { cause: error })));
+      this.http.listen(port, host, () => resolve());
+    });
+  }
 
-  const refused = new WeakSet<Duplex>();
-  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-    if (error.code === 'ECONNRESET' || refused.has(socket)) return;
-    refused.add(socket);
-    const refuse = () => refuseConnection(socket, error.code === 'HPE_HEADER_OVERFLOW' ? 'headers_too_large' : 'malformed_request');
-    // Bytes behind a whole request do not make that request wrong: its own answer goes out first.
-    const before = latest.get(socket);
-    if (before?.request.complete === true && !before.response.writableFinished) before.response.once('close', refuse);
-    else refuse();
-  });
+  get url(): string {
+    const { address, port, family } = this.http.address() as AddressInfo;
+    return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+  }
+
+  serve(app: RequestListener): void {
+    this.app = app;
+  }
+
+  /** From here on the hub itself answers. */
+  started(): void {
+    this.isStarting = false;
+  }
+
+  /** From here on whoever is answered is told to connect elsewhere. */
+  leave(): void {
+    this.isLeaving = true;
+    for (const { open } of this.connections.values()) for (const { response } of open) sayGoodbye(response);
+  }
+
+  /** Resolves when every connection is closed: silent and idle ones at once, half requests after a grace, the others with their answer. */
+  async close(): Promise<void> {
+    if (!this.http.listening) return;
+    const closed = new Promise((resolve) => this.http.close(resolve));
+    // Node takes a connection that never said anything for a busy one, to cut it by its time-out for headers.
+    for (const socket of this.connections.keys()) if (socketOf(socket).bytesRead === 0) socket.destroy();
+    const since = performance.now();
+    const look = setInterval(() => this.closeHopeless(performance.now() - since), LOOK_MS);
+    await closed;
+    clearInterval(look);
+  }
+
+  private receive(request: IncomingMessage, response: ServerResponse): void {
+    const exchange: Exchange = { request, response };
+    const connection = this.connections.get(request.socket);
+    if (connection !== undefined) {
+      connection.latest = exchange;
+      connection.open.add(exchange);
+    }
+    response.once('close', () => {
+      connection?.open.delete(exchange);
+      // A connection that was busy when the server began to close would otherwise stay open for its whole keep-alive time.
+      if (!this.http.listening) this.http.closeIdleConnections();
+    });
+    if (this.isLeaving) sayGoodbye(response);
+    if (this.isStarting || this.app === undefined) answerWhileStarting(request, response);
+    else this.app(request, response);
+  }
+
+  private closeHopeless(elapsedMs: number): void {
+    for (const [socket, connection] of this.connections) {
+      const answering = [...connection.open].filter(({ request }) => request.complete);
+      if (answering.length === 0) {
+        if (elapsedMs >= HALF_REQUEST_GRACE_MS) socket.destroy();
+        continue;
+      }
+      const mark = `${answering.length}/${socketOf(socket).bytesWritten}/${socket.writableLength}`;
+      if (socket.writableLength === 0 || mark !== connection.progress.mark) connection.progress = { mark, at: elapsedMs };
+      else if (elapsedMs - connection.progress.at >= STALLED_READER_MS) socket.destroy();
+    }
+  }
+
+  private refuseWhatIsNotHttp(): void {
+    const refused = new WeakSet<Duplex>();
+    this.http.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+      if (error.code === 'ECONNRESET' || refused.has(socket)) return;
+      refused.add(socket);
+      const refuse = () => refuseConnection(socket, error.code === 'HPE_HEADER_OVERFLOW' ? 'headers_too_large' : 'malformed_request');
+      // Bytes behind a whole request do not make that request wrong: its own answer goes out first.
+      const before = this.connections.get(socket)?.latest;
+      if (before?.request.complete === true && !before.response.writableFinished) before.response.once('close', refuse);
+      else refuse();
+    });
+  }
+}
+
+/** Nest on a server that is there before it. */
+export class HubAdapter extends ExpressAdapter {
+  constructor(private readonly server: HubServer) {
+    super();
+  }
+
+  override initHttpServer(): void {
+    this.httpServer = this.server.http;
+    this.server.serve(this.getInstance<RequestListener>());
+  }
+
+  override close(): Promise<void> {
+    return this.server.close();
+  }
+}
+
+/** The server makes nothing but TCP sockets; the types of its events are wider. */
+function socketOf(socket: Duplex): Socket {
+  return socket as Socket;
+}
+
+function whyNot(error: NodeJS.ErrnoException, port: number, host: string): string {
+  if (error.code === 'EADDRINUSE') return `Port ${port} of ${host} is in use. End the program that uses it, or choose another PORT. Nothing was changed.`;
+  if (error.code === 'EACCES') return `Port ${port} may not be used by this user. Choose another PORT. Nothing was changed.`;
+  return `The hub cannot listen on port ${port} of ${host} (${error.message}). Check HOST and PORT. Nothing was changed.`;
+}
+
+/** A process that waits for its database, or migrates it, lives and is not ready. */
+function answerWhileStarting(request: IncomingMessage, response: ServerResponse): void {
+  const path = (request.url ?? '').split('?', 1)[0];
+  request.resume();
+  const send = (status: number, type: string, body: unknown): void => {
+    response.writeHead(status, { 'Content-Type': type, 'Cache-Control': 'no-store', Connection: 'close', ...(status === 503 ? { 'Retry-After': '1' } : {}) }).end(request.method === 'HEAD' ? undefined : JSON.stringify(body));
+  };
+  const detail = 'the process is starting';
+  if (path === '/health' || path === '/health/live') send(200, 'application/json; charset=utf-8', { status: 'ok' });
+  else if (path === '/health/ready') send(503, 'application/json; charset=utf-8', { status: 'unavailable', checks: { accepting: detail } });
+  else send(503, 'application/problem+json', new HubError('store_unavailable', { detail, outcome: 'not_applied' }).toProblem());
 }
 
 /** A pooling client that reads this sends its next request over another connection, and so to another process. */
