@@ -1,9 +1,8 @@
-import { ExpressAdapter, type NestExpressApplication } from '@nestjs/platform-express';
+import type { NestExpressApplication } from '@nestjs/platform-express';
 import { NestFactory } from '@nestjs/core';
 import { SwaggerModule } from '@nestjs/swagger';
 import express, { type Express } from 'express';
 import { readFileSync } from 'node:fs';
-import type { Server } from 'node:http';
 import path from 'node:path';
 import { AppModule } from './app.module';
 import { type Config } from './config/config';
@@ -12,16 +11,16 @@ import { Logger } from './observability/logger';
 import { Metrics } from './observability/metrics';
 import { hasKnownToken } from './http/access.guard';
 import { apiDocuments } from './http/api-documents';
-import { prepareServer } from './http/http-server';
+import { HubAdapter, HubServer } from './http/http-server';
 import { openApiDocument } from './http/openapi';
 import { Pacer } from './http/pacer';
 import { Readiness } from './http/readiness';
 import { PartnerDirectory } from './partners/partner-directory';
 import { rawBody, requestContext } from './http/request.middleware';
 
-/** Builds the hub without listening: main.ts and the tests use the same one. `config.databaseUrl` must be set and migrated. */
-export async function createHub(config: Config, clock?: Clock): Promise<NestExpressApplication> {
-  const app = await NestFactory.create<NestExpressApplication>(AppModule.register(config, clock), new ExpressAdapter(exactRouter()), { bodyParser: false, bufferLogs: true, abortOnError: false });
+/** Builds the hub without listening: main.ts, whose port is open already, and the tests use the same one. `config.databaseUrl` must be set and migrated. */
+export async function createHub(config: Config, clock?: Clock, server: HubServer = new HubServer()): Promise<NestExpressApplication> {
+  const app = await NestFactory.create<NestExpressApplication>(AppModule.register(config, clock), new HubAdapter(server, exactRouter()), { bodyParser: false, bufferLogs: true, abortOnError: false });
   const logger = app.get(Logger);
   app.useLogger(logger);
   app.disable('x-powered-by');
@@ -29,8 +28,7 @@ export async function createHub(config: Config, clock?: Clock): Promise<NestExpr
   app.set('query parser', 'simple');
   app.use(requestContext(logger, app.get(Metrics)), rawBody());
   app.use(apiDocuments({ access: config.apiDocs, hasToken: (request) => hasKnownToken(request, config, app.get(PartnerDirectory)), pacer: app.get(Pacer) }));
-  const server: Server = app.getHttpServer();
-  prepareServer(server, app.get(Readiness));
+  app.get(Readiness).onStop(() => server.leave());
   // Made when somebody asks for it: the document and what its making leaves behind are megabytes that a hub at work never needs.
   SwaggerModule.setup('swagger', app, () => openApiDocument(app, packageVersion()), { jsonDocumentUrl: 'swagger-json', customSiteTitle: 'Integration Hub' });
   return app;

@@ -6,32 +6,66 @@ import { checkConnections } from './database/connections';
 import { directUrlOf } from './database/data-source';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './database/embedded-postgres';
 import { migrate, pendingMigrations } from './database/migrate';
+import { HubServer } from './http/http-server';
 import { Readiness } from './http/readiness';
 import { createHub, packageVersion } from './hub';
 import { messageOf } from './kernel/errors';
 import { Logger } from './observability/logger';
 import { OutboxWorker } from './outbox/outbox.worker';
+import { StoppedWhileStarting, StopSignals } from './stop-signals';
 
-async function main(): Promise<void> {
-  const fromEnvironment = parseConfig(process.env);
-  const logger = new Logger(fromEnvironment.logLevel);
-  for (const { exception, faults } of fromEnvironment.insecureAccepted)
-    logger.event('warn', 'config.insecure_accepted', faults.length > 0 ? { exception, faults } : { exception, note: 'nothing needs this exception; take it out of INSECURE_ACCEPTED' });
-  const embedded = await embeddedDatabase(fromEnvironment, logger);
+/** Resolves when the hub has stopped in good order. */
+async function main(signals: StopSignals): Promise<void> {
+  const config = parseConfig(process.env);
+  const logger = new Logger(config.logLevel);
+  signals.tellRepeats((signal) => logger.event('info', 'hub.stopping_already', { signal }));
+  // A stop that hangs before the hub is there; once it is, stopWhenTold() does the same with what it knows.
+  void signals.first.then(() => setTimeout(() => giveUp(logger, new Error(`not done within SHUTDOWN_TIMEOUT_SECONDS (${config.shutdownTimeoutSeconds} s)`)), (config.shutdownTimeoutSeconds + EMBEDDED_STOP_SECONDS) * 1000));
+  tellWhatIsInsecure(config, logger);
+
+  // Before anything else: a process that cannot have its port must not have written anything.
+  const server = new HubServer();
+  await server.listen(config.port, config.host);
+  const embedded = await embeddedDatabase(config, server, logger);
   try {
-    await serve(embedded === undefined ? fromEnvironment : { ...fromEnvironment, databaseUrl: embedded.url }, logger, embedded);
+    signals.throwIfStopped();
+    await serve(embedded === undefined ? config : { ...config, databaseUrl: embedded.url }, server, logger, signals, embedded);
   } catch (error) {
+    if (!(error instanceof StopFailed)) throw error;
     await embedded?.stop();
-    throw error;
+    giveUp(logger, error);
+  } finally {
+    await embedded?.stop();
   }
+  logger.event('info', 'hub.stopped');
+  logger.flush();
 }
 
-async function embeddedDatabase(config: Config, logger: Logger): Promise<EmbeddedPostgres | undefined> {
+/** What stopping the embedded database may take beyond SHUTDOWN_TIMEOUT_SECONDS. */
+const EMBEDDED_STOP_SECONDS = 30;
+
+function tellWhatIsInsecure(config: Config, logger: Logger): void {
+  for (const { exception, faults } of config.insecureAccepted)
+    logger.event('warn', 'config.insecure_accepted', faults.length > 0 ? { exception, faults } : { exception, note: 'nothing needs this exception; take it out of INSECURE_ACCEPTED' });
+}
+
+async function embeddedDatabase(config: Config, server: HubServer, logger: Logger): Promise<EmbeddedPostgres | undefined> {
   if (config.databaseUrl !== undefined) return undefined;
-  const started = await startEmbeddedPostgres({ dataDir: path.resolve(config.dataDir) });
-  logger.event('info', 'database.embedded', { port: started.port, dataDir: config.dataDir, owned: started.owned });
+  const dataDir = path.resolve(config.dataDir);
+  const started = await startEmbeddedPostgres({ dataDir, port: config.embeddedDatabasePort, firstPort: EMBEDDED_DATABASE_FIRST_PORT, address: server.url });
+  if (started.owner !== undefined && !config.dataDirShared)
+    throw new Error(
+      `DATA_DIR ${dataDir} is in use by the process ${started.owner.pid}${started.owner.address === undefined ? '' : ` (${started.owner.address})`}. ` +
+        'A stack of its own needs a folder of its own, such as DATA_DIR=.data-2. For one more process of the same stack set DATA_DIR_SHARED=true. Nothing was changed.',
+    );
+  logger.event('info', 'database.embedded', { port: started.port, dataDir, owned: started.owned });
+  // The last resort of every way in which a process can end, SIGKILL alone excepted.
+  if (started.owned) process.once('exit', () => started.stopAtOnce());
   return started;
 }
+
+/** Where the embedded database listens when nothing else is said; the next free port when it is taken. */
+const EMBEDDED_DATABASE_FIRST_PORT = 54_320;
 
 /** Refuses a database that cannot carry this process at all, and warns of one that may not. */
 async function checkDatabase(config: Config, logger: Logger): Promise<void> {
@@ -40,54 +74,57 @@ async function checkDatabase(config: Config, logger: Logger): Promise<void> {
   if (faults.length > 0) throw new Error(`The hub does not start on this database:\n${faults.map((fault) => `  - ${fault}`).join('\n')}`);
 }
 
-async function serve(config: Config, logger: Logger, embedded: EmbeddedPostgres | undefined): Promise<void> {
-  await checkDatabase(config, logger);
+async function bringUpToDate(config: Config, logger: Logger): Promise<void> {
   const directUrl = directUrlOf(config);
   if (config.migrateOnStart) {
     const migrations = await migrate(directUrl);
     if (migrations.length > 0) logger.event('info', 'database.migrated', { migrations });
-  } else {
-    const pending = await pendingMigrations(directUrl);
-    if (pending.length > 0) throw new Error(`the database lacks migrations: ${pending.join(', ')}. Run "npm run db:migrate", or start with MIGRATE_ON_START=true`);
+    return;
   }
-  // No enableShutdownHooks: Nest would answer the same signals by closing the port at once, and the order below is on purpose.
-  const app = await createHub(config);
-  await app.listen(config.port, config.host);
-  logger.event('info', 'hub.started', { version: packageVersion(), url: await app.getUrl(), config: describeConfig(config) });
+  const pending = await pendingMigrations(directUrl);
+  if (pending.length > 0) throw new Error(`the database lacks migrations: ${pending.join(', ')}. Run "npm run db:migrate", or start with MIGRATE_ON_START=true`);
+}
 
-  let stopping = false;
-  const stop = async (signal: string): Promise<void> => {
-    if (stopping) return;
-    stopping = true;
-    logger.event('info', 'hub.stopping', { signal });
-    app.get(OutboxWorker).stopClaiming();
-    app.get(Readiness).stop();
-    const closed = await Promise.race([closeAfterDrain(), delay(config.shutdownTimeoutSeconds * 1000, 'late' as const)]);
-    await embedded?.stop();
-    if (closed === 'late') throw new Error(`not done within SHUTDOWN_TIMEOUT_SECONDS (${config.shutdownTimeoutSeconds} s); leases cover what was on its way`);
-    logger.event('info', 'hub.stopped');
-    logger.flush();
-  };
+async function serve(config: Config, server: HubServer, logger: Logger, signals: StopSignals, embedded: EmbeddedPostgres | undefined): Promise<void> {
+  // Both may be left half-way: a migration is one transaction, which ends with its connection.
+  await signals.unlessStopped(checkDatabase(config, logger));
+  await signals.unlessStopped(bringUpToDate(config, logger));
+  // No enableShutdownHooks: Nest would answer the same signals by closing the port at once, and the order below is on purpose.
+  const app = await createHub(config, undefined, server);
+  await app.init();
+  server.started();
+  logger.event('info', 'hub.started', { version: packageVersion(), url: server.url, config: describeConfig(config), ...(embedded === undefined ? {} : { database: `embedded, port ${embedded.port}` }) });
+
+  const signal = await signals.first;
+  logger.event('info', 'hub.stopping', { signal });
+  app.get(OutboxWorker).stopClaiming();
+  app.get(Readiness).stop();
   const closeAfterDrain = async (): Promise<'closed'> => {
     await delay(config.drainSeconds * 1000);
     await app.close();
     return 'closed';
   };
-  for (const signal of ['SIGTERM', 'SIGINT'] as const)
-    process.on(signal, () => {
-      stop(signal).then(
-        () => process.exit(0),
-        (error: unknown) => {
-          logger.event('error', 'hub.stop_failed', { error: messageOf(error) });
-          logger.flush();
-          process.exit(1);
-        },
-      );
-    });
+  const closed = await Promise.race([closeAfterDrain(), delay(config.shutdownTimeoutSeconds * 1000, 'late' as const)]);
+  if (closed === 'late') throw new StopFailed(`not done within SHUTDOWN_TIMEOUT_SECONDS (${config.shutdownTimeoutSeconds} s); leases cover what was in flight`);
 }
 
-main().catch((error: unknown) => {
-  // The logger may not exist yet, and a person who starts a hub reads the terminal.
-  process.stderr.write(`${messageOf(error)}\n`);
+class StopFailed extends Error {}
+
+function giveUp(logger: Logger, error: Error): never {
+  logger.event('error', 'hub.stop_failed', { error: error.message });
+  logger.flush();
   process.exit(1);
-});
+}
+
+const stopSignals = new StopSignals();
+// A terminal that has closed takes no more output; that must not break the orderly end.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+main(stopSignals).then(
+  () => process.exit(0),
+  (error: unknown) => {
+    if (error instanceof StoppedWhileStarting) process.exit(error.exitCode);
+    // The logger may not exist yet, and a person who starts a hub reads the terminal.
+    process.stderr.write(`${messageOf(error)}\n`);
+    process.exit(1);
+  },
+);

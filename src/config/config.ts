@@ -20,6 +20,10 @@ export interface Config {
   /** A streaming replica for reports. Undefined: `databaseUrl`. */
   readonly reportsDatabaseUrl: string | undefined;
   readonly dataDir: string;
+  /** Whether this process may use a `dataDir` that another process holds. */
+  readonly dataDirShared: boolean;
+  /** Undefined: a stable one that is looked for. */
+  readonly embeddedDatabasePort: number | undefined;
   readonly databasePoolSize: number;
   readonly migrateOnStart: boolean;
 
@@ -138,6 +142,8 @@ export function parseConfig(env: Environment): Config {
     databaseDirectUrl: read.databaseUrl('DATABASE_DIRECT_URL'),
     reportsDatabaseUrl: read.databaseUrl('REPORTS_DATABASE_URL'),
     dataDir: read.text('DATA_DIR', '.data'),
+    dataDirShared: read.flag('DATA_DIR_SHARED', false),
+    embeddedDatabasePort: read.optional('EMBEDDED_DATABASE_PORT') === undefined ? undefined : read.integer('EMBEDDED_DATABASE_PORT', 0, 1, 65_535),
     databasePoolSize: read.integer('DATABASE_POOL_SIZE', 10, 2, 500),
     migrateOnStart: read.flag('MIGRATE_ON_START', true),
     drainSeconds: read.number('DRAIN_SECONDS', 0.2, 0, 60),

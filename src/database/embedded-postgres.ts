@@ -22,6 +22,10 @@ export interface EmbeddedPostgresOptions {
   dataDir: string;
   /** Without it: the port of the previous run, so that a URL once noted stays valid; else any free port. */
   port?: number | undefined;
+  /** Where to look for a free port upwards when neither `port` nor a previous run says one; without it: any. */
+  firstPort?: number | undefined;
+  /** Where the process that starts the server answers, for the message to another one that wants the same directory. */
+  address?: string | undefined;
   /** Server settings over the defaults below. A server that is already running keeps the settings it was started with. */
   settings?: Readonly<Record<string, string>> | undefined;
   log?: ((line: string) => void) | undefined;
@@ -33,7 +37,16 @@ export interface EmbeddedPostgres {
   pid: number;
   /** False when another living process started the server; then stop() leaves it running. */
   owned: boolean;
+  /** The living process that started the server, when it is not this one. */
+  owner: Owner | undefined;
   stop(): Promise<void>;
+  /** For the last moment of a process, in which nothing can be waited for: tells an own server that still runs to stop. */
+  stopAtOnce(): void;
+}
+
+export interface Owner {
+  readonly pid: number;
+  readonly address: string | undefined;
 }
 
 /** A process is named by its id and its start time, since ids are used again. */
@@ -45,7 +58,7 @@ interface ProcessName {
 interface RunRecord {
   port: number;
   /** Null after a clean stop. */
-  owner: ProcessName | null;
+  owner: (ProcessName & { address?: string | undefined }) | null;
 }
 
 interface RunningServer {
@@ -99,18 +112,24 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     await makeCluster(native, home, runner, options.settings ?? {}, log);
 
     const running = (await waitForRunning(home, log)) ?? (await startServer(native, home, runner, options, log));
-    const mine = claimOwnership(home, running, log);
+    const mine = claimOwnership(home, running, options, log);
+    const other = mine ? null : (readRecord(home)?.owner ?? null);
     if (options.port !== undefined && options.port !== running.port) {
       log(`embedded Postgres already runs on port ${running.port}; the wanted port ${options.port} is used from the next start`);
     }
 
     let stopping: Promise<void> | undefined;
+    let stopped = false;
     return {
       url: `postgres://postgres@127.0.0.1:${running.port}/postgres`,
       port: running.port,
       pid: running.pid,
       owned: mine,
-      stop: () => (stopping ??= mine ? stopServer(home, running, log) : Promise.resolve()),
+      owner: other === null || isSelf(other) ? undefined : { pid: other.pid, address: other.address },
+      stop: () => (stopping ??= mine ? stopServer(home, running, log).finally(() => (stopped = true)) : Promise.resolve()),
+      stopAtOnce: () => {
+        if (mine && !stopped && isServerOf(home, running.pid)) signal(running.pid, 'SIGINT');
+      },
     };
   });
 }
@@ -379,7 +398,7 @@ async function answers(home: Home, port: number): Promise<boolean> {
 }
 
 /** Decides who stops the server: whoever started it, or, when that process has died, the first that comes after it. */
-function claimOwnership(home: Home, running: RunningServer, log: Log): boolean {
+function claimOwnership(home: Home, running: RunningServer, { address }: EmbeddedPostgresOptions, log: Log): boolean {
   const record = readRecord(home);
   const owner = record?.owner ?? null;
   if (startedHere.get(home.cluster) === running.pid && isSelf(owner)) {
@@ -388,7 +407,7 @@ function claimOwnership(home: Home, running: RunningServer, log: Log): boolean {
   }
   if (owner !== null && !isAlive(owner)) {
     log(`embedded Postgres: the process ${owner.pid} that started the server (process id ${running.pid}) is gone; this process takes it over`);
-    writeRecord(home, { port: running.port, owner: self() });
+    writeRecord(home, { port: running.port, owner: { ...self(), address } });
     return true;
   }
   log(`embedded Postgres: sharing the server on port ${running.port} (process id ${running.pid}) that another process owns`);
@@ -403,14 +422,14 @@ const startedHere = new Map<string, number>();
 async function startServer(native: string, home: Home, runner: Runner, options: EmbeddedPostgresOptions, log: Log): Promise<RunningServer> {
   const deadline = Date.now() + READY_TIMEOUT_MS;
   const settings = { ...DEFAULT_SETTINGS, ...options.settings };
-  let port = options.port ?? readRecord(home)?.port ?? (await freePort());
+  let port = options.port ?? readRecord(home)?.port ?? options.firstPort ?? (await freePort());
   let isWaiting = false;
 
   for (;;) {
     if (!(await isFree(port))) port = await otherPort(port, options, log);
     // Written before the start: if this process is killed while the server comes up, the next one still finds an owner that
     // is dead, and takes over.
-    writeRecord(home, { port, owner: self() });
+    writeRecord(home, { port, owner: { ...self(), address: options.address } });
 
     const args = ['-D', home.cluster, '-p', String(port)];
     for (const [name, value] of Object.entries(settings)) args.push('-c', `${name}=${value}`);
@@ -480,9 +499,14 @@ async function otherPort(port: number, options: EmbeddedPostgresOptions, log: Lo
   if (options.port !== undefined) {
     throw new Error(`Port ${port}, wanted for the embedded Postgres, is in use. Free it or choose another one. ${OR_SET_URL}`);
   }
-  const other = await freePort();
+  const other = options.firstPort === undefined ? await freePort() : await nextFreePort(Math.max(port + 1, options.firstPort));
   log(`embedded Postgres: port ${port} is in use by another program; taking ${other}`);
   return other;
+}
+
+async function nextFreePort(from: number): Promise<number> {
+  for (let port = from; port <= 65_535; port += 1) if (await isFree(port)) return port;
+  return freePort();
 }
 
 function listenOn(port: number): Promise<net.Server> {

@@ -1,4 +1,5 @@
 import { ExpressAdapter } from '@nestjs/platform-express';
+import type { Express } from 'express';
 import http, { type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -143,8 +144,11 @@ export class HubServer {
 
 /** Nest on a server that is there before it. */
 export class HubAdapter extends ExpressAdapter {
-  constructor(private readonly server: HubServer) {
-    super();
+  constructor(
+    private readonly server: HubServer,
+    router: Express,
+  ) {
+    super(router);
   }
 
   override initHttpServer(): void {

@@ -1,4 +1,4 @@
-import net from 'node:net';
+import { Client } from 'pg';
 import { type MockOperator, startMockOperator } from '../../mocks/operator/start';
 import { type MockRgs, startMockRgs } from '../../mocks/rgs/start';
 import { HubProcess } from '../support/hub-process';
@@ -66,16 +66,20 @@ describe('a process that is told to stop', () => {
 
   it('ends in time whatever holds it up, and says so', async () => {
     const hub = await start({ SHUTDOWN_TIMEOUT_SECONDS: '2', LOG_LEVEL: 'info' });
-    const received: Buffer[] = [];
-    const socket = net.connect(Number(new URL(hub.url).port), '127.0.0.1');
-    socket.on('data', (chunk) => received.push(chunk)).on('error', () => undefined);
-    // A request that never comes to its end: the server would wait for it for half a minute.
-    socket.write('POST /wallet/debit HTTP/1.1\r\nHost: hub\r\nExpect: 100-continue\r\nContent-Length: 100\r\n\r\n');
-    await waitFor('the hub has the request', () => Buffer.concat(received).toString().startsWith('HTTP/1.1 100'));
-    const stoppedAt = performance.now();
-    expect(await hub.end('SIGTERM')).toBe(1);
-    expect(performance.now() - stoppedAt).toBeLessThan(5_000);
-    expect(hub.log()).toMatch(/"hub.stop_failed".*SHUTDOWN_TIMEOUT_SECONDS/);
-    socket.destroy();
+    const holder = new Client({ connectionString: database.url });
+    await holder.connect();
+    try {
+      // A request that waits in the database for as long as somebody else pleases.
+      await holder.query('begin; lock table wallet_transaction');
+      const held = debit(hub, 'held').catch(() => undefined);
+      await waitFor('the debit waits for the lock', async () => (await database.query(`select 1 from pg_locks where not granted and relation = 'wallet_transaction'::regclass`)).length > 0);
+      const stoppedAt = performance.now();
+      expect(await hub.end('SIGTERM')).toBe(1);
+      expect(performance.now() - stoppedAt).toBeLessThan(5_000);
+      expect(hub.log()).toMatch(/"hub.stop_failed".*SHUTDOWN_TIMEOUT_SECONDS/);
+      await held;
+    } finally {
+      await holder.end();
+    }
   }, 30_000);
 });
