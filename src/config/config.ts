@@ -52,6 +52,8 @@ export interface Config {
   readonly rgsWebhookUrl: string;
   readonly supportedCurrencies: readonly string[];
   readonly playerIdTemplate: string;
+  /** Lets a start change where money goes while other processes live by the former rows. */
+  readonly partnerChangeAccepted: boolean;
 
   readonly operatorTimeoutMs: number;
   readonly maxRetries: number;
@@ -162,6 +164,7 @@ export function parseConfig(env: Environment): Config {
     rgsWebhookUrl: read.url('RGS_WEBHOOK_URL', 'http://localhost:8002/webhooks', ['http:', 'https:']) ?? '',
     supportedCurrencies: read.currencies('SUPPORTED_CURRENCIES', 'USD,EUR'),
     playerIdTemplate: read.template('PLAYER_ID_TEMPLATE', '{playerId}', '{playerId}'),
+    partnerChangeAccepted: read.flag('PARTNER_CHANGE_ACCEPTED', false),
     operatorTimeoutMs,
     maxRetries: read.integer('MAX_RETRIES', 3, 0, 20),
     retryBackoffSeconds: read.number('RETRY_BACKOFF_SECONDS', 1, 0, 60),
@@ -224,7 +227,7 @@ export function describeConfig(config: Config): Record<string, unknown> {
 }
 
 /** Some partners want Basic authentication in their URL, or a key in its query. */
-function withoutCredentials(text: string): string {
+export function withoutCredentials(text: string): string {
   const { origin, pathname } = new URL(text);
   return origin + pathname;
 }

@@ -39,6 +39,14 @@ create table audit_head (
 );
 comment on table audit_head is 'how long the chain is and where it ends, so that entries cut off its end are missed';
 
+create unlogged table hub_replica (
+  id text not null,
+  role text not null,
+  at timestamp with time zone not null,
+  constraint hub_replica_pkey PRIMARY KEY (id)
+) with (fillfactor=50);
+comment on table hub_replica is 'Processes of this hub; each writes "at" once a second';
+
 create table idempotency_key (
   rgs_id integer not null,
   key text not null,

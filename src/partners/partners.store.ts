@@ -15,6 +15,9 @@ export interface PartnerFromEnvironment {
   readonly signatureVersionRequired: 1 | 2;
 }
 
+/** The same as it stands in the rows. */
+export type WrittenPartner = Omit<PartnerFromEnvironment, 'code' | 'role'>;
+
 export interface PartnerSnapshot {
   readonly partners: ReadonlyMap<number, Partner>;
   /** By hex SHA-256 of the token. */
@@ -74,6 +77,19 @@ export class PartnersStore {
 
     const pairs = await this.database.rows<{ pair: string }>(`select distinct operator_id || ':' || rgs_id as pair from player_link`);
     return { partners, tokens, linkedPairs: new Set(pairs.map(({ pair }) => pair)) };
+  }
+
+  /** What the environment of an earlier start wrote; undefined when there is no such row. */
+  async fromEnvironment(tx: Tx, code: string): Promise<WrittenPartner | undefined> {
+    const [row] = await tx.rows<{ base_url: string; player_id_template: string; currencies: string[]; timeout_ms: number; signature_version_required: number; tokens: Buffer[]; signing_key: string | null }>(
+      `select p.base_url, p.player_id_template, p.currencies, p.timeout_ms, p.signature_version_required,
+         array(select c.token_sha256 from partner_credential c where c.partner_id = p.id and c.kind = 'bearer' and c.label like 'env%' order by c.label) as tokens,
+         (select c.secret from partner_credential c where c.partner_id = p.id and c.kind = 'signing' and c.label = 'env') as signing_key
+       from partner p where p.code = $1`,
+      [code],
+    );
+    if (row === undefined) return undefined;
+    return { baseUrl: row.base_url, playerIdTemplate: row.player_id_template, currencies: row.currencies, timeoutMs: row.timeout_ms, signatureVersionRequired: row.signature_version_required === 2 ? 2 : 1, tokenSha256: row.tokens, signingKey: row.signing_key ?? '' };
   }
 
   /** Makes or updates the row and its 'env' credentials; a currency that left the list is remembered as retired. */

@@ -73,7 +73,7 @@ describe('a process that is told to stop', () => {
     // The stated grace of half requests is two seconds.
     expect(performance.now() - toldAt).toBeLessThan(8_000);
     expect(hub.log()).not.toContain('hub.stop_failed');
-  }, 30_000);
+  }, 90_000);
 
   it('a mock does so, too', async () => {
     for (const [program, signal] of [['mocks/operator/main.js', 'SIGTERM'], ['mocks/rgs/main.js', 'SIGHUP']] as const) {
@@ -90,7 +90,7 @@ describe('a process that is told to stop', () => {
       expect((await ended)[0]).toBe(0);
       expect(performance.now() - toldAt).toBeLessThan(5_000);
     }
-  }, 30_000);
+  }, 90_000);
 
   it.each([
     ['SIGTERM', ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT']],
@@ -114,7 +114,7 @@ describe('a process that is told to stop', () => {
     expect(hub.log()).toContain('hub.stopped');
     expect(performance.now() - toldAt).toBeLessThan(10_000);
     expect(await database.query('select state from wallet_transaction where ref_id = $1', [reference])).toEqual([{ state: 'confirmed' }]);
-  }, 30_000);
+  }, 90_000);
 
   it('is never left with its PostgreSQL, at whatever moment of its start the signals come', async () => {
     const dataDir = path.join(folder, 'data');
@@ -126,7 +126,7 @@ describe('a process that is told to stop', () => {
       let log = '';
       for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (log += chunk.toString()));
       const ended = once(child, 'exit') as Promise<[number | null, string | null]>;
-      await waitFor(`the start is at ${moment}`, () => moment.test(`${log} ${filesOf(dataDir)}`), 20_000);
+      await waitFor(`the start is at ${moment}`, () => moment.test(`${log} ${filesOf(dataDir)}`), 60_000);
       child.kill(index % 2 === 0 ? 'SIGTERM' : 'SIGHUP');
       child.kill('SIGINT');
       const [code] = await ended;
@@ -134,7 +134,7 @@ describe('a process that is told to stop', () => {
       expect({ moment, isRight: log.includes('hub.started') ? code === 0 : (code ?? 0) > 128 }).toEqual({ moment, isRight: true });
       expect(filesOf(dataDir)).not.toContain('postmaster.pid');
     }
-  }, 60_000);
+  }, 150_000);
 
   describe('while it waits for its database', () => {
     let gate: net.Server;
@@ -160,7 +160,7 @@ describe('a process that is told to stop', () => {
       url = `http://127.0.0.1:${port}`;
       child = spawn(process.execPath, hubArguments(), { env: { PATH: process.env.PATH ?? '', NODE_ENV: 'test', HOST: '127.0.0.1', PORT: String(port), DATABASE_URL: through.toString(), ...partners }, stdio: 'ignore' });
       children.push(child);
-      await waitFor('its port is open', async () => (await fetch(`${url}/health`)).ok, 20_000);
+      await waitFor('its port is open', async () => (await fetch(`${url}/health`)).ok, 60_000);
     });
     afterEach(() => void gate.close());
 
@@ -171,11 +171,11 @@ describe('a process that is told to stop', () => {
       const debit = await signedRequest('POST', `${url}/wallet/debit`, { playerId: 'p', amountCents: 100, currency: 'USD', refId: 'early' });
       expect([debit.status, debit.headers.get('retry-after'), debit.body]).toMatchObject([503, '1', { code: 'store_unavailable', outcome: 'not_applied', retryable: true }]);
       open();
-      await waitFor('it is ready', async () => (await fetch(`${url}/health/ready`)).ok, 20_000);
+      await waitFor('it is ready', async () => (await fetch(`${url}/health/ready`)).ok, 60_000);
       const ended = once(child, 'exit');
       child.kill('SIGTERM');
       expect(await ended).toEqual([0, null]);
-    }, 30_000);
+    }, 90_000);
 
     it('ends at once at a signal, and not with 0', async () => {
       const ended = once(child, 'exit');
@@ -183,7 +183,7 @@ describe('a process that is told to stop', () => {
       child.kill('SIGHUP');
       expect(await ended).toEqual([129, null]);
       expect(performance.now() - toldAt).toBeLessThan(4_000);
-    }, 30_000);
+    }, 90_000);
   });
 });
 

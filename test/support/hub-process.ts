@@ -24,7 +24,7 @@ export class HubProcess {
     await waitFor(`hub process ${child.pid} is ready`, async () => {
       if (child.exitCode !== null) throw new Error(`hub exited with ${child.exitCode}: ${hub.log()}`);
       return (await fetch(`${hub.url}/health/ready`)).ok;
-    }, 30_000);
+    }, 60_000);
     return hub;
   }
 
