@@ -1,3 +1,4 @@
+import { baseUrlFault, shownUrl } from '../kernel/base-url';
 import { EXCEPTIONS, type Exception, type NamedSecret, weaknessesOf } from './production';
 
 /**
@@ -56,6 +57,8 @@ export interface Config {
   readonly partnerChangeAccepted: boolean;
 
   readonly operatorTimeoutMs: number;
+  /** For name, TCP and TLS of a connection to a partner, apart from the time-out of the call. */
+  readonly connectTimeoutMs: number;
   readonly maxRetries: number;
   readonly retryBackoffSeconds: number;
   /** Calls per minute to one destination over all replicas; 0 = no limit. */
@@ -160,12 +163,13 @@ export function parseConfig(env: Environment): Config {
     operatorSignatureVersionRequired: read.choice('OPERATOR_SIGNATURE_VERSION_REQUIRED', '1', ['1', '2']) === '2' ? 2 : 1,
     publicBaseUrl: read.url('PUBLIC_BASE_URL', undefined, ['http:', 'https:']),
     timestampSkewSeconds: read.integer('TIMESTAMP_SKEW_SECONDS', 300, 1, 86_400),
-    operatorBaseUrl: read.url('OPERATOR_BASE_URL', 'http://localhost:8001/', ['http:', 'https:']) ?? '',
-    rgsWebhookUrl: read.url('RGS_WEBHOOK_URL', 'http://localhost:8002/webhooks', ['http:', 'https:']) ?? '',
+    operatorBaseUrl: read.baseUrl('OPERATOR_BASE_URL', 'http://localhost:8001/'),
+    rgsWebhookUrl: read.baseUrl('RGS_WEBHOOK_URL', 'http://localhost:8002/webhooks'),
     supportedCurrencies: read.currencies('SUPPORTED_CURRENCIES', 'USD,EUR'),
     playerIdTemplate: read.template('PLAYER_ID_TEMPLATE', '{playerId}', '{playerId}'),
     partnerChangeAccepted: read.flag('PARTNER_CHANGE_ACCEPTED', false),
     operatorTimeoutMs,
+    connectTimeoutMs: read.integer('CONNECT_TIMEOUT_MS', 5_000, 100, 60_000),
     maxRetries: read.integer('MAX_RETRIES', 3, 0, 20),
     retryBackoffSeconds: read.number('RETRY_BACKOFF_SECONDS', 1, 0, 60),
     rateLimitPerMinute: read.number('RATE_LIMIT_PER_MINUTE', 6000, 0, 10_000_000),
@@ -216,20 +220,14 @@ export function describeConfig(config: Config): Record<string, unknown> {
   const { tokens, hmacSecret: _hmac, reconSigningKey: _reconSigningKey, operatorHmacSecret: _operatorHmac, databaseUrl, databaseDirectUrl, reportsDatabaseUrl, ...open } = config;
   return {
     ...open,
-    operatorBaseUrl: withoutCredentials(config.operatorBaseUrl),
-    rgsWebhookUrl: withoutCredentials(config.rgsWebhookUrl),
+    operatorBaseUrl: shownUrl(config.operatorBaseUrl),
+    rgsWebhookUrl: shownUrl(config.rgsWebhookUrl),
     database: databaseUrl === undefined ? 'embedded' : new URL(databaseUrl).host,
     ...(databaseDirectUrl === undefined ? {} : { databaseDirect: new URL(databaseDirectUrl).host }),
     ...(reportsDatabaseUrl === undefined ? {} : { reportsDatabase: new URL(reportsDatabaseUrl).host }),
     tokensConfigured: Object.fromEntries(Object.entries(tokens).map(([name, list]) => [name, list.length])),
     hmacSecretConfigured: true,
   };
-}
-
-/** Some partners want Basic authentication in their URL, or a key in its query. */
-export function withoutCredentials(text: string): string {
-  const { origin, pathname } = new URL(text);
-  return origin + pathname;
 }
 
 function listOf(value: string | undefined): readonly string[] {
@@ -295,6 +293,14 @@ class Reader {
     if (value === undefined) return undefined;
     if (URL.canParse(value) && schemes.includes(new URL(value).protocol)) return value;
     this.fault(name, `must be a URL with ${schemes.join(' or ')}`);
+    return fallback;
+  }
+
+  baseUrl(name: string, fallback: string): string {
+    const value = this.raw(name) ?? fallback;
+    const fault = baseUrlFault(value);
+    if (fault === null) return value;
+    this.fault(name, fault);
     return fallback;
   }
 

@@ -1,5 +1,4 @@
 import type { Tx } from '../database/database';
-import type { AskedMovement } from '../partners/asked-movement';
 import type { Disposition, LeasedMessage, OperatorResult } from './outbox-message';
 
 /** What to do with a message that cannot simply be sent: it may have left before, or it must not be sent any more. */
@@ -7,8 +6,8 @@ export type Plan =
   | { readonly action: 'send' }
   /** Its outcome is known by other means. */
   | { readonly action: 'finish'; readonly outcome: 'sent' | 'dead' }
-  /** Look for it in the operator's list: GET `path`. */
-  | { readonly action: 'ask'; readonly path: string; readonly movement: AskedMovement }
+  /** Look for it in the operator's list: GET `path`, and `isIt` tells the row. */
+  | { readonly action: 'ask'; readonly path: string; readonly isIt: (row: Readonly<Record<string, unknown>>) => boolean }
   /** It never left, and its time is over. */
   | { readonly action: 'expire'; readonly reason: string }
   /** It may have left, and this operator offers no way to find out. */

@@ -1,4 +1,5 @@
 import { performance } from 'node:perf_hooks';
+import { setTimeout as delay } from 'node:timers/promises';
 import { isStoreUnavailable } from '../database/pg-errors';
 import { messageOf } from '../kernel/errors';
 import type { Heartbeats } from '../observability/heartbeats';
@@ -22,11 +23,18 @@ const POLL_MS_MAX = 1_000;
 const WATERMARK_AGE_MS_MAX = 3_000;
 const STORE_RETRY_MS = 500;
 const LEASE_MARGIN_MS = 1_000;
+const PERMIT_AGE_MS = 200;
+/** How long a call that waits for its turn at the rate limit may go without looking whether the hub stops. */
+const PERMIT_NAP_MS = 100;
+
 /**
- * A permit of a rate-limited destination is good for this long after the claim was asked for. Later it is given back unsent: otherwise
- * calls held up by a busy process would leave in a bunch, on top of those that the bucket grants by then.
+ * How long after it was asked for a permit of a rate-limited destination is good. Later the call takes another one: otherwise calls held up by
+ * slow connections or a busy process would leave in a bunch, on top of those that the bucket grants by then. Below four calls a second the bucket
+ * is one permit of the promised two, and an old permit cannot meet more than one new one for nearly as long as the next takes to come.
  */
-export const PERMIT_AGE_MS_MAX = 200;
+export function permitAgeMs(ratePerSecond: number): number {
+  return ratePerSecond === 0 ? Infinity : Math.max(PERMIT_AGE_MS, 800 / ratePerSecond);
+}
 
 export interface LoopSettings {
   readonly replica: string;
@@ -34,7 +42,8 @@ export interface LoopSettings {
   readonly slotsMax: number;
   /** At least this long; a destination with a longer time-out gets a longer lease. */
   readonly leaseMs: number;
-  readonly rateLimited: boolean;
+  /** Calls per second over all replicas; 0: no limit. */
+  readonly ratePerSecond: number;
 }
 
 /** Delivers to one destination: claim as many as there are free slots, send each, settle each, sleep when there is nothing. */
@@ -130,7 +139,7 @@ export class DeliveryLoop {
     const { messages, waitMs, slowed } = await this.parts.store.claim(this.destination.id, free, this.leaseMs, this.settings.replica, this.watermark.floorAt(askedAt));
     stop();
     // Without a limit or a breaker nothing else keeps a claim from taking all that it wants.
-    if (messages.length > 0 && messages.length < free && !this.settings.rateLimited && messages[0]?.probe === false && !slowed) this.watermark.drained(askedAt);
+    if (messages.length > 0 && messages.length < free && this.settings.ratePerSecond === 0 && messages[0]?.probe === false && !slowed) this.watermark.drained(askedAt);
     for (const message of messages) this.dispatch(message, askedAt);
     if (messages.length > 0) this.pollMs = POLL_MS_MIN;
     if (waitMs === null) {
@@ -204,7 +213,7 @@ export class DeliveryLoop {
   }
 
   private async ask(message: LeasedMessage, claimedAt: number, question: Extract<Plan, { action: 'ask' }>): Promise<DeliveryResult> {
-    const tooLate = this.tooLate(claimedAt);
+    const tooLate = this.tooLate(claimedAt) ?? (performance.now() > claimedAt + permitAgeMs(this.settings.ratePerSecond) ? 'the permit grew old before the question could leave' : null);
     if (tooLate !== null) return this.unsent(message, tooLate);
     // Reading a long list ends before the lease does: a result that came after it would count for nothing, and the same list would be read for ever.
     const endsAt = claimedAt + this.leaseMs - LEASE_MARGIN_MS;
@@ -219,9 +228,15 @@ export class DeliveryLoop {
     const leaseEnds = claimedAt + this.leaseMs;
     // No repeat starts after the message expired: by then its outcome is asked for, not tried for.
     const deadline = message.expiresInMs === null || message.expiresInMs <= 0 ? leaseEnds : Math.min(leaseEnds, claimedAt + message.expiresInMs + this.destination.timeoutMs);
-    const started = performance.now();
-    const { result, healthy } = await this.parts.sender.send(this.destination, message, { leaveBy: this.leaveBy(claimedAt), deadline, permit: () => this.permit(message) });
-    this.limit.ended(performance.now(), performance.now() - started, result.status !== null);
+    const { result, healthy, waitedMs } = await this.parts.sender.send(this.destination, message, {
+      deadline,
+      permitUntil: claimedAt + permitAgeMs(this.settings.ratePerSecond),
+      // A repeat that cannot leave at once leaves it to the queue; a first call has its connection and waits for its turn.
+      permit: (why) => this.permit(message, why === 'repeat' ? 0 : deadline - this.destination.timeoutMs - performance.now()),
+      mayLeave: () => !this.stopping,
+    });
+    // How long the partner takes, without the connection: one that is called rarely needs a new one each time and is not slow for that.
+    if (result.durationMs !== null) this.limit.ended(performance.now(), result.durationMs - waitedMs, result.status !== null);
     this.parts.metrics.concurrencyLimit.set({ destination: this.destination.code }, this.limit.current);
     await this.report(message, result, healthy);
     return result;
@@ -229,21 +244,20 @@ export class DeliveryLoop {
 
   /** Why a call must not leave any more under this lease; null when it may. */
   private tooLate(claimedAt: number): string | null {
-    const now = performance.now();
     if (this.stopping) return 'the hub is stopping';
-    if (now <= this.leaveBy(claimedAt)) return null;
-    return this.settings.rateLimited && now - claimedAt > PERMIT_AGE_MS_MAX ? 'the permit grew old before the call could leave' : 'the lease would have ended during the call';
+    return performance.now() > claimedAt + this.leaseMs - this.destination.timeoutMs ? 'the lease would have ended during the call' : null;
   }
 
-  /** A call that could outlast its lease would be made by another replica too; a permit is good for a moment only. */
-  private leaveBy(claimedAt: number): number {
-    const leaseLast = claimedAt + this.leaseMs - this.destination.timeoutMs;
-    return this.settings.rateLimited ? Math.min(leaseLast, claimedAt + PERMIT_AGE_MS_MAX) : leaseLast;
-  }
-
-  private async permit(message: LeasedMessage): Promise<boolean> {
+  /** Until when the permit is good, once it is; null when there is none in time. */
+  private async permit(message: LeasedMessage, waitMsMax: number): Promise<number | null> {
     // A process that is stopping finishes the try in hand and leaves the repeats to the queue.
-    return !this.stopping && (await this.parts.store.takePermit(this.destination.id, message.id));
+    if (this.stopping || waitMsMax < 0) return null;
+    const askedAt = performance.now();
+    const waitMs = await this.parts.store.reservePermit(this.destination.id, message.id, waitMsMax);
+    if (waitMs === null) return null;
+    const leaveAt = performance.now() + waitMs;
+    for (let left = waitMs; left > 0 && !this.stopping; left = leaveAt - performance.now()) await delay(Math.min(left, PERMIT_NAP_MS));
+    return askedAt + waitMs + permitAgeMs(this.settings.ratePerSecond);
   }
 
   private unsent(message: LeasedMessage, reason: string): DeliveryResult {

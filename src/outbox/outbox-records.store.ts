@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { Database, type Parameter, type Row, type Sql } from '../database/database';
+import { shownUrl, underBase } from '../kernel/base-url';
 import type { Queue } from './outbox-message';
 
 export type RecordStatus = 'pending' | 'failed' | 'dead' | 'sent';
@@ -35,7 +36,8 @@ interface RecordRow extends Row {
   id: string;
   queue: Queue;
   event_type: string;
-  target_url: string;
+  base_url: string;
+  path: string;
   status: RecordStatus;
   attempts: number;
   visible_at: Date | null;
@@ -90,7 +92,7 @@ export class OutboxRecordsStore {
 
   private async records(sql: Sql, source: string, where: string, parameters: readonly Parameter[]): Promise<OutboxRecord[]> {
     const rows = await sql.rows<RecordRow>(
-      `select m.id, d.queue, m.event_type, case m.path when '' then p.base_url else rtrim(p.base_url, '/') || m.path end as target_url, s.status, m.created_at, m.body,
+      `select m.id, d.queue, m.event_type, p.base_url, m.path, s.status, m.created_at, m.body,
          case when h.visible_at = 'infinity' then null else h.visible_at end as visible_at,
          coalesce(h.attempts, x.attempts, t.counted)::integer as attempts,
          case when h.attempts = 0 then null else coalesce(x.error, t.error) end as error
@@ -115,7 +117,7 @@ export class OutboxRecordsStore {
       id: row.id,
       queue: row.queue,
       eventType: row.event_type,
-      targetUrl: row.target_url,
+      targetUrl: shownUrl(underBase(row.base_url, row.path)),
       status: row.status,
       attemptCount: row.attempts,
       nextAttemptAt: row.visible_at,

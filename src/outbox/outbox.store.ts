@@ -124,14 +124,17 @@ export class OutboxStore {
     return row;
   }
 
-  /** For a repeat within an attempt. A message that expired or was recalled since it was claimed gets none: its outcome is asked for now, not tried for. */
-  async takePermit(destinationId: number, messageId: string): Promise<boolean> {
-    const [row] = await this.hot.prepared<{ granted: boolean }>(
-      'outbox_take_permit',
-      'select not exists (select 1 from outbox_message where id = $2 and expires_at <= clock_timestamp()) and outbox_take_permit($1) as granted',
-      [destinationId, messageId],
+  /**
+   * For a repeat within an attempt, or a call whose permit grew old before its connection was there: in how many ms it may leave, null when not
+   * within `waitMsMax`. A message that expired or was recalled since it was claimed gets none: its outcome is asked for now, not tried for.
+   */
+  async reservePermit(destinationId: number, messageId: string, waitMsMax: number): Promise<number | null> {
+    const [row] = await this.hot.prepared<{ wait_ms: number | null }>(
+      'outbox_reserve_permit',
+      'select case when not exists (select 1 from outbox_message where id = $2 and expires_at <= clock_timestamp()) then outbox_reserve_permit($1, $3) end as wait_ms',
+      [destinationId, messageId, waitMsMax],
     );
-    return row?.granted ?? false;
+    return row?.wait_ms ?? null;
   }
 
   /** A verdict per lease, in the order given: one message can be there twice, under the lease that was lost and under the one that is held. */

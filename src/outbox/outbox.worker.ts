@@ -98,7 +98,7 @@ export class OutboxWorker implements OnApplicationBootstrap, BeforeApplicationSh
   }
 
   private startLoop(id: number): void {
-    const settings = { replica: this.replica, slotsMax: this.config.outboxConcurrency, leaseMs: this.config.outboxLeaseSeconds * 1000, rateLimited: this.ratePerSecond > 0 };
+    const settings = { replica: this.replica, slotsMax: this.config.outboxConcurrency, leaseMs: this.config.outboxLeaseSeconds * 1000, ratePerSecond: this.ratePerSecond };
     const loop = new DeliveryLoop(id, settings, this);
     this.loops.set(id, loop);
     this.wakeUps.register(id, loop);
@@ -118,7 +118,7 @@ export class OutboxWorker implements OnApplicationBootstrap, BeforeApplicationSh
 
 /**
  * Capacity of a destination's token bucket: a quarter of a second's calls. Together with the age that a permit may reach
- * (PERMIT_AGE_MS_MAX) the calls that leave in any window of t seconds stay within rate * t + statedBurst(rate).
+ * (permitAgeMs in delivery-loop.ts) the calls that leave in any window of t seconds stay within rate * t + statedBurst(rate).
  */
 export function bucketCapacity(ratePerSecond: number): number {
   return Math.max(1, ratePerSecond * 0.25);

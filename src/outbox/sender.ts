@@ -2,26 +2,27 @@ import { Inject, Injectable } from '@nestjs/common';
 import { type Config } from '../config/config';
 import { CONFIG } from '../config/config.module';
 import type { Partner } from '../partners/partner';
-import { type Answer, PartnerHttp } from '../partners/partner-http';
-import { openList } from '../partners/lists/list-answer';
-import { LOOK_UP_LIMITS, type LookUp, lookUp } from '../partners/lists/look-up';
-import { type OperatorVerdict, classOfStatusWord, classifyOperatorAnswer } from '../partners/operator-wire';
+import { bodyKind, ownWords, whatCame } from '../partners/answer-words';
+import { type Answer, PartnerHttp, type PostRequest } from '../partners/partner-http';
+import { jsonList } from '../partners/json-list';
+import { type OperatorVerdict, classifyOperatorAnswer } from '../partners/operator-wire';
 import { classifyWebhookAnswer } from '../partners/rgs-wire';
 import { standardWebhookSignature } from '../partners/signature';
+import { underBase } from '../kernel/base-url';
 import { messageOf } from '../kernel/errors';
-import { Logger } from '../observability/logger';
-import { Metrics } from '../observability/metrics';
 import type { Plan } from './delivery-handler';
 import type { DeliveryResult, LeasedMessage, OperatorResult } from './outbox-message';
 import { type RetryRules, propose } from './retry-policy';
 
-export interface SendLimits {
-  /** `performance.now()` after which the call must not leave any more. */
-  readonly leaveBy: number;
-  /** `performance.now()` that no try may outlast. */
-  readonly deadline: number;
-  /** Asked before each try after the first. */
-  readonly permit: () => Promise<boolean>;
+export type SendLimits = Pick<PostRequest, 'deadline' | 'permitUntil' | 'permit' | 'mayLeave'>;
+
+/** What became of a call, and what it says about the destination. */
+export interface Sent {
+  readonly result: DeliveryResult;
+  /** Whether the destination itself is well: anything it said below 500. */
+  readonly healthy: boolean;
+  /** Of the time it took, what went by before it left. */
+  readonly waitedMs: number;
 }
 
 /** One message, one signed request, one result. */
@@ -32,14 +33,11 @@ export class Sender {
   constructor(
     @Inject(CONFIG) config: Config,
     private readonly http: PartnerHttp,
-    private readonly logger: Logger,
-    private readonly metrics: Metrics,
   ) {
     this.rules = { scheduleSeconds: config.outboxRetryScheduleSeconds, callbackTimeoutSeconds: config.callbackTimeoutSeconds };
   }
 
-  /** `answered` tells whether the destination itself is well: anything it said below 500. */
-  async send(destination: Partner, message: LeasedMessage, limits: SendLimits): Promise<{ result: DeliveryResult; healthy: boolean }> {
+  async send(destination: Partner, message: LeasedMessage, limits: SendLimits): Promise<Sent> {
     const answer = await this.http.post(destination, {
       url: targetUrl(destination, message.path),
       body: message.body,
@@ -49,10 +47,10 @@ export class Sender {
     });
     const base = { message, destination, status: answer.kind === 'answered' ? answer.status : null, tries: answer.tries, durationMs: answer.durationMs };
     const healthy = answer.kind === 'answered' && answer.status < 500;
-    return { result: destination.role === 'operator' ? this.operatorResult(base, answer) : this.webhookResult(base, answer), healthy };
+    return { result: destination.role === 'operator' ? this.operatorResult(base, answer) : this.webhookResult(base, answer), healthy, waitedMs: answer.waitedMs };
   }
 
-  /** Looks a movement up in the operator's list instead of sending it: applied when it is there, absent when the whole list lacks it, else unknown. */
+  /** Looks a movement up in the operator's list instead of sending it: applied when it is there, absent when the whole list lacks it. */
   async ask(destination: Partner, message: LeasedMessage, question: Extract<Plan, { action: 'ask' }>, deadline: AbortSignal): Promise<{ result: DeliveryResult; healthy: boolean }> {
     const started = performance.now();
     const about = (verdict: OperatorVerdict, status: number | null = null): OperatorResult => ({
@@ -67,13 +65,14 @@ export class Sender {
       ifUnknown: propose('operator', 'unknown', null, message, this.rules, Math.random()),
     });
     try {
-      const url = targetUrl(destination, question.path);
-      const isApplied = (word: string): boolean => classOfStatusWord(destination, word) === 'applied';
       // Once: the queue asks again by its own schedule, and each time with a permit.
-      const answer = await openList(this.http, destination, url, 0, AbortSignal.any([deadline, AbortSignal.timeout(LOOK_UP_LIMITS.ms)]));
-      const said = await lookUp(answer, question.movement, { url, isApplied, rowsWanted: 1 });
-      if (said.verdict === 'no_answer' && said.field !== null) this.reportMismatch('list', said.field, message, destination);
-      return { result: about(verdictOf(said)), healthy: said.verdict !== 'no_answer' || !said.isBroken };
+      const { body } = await this.http.stream(destination, targetUrl(destination, question.path), 'application/json', 0);
+      for await (const row of jsonList(body, deadline)) {
+        if (!question.isIt(row)) continue;
+        body.destroy();
+        return { result: about({ class: 'applied', reason: 'found in the operator\'s list', balance: null, retryAfterMs: null }), healthy: true };
+      }
+      return { result: about({ class: 'absent', reason: 'not in the operator\'s list', balance: null, retryAfterMs: null }), healthy: true };
     } catch (error) {
       // Whatever went wrong, the question has no answer yet.
       const { status, retryAfterMs } = this.http.refusal(error);
@@ -82,15 +81,8 @@ export class Sender {
     }
   }
 
-  /** What an operator says of another movement than it was asked about changes nothing, and somebody must look: its books may be mixed up. */
-  private reportMismatch(source: 'answer' | 'list', field: string, message: LeasedMessage, destination: Partner): void {
-    this.metrics.mismatches.inc({ source, field });
-    this.logger.event('warn', 'operator.mismatch', { source, field, destination: destination.code, messageId: message.id, correlationId: message.transactionId, eventType: message.eventType });
-  }
-
   private operatorResult(base: ResultBase, answer: Answer): DeliveryResult {
-    const verdict = settledVerdict(classifyOperatorAnswer(base.destination, answer, base.message), answer.tries);
-    if (verdict.mismatch !== undefined) this.reportMismatch('answer', verdict.mismatch, base.message, base.destination);
+    const verdict = settledVerdict(explained(classifyOperatorAnswer(base.destination, answer), answer), answer.tries);
     const proposed = propose('operator', verdict.class, verdict.retryAfterMs, base.message, this.rules, Math.random());
     const ifUnknown = propose('operator', 'unknown', null, base.message, this.rules, Math.random());
     return { ...base, queue: 'operator', verdict, proposed, ifUnknown };
@@ -115,16 +107,20 @@ export class Sender {
   }
 }
 
-function verdictOf(said: LookUp): OperatorVerdict {
-  const rest = { balance: null, retryAfterMs: null } as const;
-  switch (said.verdict) {
-    case 'found':
-      return { class: 'applied', reason: 'found in the operator\'s list', ...rest };
-    case 'absent':
-      return { class: 'absent', reason: 'not in the operator\'s list', ...rest };
-    case 'no_answer':
-      return { class: 'unknown', reason: `the operator's list is no answer: ${said.reason}`, ...rest };
+/** Told to the RGS where the operator refuses the hub itself: its developer would look for the fault in his own signature. */
+const MISCONFIGURED = 'operator_misconfigured';
+/** Refusals that may be about player or amount, if the operator says so; all others are about the hub's address, credentials or form. */
+const ABOUT_THE_MOVEMENT = new Set([400, 402, 404, 409, 422]);
+
+/** The operator's own words and what came with them, for our people; outwards, a refusal of the hub's credentials or of its form is no word about the player. */
+function explained(verdict: OperatorVerdict, answer: Answer): OperatorVerdict {
+  if (answer.kind !== 'answered') return verdict;
+  if (verdict.class === 'rejected_contract') {
+    const isAboutUs = !ABOUT_THE_MOVEMENT.has(answer.status) || (answer.status !== 402 && ownWords(answer.body) === null);
+    return { ...verdict, detail: whatCame(answer), reason: isAboutUs ? MISCONFIGURED : verdict.reason };
   }
+  const saysMore = verdict.class === 'throttled' || (verdict.class === 'unknown' && (answer.status >= 300 || bodyKind(answer) !== null));
+  return saysMore ? { ...verdict, detail: whatCame(answer) } : verdict;
 }
 
 /** "Try later" as the answer to a repeat within one attempt says nothing about the lost request before it. */
@@ -134,7 +130,7 @@ function settledVerdict(verdict: OperatorVerdict, tries: number): OperatorVerdic
 
 type ResultBase = Pick<DeliveryResult, 'message' | 'destination' | 'status' | 'tries' | 'durationMs'>;
 
-/** The base URL of an operator is a root, with or without a slash at its end; that of an RGS is the webhook itself. */
+/** The base URL of an operator is the root of its API; that of an RGS is the webhook itself. */
 export function targetUrl(destination: Partner, path: string): string {
-  return path === '' ? destination.baseUrl : destination.baseUrl.replace(/\/+$/, '') + path;
+  return underBase(destination.baseUrl, path);
 }

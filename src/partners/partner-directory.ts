@@ -1,9 +1,10 @@
 import { Inject, Injectable, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
 import { createHash, hash } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Config, withoutCredentials } from '../config/config';
+import { type Config } from '../config/config';
 import { CONFIG } from '../config/config.module';
 import { Database, type Tx } from '../database/database';
+import { shownUrl } from '../kernel/base-url';
 import { messageOf } from '../kernel/errors';
 import { Logger } from '../observability/logger';
 import type { Partner, TokenOwner } from './partner';
@@ -168,7 +169,7 @@ function differences(partner: string, before: WrittenPartner, after: WrittenPart
 
 function differenceOf(partner: string, what: 'address' | 'player template', before: string, after: string): Change[] {
   if (before === after) return [];
-  const shown = (text: string): string => (what === 'address' ? withoutCredentials(text) : text);
+  const shown = (text: string): string => (what === 'address' ? shownUrl(text) : text);
   return [{ partner, what, before: shown(before), after: shown(after), movesMoney: true }];
 }
 

@@ -1,25 +1,37 @@
 import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
-import axios, { AxiosError, type AxiosInstance } from 'axios';
+import axios, { AxiosError, type AxiosInstance, type AxiosResponse } from 'axios';
 import axiosRetry, { type IAxiosRetryConfig } from 'axios-retry';
-import http from 'node:http';
-import https from 'node:https';
 import { Readable } from 'node:stream';
 import { type Config } from '../config/config';
 import { CONFIG } from '../config/config.module';
 import { Clock } from '../kernel/clock';
+import { splitCredentials } from '../kernel/base-url';
 import { messageOf } from '../kernel/errors';
-import { LeanAdapter, type LeanConfig, TOO_LATE } from './lean-adapter';
+import { PartnerHttpAgent, PartnerHttpsAgent } from './connector';
+import { type AnswerHead, Departure, LeanAdapter, type LeanConfig, NeverLeft } from './lean-adapter';
 import type { Partner } from './partner';
+import { retryAfterMs } from './retry-after';
 import { sign, signBound } from './signature';
 
 /** An answer longer than this is not read to the end: no wallet says more in one status. */
 const ANSWER_BYTES_MAX = 16 * 1024;
-/** Failures that happen before a byte of the request is on the wire, so the partner cannot have acted on it. */
-const NOT_SENT = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'ERR_INVALID_URL', 'UND_ERR_CONNECT_TIMEOUT', TOO_LATE]);
+
+export interface AnsweredBody {
+  readonly status: number;
+  readonly retryAfterMs: number | null;
+  readonly body: string;
+  /** What else the answer said; for people. */
+  readonly head?: AnswerHead;
+}
 
 /** What came of one delivery attempt; classifying it is the business of operator-wire.ts and rgs-wire.ts. */
-export type Answer = { readonly tries: number; readonly durationMs: number } & (
-  | { readonly kind: 'answered'; readonly status: number; readonly retryAfterMs: number | null; readonly body: string }
+export type Answer = {
+  readonly tries: number;
+  readonly durationMs: number;
+  /** Of `durationMs`, what went by before the first try left: for a connection, or a permit. */
+  readonly waitedMs: number;
+} & (
+  | ({ readonly kind: 'answered' } & AnsweredBody)
   /** Nothing left this machine. */
   | { readonly kind: 'not_sent'; readonly error: string }
   /** The request left, or may have; no whole answer came. */
@@ -34,10 +46,12 @@ export interface PostRequest {
   readonly repeatable: boolean;
   /** `performance.now()` that no try may outlast, the first included. */
   readonly deadline: number;
-  /** `performance.now()` after which the first try must not leave any more; looked at again when its connection is there. */
-  readonly leaveBy: number;
-  /** Asked before each repeat; false ends the attempt with what is known so far. */
-  readonly permit: () => Promise<boolean>;
+  /** `performance.now()` until which the permit of the first try is good; Infinity where no rate is limited. */
+  readonly permitUntil: number;
+  /** Takes a permit for a repeat, or in the place of one that grew old: until when it is good; null when there is none. */
+  readonly permit: (why: 'repeat' | 'late') => Promise<number | null>;
+  /** Asked at the last moment before a try leaves. */
+  readonly mayLeave: () => boolean;
 }
 
 /** The answer to a signed GET; its body is still on the way. */
@@ -47,32 +61,56 @@ export interface OpenStream {
   readonly header: (name: string) => string | null;
 }
 
-/** What the tries of one attempt share. A class on purpose: axios copies plain objects in its config, and each try would count on its own. */
-class Attempt {
+/** What the tries of one attempt share; each of them asks it whether it may leave. */
+class Attempt extends Departure {
   tries = 0;
   last: Answer | undefined;
+  permitUntil: number;
 
   constructor(
     readonly partner: Partner,
     readonly request: PostRequest,
-  ) {}
+  ) {
+    super();
+    this.permitUntil = request.permitUntil;
+  }
+
+  get latest(): number {
+    return this.request.deadline - this.partner.timeoutMs;
+  }
+
+  refusal(): string | null {
+    return this.request.mayLeave() ? null : 'the hub is stopping';
+  }
+
+  async renew(): Promise<boolean> {
+    return this.take('late');
+  }
+
+  async take(why: 'repeat' | 'late'): Promise<boolean> {
+    const until = await this.request.permit(why);
+    if (until !== null) this.permitUntil = until;
+    return until !== null;
+  }
 }
 
 interface TryConfig extends LeanConfig {
-  attempt?: Attempt;
+  departure?: Attempt;
 }
 
 /** Signed calls to partners: keep-alive, one hard time-out per try, no redirects, retries within an attempt by axios-retry. */
 @Injectable()
 export class PartnerHttp implements OnApplicationShutdown {
-  private readonly agents = { httpAgent: new http.Agent({ keepAlive: true, scheduling: 'lifo' }), httpsAgent: new https.Agent({ keepAlive: true, scheduling: 'lifo' }) };
-  private readonly lean = new LeanAdapter();
+  private readonly agents: { readonly httpAgent: PartnerHttpAgent; readonly httpsAgent: PartnerHttpsAgent };
+  private readonly lean: LeanAdapter;
   private readonly client: AxiosInstance;
 
   constructor(
     @Inject(CONFIG) private readonly config: Config,
     private readonly clock: Clock,
   ) {
+    this.agents = { httpAgent: new PartnerHttpAgent(config.connectTimeoutMs), httpsAgent: new PartnerHttpsAgent(config.connectTimeoutMs) };
+    this.lean = new LeanAdapter(config.connectTimeoutMs);
     this.client = axios.create({
       ...this.agents,
       proxy: false,
@@ -99,11 +137,14 @@ export class PartnerHttp implements OnApplicationShutdown {
   async post(partner: Partner, request: PostRequest): Promise<Answer> {
     const started = performance.now();
     const attempt = new Attempt(partner, request);
-    const config: Partial<TryConfig> = { attempt, adapter: this.lean.send, headers: axios.AxiosHeaders.from({ 'Content-Type': 'application/json', ...request.headers }) };
-    const about = () => ({ tries: attempt.tries, durationMs: Math.round(performance.now() - started) });
+    const config: Partial<TryConfig> = { departure: attempt, adapter: this.lean.send, headers: axios.AxiosHeaders.from({ 'Content-Type': 'application/json', ...request.headers }) };
+    const about = () => {
+      const now = performance.now();
+      return { tries: attempt.tries, durationMs: Math.round(now - started), waitedMs: Math.round((attempt.leftAt ?? now) - started) };
+    };
     try {
       const response = await this.client.post<string>(request.url, request.body, config);
-      return { kind: 'answered', status: response.status, retryAfterMs: this.retryAfterMs(response.headers['retry-after']), body: response.data, ...about() };
+      return { kind: 'answered', ...this.answered(response), ...about() };
     } catch (error) {
       const failure = error instanceof PermitRefused ? ({ kind: 'not_sent', error: 'no permit, or no time' } as const) : this.failure(error);
       // This try did not leave, but one before it did, and nobody knows what came of that.
@@ -114,8 +155,9 @@ export class PartnerHttp implements OnApplicationShutdown {
 
   /** A signed GET whose body is read as it comes. Rejects on any status but 200, and when `signal` fires; later the signal breaks the body off. */
   async stream(partner: Partner, url: string, accept: string, retries = this.config.maxRetries, signal?: AbortSignal): Promise<OpenStream> {
-    const request = this.client.get<Readable>(url, {
-      headers: { Accept: accept, ...this.signatureHeaders(partner, { method: 'GET', url, idempotencyKey: '', body: '' }) },
+    const target = splitCredentials(url);
+    const request = this.client.get<Readable>(target.url.href, {
+      headers: { Accept: accept, ...(target.authorization === null ? {} : { Authorization: target.authorization }), ...this.signatureHeaders(partner, { method: 'GET', url, idempotencyKey: '', body: '' }) },
       responseType: 'stream',
       // Any limit, also an infinite one, makes axios wrap the body in a stream that cannot be destroyed while the partner is silent.
       maxContentLength: -1,
@@ -146,7 +188,7 @@ export class PartnerHttp implements OnApplicationShutdown {
   /** Status and pause of the answer that a failed stream got; nulls when there was none. */
   refusal(error: unknown): { status: number | null; retryAfterMs: number | null } {
     const response = error instanceof AxiosError ? error.response : undefined;
-    return { status: response?.status ?? null, retryAfterMs: this.retryAfterMs(response?.headers['retry-after']) };
+    return { status: response?.status ?? null, retryAfterMs: retryAfterMs(response?.headers['retry-after'], this.clock.now()) };
   }
 
   /** Both versions: the first covers time and body, the second also where the call goes and as what. */
@@ -172,10 +214,10 @@ export class PartnerHttp implements OnApplicationShutdown {
       shouldResetTimeout: true,
       retryDelay: (count) => this.backoffMs(count),
       retryCondition: (error) => {
-        const attempt = (error.config as TryConfig | undefined)?.attempt;
+        const attempt = (error.config as TryConfig | undefined)?.departure;
         if (attempt === undefined) return false;
         const answer = this.failure(error);
-        if (answer.kind !== 'not_sent') attempt.last = { ...answer, tries: attempt.tries, durationMs: 0 };
+        if (answer.kind !== 'not_sent') attempt.last = { ...answer, tries: attempt.tries, durationMs: 0, waitedMs: 0 };
         // A refused connection or a partner that names its own pause is for the queue to handle, not for a loop in one attempt.
         if (answer.kind === 'not_sent' || (answer.kind === 'answered' && answer.retryAfterMs !== null)) return false;
         const nextEnds = performance.now() + this.backoffMs(attempt.tries) + attempt.partner.timeoutMs;
@@ -185,16 +227,15 @@ export class PartnerHttp implements OnApplicationShutdown {
   }
 
   private async beforeTry(config: TryConfig): Promise<TryConfig> {
-    const { attempt } = config;
+    const attempt = config.departure;
     if (attempt === undefined) return config;
-    if (attempt.tries > 0 && !(await attempt.request.permit())) throw new PermitRefused();
+    if (attempt.tries > 0 && !(await attempt.take('repeat'))) throw new PermitRefused();
     // Looked at after the permit: the store may have let us wait for it until somebody else has the lease, or has settled the movement.
-    if (performance.now() + attempt.partner.timeoutMs > attempt.request.deadline) throw new PermitRefused();
+    if (performance.now() > attempt.latest) throw new PermitRefused();
     attempt.tries += 1;
     for (const [name, value] of Object.entries(this.signatureHeaders(attempt.partner, { method: 'POST', url: attempt.request.url, idempotencyKey: attempt.request.headers['Idempotency-Key'] ?? '', body: attempt.request.body }))) config.headers.set(name, value);
-    // From the start of this try to the last byte of its answer: a partner that drips a byte a second must not hold the slot for ever.
+    // From the first byte of this try to the last one of its answer: a partner that drips a byte a second must not hold the slot for ever.
     config.timeout = attempt.partner.timeoutMs;
-    config.leaveBy = attempt.tries === 1 ? attempt.request.leaveBy : Infinity;
     return config;
   }
 
@@ -202,20 +243,16 @@ export class PartnerHttp implements OnApplicationShutdown {
     return this.config.retryBackoffSeconds * 1000 * 2 ** (retry - 1);
   }
 
-  private failure(error: unknown): { kind: 'answered'; status: number; retryAfterMs: number | null; body: string } | { kind: 'not_sent' | 'lost'; error: string } {
+  private failure(error: unknown): ({ kind: 'answered' } & AnsweredBody) | { kind: 'not_sent' | 'lost'; error: string } {
     if (error instanceof NotSent) return { kind: 'not_sent', error: error.message };
     if (!(error instanceof AxiosError)) return { kind: 'lost', error: messageOf(error) };
-    if (error.response !== undefined && typeof error.response.data === 'string')
-      return { kind: 'answered', status: error.response.status, retryAfterMs: this.retryAfterMs(error.response.headers['retry-after']), body: error.response.data };
-    const text = error.code === undefined ? error.message : `${error.code}: ${error.message}`;
-    return { kind: NOT_SENT.has(error.code ?? '') ? 'not_sent' : 'lost', error: text };
+    if (error.response !== undefined && typeof error.response.data === 'string') return { kind: 'answered', ...this.answered(error.response as AxiosResponse<string>) };
+    return { kind: error instanceof NeverLeft ? 'not_sent' : 'lost', error: error.code === undefined || error.message.includes(error.code) ? error.message : `${error.code}: ${error.message}` };
   }
 
-  /** Retry-After as seconds or as an HTTP date (RFC 9110, 10.2.3), from 0 to 15 minutes; null when there is none or it makes no sense. */
-  private retryAfterMs(header: unknown): number | null {
-    if (typeof header !== 'string') return null;
-    const wait = /^\d{1,9}$/.test(header.trim()) ? Number(header) * 1000 : Date.parse(header) - this.clock.now();
-    return Number.isFinite(wait) ? Math.min(Math.max(wait, 0), 900_000) : null;
+  private answered(response: AxiosResponse<string> & { readonly head?: AnswerHead }): AnsweredBody {
+    const { status, data: body, headers, head } = response;
+    return { status, body, retryAfterMs: retryAfterMs(headers['retry-after'], this.clock.now()), ...(head === undefined ? {} : { head }) };
   }
 }
 

@@ -1,4 +1,5 @@
 import { stringify } from 'lossless-json';
+import { whatCame } from './answer-words';
 import type { Movement } from './operator-wire';
 import type { Answer } from './partner-http';
 
@@ -47,6 +48,8 @@ export interface WebhookVerdict {
   readonly class: WebhookClass;
   readonly reason: string | null;
   readonly retryAfterMs: number | null;
+  /** The same for our own people, with all that helps to find the cause. */
+  readonly detail?: string;
 }
 
 /** 2xx is delivered, 410 stops the endpoint, everything else is tried again. */
@@ -55,8 +58,8 @@ export function classifyWebhookAnswer(answer: Answer): WebhookVerdict {
   if (answer.kind === 'lost') return { class: 'failed', reason: answer.error, retryAfterMs: null };
   const { status, retryAfterMs } = answer;
   if (status >= 200 && status < 300) return { class: 'delivered', reason: null, retryAfterMs: null };
-  const reason = `HTTP ${status}`;
-  if (status === 410) return { class: 'gone', reason, retryAfterMs: null };
-  if (status === 429 || (status === 503 && retryAfterMs !== null)) return { class: 'throttled', reason, retryAfterMs };
-  return { class: 'failed', reason, retryAfterMs: null };
+  const said = { reason: `HTTP ${status}`, detail: whatCame(answer) };
+  if (status === 410) return { class: 'gone', ...said, retryAfterMs: null };
+  if (status === 429 || (status === 503 && retryAfterMs !== null)) return { class: 'throttled', ...said, retryAfterMs };
+  return { class: 'failed', ...said, retryAfterMs: null };
 }

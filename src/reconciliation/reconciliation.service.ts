@@ -1,5 +1,4 @@
 import { Injectable } from '@nestjs/common';
-import { Clock } from '../kernel/clock';
 import { HubError } from '../kernel/errors';
 import type { ReconRun, RunRequest } from './engine/run';
 import { RunStore } from './engine/run.store';
@@ -13,7 +12,6 @@ export class ReconciliationService {
   constructor(
     private readonly runs: ReconRuns,
     private readonly store: RunStore,
-    private readonly clock: Clock,
   ) {}
 
   /**
@@ -22,7 +20,7 @@ export class ReconciliationService {
    */
   async sealed(query: ReconciliationQuery, actor: string, gone: AbortSignal): Promise<ReconRun> {
     if (query.run !== undefined) return this.again(query.run);
-    const request = requestOf(query, actor, this.clock.now());
+    const request = requestOf(query, actor);
     for (;;) {
       const { run } = await this.runs.request(request);
       const ended = await this.runs.endedUnlessAllLeave(run.id, gone);
@@ -35,7 +33,7 @@ export class ReconciliationService {
 
   /** Begins a run and does not wait for it. */
   async begun(query: ReconciliationQuery, actor: string): Promise<ReconRun> {
-    return (await this.runs.request(requestOf(query, actor, this.clock.now()))).run;
+    return (await this.runs.request(requestOf(query, actor))).run;
   }
 
   private async again(id: string): Promise<ReconRun> {
@@ -45,7 +43,7 @@ export class ReconciliationService {
   }
 }
 
-function requestOf({ from, to, tz = 'UTC', cutoff = '00:00', grace = 0 }: ReconciliationQuery, actor: string, now: number): RunRequest {
+function requestOf({ from, to, tz = 'UTC', cutoff = '00:00', grace = 0 }: ReconciliationQuery, actor: string): RunRequest {
   if ((from === undefined) !== (to === undefined)) throw new HubError('validation_failed', { errors: [{ field: from === undefined ? 'from' : 'to', message: 'from and to need each other' }] });
   const window = from === undefined || to === undefined ? null : { from: new Date(from), to: new Date(to) };
   if (window !== null) {
@@ -55,9 +53,8 @@ function requestOf({ from, to, tz = 'UTC', cutoff = '00:00', grace = 0 }: Reconc
       if (error instanceof WindowError) throw new HubError('validation_failed', { errors: [{ field: 'to', message: error.message }] });
       throw error;
     }
-    if (window.to.getTime() > now) throw new HubError('validation_failed', { errors: [{ field: 'to', message: 'the window has not ended yet; let it end by now' }] });
   }
-  return { kind: 'legacy', window, businessDate: null, zone: tz, cutoff, graceSeconds: grace, allowPartial: true, dryRun: false, provisional: false, createdBy: actor, idempotencyKey: null, scheduleId: null, asOf: null };
+  return { kind: 'legacy', window, businessDate: null, zone: tz, cutoff, graceSeconds: grace, allowPartial: true, dryRun: false, createdBy: actor, idempotencyKey: null, scheduleId: null, asOf: null };
 }
 
 function failure({ error }: ReconRun): HubError {

@@ -104,7 +104,6 @@ export class RunsService {
       cutoff: run.cutoff,
       asOf: run.asOf.toISOString(),
       graceSeconds: run.graceSeconds,
-      provisional: run.provisional,
       progress: { sources: progress.filter(({ runId }) => runId === run.id).map(sourceOf), bucketsDone: run.bucketsDone },
       counts: run.counts,
       itemCount: numberOrNull(run.itemCount),

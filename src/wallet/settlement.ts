@@ -9,8 +9,7 @@ import { Metrics } from '../observability/metrics';
 import type { DeliveryHandler, Plan } from '../outbox/delivery-handler';
 import { Outbox } from '../outbox/outbox';
 import type { Disposition, LeasedMessage, NewMessage, OperatorResult } from '../outbox/outbox-message';
-import { type OutcomeClass, askedMovement, operatorUndoMessage } from '../partners/operator-wire';
-import type { Partner } from '../partners/partner';
+import { type OutcomeClass, operatorUndoMessage, undoReference } from '../partners/operator-wire';
 import { PartnerDirectory } from '../partners/partner-directory';
 import { type RgsOutcome, rgsWebhookBody } from '../partners/rgs-wire';
 import { RollbackStore } from './rollback.store';
@@ -80,10 +79,10 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
     const mayHaveLeft = message.claims > 1;
     if (unwanted && !mayHaveLeft && transaction.state === 'initiated') return { action: 'expire', reason: transaction.undo === 'rollback' ? 'rolled_back' : 'deadline' };
     // Asking moves nothing, so it is the way to learn about a bet that nobody wants any more; otherwise a repeat also gets the bet placed.
-    if (unwanted && operator.statusQuery) return ask(operator, transaction, undo);
+    if (unwanted && operator.statusQuery) return ask(transaction, undo, operator.rollbackRoute);
     if (operator.idempotentByReference || !mayHaveLeft) return { action: 'send' };
     if (!operator.statusQuery) return { action: 'give_up' };
-    return (await this.store.takeProofOfAbsence(transaction.id)) ? { action: 'send' } : ask(operator, transaction, undo);
+    return (await this.store.takeProofOfAbsence(transaction.id)) ? { action: 'send' } : ask(transaction, undo, operator.rollbackRoute);
   }
 
   async settle(tx: Tx, results: readonly OperatorResult[]): Promise<Disposition[]> {
@@ -264,13 +263,19 @@ function statementOf(result: OperatorResult): Statement {
     lastAttempt: result.ifUnknown.outcome === 'blocked' || result.ifUnknown.outcome === 'dead',
     repeated: message.attempts > 0 || result.tries > 1,
     expired: isExpired(message),
-    evidence: { message: message.eventType, attempt: message.attempts + 1, status: result.status, class: verdict.class, reason: verdict.reason, balance: verdict.balance },
+    evidence: { message: message.eventType, attempt: message.attempts + 1, status: result.status, class: verdict.class, reason: verdict.detail ?? verdict.reason, balance: verdict.balance },
   };
 }
 
-function ask(operator: Partner, transaction: MoneyTransaction, undo: boolean): Plan {
-  const movement = askedMovement(operator, { ...transaction, correlationId: transaction.id }, undo);
-  return { action: 'ask', path: `/v2/transactions?reference=${encodeURIComponent(movement.reference)}`, movement };
+function ask(transaction: MoneyTransaction, undo: boolean, rollbackRoute: boolean): Plan {
+  const reference = undo ? undoReference(transaction.refId) : transaction.refId;
+  const directions: readonly unknown[] = undo ? (rollbackRoute ? ['deposit', 'rollback'] : ['deposit']) : [transaction.movement === 'debit' ? 'withdraw' : 'deposit'];
+  return {
+    action: 'ask',
+    path: `/v2/transactions?reference=${encodeURIComponent(reference)}`,
+    isIt: (row) =>
+      (row.reference ?? row.refId) === reference && directions.includes(row.direction ?? row.event) && (row.playerId === undefined || row.playerId === transaction.externalPlayerId || row.playerId === transaction.playerId),
+  };
 }
 
 function changeOf(transaction: MoneyTransaction, statement: Statement, decision: Decision): TransactionChange | null {
