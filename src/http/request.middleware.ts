@@ -1,4 +1,4 @@
-import express, { type NextFunction, type Response } from 'express';
+import type { NextFunction, Response } from 'express';
 import { randomUUID } from 'node:crypto';
 import { HubError } from '../kernel/errors';
 import { Logger } from '../observability/logger';
@@ -7,6 +7,8 @@ import { type RequestContext, currentContext, runInContext } from '../observabil
 import type { HubRequest } from './access';
 
 export const BODY_BYTES_MAX = 64 * 1024;
+/** How long a client may go on sending a body that was refused. */
+const LINGER_MS = 2_000;
 /** Probes come every second and say nothing new. */
 const QUIET = /^\/(health|metrics)/;
 
@@ -57,23 +59,51 @@ function strangeTarget(request: HubRequest): HubError | undefined {
   return request.url === '*' || /^\/[\x21\x22\x24-\x7e]*$/.test(request.url) ? undefined : new HubError('malformed_request', { detail: 'malformed request: the target must be a path of visible ASCII characters without "#"' });
 }
 
-/** Keeps the exact bytes: they are what was signed. Nothing is parsed here, and compressed bodies are refused. */
+/**
+ * Keeps the exact bytes: they are what was signed. Nothing is parsed here, and compressed bodies are refused. Express's own reader answers
+ * a body that is too long only when the last of it has come, which may be never.
+ */
 export function rawBody(): (request: HubRequest, response: Response, next: NextFunction) => void {
-  const read = express.raw({ type: () => true, limit: BODY_BYTES_MAX, inflate: false });
-  return (request, response, next) => {
+  return (request, _response, next) => {
+    const { 'content-encoding': encoding, 'content-length': length, 'transfer-encoding': chunked } = request.headers;
+    if (length === undefined && chunked === undefined) return next();
+    if (encoding !== undefined && encoding.toLowerCase() !== 'identity') return next(compressed(encoding));
+    if (Number(length) > BODY_BYTES_MAX) return next(tooLong(request));
     const context = currentContext();
-    read(request, response, (thrown?: unknown) => {
-      const error = named(thrown, request.headers['content-encoding']);
-      if (Buffer.isBuffer(request.body)) request.rawBody = request.body;
-      // The reader's callbacks may run outside the context in which they were set up.
+    const chunks: Buffer[] = [];
+    let size = 0;
+    const finish = (error?: unknown): void => {
+      request.off('data', take).off('end', whole).off('error', broken);
+      // The stream's callbacks may run outside the context in which they were set up.
       if (context === undefined) next(error);
       else runInContext(context, () => next(error));
-    });
+    };
+    const take = (chunk: Buffer): void => {
+      size += chunk.length;
+      if (size > BODY_BYTES_MAX) finish(tooLong(request));
+      else chunks.push(chunk);
+    };
+    const whole = (): void => {
+      const [only] = chunks;
+      request.rawBody = only !== undefined && chunks.length === 1 ? only : Buffer.concat(chunks);
+      finish();
+    };
+    // The client went away in the middle: there is nobody to tell, but the request must end.
+    const broken = (cause: Error): void => finish(new HubError('malformed_request', { detail: 'malformed request: the body broke off', cause }));
+    request.on('data', take).once('end', whole).once('error', broken);
   };
 }
 
-/** A compressed body is refused with the name of what it came in, which the reader's own error loses on its way through the framework. */
-function named(error: unknown, encoding: string | undefined): unknown {
-  if (!(error instanceof Error) || !('type' in error) || error.type !== 'encoding.unsupported') return error;
-  return new HubError('unsupported_media_type', { detail: `the body must not be compressed: send it without Content-Encoding, which is ${JSON.stringify((encoding ?? '').slice(0, 80))}`, cause: error });
+/** The rest is read and forgotten for a moment, so that a client that writes all of its body first gets the answer and not a reset. */
+function tooLong(request: HubRequest): HubError {
+  const timer = setTimeout(() => request.socket.destroy(), LINGER_MS);
+  timer.unref();
+  request.once('end', () => clearTimeout(timer)).once('close', () => clearTimeout(timer)).on('error', () => undefined);
+  request.resume();
+  return new HubError('payload_too_large');
+}
+
+/** A compressed body is refused with the name of what it came in. */
+function compressed(encoding: string): HubError {
+  return new HubError('unsupported_media_type', { detail: `the body must not be compressed: send it without Content-Encoding, which is ${JSON.stringify(encoding.slice(0, 80))}` });
 }

@@ -108,6 +108,23 @@ describe('a body over the limit', () => {
     expectProblem(answer!, 'payload_too_large');
   });
 
+  it.each<[string, [string, string][]]>([
+    ['in chunks', [['Transfer-Encoding', 'chunked']]],
+    ['in chunks, by a client that wants to close', [['Transfer-Encoding', 'chunked'], ['Connection', 'close']]],
+    ['of ten megabytes, of which a few bytes come', [['Content-Length', '10000000']]],
+  ])('that never ends is 413 at once, and its connection does not stay: %s', async (_what, headers) => {
+    const chunk = Buffer.concat([Buffer.from('4000\r\n'), Buffer.alloc(0x4000, 'x'), Buffer.from('\r\n')]);
+    const [answer] = await rawExchange(hub.url, Buffer.concat([httpText('POST', '/wallet/debit', [...ALLOWED, ...headers]), ...Array<Buffer>(8).fill(chunk)]));
+    expectProblem(answer!, 'payload_too_large');
+  });
+
+  it('that never ends is read no further than the answer, but what comes soon after is not cut off', async () => {
+    // A usual client writes all of its body before it reads.
+    const answer = await debit('x'.repeat(3_000_000));
+    expectProblem(answer, 'payload_too_large');
+    expect((await debit('x'.repeat(100_000))).status).toBe(413);
+  });
+
   it('is not reached by 64 KiB exactly, which is then judged by its content', async () => {
     const body = withMember(`"meta":{"a":"${'x'.repeat(65_536 - withMember('"meta":{"a":""}').length)}"}`);
     expect(Buffer.byteLength(body)).toBe(65_536);

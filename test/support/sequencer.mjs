@@ -10,6 +10,7 @@ const LONGEST = [
   'unknown-outcomes',
   'rollback-interleavings',
   'chaos',
+  'fuzz',
   'outbox-rate-limit',
   'rolling-restart',
   'deadline',
