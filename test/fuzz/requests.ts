@@ -68,7 +68,7 @@ function partsOf(random: Random, operation: WalkedOperation, pool: Pool, serial:
     // Of all time it is a run over everything that the fuzzing has made; now and then that is enough.
     for (const name of ['run', 'from', 'to', 'tz', 'cutoff', 'grace', 'raw']) values.delete(name);
     if (random.chance(0.6)) values.set('run', 'latest');
-    else if (random.chance(0.9)) {
+    else if (random.chance(0.97)) {
       const minute = String(random.integer(10, 59));
       values.set('from', `2001-01-01T00:${minute}:00Z`);
       values.set('to', '2001-01-01T01:00:00Z');
