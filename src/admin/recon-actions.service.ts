@@ -129,11 +129,17 @@ export class ReconActionsService {
     const done = await this.store.actions(tx, id);
     const { action } = request;
     if (action === 'replay_outbox' && staff.access !== 'ops') throw new HubError('forbidden', { detail: 'forbidden: sending a message again is for ops' });
-    if (action === 'reopen' ? exception.state === 'open' : action !== 'comment' && action !== 'assign' && exception.state !== 'open') throw new HubError('exception_state_conflict', { detail: `the exception is ${exception.state}` });
+    const open = openRequest(done, exception);
+    if (action === 'reopen' ? exception.state === 'open' && open === null : action !== 'comment' && action !== 'assign' && exception.state !== 'open') throw new HubError('exception_state_conflict', { detail: `the exception is ${exception.state}` });
     const limit = ATTEMPTS_MAX[action];
     if (limit !== undefined && done.filter((record) => record.action === action).length >= limit) throw new HubError('exception_state_conflict', { detail: `${action} was done ${limit} times already` });
     if (action === 'replay_outbox' && exception.outboxId === null) throw new HubError('exception_state_conflict', { detail: 'no message of the outbox belongs to the exception' });
-    if ((action === 'accept' || action === 'ignore') && this.needsTwo(exception) && requestedBy(done, action, exception) === personOf(staff.actor)) throw new HubError('second_person_required');
+    if ((action === 'accept' || action === 'ignore') && this.needsTwo(exception)) {
+      if (!staff.isPerson) throw new HubError('second_person_required', { detail: 'the token is also a partner\'s, so it is no person; each of the two needs a token of their own' });
+      const isOwn = open !== null && personOf(open.actor) === personOf(staff.actor);
+      if (open !== null && open.action !== action && !isOwn) throw new HubError('exception_state_conflict', { detail: `${open.action} was requested by ${open.actor} at ${open.at} (action ${open.id}) and waits for a second person; reopen withdraws it` });
+      if (open?.action === action && isOwn) throw new HubError('second_person_required');
+    }
     return { exception, done };
   }
 
@@ -152,8 +158,11 @@ export class ReconActionsService {
         return plain({}, { state }, { state, ...finding });
       case 'replay_outbox': {
         if (exception.outboxId === null || exception.outboxQueue === null) throw new HubError('exception_state_conflict', { detail: 'no message of the outbox belongs to the exception' });
+        // Runs of earlier builds named the operator's message where the RGS had not been told: sent again, it books.
+        if (exception.class === 'missing_in_rgs' && exception.outboxQueue === 'operator') throw new HubError('exception_state_conflict', { detail: 'the exception names the operator\'s message, and it is the RGS that was not told; run the day again, and see GET /admin/failed-transactions' });
         const { before, after } = await this.outbox.replay(tx, exception.outboxQueue, exception.outboxId);
-        return plain({}, { status: before.status, attemptCount: before.attemptCount }, { status: after.status, outboxId: exception.outboxId, queue: exception.outboxQueue });
+        const partner = this.partners.byId(exception.outboxQueue === 'operator' ? exception.operatorId : exception.rgsId).code;
+        return plain({}, { status: before.status, attemptCount: before.attemptCount }, { status: after.status, outboxId: exception.outboxId, queue: exception.outboxQueue, partner, event: after.eventType, attemptsBefore: before.attemptCount });
       }
       case 'accept':
       case 'ignore': {
@@ -212,11 +221,16 @@ function amountOf({ amountMinor, currency }: ExceptionRecord): { amountMinor: st
   return { amountMinor: amountMinor?.toString() ?? null, currency };
 }
 
-/** Who asked for the same and waits for a second person; null when nobody does, or when the amount has changed since. */
+/** Who asked for the same and waits for a second person; null when nobody does. */
 function requestedBy(done: readonly ActionRecord[], action: ExceptionAction, exception: ExceptionRecord): string | null {
+  const open = openRequest(done, exception);
+  return open?.action === action ? personOf(open.actor) : null;
+}
+
+/** The request that waits for a second person; null when there is none, or when the amount has changed since. */
+function openRequest(done: readonly ActionRecord[], exception: ExceptionRecord): ActionRecord | null {
   const last = done.filter((record) => !ASIDE.has(record.action)).at(-1);
   const after = last?.after as { approval?: string; amountMinor?: string | null; currency?: string | null } | null | undefined;
   const { amountMinor, currency } = amountOf(exception);
-  if (last?.action !== action || after?.approval !== 'requested' || after.amountMinor !== amountMinor || after.currency !== currency) return null;
-  return personOf(last.actor);
+  return last === undefined || after?.approval !== 'requested' || after.amountMinor !== amountMinor || after.currency !== currency ? null : last;
 }

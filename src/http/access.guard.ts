@@ -61,7 +61,7 @@ export class AccessGuard implements CanActivate {
       case 'ops':
       case 'finance':
         // The token's own fingerprint names the actor in the audit log until ops have accounts of their own.
-        return this.staff.get(name)?.has(hash) === true ? { access: name, actor: `${name}:${hash.slice(0, 8)}` } : undefined;
+        return this.staff.get(name)?.has(hash) === true ? { access: name, actor: `${name}:${hash.slice(0, 8)}`, isPerson: owners.length === 0 } : undefined;
       case 'public':
         return undefined;
     }

@@ -22,7 +22,7 @@ const BOUND_SIGNATURE_EXAMPLE = 'eb1ba4322b5eb3921f25e9526b1fd76830b0bdf3a772ab5
 export const ACCESS_RULE = 'hub:access';
 
 /** Who calls, as the guards found out. */
-export type Caller = { readonly access: 'rgs'; readonly rgs: Partner; readonly operator: Partner } | { readonly access: 'operator'; readonly operator: Partner } | { readonly access: 'ops' | 'finance'; readonly actor: string };
+export type Caller = { readonly access: 'rgs'; readonly rgs: Partner; readonly operator: Partner } | { readonly access: 'operator'; readonly operator: Partner } | { readonly access: 'ops' | 'finance'; readonly actor: string; readonly isPerson: boolean };
 
 export interface HubRequest extends Request {
   caller?: Caller;

@@ -55,6 +55,8 @@ export const Actor = createParamDecorator((_data: unknown, context: ExecutionCon
 export interface Staff {
   readonly access: 'ops' | 'finance';
   readonly actor: string;
+  /** False for a token that a partner has as well, such as BEARER_TOKEN: nobody's in particular. */
+  readonly isPerson: boolean;
 }
 
 export const CallingStaff = createParamDecorator((_data: unknown, context: ExecutionContext): Staff => {

@@ -43,6 +43,23 @@ describe('parked money', () => {
     return body.transactionId;
   };
 
+  it('is told to finance as parked, with the workbench as what to do, and never with the message that would book it again', async () => {
+    const id = await unknownBet('fin');
+    await hub.drained();
+    const { body } = await hub.call('POST', '/v1/recon/runs', { graceSeconds: 0 });
+    const run = await waitFor('the run has ended', async () => {
+      const now = (await hub.call('GET', `/v1/recon/runs/${body.id}`)).body;
+      return ['sealed', 'failed'].includes(now.state) ? now : undefined;
+    });
+    expect(run).toMatchObject({ state: 'sealed', error: null });
+    const { items } = (await hub.call('GET', `/v1/recon/runs/${body.id}/items`)).body;
+    const item = items.find(({ correlationId }: { correlationId: string }) => correlationId === id);
+    expect(item).toMatchObject({ class: 'missing_in_rgs', state: 'broken', nextAction: 'resolve_parked', outboxId: null, reason: expect.stringContaining(`/admin/failed-transactions/${id}`) });
+    expect((await hub.call('GET', `/v1/recon/exceptions/${item.exceptionId}`)).body).toMatchObject({ outboxId: null, outboxQueue: null });
+    expect((await hub.call('POST', `/v1/recon/exceptions/${item.exceptionId}/actions`, { action: 'replay_outbox', reasonCode: 'partner_confirmed', note: 'as the report said' })).status).toBe(409);
+    expect((await list()).items.map(({ transactionId }: { transactionId: string }) => transactionId)).toContain(id);
+  });
+
   describe('is what an operator refuses to pay', () => {
     it('not sent, not told as refused, counted and listed with its reason', async () => {
       const before = await metric(hub, 'hub_wallet_parked_total', { movement: 'credit' });

@@ -109,12 +109,34 @@ describe('exceptions', () => {
     it('need the second person for the same act, on the same amount, and after what happened in between', async () => {
       const id = await plant({ amount_minor: 10_001 });
       expect((await act(id, 'accept')).status).toBe(202);
-      expect((await act(id, 'ignore', { token: 'fin-b' })).body.approval).toBe('requested');
-      expect((await act(id, 'accept', { token: 'fin-a' })).body.approval).toBe('requested');
       expect((await act(id, 'comment', { token: 'fin-b', note: 'I agree' })).status).toBe(200);
       await hub.database.query('update recon.exception set amount_minor = 2000000 where id = $1', [id]);
       expect((await act(id, 'accept', { token: 'fin-b' })).body.approval).toBe('requested');
       expect((await act(id, 'accept', { token: 'fin-a' })).body.approval).toBe('given');
+    });
+
+    it('are not displaced by a second person who wants something else: the answer names the request that is open', async () => {
+      const id = await plant({ amount_minor: 10_001 });
+      const { action } = (await act(id, 'accept')).body;
+      const other = await act(id, 'ignore', { token: 'fin-b' });
+      expectProblem(other, 'exception_state_conflict');
+      expect(other.body.detail).toContain(`accept was requested by ${action.actor} at ${action.at}`);
+      expect((await hub.call('POST', '/v1/recon/exceptions/bulk', { action: 'ignore', reasonCode: 'test_data', ids: [id], dryRun: true }, { token: 'fin-b' })).body.items).toEqual([{ id, result: 'refused', code: 'exception_state_conflict' }]);
+      // Taken back in so many words, by whom it may be: then something else may be asked for.
+      expect((await act(id, 'reopen', { token: 'fin-b' })).status).toBe(200);
+      expect((await act(id, 'ignore', { token: 'fin-b' })).body.approval).toBe('requested');
+      // The first person may change her mind.
+      expect((await act(id, 'accept', { token: 'fin-b' })).body.approval).toBe('requested');
+      expect((await act(id, 'accept', { token: 'fin-a' })).body.approval).toBe('given');
+    });
+
+    it('are neither asked for nor confirmed with a token that a partner has as well', async () => {
+      const id = await plant({ amount_minor: 10_001 });
+      expectProblem(await act(id, 'accept', { token: 'change_token' }), 'second_person_required');
+      expect((await act(id, 'accept')).body.approval).toBe('requested');
+      expectProblem(await act(id, 'accept', { token: 'change_token' }), 'second_person_required');
+      expect((await detail(id)).state).toBe('open');
+      expect((await act(id, 'accept', { token: 'fin-b' })).body.approval).toBe('given');
     });
 
     it.each([
@@ -159,7 +181,7 @@ describe('exceptions', () => {
       const id = await plant({ class: 'missing_in_rgs', outbox_id: record!.id, outbox_queue: 'rgs' });
       expectProblem(await act(id, 'replay_outbox', { token: 'fin-a' }), 'forbidden');
       for (let n = 0; n < 5; n += 1) {
-        expect((await act(id, 'replay_outbox', { token: 'ops-a' })).body.action).toMatchObject({ before: { status: 'sent' }, after: { status: 'pending', outboxId: record!.id, queue: 'rgs' } });
+        expect((await act(id, 'replay_outbox', { token: 'ops-a' })).body.action).toMatchObject({ before: { status: 'sent' }, after: { status: 'pending', outboxId: record!.id, queue: 'rgs', partner: 'rgs', event: expect.any(String), attemptsBefore: expect.any(Number) } });
         await hub.drained();
       }
       expectProblem(await act(id, 'replay_outbox', { token: 'ops-a' }), 'exception_state_conflict');

@@ -404,8 +404,10 @@ function outboxOf(group: readonly Booking[], presence: number): { id: string | n
   const wanted = present([(presence & BIT.operator) === 0 || undecided ? toOperator : null, (presence & BIT.rgs) === 0 ? toRgs : null]);
   const isDead = wanted.some(({ delivery }) => delivery === 'dead');
   const isPending = wanted.some(({ delivery }) => delivery === 'pending');
-  const id = ((presence & BIT.operator) === 0 ? toOperator : (toRgs ?? toOperator))?.id ?? null;
-  return { id, state: isDead ? 'dead' : isPending ? 'pending' : 'sent', isDead, isPending };
+  // In the queue of the side that lacks it, and never of the other; nothing is sent of what a person must look at first.
+  const atOperator = (presence & BIT.operator) === 0 || ((presence & BIT.rgs) !== 0 && undecided);
+  const id = hub.state === 'parked' ? null : ((atOperator ? toOperator : toRgs)?.id ?? null);
+  return { id, state: id === null ? null : isDead ? 'dead' : isPending ? 'pending' : 'sent', isDead, isPending };
 }
 
 const DECIMALS: Readonly<Record<string, number>> = { JPY: 0, KWD: 3 };

@@ -92,7 +92,7 @@ export const OUTBOX_SQL = `
 /** The messages that would bring a missing booking about: to the operator, and to the RGS. */
 export const MESSAGES_SQL = `
   create temp table message on commit drop as
-  select p.k, m.operator_message, m.rgs_message,
+  select p.k, m.operator_message, m.rgs_message, w.state = 'parked' as parked,
     coalesce(m.operator_wanted and not o.pending, false) or coalesce(m.rgs_wanted and not r.pending, false) as dead,
     coalesce(m.operator_wanted and o.pending, false) or coalesce(m.rgs_wanted and r.pending, false) as pending
   from pivot p join wallet_transaction w on w.id = p.hub_id::uuid
@@ -115,7 +115,7 @@ const isDuplicate = 'n_rgs > 1 or n_op > 1 or n_hub > 1';
 export const CLASSIFY_SQL = `
   create temp table found on commit drop as
   with classified as (
-    select p.*, l.corr as linked_corr, m.operator_message, m.rgs_message, coalesce(m.dead, false) as dead, coalesce(m.pending, false) as pending,
+    select p.*, l.corr as linked_corr, m.operator_message, m.rgs_message, coalesce(m.parked, false) as parked, coalesce(m.dead, false) as dead, coalesce(m.pending, false) as pending,
       array_remove(array[
         case when l.k is not null then 'correlation_mismatch' end,
         case when ${isDuplicate} then 'duplicate' end,
@@ -153,6 +153,17 @@ const money = (amount: string, currency: string, exponent: string) => `round(${a
 const shown = (word: string) => `coalesce(nullif(${word}, ''), '(none)')`;
 const instant = (at: string) => `to_char(${at} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
 
+/**
+ * The message that would mend it, in the queue of the side that lacks it, and of no other: the operator's in place of an RGS's would book again.
+ * What is parked has none: a person says first what became of it.
+ */
+const MENDS_AT_OPERATOR = `(f.presence & 2 = 0 or (f.presence & 1 <> 0 and f.hub_st < ${STATUS_CODE.settled}))`;
+const MENDING = `case when f.parked then null when ${MENDS_AT_OPERATOR} then operator_message else rgs_message end`;
+const MENDING_QUEUE = `case when (${MENDING}) is null then null when ${MENDS_AT_OPERATOR} then 'operator' else 'rgs' end`;
+const MENDING_PARTY = `case when ${MENDS_AT_OPERATOR} then 'operator' else 'RGS' end`;
+/** A movement of which the RGS has not been told since nobody knows its outcome is asked about first; there is nothing to send. */
+const NEXT_ACTION = `case when f.parked then 'resolve_parked' when rule.next_action = 'replay_rgs' and rgs_message is null then 'requery_operator' else rule.next_action end`;
+
 /** In words for a person who has only the file: every value that differs, with its side. */
 const REASON = `concat_ws('; ',
   case when linked_corr is not null then 'the same reference and direction stand under correlation id ' || linked_corr end,
@@ -167,7 +178,8 @@ const REASON = `concat_ws('; ',
   case when n_amt < n_all then 'no amount in minor units: ' || ${sides(shown('amt_raw_rgs'), shown('amt_raw_op'), money('amt_hub', 'cur_hub', 'eh.exponent'))} end,
   case when st_lo <> st_hi or flags & ${FLAG.unknownStatus} <> 0 then 'status: ' || ${sides(shown('st_rgs'), shown('st_op'), 'st_hub')} end,
   case when 'late' = any (classes) then 'times lie further apart than a window is padded: ' || ${instant('ts_lo')} || ' and ' || ${instant('ts_hi')} end,
-  case when dead then 'its message in the outbox is dead' when pending then 'its message in the outbox is on its way' end,
+  case when parked then 'the hub has parked it, and a person must say what became of it: /admin/failed-transactions/' || hub_id end,
+  case when not parked and dead then 'its message to the ' || ${MENDING_PARTY} || ' is dead' when not parked and pending then 'its message to the ' || ${MENDING_PARTY} || ' is in flight' end,
   case when anchor_at is null then 'no side gives a time' end)`;
 
 /** $1 run, $2 currencies and $3 their decimals, $4 to $6 the rules per class. */
@@ -175,13 +187,13 @@ export const ITEMS_SQL = `
   insert into recon.item (run_id, seq, k, leg, class, classes, severity, state, reason, next_action, presence, booked, n_rgs, n_op, n_hub, ref_id, corr, player, cur, dir,
     amt_rgs, amt_op, amt_hub, difference, amt_raw_rgs, amt_raw_op, dir_raw_rgs, dir_raw_op, ref_rgs, ref_op, st_rgs, st_op, st_hub, anchor_at, business_date, linked_corr,
     outbox_id, outbox_queue, outbox_state, exception_id, exception_state, first_seen_run)
-  select $1, f.seq, f.k, case when f.undo then 'undo' else 'movement' end, f.class, f.classes, rule.severity, f.state, ${REASON}, rule.next_action, f.presence, f.booked, n_rgs, n_op, n_hub,
+  select $1, f.seq, f.k, case when f.undo then 'undo' else 'movement' end, f.class, f.classes, rule.severity, f.state, ${REASON}, ${NEXT_ACTION}, f.presence, f.booked, n_rgs, n_op, n_hub,
     f.ref_id, f.corr, f.player, ${cell('cur_lo', 'cur_hi')}, ${movementWord('mov_lo')} || case when mov_lo <> mov_hi then '/' || ${movementWord('mov_hi')} else '' end,
     amt_rgs, amt_op, amt_hub, case when cur_lo = cur_hi and mov_lo = mov_hi and n_amt = n_all then coalesce(sum_op, 0) - coalesce(sum_rgs, 0) end,
     amt_raw_rgs, amt_raw_op, dir_raw_rgs, dir_raw_op, ref_rgs, ref_op, st_rgs, st_op, st_hub, f.anchor_at, f.business_date, linked_corr,
-    case when f.presence & 2 = 0 then operator_message else coalesce(rgs_message, operator_message) end,
-    case when operator_message is null and rgs_message is null then null when f.presence & 2 = 0 or rgs_message is null then 'operator' else 'rgs' end,
-    case when operator_message is null and rgs_message is null then null when dead then 'dead' when pending then 'pending' else 'sent' end,
+    ${MENDING},
+    ${MENDING_QUEUE},
+    case when (${MENDING}) is null then null when dead then 'dead' when pending then 'pending' else 'sent' end,
     x.exception_id, x.exception_state, x.first_run
   from found f
   join unnest($4::text[], $5::text[], $6::text[]) rule (class, severity, next_action) on rule.class = f.class
@@ -231,8 +243,8 @@ export const UNBALANCED_SQL = `
 export const EXCEPTIONS_SQL = `
   insert into recon.exception as e (id, k, class, severity, operator_id, rgs_id, first_run, last_run, last_seq, first_seen, last_seen, anchor_at, cur, amount_minor, ref_id, corr, outbox_id, outbox_queue, due_at)
   select recon.exception_id(f.k, f.class), f.k, f.class, rule.severity, $2, $3, $1, $1, f.seq, $4, $4, f.anchor_at, ${cell('cur_lo', 'cur_hi')}, coalesce(f.amt_hub, f.amt_op, f.amt_rgs), f.ref_id, f.corr,
-    case when f.presence & 2 = 0 then operator_message else coalesce(rgs_message, operator_message) end,
-    case when operator_message is null and rgs_message is null then null when f.presence & 2 = 0 or rgs_message is null then 'operator' else 'rgs' end,
+    ${MENDING},
+    ${MENDING_QUEUE},
     $4::timestamptz + rule.hours * interval '1 hour'
   from found f join unnest($5::text[], $6::text[], $7::integer[]) rule (class, severity, hours) on rule.class = f.class
   where f.place in ('item', 'unplaced') and f.state = 'broken' order by f.k, f.class
