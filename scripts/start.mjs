@@ -5,6 +5,7 @@ import net from 'node:net';
 import path from 'node:path';
 import readline from 'node:readline';
 import { pathToFileURL } from 'node:url';
+import { loadEnvFile } from './env-file.mjs';
 import { buildIfNeeded, installIfNeeded } from './install.mjs';
 import { fail, hubCommand, onOrphaned, pinnedNode, requireNode, root } from './run.mjs';
 
@@ -17,17 +18,27 @@ const MOCK_STOP_TIMEOUT_MS = 10_000;
 const SAME_SIGNAL_MS = 500;
 
 requireNode();
+const envFile = loadEnvFile();
+// For machines: standard output holds the hub's JSON lines and nothing else.
+const isJson = process.env.LOG_FORMAT === 'json';
+const isPretty = process.env.LOG_FORMAT === 'pretty' || (!isJson && process.stdout.isTTY === true);
 const port = { hub: readPort('PORT', 8000), operator: readPort('OPERATOR_PORT', 8001), rgs: readPort('RGS_PORT', 8002) };
 const url = { hub: `http://localhost:${port.hub}`, operator: `http://localhost:${port.operator}`, rgs: `http://localhost:${port.rgs}` };
 
-const services = [
+/** Where the hub is told to call: partners of one's own, or the mocks that are started for it. */
+const partner = {
+  operator: partnerOf('OPERATOR_BASE_URL', `${url.operator}/`, port.operator),
+  rgs: partnerOf('RGS_WEBHOOK_URL', `${url.rgs}/webhooks`, port.rgs),
+};
+
+const allServices = [
   {
     name: 'hub',
     ...hubCommand(),
     port: port.hub,
     portVariable: 'PORT',
     // Set values win: a hub may be pointed at other partners.
-    environment: { OPERATOR_BASE_URL: process.env.OPERATOR_BASE_URL || `${url.operator}/`, RGS_WEBHOOK_URL: process.env.RGS_WEBHOOK_URL || `${url.rgs}/webhooks` },
+    environment: { OPERATOR_BASE_URL: partner.operator.address, RGS_WEBHOOK_URL: partner.rgs.address, LOG_FORMAT: isPretty ? 'pretty' : 'json' },
     isReady: () => answersOk(`http://${probeHost()}:${port.hub}/health/ready`),
     stopTimeoutMs: HUB_STOP_TIMEOUT_MS,
   },
@@ -51,11 +62,15 @@ const services = [
   },
 ];
 
+/** A mock that nobody calls would only look as if it were in use. */
+const services = allServices.filter(({ name }) => partner[name]?.isMock !== false);
+
 /** Name to child process, in the order of starting. */
 const children = new Map();
 let stopping;
 let firstSignalAt;
 
+const hadData = Boolean(process.env.DATABASE_URL) || fs.existsSync(path.join(dataDir(), 'postgres'));
 await checkPorts();
 await installIfNeeded();
 await buildIfNeeded();
@@ -64,6 +79,13 @@ onOrphaned(() => onSignal('npm has ended'));
 for (const service of services) start(service);
 await untilReady();
 if (!stopping) printWelcome();
+
+function partnerOf(variable, mock, mockPort) {
+  const address = process.env[variable] || mock;
+  if (!URL.canParse(address)) return { variable, address, isMock: false };
+  const { protocol, hostname, port: number } = new URL(address);
+  return { variable, address, isMock: protocol === 'http:' && ['localhost', '127.0.0.1', '[::1]'].includes(hostname) && Number(number || 80) === mockPort };
+}
 
 function readPort(name, fallback) {
   const text = process.env[name] || String(fallback);
@@ -115,7 +137,11 @@ function start(service) {
     [child.stdout, process.stdout],
     [child.stderr, process.stderr],
   ]) {
-    readline.createInterface({ input: from, crlfDelay: Infinity }).on('line', (line) => to.write(`${service.name.padEnd(width)} | ${line}\n`));
+    const isForMachines = isJson && service.name === 'hub' && from === child.stdout;
+    readline.createInterface({ input: from, crlfDelay: Infinity }).on('line', (line) => {
+      if (isForMachines) process.stdout.write(`${line}\n`);
+      else (isJson ? process.stderr : to).write(`${service.name.padEnd(width)} | ${line}\n`);
+    });
   }
   // `close` comes after the last output, `exit` may come before it.
   const ended = new Promise((resolve) => {
@@ -222,7 +248,7 @@ async function stop(name) {
 }
 
 function say(line) {
-  process.stdout.write(`\n${line}\n`);
+  (isJson ? process.stderr : process.stdout).write(`\n${line}\n`);
 }
 
 function printWelcome() {
@@ -235,12 +261,40 @@ function printWelcome() {
 
   hub            ${url.hub}
   Swagger UI     ${url.hub}/swagger
-  mock operator  ${url.operator}   (GET /v2/transactions: what it booked)
-  mock RGS       ${url.rgs}   (GET /webhooks: what it received)
-
+  ${partnerLine('operator', partner.operator, url.operator, 'GET /v2/transactions: what it booked')}
+  ${partnerLine('RGS', partner.rgs, url.rgs, 'GET /webhooks: what it received')}
+  tables         npm run sql -- "select * from wallet_transaction order by id desc limit 5"   (${databaseLine()})
+${notes().map((note) => `\n${note}\n`).join('')}
 A signed debit, for another terminal${ownSecrets.length > 0 ? ' (with the same variables set there)' : ''}:
 
 T=$(date +%s); B=$(printf '{"playerId":"player-1","amountCents":500,"currency":"USD","refId":"try-%s"}' "$T"); S=$(printf '%s:%s' "$T" "$B" | openssl dgst -sha256 -hmac ${secret} | sed 's/^.* //')
 curl -i ${url.hub}/wallet/debit -H 'Content-Type: application/json' -H "Authorization: Bearer ${token}" -H "X-Timestamp: $T" -H "X-Signature: $S" -H "Idempotency-Key: try-$T" --data-raw "$B"
 `);
+}
+
+function partnerLine(name, { address, isMock, variable }, mock, what) {
+  if (isMock) return `${`mock ${name}`.padEnd(14)} ${mock}   (${what})`;
+  const shown = URL.canParse(address) ? new URL(address).origin + new URL(address).pathname : address;
+  return `${name.padEnd(14)} ${shown}   (yours, by ${variable}; no mock is started)`;
+}
+
+function dataDir() {
+  return path.resolve(root, process.env.DATA_DIR || '.data');
+}
+
+/** Without user and password. */
+function databaseLine() {
+  if (process.env.DATABASE_URL) return `PostgreSQL on ${new URL(process.env.DATABASE_URL).host}, by DATABASE_URL`;
+  const { port: number } = JSON.parse(fs.readFileSync(path.join(dataDir(), 'postgres.json'), 'utf8'));
+  return `embedded PostgreSQL on 127.0.0.1:${number}, files in ${dataDir()}`;
+}
+
+function notes() {
+  const found = [];
+  if (envFile.taken.length > 0) found.push(`From .env: ${envFile.taken.join(', ')}.`);
+  if (envFile.kept.length > 0) found.push(`Not from .env, since the shell says something else: ${envFile.kept.join(', ')}.`);
+  if (hadData && services.length > 1)
+    found.push(`The mocks begin with empty books and ${process.env.DATABASE_URL ? 'the database' : dataDir()} does not: what earlier starts booked, reconciliation will miss there (missing_in_operator, missing_in_rgs, or a run
+that fails as source_suspicious). To begin anew: curl -X POST ${url.hub}/admin/clear-db -H "Authorization: Bearer ${process.env.OPS_TOKEN ? '$OPS_TOKEN' : process.env.BEARER_TOKEN ? '$BEARER_TOKEN' : 'change_token'}"`);
+  return found;
 }

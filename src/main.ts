@@ -1,6 +1,8 @@
 import 'reflect-metadata';
+import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { parseEnv } from 'node:util';
 import { type Config, describeConfig, parseConfig } from './config/config';
 import { checkConnections } from './database/connections';
 import { directUrlOf } from './database/data-source';
@@ -17,11 +19,12 @@ import { StoppedWhileStarting, StopSignals } from './stop-signals';
 /** Resolves when the hub has stopped in good order. */
 async function main(signals: StopSignals): Promise<void> {
   const config = parseConfig(process.env);
-  const logger = new Logger(config.logLevel);
+  const logger = new Logger(config.logLevel, undefined, config.logFormat);
   signals.tellRepeats((signal) => logger.event('info', 'hub.stopping_already', { signal }));
   // A stop that hangs before the hub is there; once it is, stopWhenTold() does the same with what it knows.
   void signals.first.then(() => setTimeout(() => giveUp(logger, new Error(`not done within SHUTDOWN_TIMEOUT_SECONDS (${config.shutdownTimeoutSeconds} s)`)), (config.shutdownTimeoutSeconds + EMBEDDED_STOP_SECONDS) * 1000));
   tellWhatIsInsecure(config, logger);
+  tellIgnoredFile(logger);
 
   // Before anything else: a process that cannot have its port must not have written anything.
   const server = new HubServer();
@@ -47,6 +50,13 @@ const EMBEDDED_STOP_SECONDS = 30;
 function tellWhatIsInsecure(config: Config, logger: Logger): void {
   for (const { exception, faults } of config.insecureAccepted)
     logger.event('warn', 'config.insecure_accepted', faults.length > 0 ? { exception, faults } : { exception, note: 'nothing needs this exception; take it out of INSECURE_ACCEPTED' });
+}
+
+/** People put a `.env` beside the hub and expect it to be heard. `npm start` and docker compose read it; the hub itself does not. */
+function tellIgnoredFile(logger: Logger): void {
+  if (!existsSync('.env')) return;
+  const ignored = Object.entries(parseEnv(readFileSync('.env', 'utf8'))).filter(([name, value]) => value !== undefined && value !== '' && process.env[name] !== value);
+  if (ignored.length > 0) logger.event('warn', 'config.env_file_ignored', { file: path.resolve('.env'), variables: ignored.map(([name]) => name) });
 }
 
 async function embeddedDatabase(config: Config, server: HubServer, logger: Logger): Promise<EmbeddedPostgres | undefined> {

@@ -1,6 +1,9 @@
 import { baseUrlFault, shownUrl } from '../kernel/base-url';
 import { EXCEPTIONS, type Exception, type NamedSecret, weaknessesOf } from './production';
 
+/** `auto`: for people on a terminal, for machines elsewhere. */
+export type LogFormat = 'auto' | 'json' | 'pretty';
+
 /**
  * Everything the environment decides, read and checked once. Faults are collected, so a person who sets up a hub sees all of them at once.
  * Units are in the names; defaults are those of docs/integration.md and .env.example (a test keeps the three in step).
@@ -13,6 +16,7 @@ export interface Config {
   readonly host: string;
   readonly role: 'all' | 'api' | 'worker';
   readonly logLevel: string;
+  readonly logFormat: LogFormat;
 
   /** Undefined: an embedded Postgres under `dataDir`. */
   readonly databaseUrl: string | undefined;
@@ -143,6 +147,7 @@ export function parseConfig(env: Environment): Config {
     host: read.text('HOST', '0.0.0.0'),
     role: read.choice('ROLE', 'all', ['all', 'api', 'worker']),
     logLevel: read.choice('LOG_LEVEL', 'info', ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
+    logFormat: read.choice<LogFormat>('LOG_FORMAT', 'auto', ['auto', 'json', 'pretty']),
     databaseUrl: read.databaseUrl('DATABASE_URL'),
     databaseDirectUrl: read.databaseUrl('DATABASE_DIRECT_URL'),
     reportsDatabaseUrl: read.databaseUrl('REPORTS_DATABASE_URL'),

@@ -5,18 +5,27 @@ import { dataSourceOptions } from './data-source';
 import { Database } from './database';
 import { startEmbeddedPostgres } from './embedded-postgres';
 
-/** One connection to the hub's database for a command line tool; the embedded server is started when no other is configured. */
-export async function withDatabase<T>(config: Pick<Config, 'databaseUrl' | 'dataDir'>, applicationName: string, work: (database: Database) => Promise<T>): Promise<T> {
-  const embedded = config.databaseUrl === undefined ? await startEmbeddedPostgres({ dataDir: path.resolve(config.dataDir) }) : undefined;
+type DatabaseConfig = Pick<Config, 'databaseUrl' | 'dataDir'>;
+
+/** The URL of the hub's database for a command line tool; the embedded server is started when no other is configured. */
+export async function withDatabaseUrl<T>(config: DatabaseConfig, work: (url: string) => Promise<T>): Promise<T> {
+  if (config.databaseUrl !== undefined) return work(config.databaseUrl);
+  const embedded = await startEmbeddedPostgres({ dataDir: path.resolve(config.dataDir) });
   try {
-    const url = config.databaseUrl ?? embedded?.url ?? '';
+    return await work(embedded.url);
+  } finally {
+    await embedded.stop();
+  }
+}
+
+/** One connection to it. */
+export function withDatabase<T>(config: DatabaseConfig, applicationName: string, work: (database: Database) => Promise<T>): Promise<T> {
+  return withDatabaseUrl(config, async (url) => {
     const dataSource = await new DataSource({ ...dataSourceOptions(url, { applicationName, poolSize: 1 }), entities: [], migrations: [] }).initialize();
     try {
       return await work(new Database(dataSource));
     } finally {
       await dataSource.destroy();
     }
-  } finally {
-    await embedded?.stop();
-  }
+  });
 }

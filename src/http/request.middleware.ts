@@ -9,8 +9,9 @@ import type { HubRequest } from './access';
 export const BODY_BYTES_MAX = 64 * 1024;
 /** How long a client may go on sending a body that was refused. */
 const LINGER_MS = 2_000;
-/** Probes come every second and say nothing new. */
+/** Probes come every second and say nothing new; a callback that was taken has a line of its own, `webhook.received`. */
 const QUIET = /^\/(health|metrics)/;
+const isQuiet = (route: string, status: number): boolean => QUIET.test(route) || (route === '/webhooks/incoming' && status < 400);
 
 /** Opens the request's context, writes one wide line when its answer is out, and lets nothing pass without a Host. */
 export function requestContext(logger: Logger, metrics: Metrics): (request: HubRequest, response: Response, next: NextFunction) => void {
@@ -25,7 +26,7 @@ export function requestContext(logger: Logger, metrics: Metrics): (request: HubR
       const ms = performance.now() - started;
       const route = (request.route as { path?: string } | undefined)?.path ?? 'none';
       metrics.httpSeconds.observe({ method: request.method, route, status: response.statusCode }, ms / 1000);
-      const level = response.statusCode >= 500 ? 'error' : QUIET.test(route) ? 'debug' : 'info';
+      const level = response.statusCode >= 500 ? 'error' : isQuiet(route, response.statusCode) ? 'debug' : 'info';
       runInContext(context, () =>
         logger.event(level, 'http.answered', {
           method: request.method,

@@ -1,16 +1,19 @@
 import type { LoggerService } from '@nestjs/common';
+import { createRequire } from 'node:module';
 import pino, { type Logger as PinoLogger } from 'pino';
+import type { PrettyOptions, PrettyStream } from 'pino-pretty';
+import type { LogFormat } from '../config/config';
 import { currentContext } from './request-context';
 
 /** Names that must never reach a log, at the top level of a line or one below. */
 const SECRET_FIELDS = new Set(['authorization', 'cookie', 'token', 'secret', 'signature', 'body', 'rawBody', 'payload', 'password', 'x-signature']);
 const CENSOR = '[redacted]';
 
-/** JSON lines on standard output; every line carries the request it belongs to. */
+/** JSON lines on standard output, or a readable form for people; every line carries the request it belongs to. */
 export class Logger implements LoggerService {
   private readonly pino: PinoLogger;
 
-  constructor(level: string, destination?: pino.DestinationStream) {
+  constructor(level: string, destination?: pino.DestinationStream, format: LogFormat = 'json') {
     this.pino = pino(
       {
         level,
@@ -23,7 +26,7 @@ export class Logger implements LoggerService {
           return context === undefined ? {} : { requestId: context.requestId };
         },
       },
-      destination ?? pino.destination({ sync: false, minLength: 0 }),
+      destination ?? standardOutput(format),
     );
   }
 
@@ -67,6 +70,16 @@ export class Logger implements LoggerService {
       ...(detail === undefined ? {} : { detail }),
     });
   }
+}
+
+function standardOutput(format: LogFormat): pino.DestinationStream {
+  if (format === 'json' || (format === 'auto' && !process.stdout.isTTY)) {
+    // A terminal that has closed takes no more lines; that must not end the process before its work is done.
+    return pino.destination({ sync: false, minLength: 0 }).on('error', () => undefined);
+  }
+  // Loaded for people only: a hub at work never needs it.
+  const pretty = createRequire(__filename)('pino-pretty') as (options: PrettyOptions) => PrettyStream;
+  return pretty({ sync: true, colorize: process.stdout.isTTY, translateTime: 'SYS:HH:MM:ss.l', messageKey: 'event', ignore: 'config,requestId', singleLine: true }).on('error', () => undefined);
 }
 
 /** The same fields without secrets, at the top and one level below; a line that holds none is not copied. */

@@ -97,7 +97,9 @@ export class Settler {
     if (verdict === 'stale') this.metrics.staleSettles.inc();
     this.metrics.deliveries.inc({ queue: result.queue, class: result.verdict.class });
     if (result.durationMs !== null) this.metrics.deliverySeconds.observe({ queue: result.queue }, result.durationMs / 1000);
-    const level = outcome === 'dead' || outcome === 'blocked' ? 'warn' : 'info';
+    // What goes as it should is told by the movement's own line; here it would be two more for each bet.
+    const isPlain = outcome === 'sent' && result.verdict.class === 'applied' && result.message.attempts === 0;
+    const level = outcome === 'dead' || outcome === 'blocked' ? 'warn' : isPlain ? 'debug' : 'info';
     this.logger.event(level, 'outbox.attempted', {
       queue: result.queue,
       destination: result.destination.code,
