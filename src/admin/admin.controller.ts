@@ -26,7 +26,7 @@ export class AdminController {
   @ApiParam({ name: 'queue', enum: ['rgs', 'operator'], description: 'To whom the record goes' })
   @ApiParam({ name: 'recordId', format: 'uuid', description: '`id` of the record in GET /webhooks/outbox', example: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a12' })
   @ApiOkResponse({ description: 'The record, pending again and due now', type: OutboxRecordView })
-  @ApiProblems('outbox_record_not_found', 'replay_refused')
+  @ApiProblems('outbox_record_not_found', 'money_in_flight', 'replay_refused')
   async replay(@Actor() actor: string, @Param('queue') queue: string, @Param('recordId') recordId: string, @Res({ passthrough: true }) response: Response): Promise<string> {
     if ((queue !== 'rgs' && queue !== 'operator') || !isUUID(recordId)) throw new HubError('outbox_record_not_found');
     const record = await this.admin.replay(actor, queue, recordId);

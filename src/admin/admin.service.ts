@@ -18,7 +18,7 @@ import { type AuditEntry, AuditStore } from './audit.store';
 
 const OVERDUE_ROUNDS_MAX = 500;
 /** Everything that clearing empties, the tables that requests touch first in front. */
-const CLEARED = 'idempotency_key, wallet_transaction, outbox_destination, outbox_lane, outbox_head, outbox_message, outbox_attempt, outbox_dead, wallet_event, wallet_outcome, wallet_round, wallet_parked, wallet_cursor, inbound_callback';
+const CLEARED = 'idempotency_key, wallet_transaction, outbox_destination, outbox_lane, outbox_head, outbox_message, outbox_attempt, outbox_dead, wallet_event, wallet_outcome, wallet_round, wallet_parked, inbound_callback';
 /** Well below deadlock_timeout: whoever waits for the tables in another order gets them before Postgres kills somebody. */
 const LOCK_WAIT_MS = 100;
 const CLEAR_TRIES_MAX = 200;
@@ -38,7 +38,7 @@ export class AdminService {
     private readonly logger: Logger,
   ) {}
 
-  /** Throws outbox_record_not_found and replay_refused. */
+  /** Throws outbox_record_not_found, money_in_flight and replay_refused. */
   async replay(actor: string, queue: Queue, id: string): Promise<OutboxRecord> {
     return this.database.transaction(async (tx) => {
       const { before, after } = await this.outbox.replay(tx, queue, id);

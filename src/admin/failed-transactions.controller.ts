@@ -29,7 +29,7 @@ export class FailedTransactionsController {
   @ApiParam({ name: 'transactionId', format: 'uuid', description: '`transactionId` of the parked transaction', example: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11' })
   @ApiBody({ type: ResolveRequest })
   @ApiOkResponse({ description: 'Its state now; parked still when it is sent again', schema: { type: 'object', required: ['transactionId', 'state'], properties: { transactionId: { type: 'string', format: 'uuid', example: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11' }, state: { type: 'string', example: 'confirmed' } } } })
-  @ApiProblems('malformed_request', 'not_found', 'not_parked', 'replay_refused', 'payload_too_large', 'unsupported_media_type', 'validation_failed')
+  @ApiProblems('malformed_request', 'not_found', 'not_parked', 'money_in_flight', 'replay_refused', 'payload_too_large', 'unsupported_media_type', 'validation_failed')
   async resolve(@Actor() actor: string, @Param('transactionId') transactionId: string, @Body() request: ResolveRequest): Promise<{ transactionId: string; state: string }> {
     if (!isUUID(transactionId)) throw new HubError('not_found');
     return { transactionId, state: await this.failed.resolve(actor, transactionId, request.resolution, request.reason) };

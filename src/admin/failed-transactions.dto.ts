@@ -52,6 +52,7 @@ export class FailedTransactionQuery {
 
 export class FailedTransactionView extends TransactionView {
   @ApiProperty({ format: 'date-time', example: '2026-11-23T12:00:00.000Z' }) parkedAt!: string;
+  @ApiProperty({ type: 'string', format: 'date-time', nullable: true, description: 'Until then a call may still be booked, and `applied` and `not_applied` answer 409 `money_in_flight`; null when nothing can be', example: null }) inFlightUntil!: string | null;
 }
 
 export class FailedTransactionPage {

@@ -1,11 +1,10 @@
-import { Inject, Injectable } from '@nestjs/common';
-import { type Config } from '../config/config';
-import { CONFIG } from '../config/config.module';
+import { Injectable } from '@nestjs/common';
 import { Database, type Tx } from '../database/database';
 import { HubError } from '../kernel/errors';
 import { Logger } from '../observability/logger';
 import { Outbox } from '../outbox/outbox';
-import { Settlement, changeBy } from '../wallet/settlement';
+import type { MessagePosition } from '../outbox/outbox.store';
+import { Settlement, changeBy, inFlight } from '../wallet/settlement';
 import type { MoneyTransaction } from '../wallet/transaction';
 import type { TransactionState } from '../wallet/transaction-state';
 import { transactionView } from '../wallet/wallet.service';
@@ -17,7 +16,6 @@ import type { BulkResolveAnswer, BulkResolveItem, FailedTransactionPage, FailedT
 @Injectable()
 export class FailedTransactionsService {
   constructor(
-    @Inject(CONFIG) private readonly config: Config,
     private readonly database: Database,
     private readonly wallet: WalletStore,
     private readonly settlement: Settlement,
@@ -31,15 +29,16 @@ export class FailedTransactionsService {
     const page = found.slice(0, limit);
     const events = await this.wallet.events(page.map(({ transaction }) => transaction.id));
     return {
-      items: page.map(({ transaction, parkedAt }) => ({
+      items: page.map(({ transaction, parkedAt, inFlightUntil }) => ({
         ...transactionView(transaction, events.filter(({ transactionId }) => transactionId === transaction.id)),
         parkedAt: parkedAt.toISOString(),
+        inFlightUntil: inFlightUntil?.toISOString() ?? null,
       })),
       nextCursor: found.length > limit ? (page.at(-1)?.transaction.id ?? null) : null,
     };
   }
 
-  /** Throws not_found, not_parked and replay_refused. */
+  /** Throws not_found, not_parked, money_in_flight and replay_refused. */
   async resolve(actor: string, id: string, resolution: Resolution, reason: string): Promise<TransactionState> {
     return this.database.transaction((tx) => this.resolveIn(tx, actor, id, resolution, reason));
   }
@@ -62,20 +61,21 @@ export class FailedTransactionsService {
 
   /** Throws what resolving would throw. */
   private async check(tx: Tx, id: string, resolution: Resolution): Promise<void> {
-    await this.lockParked(tx, id);
-    const refusal = resolution === 'retry' ? await this.outbox.handler.refuseReplay(tx, id) : null;
-    if (refusal !== null) throw new HubError('replay_refused', { detail: refusal, correlationId: id });
+    const { messageId, position } = await this.lockParked(tx, id);
+    const refusal = resolution === 'retry' ? await this.outbox.handler.refuseReplay(tx, { id: messageId, queue: 'operator', transactionId: id, position }) : inFlight(id, position);
+    if (refusal !== null) throw refusal;
   }
 
   private async resolveIn(tx: Tx, actor: string, id: string, resolution: Resolution, reason: string): Promise<TransactionState> {
-    const transaction = await this.lockParked(tx, id);
+    const { transaction, messageId, position } = await this.lockParked(tx, id);
     const undoing = transaction.undoMessageId !== null;
-    const messageId = undoing ? transaction.undoMessageId : transaction.messageId;
-    if (messageId === null) throw new Error(`parked transaction ${id} has no message`);
     let to: TransactionState = 'parked';
     if (resolution === 'retry') {
       await this.outbox.replay(tx, 'operator', messageId);
     } else {
+      // Whatever a person found in the operator's books, a call that is out may change it a moment later.
+      const refusal = inFlight(id, position);
+      if (refusal !== null) throw refusal;
       to = this.outcomeOf(transaction, resolution, undoing);
       const notice = to === 'confirmed' ? 'OK' : to === 'rejected' ? 'REJECTED' : to === 'compensated' ? 'ROLLED_BACK' : null;
       const undo = to === 'compensating' ? (transaction.undo ?? 'deadline') : transaction.undo;
@@ -88,16 +88,18 @@ export class FailedTransactionsService {
     return to;
   }
 
-  private async lockParked(tx: Tx, id: string): Promise<MoneyTransaction> {
+  private async lockParked(tx: Tx, id: string): Promise<{ transaction: MoneyTransaction; messageId: string; position: MessagePosition }> {
     const seen = await this.wallet.find(tx, id);
     if (seen === undefined) throw new HubError('not_found');
     await this.outbox.lockLane(tx, seen.operatorId, seen.externalPlayerId);
     // A repayment, and a message that was sent again by hand, has no lane: its head is what everyone locks before the row.
     const messageId = seen.undoMessageId ?? seen.messageId;
-    if (messageId !== null) await this.outbox.position(tx, messageId);
-    const transaction = seen.movement === 'rollback' ? undefined : (await this.wallet.lock(tx, [id])).get(id);
-    if (transaction?.state !== 'parked') throw new HubError('not_parked', { correlationId: id });
-    return transaction;
+    if (messageId === null || seen.movement === 'rollback') throw new HubError('not_parked', { correlationId: id });
+    const position = await this.outbox.position(tx, messageId);
+    const transaction = (await this.wallet.lock(tx, [id])).get(id);
+    // A repayment that began meanwhile has a message of its own, and then the transaction is not parked.
+    if (transaction?.state !== 'parked' || (transaction.undoMessageId ?? transaction.messageId) !== messageId) throw new HubError('not_parked', { correlationId: id });
+    return { transaction, messageId, position };
   }
 
   /** What a person's finding makes of a parked transaction. */
@@ -106,8 +108,6 @@ export class FailedTransactionsService {
     if (undoing) return resolution === 'applied' ? 'compensated' : 'confirmed';
     if (resolution === 'not_applied') return 'rejected';
     // An applied bet that the RGS wants undone, or whose time is over, is paid back now: the game went on without it, whoever finds it booked.
-    const { debitDeadlineSeconds } = this.config;
-    const late = transaction.movement === 'debit' && debitDeadlineSeconds > 0 && transaction.ageMs > debitDeadlineSeconds * 1000;
-    return transaction.undo !== null || late ? 'compensating' : 'confirmed';
+    return transaction.undo !== null || transaction.pastDeadline ? 'compensating' : 'confirmed';
   }
 }

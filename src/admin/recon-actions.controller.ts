@@ -33,7 +33,7 @@ export class ReconActionsController {
   @ApiBody({ type: ActionRequest })
   @ApiOkResponse({ description: 'It was done', type: ActionAnswer, headers: HEADERS })
   @ApiAcceptedResponse({ description: 'Another person must do the same', type: ActionAnswer, headers: HEADERS })
-  @ApiProblems('malformed_request', 'not_found', 'exception_state_conflict', 'second_person_required', 'idempotency_key_reused', 'outbox_record_not_found', 'replay_refused', 'upstream_failed', 'payload_too_large', 'unsupported_media_type', 'validation_failed')
+  @ApiProblems('malformed_request', 'not_found', 'exception_state_conflict', 'second_person_required', 'idempotency_key_reused', 'outbox_record_not_found', 'money_in_flight', 'replay_refused', 'upstream_failed', 'payload_too_large', 'unsupported_media_type', 'validation_failed')
   async actOnException(@CallingStaff() staff: Staff, @Param('exceptionId') exceptionId: string, @Body() request: ActionRequest, @Headers('idempotency-key') key: string | undefined, @Res({ passthrough: true }) response: Response): Promise<ActionAnswer> {
     if (!isUUID(exceptionId)) throw new HubError('not_found');
     const { replayed, ...answer } = await this.actions.act(staff, exceptionId, request, checkedIdempotencyKey(key));

@@ -99,6 +99,8 @@ create table outbox_dead (
   attempts integer not null,
   open boolean not null,
   at timestamp with time zone not null default clock_timestamp(),
+  first_sent_at timestamp with time zone,
+  may_land_until timestamp with time zone,
   constraint outbox_dead_pkey PRIMARY KEY (message_id)
 );
 CREATE INDEX outbox_dead_destination ON public.outbox_dead USING btree (destination_id, message_id);
@@ -148,13 +150,23 @@ create table outbox_head (
   releases integer not null default 0,
   token bigint not null default 0,
   owner text,
+<<<<<<< HEAD
   share integer not null default 0,
+=======
+  first_sent_at timestamp with time zone,
+  may_land_until timestamp with time zone,
+>>>>>>> 11e9cf3 (What was lost may still be booked: one fact for every question)
   constraint outbox_head_pkey PRIMARY KEY (message_id)
 ) with (fillfactor=70, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000, autovacuum_vacuum_cost_delay=0, autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=5000);
 CREATE UNIQUE INDEX outbox_head_lane ON public.outbox_head USING btree (destination_id, lane_key) WHERE (lane_key IS NOT NULL);
 CREATE INDEX outbox_head_ready ON public.outbox_head USING btree (destination_id, share, visible_at);
 comment on column outbox_head.claims is 'leases under which the message may have left; a lease that is given back unsent is taken off again';
+<<<<<<< HEAD
 comment on column outbox_head.share is 'see outbox_share_of; 0: written by the release before';
+=======
+comment on column outbox_head.first_sent_at is 'when it may first have left; null = it never did';
+comment on column outbox_head.may_land_until is 'until when a call whose answer was lost may still be booked; null = nothing was lost';
+>>>>>>> 11e9cf3 (What was lost may still be booked: one fact for every question)
 
 create table outbox_lane (
   destination_id integer not null,
@@ -212,6 +224,7 @@ create table partner (
   timeout_ms integer not null default 10000,
   created_at timestamp with time zone not null default now(),
   updated_at timestamp with time zone not null default now(),
+  refusal_is_final boolean not null default false,
   signature_version_required smallint not null default 1,
   constraint partner_amount_encoding CHECK ((amount_encoding = ANY (ARRAY['number'::text, 'string'::text]))),
   constraint partner_amount_minor_max CHECK (((amount_minor_max >= 1) AND (amount_minor_max <= '9007199254740991'::bigint))),
@@ -223,6 +236,7 @@ create table partner (
 );
 comment on column partner.base_url is 'operator: root of its wallet API; rgs: the webhook URL itself';
 comment on column partner.retired_currencies is 'no longer taken for debits; credits still pass, since a win is never gated';
+comment on column partner.refusal_is_final is 'the operator keeps refusals with the reference: a refused repeat speaks for every call before it';
 comment on column partner.signature_version_required is 'least version of the signature that its requests must have';
 
 create table partner_credential (
@@ -347,6 +361,7 @@ create table wallet_transaction (
   business_hash bigint not null generated always as (wallet_business_hash(ref_id, player_id, movement, operator_id)) stored,
   ref_hash integer not null generated always as (wallet_hash(ref_id)) stored,
   round_hash integer generated always as (wallet_hash(round_id)) stored,
+  deadline_at timestamp with time zone,
   signature bigint,
   reason_code text,
   warnings text[],
@@ -372,12 +387,13 @@ comment on column wallet_transaction.original_id is 'of a rollback: the bet that
 comment on column wallet_transaction.tombstone is 'the place of a bet that was rolled back before it came: the business key keeps the bet out';
 comment on column wallet_transaction.undo is 'why an applied bet must be paid back instead of confirmed';
 comment on column wallet_transaction.undo_message_id is 'the operator message that pays the bet back';
-comment on column wallet_transaction.absent_at is 'when the operator first said that it does not know the bet; a second time proves it';
-comment on column wallet_transaction.proven_absent is 'the operator said so twice, so one more send is safe; taken back before that send';
+comment on column wallet_transaction.absent_at is 'when the first question began to which the operator said that it does not know the bet';
+comment on column wallet_transaction.proven_absent is 'not used any more; stays for one release, since processes of the build before write it';
 comment on column wallet_transaction.applied is 'of a rollback: whether money was paid back; null while that is not known';
 comment on column wallet_transaction.waited is 'the RGS asked to wait for the outcome, so a repeat of its request answers with it';
 comment on column wallet_transaction.business_hash is 'over refId, player, movement and operator';
 comment on column wallet_transaction.ref_hash is 'finds a refId; ref_id says whether it is the one';
+comment on column wallet_transaction.deadline_at is 'from here on a bet must not be sent any more; frozen when it was accepted, null = never';
 comment on column wallet_transaction.signature is 'first 8 bytes of the X-Signature that it came with: the same one is no good for a movement of the other kind';
 comment on column wallet_transaction.reason_code is 'the hub''s own word for why it was refused, whatever the operator calls it';
 comment on column wallet_transaction.warnings is 'what the first answer warned of, so that a repeat says the same';
@@ -711,6 +727,8 @@ create function outbox_create_partitions(p_weeks_ahead integer) returns integer 
 create function outbox_drop_partitions(p_message_days integer, p_attempt_days integer) returns text[] language plpgsql;
 
 create function outbox_enqueue(p_messages outbox_new_message[]) returns void language sql;
+
+create function outbox_lease(p_destination integer, p_want integer, p_lease_ms double precision, p_land_ms double precision, p_owner text, p_floor timestamp with time zone) returns TABLE(id uuid, token bigint, attempts integer, claims integer, releases integer, lane_key text, event_type text, transaction_id uuid, path text, body text, expires_in_ms double precision, first_sent_at timestamp with time zone, may_land_until timestamp with time zone, lands_in_ms double precision, probe boolean, wait_ms double precision) language plpgsql;
 
 create function outbox_lock(p_ids uuid[], p_tokens bigint[]) returns TABLE(place integer, verdict text) language plpgsql;
 

@@ -1,5 +1,7 @@
 import type { Tx } from '../database/database';
-import type { Disposition, LeasedMessage, OperatorResult } from './outbox-message';
+import type { HubError } from '../kernel/errors';
+import type { Disposition, LeasedMessage, OperatorResult, Queue } from './outbox-message';
+import type { MessagePosition } from './outbox.store';
 
 /** What to do with a message that cannot simply be sent: it may have left before, or it must not be sent any more. */
 export type Plan =
@@ -8,8 +10,8 @@ export type Plan =
   | { readonly action: 'finish'; readonly outcome: 'sent' | 'dead' }
   /** Look for it in the operator's list: GET `path`, and `isIt` tells the row. */
   | { readonly action: 'ask'; readonly path: string; readonly isIt: (row: Readonly<Record<string, unknown>>) => boolean }
-  /** It never left, and its time is over. */
-  | { readonly action: 'expire'; readonly reason: string }
+  /** Nobody wants it any more, and it never left, or what left is proven not to be booked. */
+  | { readonly action: 'expire'; readonly reason: 'deadline' | 'rolled_back' }
   /** It may have left, and this operator offers no way to find out. */
   | { readonly action: 'give_up' };
 
@@ -18,13 +20,13 @@ export type Plan =
  * and imports point one way.
  */
 export interface DeliveryHandler {
-  /** For a message that may have left before (claims above 1) or that has expired. */
+  /** For a message that was leased before or that has expired. */
   plan(message: LeasedMessage): Promise<Plan>;
   /**
    * Inside the settling transaction, with the lanes of all results locked and their leases checked. Answers one disposition per result,
    * in order; the transaction commits both or neither.
    */
   settle(tx: Tx, results: readonly OperatorResult[]): Promise<Disposition[]>;
-  /** Why sending this transaction's message once more could move money twice; null when it is safe. */
-  refuseReplay(tx: Tx, transactionId: string): Promise<string | null>;
+  /** Why this message of a transaction must not be sent once more, or not yet; null when it may. The caller holds its lane and its head. */
+  refuseReplay(tx: Tx, message: { readonly id: string; readonly queue: Queue; readonly transactionId: string; readonly position: MessagePosition }): Promise<HubError | null>;
 }

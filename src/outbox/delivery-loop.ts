@@ -11,7 +11,7 @@ import type { Outbox } from './outbox';
 import type { OutcomeClass } from '../partners/operator-wire';
 import { ConcurrencyLimit } from './concurrency-limit';
 import type { Plan } from './delivery-handler';
-import type { DeliveryResult, Disposition, LeasedMessage, OperatorResult } from './outbox-message';
+import type { DeliveryResult, Disposition, LeasedMessage, OperatorResult, Traces } from './outbox-message';
 import type { OutboxStore } from './outbox.store';
 import type { Sender } from './sender';
 import type { Settler } from './settler';
@@ -36,6 +36,13 @@ export function permitAgeMs(ratePerSecond: number): number {
   return ratePerSecond === 0 ? Infinity : Math.max(PERMIT_AGE_MS, 800 / ratePerSecond);
 }
 
+interface Lease {
+  readonly destination: Partner;
+  readonly leaseMs: number;
+  /** `performance.now()` before the claim was asked for. */
+  readonly claimedAt: number;
+}
+
 export interface LoopSettings {
   readonly replica: string;
   /** Calls on their way at once, at most; how many of them are used follows the destination. */
@@ -44,6 +51,8 @@ export interface LoopSettings {
   readonly leaseMs: number;
   /** Calls per second over all replicas; 0: no limit. */
   readonly ratePerSecond: number;
+  /** How long after its time-out a call may still be booked. */
+  readonly graceMs: number;
 }
 
 /** Delivers to one destination: claim as many as there are free slots, send each, settle each, sleep when there is nothing. */
@@ -136,11 +145,14 @@ export class DeliveryLoop {
     const askedAt = performance.now();
     await this.refreshWatermark(askedAt);
     const stop = this.parts.metrics.claimSeconds.startTimer({ queue: this.destination.role });
-    const { messages, waitMs, slowed } = await this.parts.store.claim(this.destination.id, free, this.leaseMs, this.settings.replica, this.watermark.floorAt(askedAt));
+    // A partner's row may change while a message is leased; this attempt keeps the time-out and the lease that it began with.
+    const lease: Lease = { destination: this.destination, leaseMs: this.leaseMs, claimedAt: askedAt };
+    const landMs = lease.destination.role === 'operator' ? lease.leaseMs + this.settings.graceMs : null;
+    const { messages, waitMs, slowed } = await this.parts.store.claim(this.destinationId, free, lease.leaseMs, landMs, this.settings.replica, this.watermark.floorAt(askedAt));
     stop();
     // Without a limit or a breaker nothing else keeps a claim from taking all that it wants.
     if (messages.length > 0 && messages.length < free && this.settings.ratePerSecond === 0 && messages[0]?.probe === false && !slowed) this.watermark.drained(askedAt);
-    for (const message of messages) this.dispatch(message, askedAt);
+    for (const message of messages) this.dispatch(message, lease);
     if (messages.length > 0) this.pollMs = POLL_MS_MIN;
     if (waitMs === null) {
       this.limit.full();
@@ -160,8 +172,8 @@ export class DeliveryLoop {
     this.watermark.read(read, now, performance.now());
   }
 
-  private dispatch(message: LeasedMessage, claimedAt: number): void {
-    const delivery = this.deliver(message, claimedAt)
+  private dispatch(message: LeasedMessage, lease: Lease): void {
+    const delivery = this.deliver(message, lease)
       .catch((error: unknown) => {
         // Nothing below throws for what partners or the store do, so this is a fault of ours; the lease will run out and the message go again.
         this.parts.logger.event('error', 'outbox.delivery_crashed', { messageId: message.id, error: messageOf(error), stack: error instanceof Error ? error.stack : undefined });
@@ -173,27 +185,27 @@ export class DeliveryLoop {
     this.inFlight.add(delivery);
   }
 
-  private async deliver(message: LeasedMessage, claimedAt: number): Promise<void> {
-    await this.parts.settler.add(await this.attempt(message, claimedAt), this.giveUp.signal);
+  private async deliver(message: LeasedMessage, lease: Lease): Promise<void> {
+    await this.parts.settler.add(await this.attempt(message, lease), this.giveUp.signal);
   }
 
-  private async attempt(message: LeasedMessage, claimedAt: number): Promise<DeliveryResult> {
-    const { destination } = this;
+  private async attempt(message: LeasedMessage, lease: Lease): Promise<DeliveryResult> {
+    const { destination, claimedAt } = lease;
     const expired = message.expiresInMs !== null && message.expiresInMs <= performance.now() - claimedAt;
-    if (destination.role !== 'operator' || (message.claims <= 1 && !expired)) return this.send(message, claimedAt);
+    if (destination.role !== 'operator' || (message.claims <= 1 && message.mayLandUntil === null && !expired)) return this.send(message, lease);
     const plan = await this.planFor(message);
-    if (plan === null) return this.unsent(message, 'the store is away');
+    if (plan === null) return this.unsent(message, lease, 'the store is away');
     switch (plan.action) {
       case 'send':
-        return this.send(message, claimedAt);
+        return this.send(message, lease);
       case 'ask':
-        return this.ask(message, claimedAt, plan);
+        return this.ask(message, lease, plan);
       case 'finish':
-        return this.concluded(message, plan.outcome === 'sent' ? 'applied' : 'rejected_business', 'settled by other means', { outcome: plan.outcome, delayMs: 0 });
+        return this.concluded(message, lease, plan.outcome === 'sent' ? 'applied' : 'rejected_business', 'settled by other means', { outcome: plan.outcome, delayMs: 0 });
       case 'expire':
-        return this.concluded(message, 'expired', plan.reason, { outcome: 'dead', delayMs: 0 });
+        return this.concluded(message, lease, 'expired', plan.reason, { outcome: 'dead', delayMs: 0 });
       case 'give_up':
-        return this.concluded(message, 'unknown', 'the operator can neither be asked nor be sent the same reference again', { outcome: 'blocked', delayMs: 0 });
+        return this.concluded(message, lease, 'unknown', 'the operator can neither be asked nor be sent the same reference again', { outcome: 'blocked', delayMs: 0 });
     }
   }
 
@@ -208,31 +220,33 @@ export class DeliveryLoop {
   }
 
   /** A result that needed no call. */
-  private concluded(message: LeasedMessage, verdictClass: OutcomeClass, reason: string, proposed: Disposition): OperatorResult {
-    return { queue: 'operator', message, destination: this.destination, status: null, tries: 0, durationMs: null, verdict: { class: verdictClass, reason, balance: null, retryAfterMs: null }, proposed, ifUnknown: proposed };
+  private concluded(message: LeasedMessage, { destination, claimedAt }: Lease, verdictClass: OutcomeClass, reason: string, proposed: Disposition): OperatorResult {
+    return { queue: 'operator', message, destination, status: null, tries: 0, durationMs: null, traces: untouched(claimedAt), verdict: { class: verdictClass, reason, balance: null, retryAfterMs: null }, proposed, ifUnknown: proposed };
   }
 
-  private async ask(message: LeasedMessage, claimedAt: number, question: Extract<Plan, { action: 'ask' }>): Promise<DeliveryResult> {
-    const tooLate = this.tooLate(claimedAt) ?? (performance.now() > claimedAt + permitAgeMs(this.settings.ratePerSecond) ? 'the permit grew old before the question could leave' : null);
-    if (tooLate !== null) return this.unsent(message, tooLate);
+  private async ask(message: LeasedMessage, lease: Lease, question: Extract<Plan, { action: 'ask' }>): Promise<DeliveryResult> {
+    const { claimedAt } = lease;
+    const tooLate = this.tooLate(lease) ?? (performance.now() > claimedAt + permitAgeMs(this.settings.ratePerSecond) ? 'the permit grew old before the question could leave' : null);
+    if (tooLate !== null) return this.unsent(message, lease, tooLate);
     // Reading a long list ends before the lease does: a result that came after it would count for nothing, and the same list would be read for ever.
-    const endsAt = claimedAt + this.leaseMs - LEASE_MARGIN_MS;
-    const { result, healthy } = await this.parts.sender.ask(this.destination, message, question, AbortSignal.timeout(Math.max(1, Math.round(endsAt - performance.now()))));
+    const endsAt = claimedAt + lease.leaseMs - LEASE_MARGIN_MS;
+    const { result, healthy } = await this.parts.sender.ask(lease.destination, message, question, AbortSignal.timeout(Math.max(1, Math.round(endsAt - performance.now()))));
     await this.report(message, result, healthy);
     return result;
   }
 
-  private async send(message: LeasedMessage, claimedAt: number): Promise<DeliveryResult> {
-    const tooLate = this.tooLate(claimedAt);
-    if (tooLate !== null) return this.unsent(message, tooLate);
-    const leaseEnds = claimedAt + this.leaseMs;
+  private async send(message: LeasedMessage, lease: Lease): Promise<DeliveryResult> {
+    const tooLate = this.tooLate(lease);
+    if (tooLate !== null) return this.unsent(message, lease, tooLate);
+    const { destination, claimedAt } = lease;
+    const leaseEnds = claimedAt + lease.leaseMs;
     // No repeat starts after the message expired: by then its outcome is asked for, not tried for.
-    const deadline = message.expiresInMs === null || message.expiresInMs <= 0 ? leaseEnds : Math.min(leaseEnds, claimedAt + message.expiresInMs + this.destination.timeoutMs);
-    const { result, healthy, waitedMs } = await this.parts.sender.send(this.destination, message, {
+    const deadline = message.expiresInMs === null || message.expiresInMs <= 0 ? leaseEnds : Math.min(leaseEnds, claimedAt + message.expiresInMs + destination.timeoutMs);
+    const { result, healthy, waitedMs } = await this.parts.sender.send(destination, message, {
       deadline,
       permitUntil: claimedAt + permitAgeMs(this.settings.ratePerSecond),
       // A repeat that cannot leave at once leaves it to the queue; a first call has its connection and waits for its turn.
-      permit: (why) => this.permit(message, why === 'repeat' ? 0 : deadline - this.destination.timeoutMs - performance.now()),
+      permit: (why) => this.permit(message, why === 'repeat' ? 0 : deadline - destination.timeoutMs - performance.now()),
       mayLeave: () => !this.stopping,
     });
     // How long the partner takes, without the connection: one that is called rarely needs a new one each time and is not slow for that.
@@ -243,9 +257,9 @@ export class DeliveryLoop {
   }
 
   /** Why a call must not leave any more under this lease; null when it may. */
-  private tooLate(claimedAt: number): string | null {
+  private tooLate({ claimedAt, leaseMs, destination }: Lease): string | null {
     if (this.stopping) return 'the hub is stopping';
-    return performance.now() > claimedAt + this.leaseMs - this.destination.timeoutMs ? 'the lease would have ended during the call' : null;
+    return performance.now() > claimedAt + leaseMs - destination.timeoutMs ? 'the lease would have ended during the call' : null;
   }
 
   /** Until when the permit is good, once it is; null when there is none in time. */
@@ -260,9 +274,9 @@ export class DeliveryLoop {
     return askedAt + waitMs + permitAgeMs(this.settings.ratePerSecond);
   }
 
-  private unsent(message: LeasedMessage, reason: string): DeliveryResult {
-    const base = { message, destination: this.destination, status: null, tries: 0, durationMs: null, proposed: { outcome: 'released', delayMs: 0 } } as const;
-    return this.destination.role === 'operator'
+  private unsent(message: LeasedMessage, { destination, claimedAt }: Lease, reason: string): DeliveryResult {
+    const base = { message, destination, status: null, tries: 0, durationMs: null, traces: untouched(claimedAt), proposed: { outcome: 'released', delayMs: 0 } } as const;
+    return destination.role === 'operator'
       ? { ...base, queue: 'operator', verdict: { class: 'throttled', reason, balance: null, retryAfterMs: null }, ifUnknown: base.proposed }
       : { ...base, queue: 'rgs', verdict: { class: 'throttled', reason, retryAfterMs: null } };
   }
@@ -292,4 +306,9 @@ export class DeliveryLoop {
       logger.event('warn', 'outbox.report_failed', { destination: this.destination.code, error: messageOf(error) });
     }
   }
+}
+
+/** Nothing left. */
+function untouched(began: number): Traces {
+  return { began, answered: false, landsMs: null };
 }

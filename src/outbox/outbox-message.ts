@@ -29,8 +29,14 @@ export interface LeasedMessage {
   readonly token: string;
   /** Attempts that left and were not settled, so far. */
   readonly attempts: number;
-  /** Leases under which it may have left, this one included: above 1 an earlier attempt may have arrived. */
+  /** Leases under which it may have left, this one included. */
   readonly claims: number;
+  /** When it may first have left under an earlier lease; null = it never did. */
+  readonly firstSentAt: Date | null;
+  /** Until when a call of an earlier lease whose answer was lost may still be booked; null = no call was lost, or the operator proved that it booked none. */
+  readonly mayLandUntil: Date | null;
+  /** The same moment by `performance.now()`. */
+  readonly landsAt: number | null;
   /** Leases that were given back unsent. */
   readonly releases: number;
   readonly laneKey: string | null;
@@ -52,8 +58,20 @@ export interface Disposition {
   readonly outcome: Outcome;
   /** Until the next attempt, for retry and released. */
   readonly delayMs: number;
+  /** The operator proved that nothing of what was lost before was booked, nor can be. */
+  readonly proven?: boolean;
   /** For dead: whether somebody must still deal with it; a refusal that settled its movement needs nobody. Blocked always is. */
   readonly open?: boolean;
+}
+
+/** What one attempt left behind on its way to the partner. */
+export interface Traces {
+  /** `performance.now()` of its beginning; of a question: what is answered was true no earlier. */
+  readonly began: number;
+  /** Whether a movement left and was answered. */
+  readonly answered: boolean;
+  /** How long from the end of the attempt a call of it may still be booked, in ms; null when no answer was lost. */
+  readonly landsMs: number | null;
 }
 
 interface Delivery {
@@ -65,6 +83,8 @@ interface Delivery {
   readonly tries: number;
   /** Null when nothing was sent because the outcome was known already. */
   readonly durationMs: number | null;
+  /** What this attempt adds to what may still be booked. */
+  readonly traces: Traces;
   /** What the outbox would do with it. */
   readonly proposed: Disposition;
 }

@@ -29,6 +29,17 @@ export interface SettledRow {
   readonly durationMs: number | null;
   readonly delayMs: number;
   readonly open: boolean;
+  /** Null: it was not sent under a lease, and what is known of earlier calls stays. */
+  readonly landing: Landing | null;
+}
+
+/** What may still be booked of a message when its lease is settled. */
+export interface Landing {
+  readonly lost: boolean;
+  readonly answered: boolean;
+  readonly landsMs: number;
+  readonly hadFirstSentAt: Date | null;
+  readonly hadMayLandUntil: Date | null;
 }
 
 /** held: the lease is ours and locked. busy: another transaction holds the lane, come back. stale: the lease was lost. */
@@ -51,6 +62,8 @@ export interface MessagePosition {
   readonly place: 'in_flight' | 'idle' | 'waiting' | 'done';
   /** Whether it may have left before. */
   readonly maybeSent: boolean;
+  /** How long something of it may still be booked, in ms; 0 when nothing can be, and while it is in flight the least that is known. */
+  readonly landsInMs: number;
 }
 
 interface ClaimRow extends Row {
@@ -65,6 +78,9 @@ interface ClaimRow extends Row {
   path: string;
   body: string;
   expires_in_ms: number | null;
+  first_sent_at: Date | null;
+  may_land_until: Date | null;
+  lands_in_ms: number | null;
   probe: boolean;
   wait_ms: number | null;
 }
@@ -104,12 +120,17 @@ export class OutboxStore {
     );
   }
 
-  /** `floor` is the watermark: rows older than it are known to be dead versions, and the index scan may skip them. */
-  async claim(destinationId: number, want: number, leaseMs: number, owner: string, floor: Date): Promise<Claim> {
-    const rows = await this.hot.prepared<ClaimRow>('outbox_claim', 'select * from outbox_claim($1, $2, $3, $4, $5)', [destinationId, want, leaseMs, owner, floor]);
+  /**
+   * `landMs`: how long from now a call that leaves under the lease may still be booked; null where that is no question. `floor` is the
+   * watermark: rows older than it are known to be dead versions, and the index scan may skip them.
+   */
+  async claim(destinationId: number, want: number, leaseMs: number, landMs: number | null, owner: string, floor: Date): Promise<Claim> {
+    const rows = await this.hot.prepared<ClaimRow>('outbox_lease', 'select * from outbox_lease($1, $2, $3, $4, $5, $6)', [destinationId, want, leaseMs, landMs, owner, floor]);
     const last = rows.at(-1);
     const end = last?.id === null ? last : undefined;
-    return { messages: rows.filter((row) => row.id !== null).map(leasedMessage), waitMs: end?.wait_ms ?? null, slowed: end?.probe ?? false };
+    // Later than the database's now, so a moment counted from here is never too early.
+    const now = performance.now();
+    return { messages: rows.filter((row) => row.id !== null).map((row) => leasedMessage(row, now)), waitMs: end?.wait_ms ?? null, slowed: end?.probe ?? false };
   }
 
   /** Five seconds before the oldest thing that is due, or before now; and the database's clock. */
@@ -147,7 +168,7 @@ export class OutboxStore {
 
   async settle(tx: Tx, results: readonly SettledRow[], replica: string): Promise<void> {
     await tx.rows('select outbox_settle($1, $2)', [
-      JSON.stringify(results.map((r) => ({ id: r.id, outcome: r.outcome, class: r.class, status: r.status, error: r.error, duration_ms: r.durationMs, delay_ms: r.delayMs, open: r.open }))),
+      JSON.stringify(results.map((r) => ({ id: r.id, outcome: r.outcome, class: r.class, status: r.status, error: r.error, duration_ms: r.durationMs, delay_ms: r.delayMs, open: r.open, ...landingRow(r.landing) }))),
       replica,
     ]);
   }
@@ -202,19 +223,24 @@ export class OutboxStore {
    */
   async positions(tx: Tx, messageIds: readonly string[]): Promise<Map<string, MessagePosition>> {
     const positions = new Map<string, MessagePosition>();
-    const heads = await tx.rows<{ message_id: string; leased: boolean; claims: number }>(
-      'select message_id, leased and visible_at > clock_timestamp() as leased, claims from outbox_head where message_id = any ($1) order by message_id for update',
+    const heads = await tx.rows<{ message_id: string; leased: boolean; claims: number; lands_in_ms: number }>(
+      `select message_id, leased and visible_at > clock_timestamp() as leased, claims, greatest(0, extract(epoch from may_land_until - clock_timestamp()) * 1000)::float8 as lands_in_ms
+       from outbox_head where message_id = any ($1) order by message_id for update`,
       [messageIds],
     );
-    for (const { message_id: id, leased, claims } of heads) positions.set(id, { place: leased ? 'in_flight' : 'idle', maybeSent: leased || claims > 0 });
+    for (const { message_id: id, leased, claims, lands_in_ms: landsInMs } of heads) positions.set(id, { place: leased ? 'in_flight' : 'idle', maybeSent: leased || claims > 0, landsInMs });
     const others = messageIds.filter((id) => !positions.has(id));
     if (others.length === 0) return positions;
     const queued = await tx.rows<{ id: string }>(
       'select m.id from outbox_message m join outbox_lane l on l.destination_id = m.destination_id and l.lane_key = m.lane_key where m.id = any ($1) and m.lane_seq > l.head_seq',
       [others],
     );
-    for (const id of others) positions.set(id, { place: 'done', maybeSent: true });
-    for (const { id } of queued) positions.set(id, { place: 'waiting', maybeSent: false });
+    const dead = await tx.rows<{ message_id: string; lands_in_ms: number }>(
+      'select message_id, greatest(0, extract(epoch from may_land_until - clock_timestamp()) * 1000)::float8 as lands_in_ms from outbox_dead where message_id = any ($1)',
+      [others],
+    );
+    for (const id of others) positions.set(id, { place: 'done', maybeSent: true, landsInMs: dead.find((row) => row.message_id === id)?.lands_in_ms ?? 0 });
+    for (const { id } of queued) positions.set(id, { place: 'waiting', maybeSent: false, landsInMs: 0 });
     return positions;
   }
 
@@ -302,8 +328,65 @@ export class OutboxStore {
   }
 
   /**
+   * Queues a delivered or dead message again, behind everything that its lane holds: what the receiver hears stays in order. The caller holds the
+   * lane. False when it is in the queue still, or is more than a day old while the lane is busy: settling looks for the next message among those
+   * of a day, and looking among all for the sake of this would be everybody's price.
+   */
+  async requeue(tx: Tx, id: string): Promise<boolean> {
+    const [queued] = await tx.rows<{ idle: boolean }>(
+      `with lane as (
+         update outbox_lane l set last_seq = l.last_seq + 1
+         from outbox_message m
+         where m.id = $1 and l.destination_id = m.destination_id and l.lane_key = m.lane_key and m.lane_seq < l.head_seq
+           and (l.last_seq < l.head_seq or m.id >= uuid_v7_floor(now() - interval '1 day'))
+         returning l.destination_id, l.lane_key, l.last_seq, l.head_seq
+       ), moved as (
+         update outbox_message m set lane_seq = lane.last_seq from lane where m.id = $1
+       ), head as (
+         insert into outbox_head (message_id, destination_id, lane_key, lane_seq, claims, share)
+         select m.id, lane.destination_id, lane.lane_key, lane.last_seq, 1, outbox_share_of(m.destination_id, m.operator_id, m.rgs_id, m.event_type)
+         from lane, outbox_message m where m.id = $1 and lane.last_seq = lane.head_seq
+       ), revived as (
+         delete from outbox_dead where message_id = $1
+       )
+       select last_seq = head_seq as idle from lane`,
+      [id],
+    );
+    return queued !== undefined;
+  }
+
+  /** Holds back the delivery of messages that have not left. */
+  async holdBack(tx: Tx, messageIds: readonly string[], ms: number): Promise<void> {
+    if (messageIds.length === 0) return;
+    await tx.rows(`update outbox_head set visible_at = clock_timestamp() + $2::float8 * interval '1 millisecond' where message_id = any ($1) and claims = 0 and not leased`, [messageIds, ms]);
+  }
+
+  /**
+   * Writes another body into a message that has not left, and makes it due; false when it may have left. A lane or a head that somebody holds is
+   * left alone: it is leaving now. Nothing that waits for a lane may come after this in the transaction.
+   */
+  async rewrite(tx: Tx, messageId: string, body: string): Promise<boolean> {
+    const rows = await tx.rows(
+      `with head as (
+         select message_id from outbox_head where message_id = $1 and claims = 0 and not leased for update skip locked
+       ), due as (
+         update outbox_head h set visible_at = clock_timestamp() from head where h.message_id = head.message_id
+       ), lane as (
+         select l.head_seq from outbox_lane l join outbox_message m on m.destination_id = l.destination_id and m.lane_key = l.lane_key
+         where m.id = $1 and m.lane_seq > l.head_seq for no key update of l skip locked
+       )
+       update outbox_message m set body = $2
+       where m.id = $1 and (exists (select 1 from head) or (exists (select 1 from lane where m.lane_seq > lane.head_seq) and not exists (select 1 from outbox_attempt a where a.message_id = m.id)))
+       returning m.id`,
+      [messageId, body],
+    );
+    return rows.length > 0;
+  }
+
+  /**
    * Makes a message due now, with the same bytes and the same id. The caller holds its lane. A head is hurried (and its lane freed),
-   * a message that still queues behind its head is left in its place, anything else gets a head of its own outside the lane.
+   * a message that still queues behind its head is left in its place, anything else gets a head of its own outside the lane. Only the
+   * schedule begins anew: what may have left, and until when it may be booked, is not forgotten.
    */
   async replay(tx: Tx, id: string): Promise<void> {
     const hurried = await tx.rows(
@@ -313,18 +396,18 @@ export class OutboxStore {
     );
     // One that is on the wire is due already: it only gets its schedule back, and its lease stays as it is.
     await tx.rows('update outbox_head set attempts = 0 where message_id = $1', [id]);
-    await tx.rows('delete from outbox_dead where message_id = $1', [id]);
+    const [dead] = await tx.rows<{ first_sent_at: Date | null; may_land_until: Date | null }>('delete from outbox_dead where message_id = $1 returning first_sent_at, may_land_until', [id]);
     if (hurried.length > 0) {
       await tx.rows('update outbox_lane set blocked_by = null where blocked_by = $1', [id]);
       return;
     }
     await tx.rows(
-      `insert into outbox_head (message_id, destination_id, claims, share)
-       select m.id, m.destination_id, 1, outbox_share_of(m.destination_id, m.operator_id, m.rgs_id, m.event_type) from outbox_message m
+      `insert into outbox_head (message_id, destination_id, claims, share, first_sent_at, may_land_until)
+       select m.id, m.destination_id, 1, outbox_share_of(m.destination_id, m.operator_id, m.rgs_id, m.event_type), coalesce($2, m.created_at), $3 from outbox_message m
        left join outbox_lane l on l.destination_id = m.destination_id and l.lane_key = m.lane_key
        where m.id = $1 and (m.lane_key is null or m.lane_seq < l.head_seq)
        on conflict do nothing`,
-      [id],
+      [id, dead?.first_sent_at ?? null, dead?.may_land_until ?? null],
     );
   }
 
@@ -352,13 +435,21 @@ export function messageRow(message: NewMessage): Record<string, unknown> {
   };
 }
 
-function leasedMessage(row: ClaimRow): LeasedMessage {
+function landingRow(landing: Landing | null): Record<string, unknown> {
+  if (landing === null) return {};
+  return { lost: landing.lost, answered: landing.answered, lands_ms: landing.landsMs, had_first_sent_at: landing.hadFirstSentAt, had_may_land_until: landing.hadMayLandUntil };
+}
+
+function leasedMessage(row: ClaimRow, now: number): LeasedMessage {
   if (row.id === null) throw new Error('a leased message has an id');
   return {
     id: row.id,
     token: row.token,
     attempts: row.attempts,
     claims: row.claims,
+    firstSentAt: row.first_sent_at,
+    mayLandUntil: row.may_land_until,
+    landsAt: row.lands_in_ms === null ? null : now + row.lands_in_ms,
     releases: row.releases,
     laneKey: row.lane_key,
     eventType: row.event_type,

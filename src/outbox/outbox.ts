@@ -74,7 +74,7 @@ export class Outbox {
     if (waiting.length > 0) await this.store.expire(tx, waiting);
     const idle = [...first.values()].filter(({ id }) => positions.get(id)?.place === 'idle');
     if (idle.length === 0) return;
-    await this.store.settle(tx, idle.map(({ id, outcome }) => ({ id, outcome, class: reason, status: null, error: outcome === 'sent' ? null : reason, durationMs: null, delayMs: 0, open: false })), 'hub');
+    await this.store.settle(tx, idle.map(({ id, outcome }) => ({ id, outcome, class: reason, status: null, error: outcome === 'sent' ? null : reason, durationMs: null, delayMs: 0, open: false, landing: null })), 'hub');
     tx.afterCommit(() => {
       for (const destinationId of new Set(idle.map((message) => message.destinationId))) this.wake(destinationId);
     });
@@ -95,8 +95,20 @@ export class Outbox {
   }
 
   /** As position, for many; locks their heads in the order that everyone keeps. */
-  async positions(tx: Tx, messageIds: readonly string[]): Promise<void> {
-    await this.store.positions(tx, messageIds);
+  positions(tx: Tx, messageIds: readonly string[]): Promise<Map<string, MessagePosition>> {
+    return this.store.positions(tx, messageIds);
+  }
+
+  /** Holds back messages that were just enqueued, since what they say may become more complete in a moment. */
+  holdBack(tx: Tx, messageIds: readonly string[], ms: number): Promise<void> {
+    return this.store.holdBack(tx, messageIds, ms);
+  }
+
+  /** Completes what a message says, while it has not left; false when it may have. The last thing that a transaction does with the outbox. */
+  async rewrite(tx: Tx, message: { readonly id: string; readonly destinationId: number; readonly body: string }): Promise<boolean> {
+    const written = await this.store.rewrite(tx, message.id, message.body);
+    if (written) tx.afterCommit(() => this.wake(message.destinationId));
+    return written;
   }
 
   list(filter: RecordFilter): Promise<OutboxRecord[]> {
@@ -109,11 +121,13 @@ export class Outbox {
     if (message === undefined) throw new HubError('outbox_record_not_found');
     if (message.laneKey !== null) await this.store.lockLane(tx, message.destinationId, message.laneKey);
     const before = await this.records.find(tx, queue, id);
-    if (queue === 'operator' && message.transactionId !== null) {
-      const refusal = await this.handler.refuseReplay(tx, message.transactionId);
-      if (refusal !== null) throw new HubError('replay_refused', { detail: refusal, correlationId: message.transactionId });
+    const position = await this.position(tx, id);
+    if (message.transactionId !== null) {
+      const refusal = await this.handler.refuseReplay(tx, { id, queue, transactionId: message.transactionId, position });
+      if (refusal !== null) throw refusal;
     }
-    await this.store.replay(tx, id);
+    // What a player's game server hears keeps its order. A movement at the operator has none to keep: its lane went on without it.
+    if (queue === 'operator' || !(await this.store.requeue(tx, id))) await this.store.replay(tx, id);
     const after = await this.records.find(tx, queue, id);
     if (before === undefined || after === undefined) throw new Error(`outbox record ${id} vanished while it was replayed`);
     tx.afterCommit(() => this.wake(message.destinationId));

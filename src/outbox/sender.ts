@@ -11,7 +11,7 @@ import { standardWebhookSignature } from '../partners/signature';
 import { underBase } from '../kernel/base-url';
 import { messageOf } from '../kernel/errors';
 import type { Plan } from './delivery-handler';
-import type { DeliveryResult, LeasedMessage, OperatorResult } from './outbox-message';
+import type { DeliveryResult, LeasedMessage, OperatorResult, Traces } from './outbox-message';
 import { type RetryRules, propose } from './retry-policy';
 
 export type SendLimits = Pick<PostRequest, 'deadline' | 'permitUntil' | 'permit' | 'mayLeave'>;
@@ -29,15 +29,18 @@ export interface Sent {
 @Injectable()
 export class Sender {
   private readonly rules: RetryRules;
+  private readonly graceMs: number;
 
   constructor(
     @Inject(CONFIG) config: Config,
     private readonly http: PartnerHttp,
   ) {
     this.rules = { scheduleSeconds: config.outboxRetryScheduleSeconds, callbackTimeoutSeconds: config.callbackTimeoutSeconds };
+    this.graceMs = config.resolveGraceSeconds * 1000;
   }
 
   async send(destination: Partner, message: LeasedMessage, limits: SendLimits): Promise<Sent> {
+    const began = performance.now();
     const answer = await this.http.post(destination, {
       url: targetUrl(destination, message.path),
       body: message.body,
@@ -47,7 +50,7 @@ export class Sender {
     });
     const base = { message, destination, status: answer.kind === 'answered' ? answer.status : null, tries: answer.tries, durationMs: answer.durationMs };
     const healthy = answer.kind === 'answered' && answer.status < 500;
-    return { result: destination.role === 'operator' ? this.operatorResult(base, answer) : this.webhookResult(base, answer), healthy, waitedMs: answer.waitedMs };
+    return { result: destination.role === 'operator' ? this.operatorResult(base, answer, began) : this.webhookResult(base, answer, began), healthy, waitedMs: answer.waitedMs };
   }
 
   /** Looks a movement up in the operator's list instead of sending it: applied when it is there, absent when the whole list lacks it. */
@@ -60,6 +63,7 @@ export class Sender {
       status,
       tries: 1,
       durationMs: Math.round(performance.now() - started),
+      traces: { began: started, answered: false, landsMs: null },
       verdict,
       proposed: propose('operator', verdict.class, null, message, this.rules, Math.random()),
       ifUnknown: propose('operator', 'unknown', null, message, this.rules, Math.random()),
@@ -81,17 +85,29 @@ export class Sender {
     }
   }
 
-  private operatorResult(base: ResultBase, answer: Answer): DeliveryResult {
+  private operatorResult(base: ResultBase, answer: Answer, began: number): DeliveryResult {
     const verdict = settledVerdict(explained(classifyOperatorAnswer(base.destination, answer), answer), answer.tries);
+    const traces = this.traces(base.destination, answer, verdict, began);
     const proposed = propose('operator', verdict.class, verdict.retryAfterMs, base.message, this.rules, Math.random());
     const ifUnknown = propose('operator', 'unknown', null, base.message, this.rules, Math.random());
-    return { ...base, queue: 'operator', verdict, proposed, ifUnknown };
+    return { ...base, traces, queue: 'operator', verdict, proposed, ifUnknown };
   }
 
-  private webhookResult(base: ResultBase, answer: Answer): DeliveryResult {
+  /**
+   * A lost call may be booked until its time-out and the grace are over, counted from the end of the attempt, since only the last of its tries has
+   * a beginning that is known here; one that was accepted until its callback is overdue as well. The time-out is the one that the call had: the
+   * partner's row may say another by now.
+   */
+  private traces(destination: Partner, answer: Answer, verdict: OperatorVerdict, began: number): Traces {
+    const lost = verdict.class === 'unknown' || verdict.class === 'accepted' || answer.tries > 1;
+    const workMs = verdict.class === 'accepted' ? Math.max(destination.timeoutMs, this.rules.callbackTimeoutSeconds * 1000) : destination.timeoutMs;
+    return { began, answered: answer.kind === 'answered', landsMs: lost ? workMs + this.graceMs : null };
+  }
+
+  private webhookResult(base: ResultBase, answer: Answer, began: number): DeliveryResult {
     const verdict = classifyWebhookAnswer(answer);
     const proposed = propose('rgs', verdict.class, verdict.retryAfterMs, base.message, this.rules, Math.random());
-    return { ...base, queue: 'rgs', verdict, proposed };
+    return { ...base, traces: { began, answered: answer.kind === 'answered', landsMs: null }, queue: 'rgs', verdict, proposed };
   }
 
   private headers(destination: Partner, message: LeasedMessage): Record<string, string> {

@@ -7,7 +7,7 @@ import { Logger } from '../observability/logger';
 import { Metrics } from '../observability/metrics';
 import { Outbox } from './outbox';
 import type { DeliveryResult, Disposition, OperatorResult, Queue } from './outbox-message';
-import { type LockVerdict, OutboxStore, type SettledRow } from './outbox.store';
+import { type Landing, type LockVerdict, OutboxStore, type SettledRow } from './outbox.store';
 
 const BATCH_MAX = 500;
 /** One batch settles while the next gathers. */
@@ -128,5 +128,16 @@ function settledRow(result: DeliveryResult, disposition: Disposition): SettledRo
     durationMs: result.durationMs,
     delayMs: disposition.delayMs,
     open: disposition.outcome === 'blocked' || (disposition.open ?? false),
+    landing: result.queue === 'rgs' || disposition.outcome === 'sent' ? null : landingOf(result, disposition),
+  };
+}
+
+function landingOf({ message, traces }: OperatorResult, disposition: Disposition): Landing {
+  return {
+    lost: traces.landsMs !== null,
+    answered: traces.answered,
+    landsMs: traces.landsMs ?? 0,
+    hadFirstSentAt: message.firstSentAt,
+    hadMayLandUntil: disposition.proven === true ? null : message.mayLandUntil,
   };
 }

@@ -55,6 +55,9 @@ export class PartnerEntity {
   @Column('boolean', { name: 'rollback_route', default: false })
   rollbackRoute!: boolean;
 
+  @Column('boolean', { name: 'refusal_is_final', default: false, comment: 'the operator keeps refusals with the reference: a refused repeat speaks for every call before it' })
+  refusalIsFinal!: boolean;
+
   @Column('integer', { name: 'timeout_ms', default: 10_000 })
   timeoutMs!: number;
 

@@ -29,6 +29,8 @@ export interface Partner {
   readonly idempotentByReference: boolean;
   readonly statusQuery: boolean;
   readonly rollbackRoute: boolean;
+  /** Whether it keeps refusals with the reference, so that a refused repeat speaks for every call before it. */
+  readonly refusalIsFinal: boolean;
   readonly timeoutMs: number;
   /** Live signing keys, newest first: the first signs, all verify. */
   readonly signingKeys: readonly string[];

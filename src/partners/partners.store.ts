@@ -42,6 +42,7 @@ interface PartnerRow extends Row {
   idempotent_by_reference: boolean;
   status_query: boolean;
   rollback_route: boolean;
+  refusal_is_final: boolean;
   timeout_ms: number;
   signing_keys: string[];
   signing_kids: string[];
@@ -138,6 +139,7 @@ function partnerOf(row: PartnerRow): Partner {
     idempotentByReference: row.idempotent_by_reference,
     statusQuery: row.status_query,
     rollbackRoute: row.rollback_route,
+    refusalIsFinal: row.refusal_is_final,
     timeoutMs: row.timeout_ms,
     signingKeys: row.signing_keys,
     // Labels are free text; as in a URL they have neither commas nor blanks.

@@ -1,4 +1,4 @@
-import { Inject, Injectable } from '@nestjs/common';
+import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import { Interval } from '@nestjs/schedule';
 import { type Config } from '../config/config';
 import { CONFIG } from '../config/config.module';
@@ -19,7 +19,7 @@ const BATCH = 500;
  * left are none of its business: their message is claimed again after the deadline, and then resolved.
  */
 @Injectable()
-export class DeadlineWorker {
+export class DeadlineWorker implements OnModuleInit {
   private looks = 0;
 
   constructor(
@@ -31,12 +31,18 @@ export class DeadlineWorker {
     private readonly logger: Logger,
   ) {}
 
+  /** Also in a process that sweeps nothing: the debits that it accepts have this length. */
+  async onModuleInit(): Promise<void> {
+    if (this.config.debitDeadlineSeconds > 0) await this.store.keepDeadline(this.config.debitDeadlineSeconds);
+  }
+
   @Interval(LOOK_MS)
   async sweepOnSchedule(): Promise<void> {
-    if (this.config.debitDeadlineSeconds === 0 || this.config.role === 'api') return;
+    if (this.config.role === 'api') return;
     try {
       this.looks += 1;
-      if (this.looks % LOOKS_PER_SWEEP === 0 || (await this.store.hasOverdueDebit(this.config.debitDeadlineSeconds))) await this.sweep();
+      for (const seconds of await this.store.deadlines())
+        if (this.looks % LOOKS_PER_SWEEP === 0 || (await this.store.hasOverdueDebit(seconds))) await this.sweepThoseOf(seconds);
     } catch (error) {
       // The cursor has not moved, so the next round sees the same debits.
       this.logger.event('warn', 'wallet.deadline_sweep_failed', { error: messageOf(error) });
@@ -45,16 +51,22 @@ export class DeadlineWorker {
 
   /** Looks at every debit once when its deadline passes; answers how many were rejected. */
   async sweep(): Promise<number> {
+    let rejected = 0;
+    for (const seconds of await this.store.deadlines()) rejected += await this.sweepThoseOf(seconds);
+    return rejected;
+  }
+
+  private async sweepThoseOf(seconds: number): Promise<number> {
     // The transaction holds the turn and nothing else: one that held tables here would wait for ever for whoever wants them whole.
     return this.database.transaction(async (turn) => {
       let rejected = 0;
       let after: string | null = null;
       for (;;) {
         if (!(await this.store.takeTurn(turn, 'deadline'))) return rejected;
-        const overdue = await this.store.overdueDebits(this.config.debitDeadlineSeconds, BATCH, after);
+        const overdue = await this.store.overdueDebits(seconds, BATCH, after);
         // Each in a transaction of its own: one busy lane must not hold up, or undo, the others.
         for (const id of overdue.ids) if (await this.reject(id)) rejected += 1;
-        await this.store.moveCursor(overdue.until);
+        await this.store.moveCursor(seconds, overdue.until);
         if (overdue.ids.length < BATCH) return rejected;
         after = overdue.ids.at(-1) ?? null;
       }
@@ -68,10 +80,10 @@ export class DeadlineWorker {
     return this.database.transaction(async (tx) => {
       await this.outbox.lockLane(tx, seen.operatorId, seen.externalPlayerId);
       const transaction = (await this.store.lock(tx, [id])).get(id);
-      if (transaction?.state !== 'initiated') return false;
+      if (transaction?.state !== 'initiated' || !transaction.pastDeadline) return false;
       const { maybeSent } = await this.outbox.position(tx, messageId);
       if (maybeSent) return false;
-      await this.settlement.write(tx, [{ transaction, change: changeBy('hub', transaction, 'rejected', 'deadline', { deadlineSeconds: this.config.debitDeadlineSeconds }), notice: 'REJECTED' }]);
+      await this.settlement.write(tx, [{ transaction, change: changeBy('hub', transaction, 'rejected', 'deadline', {}), notice: 'REJECTED' }]);
       await this.outbox.finish(tx, [{ id: messageId, destinationId: transaction.operatorId, outcome: 'dead' }], 'expired');
       return true;
     });

@@ -9,16 +9,16 @@ const HAS_KEY = 'rgs_id = $1 and key_check = wallet_hash($2) and key_hash = wall
 @Injectable()
 export class RollbackStore {
   /** Settles the rollbacks that waited for their bets; answers their ids. */
-  async completeRollbacks(tx: Tx, bets: readonly { readonly originalId: string; readonly state: 'confirmed' | 'rejected'; readonly applied: boolean }[]): Promise<string[]> {
+  async completeRollbacks(tx: Tx, bets: readonly { readonly originalId: string; readonly state: 'confirmed' | 'rejected'; readonly applied: boolean; /** The player's balance after it, in minor units. */ readonly balanceMinor: bigint | null }[]): Promise<string[]> {
     const rows = await tx.rows<{ transaction_id: string }>(
       `with done as (
-         update wallet_transaction t set state = b.state, settled_at = clock_timestamp(), applied = b.applied
-         from unnest($1::uuid[], $2::text[], $3::boolean[]) b (original_id, state, applied)
+         update wallet_transaction t set state = b.state, settled_at = clock_timestamp(), applied = b.applied, balance_minor = case when b.applied then b.balance_minor end
+         from unnest($1::uuid[], $2::text[], $3::boolean[], $4::bigint[]) b (original_id, state, applied, balance_minor)
          where t.original_id = b.original_id and t.movement = 'rollback' and t.state = 'initiated' returning t.id, b.state, b.applied
        )
        insert into wallet_event (transaction_id, n, kind, source, from_state, to_state, evidence)
        select id, 1, 'transition', 'hub', 'initiated', state, json_build_object('applied', applied) from done returning transaction_id`,
-      [bets.map(({ originalId }) => originalId), bets.map(({ state }) => state), bets.map(({ applied }) => String(applied))],
+      [bets.map(({ originalId }) => originalId), bets.map(({ state }) => state), bets.map(({ applied }) => String(applied)), bets.map(({ balanceMinor }) => balanceMinor?.toString() ?? null)],
     );
     return rows.map((row) => row.transaction_id);
   }

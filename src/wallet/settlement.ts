@@ -3,12 +3,14 @@ import { type Config } from '../config/config';
 import { CONFIG } from '../config/config.module';
 import { Database, type Tx } from '../database/database';
 import { newId } from '../database/new-id';
+import { HubError } from '../kernel/errors';
 import { MINOR_UNITS_MAX, toMinorUnits } from '../kernel/money';
 import { Logger } from '../observability/logger';
 import { Metrics } from '../observability/metrics';
 import type { DeliveryHandler, Plan } from '../outbox/delivery-handler';
 import { Outbox } from '../outbox/outbox';
-import type { Disposition, LeasedMessage, NewMessage, OperatorResult } from '../outbox/outbox-message';
+import type { Disposition, LeasedMessage, NewMessage, OperatorResult, Queue } from '../outbox/outbox-message';
+import type { MessagePosition } from '../outbox/outbox.store';
 import { type OutcomeClass, operatorUndoMessage, undoReference } from '../partners/operator-wire';
 import { PartnerDirectory } from '../partners/partner-directory';
 import { type RgsOutcome, rgsWebhookBody } from '../partners/rgs-wire';
@@ -17,7 +19,13 @@ import type { EventSource, MoneyTransaction, TransactionChange } from './transac
 import { type ReasonCode, hubReasonCode, reasonCodeOf } from './reason-code';
 import { type Decision, ENDED, type Evidence, type TransactionState, decide, endOf, known } from './transaction-state';
 import { Waiters } from './waiters';
-import { type BalanceFill, WalletStore } from './wallet.store';
+import { type Fill, WalletStore } from './wallet.store';
+
+/**
+ * How long a webhook is held back when a callback settles a movement whose call is in flight and says less than the answer may: the balance, or
+ * the reason of a refusal. Operators that call back before they answer do so by milliseconds.
+ */
+const ANSWER_WAIT_MS = 500;
 
 /** What an operator said about one transaction. */
 export interface Statement {
@@ -31,8 +39,15 @@ export interface Statement {
   readonly balance: string | null;
   readonly lastAttempt: boolean;
   readonly repeated: boolean;
+  readonly inFlight: boolean;
+  /** Of a look-up: how long ago its question began, in ms. What the list lacks was not booked by then, and may have been since. */
+  readonly askedMsAgo: number;
+  /** How long something that was lost may still be booked, in ms from now; at least that long no question proves anything. 0 or less: nothing can be. */
+  readonly landsInMs: number;
   /** Whether the movement's time was over before this was asked or said. */
   readonly expired: boolean;
+  /** Of a callback: whether the hub's own call is in flight, so that an answer comes. */
+  readonly answerInFlight: boolean;
   /** Kept in the transaction's history. */
   readonly evidence: Record<string, unknown>;
 }
@@ -40,6 +55,8 @@ export interface Statement {
 /** A decision, and the state that the transaction is in after it. */
 export interface Applied extends Decision {
   readonly state: TransactionState;
+  /** Of "absent": when a question can prove it. */
+  readonly askAgainInMs: number;
 }
 
 /** A change of one transaction and what the RGS is told of it. */
@@ -47,6 +64,8 @@ export interface Move {
   readonly transaction: MoneyTransaction;
   readonly change: TransactionChange;
   readonly notice: RgsOutcome | null;
+  /** Whether the operator's answer may say more about this outcome in a moment. */
+  readonly incomplete?: boolean;
 }
 
 /** Applies what operators say to transactions: state, history and the one webhook to the RGS, in the caller's transaction. */
@@ -76,13 +95,14 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
     if (undo ? ENDED.has(transaction.state) : known(transaction.state)) return { action: 'finish', outcome: undo && transaction.state === 'confirmed' ? 'dead' : endOf(transaction.state) };
 
     const unwanted = !undo && (transaction.undo !== null || isExpired(message));
-    const mayHaveLeft = message.claims > 1;
-    if (unwanted && !mayHaveLeft && transaction.state === 'initiated') return { action: 'expire', reason: transaction.undo === 'rollback' ? 'rolled_back' : 'deadline' };
+    const open = transaction.state === 'initiated' || transaction.state === 'unknown';
+    const mayBeBooked = message.mayLandUntil !== null;
+    if (unwanted && open && !mayBeBooked) return { action: 'expire', reason: transaction.undo === 'rollback' ? 'rolled_back' : 'deadline' };
     // Asking moves nothing, so it is the way to learn about a bet that nobody wants any more; otherwise a repeat also gets the bet placed.
     if (unwanted && operator.statusQuery) return ask(transaction, undo, operator.rollbackRoute);
-    if (operator.idempotentByReference || !mayHaveLeft) return { action: 'send' };
+    if (operator.idempotentByReference || !mayBeBooked) return { action: 'send' };
     if (!operator.statusQuery) return { action: 'give_up' };
-    return (await this.store.takeProofOfAbsence(transaction.id)) ? { action: 'send' } : ask(transaction, undo, operator.rollbackRoute);
+    return ask(transaction, undo, operator.rollbackRoute);
   }
 
   async settle(tx: Tx, results: readonly OperatorResult[]): Promise<Disposition[]> {
@@ -90,12 +110,20 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
     return results.map((result, index) => this.dispositionOf(result, decisions[index]));
   }
 
-  async refuseReplay(tx: Tx, transactionId: string): Promise<string | null> {
+  async refuseReplay(tx: Tx, { id, queue, transactionId, position }: { readonly id: string; readonly queue: Queue; readonly transactionId: string; readonly position: MessagePosition }): Promise<HubError | null> {
+    if (queue === 'rgs') {
+      const later = await this.store.outcomeAfter(tx, transactionId, id);
+      return later === undefined ? null : new HubError('replay_refused', { detail: `the RGS was told ${later} of this transaction after it`, correlationId: transactionId });
+    }
     const transaction = (await this.store.lock(tx, [transactionId])).get(transactionId);
     if (transaction === undefined) return null;
-    if (transaction.state === 'rejected') return 'the transaction was rejected and the RGS was told so; sending it again could take the money after all';
+    const refused = (detail: string): HubError => new HubError('replay_refused', { detail, correlationId: transactionId });
+    if (transaction.state === 'rejected') return refused('the transaction was rejected and the RGS was told so; sending it again could take the money after all');
     const operator = this.partners.byId(transaction.operatorId);
-    return operator.idempotentByReference || operator.statusQuery ? null : 'the operator neither recognises a repeated reference nor can be asked; sending it again could move the money twice';
+    // A repeat that the operator recognises is what the schedule does as well. Of the others the first call must have come to its end.
+    if (operator.idempotentByReference) return null;
+    if (!operator.statusQuery) return refused('the operator neither recognises a repeated reference nor can be asked; sending it again could move the money twice');
+    return inFlight(transactionId, position);
   }
 
   /** One decision per statement, in order. The caller holds the lanes of all transactions. */
@@ -105,37 +133,48 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
     // Two statements about one transaction in a batch (its message was replayed while it was in flight) are written one after the other.
     const seen = new Set<string>();
     let moves: Move[] = [];
-    let fills: BalanceFill[] = [];
+    const fills: { readonly fill: Fill; readonly transaction: MoneyTransaction }[] = [];
     for (const statement of statements) {
       const transaction = transactions.get(statement.transactionId);
       if (transaction === undefined) throw new Error(`message of transaction ${statement.transactionId}, which does not exist`);
       if (seen.has(transaction.id)) {
-        await this.store.fillIn(tx, fills);
         await this.write(tx, moves);
-        [moves, fills] = [[], []];
+        moves = [];
         seen.clear();
       }
       const decision = decide(this.evidenceOf(transaction, statement));
-      decisions.push({ ...decision, state: decision.to ?? transaction.state });
-      if (decision.message === 'ask_again' && transaction.absentForMs === null) await this.store.markAbsent(tx, transaction.id, 'once');
-      else if (decision.message === 'again') await this.store.markAbsent(tx, transaction.id, 'twice');
-      else if (statement.class === 'unknown' && transaction.absentForMs !== null) await this.store.markAbsent(tx, transaction.id, 'no');
+      decisions.push({ ...decision, state: decision.to ?? transaction.state, askAgainInMs: Math.max(0, this.shortfallMs(transaction, statement) - statement.askedMsAgo) });
+      if (decision.message === 'ask_again' && transaction.absentForMs === null) await this.store.markAbsent(tx, transaction.id, statement.askedMsAgo);
+      // Used up by the send that it allows, or void since a question had no answer: the next proof begins anew.
+      else if (transaction.absentForMs !== null && (decision.message === 'again' || statement.class === 'unknown')) await this.store.forgetAbsence(tx, transaction.id);
       const change = changeOf(transaction, statement, decision);
       if (change === null) {
         const fill = fillOf(transaction, statement);
         if (fill === null) continue;
-        fills.push(fill);
-        transactions.set(transaction.id, { ...transaction, balanceMinor: fill.balanceMinor });
-        if (transaction.waited) tx.afterCommit(() => this.waiters.settled(transaction.id));
+        const filled = { ...transaction, balanceMinor: fill.balanceMinor ?? transaction.balanceMinor, reason: fill.reason ?? transaction.reason, reasonCode: fill.reasonCode ?? transaction.reasonCode };
+        fills.push({ fill, transaction: filled });
+        transactions.set(transaction.id, filled);
         continue;
       }
       seen.add(transaction.id);
-      moves.push({ transaction, change, notice: decision.notice });
+      moves.push({ transaction, change, notice: decision.notice, incomplete: saysLess(statement, change) });
       if (change.kind === 'transition') transactions.set(transaction.id, moved(transaction, change));
     }
-    await this.store.fillIn(tx, fills);
     await this.write(tx, moves);
+    for (const { fill, transaction } of fills) await this.fillIn(tx, fill, transaction);
     return decisions;
+  }
+
+  /** What is told and what is asked for shall say the same: the webhook gets what the answer adds while it has not left. */
+  private async fillIn(tx: Tx, fill: Fill, transaction: MoneyTransaction): Promise<void> {
+    const webhookId = await this.store.webhookOf(tx, transaction.id, fill.outcome);
+    const body = webhookMessage(transaction, fill.outcome, webhookId ?? '').body;
+    const rewritten = webhookId !== undefined && (await this.outbox.rewrite(tx, { id: webhookId, destinationId: transaction.rgsId, body }));
+    // A reason that was told stays as it was told; a balance that was not told is better known than not.
+    const rollbacks = await this.store.fillIn(tx, rewritten ? fill : { ...fill, reason: null, reasonCode: null });
+    tx.afterCommit(() => {
+      for (const id of [...(transaction.waited ? [transaction.id] : []), ...rollbacks]) this.waiters.settled(id);
+    });
   }
 
   /** Writes changes with all that follows from them: history, repayment, the rollbacks that waited for them, and the RGS's webhook. */
@@ -151,10 +190,11 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
     await this.outbox.enqueue(tx, undoMessages);
     // A bet that is confirmed with a rollback waiting for it stands: a person found its repayment refused for good.
     const ended = moves.filter(({ transaction, change }) => transaction.movement === 'debit' && change.kind === 'transition' && ['compensated', 'rolled_back', 'rejected', 'confirmed'].includes(change.to) && (change.to !== 'confirmed' || transaction.undo !== null));
-    const rollbacks = ended.length === 0 ? [] : await this.rollbacks.completeRollbacks(tx, ended.map(({ change: { transactionId, to } }) => ({ originalId: transactionId, state: to === 'confirmed' ? 'rejected' : 'confirmed', applied: to === 'compensated' || to === 'rolled_back' })));
+    const rollbacks = ended.length === 0 ? [] : await this.rollbacks.completeRollbacks(tx, ended.map(({ change: { transactionId, to, balanceMinor } }) => ({ originalId: transactionId, state: to === 'confirmed' ? 'rejected' : 'confirmed', applied: to === 'compensated' || to === 'rolled_back', balanceMinor })));
     tx.afterCommit(() => {
-      for (const { transaction, change } of moves) this.report(transaction, change);
-      for (const id of rollbacks) this.waiters.settled(id);
+      for (const move of moves) this.report(move);
+      // Those of an incomplete outcome wait for its answer as the bet does.
+      if (!moves.some(({ incomplete }) => incomplete)) for (const id of rollbacks) this.waiters.settled(id);
     });
   }
 
@@ -168,29 +208,33 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
       resolvable: operator.idempotentByReference || operator.statusQuery,
       // A callback may speak of a call that left in time and is still on its way; whatever was asked or sent after the deadline cannot.
       unwanted: transaction.movement === 'debit' && (transaction.undo !== null || (statement.expired && (transaction.state !== 'initiated' || statement.source !== 'operator_callback'))),
-      absentBefore: transaction.absentForMs !== null && transaction.absentForMs >= this.absenceMs(operator),
+      refusalIsFinal: operator.refusalIsFinal,
+      absentProven: statement.class === 'absent' && this.shortfallMs(transaction, statement) <= 0,
       undoing: transaction.undoMessageId !== null,
     };
   }
 
   /**
-   * How far apart two answers of "absent" must be. A connection that breaks tells at once that the answer is lost, while the operator may
-   * work on the call for as long as it was given: the grace counts from the end of that time. Counting it from the loss itself would be
-   * quicker by a time-out, and calls a bet rejected that is booked a moment later.
+   * How much later this question should have begun to prove that the movement was never booked, in ms; 0 or less: it does prove it. Two questions
+   * must begin a time-out and the grace apart, and the second when nothing lost can be booked any more. Their answers do not count: a slow list is
+   * as old as the moment at which it was asked for.
    */
-  private absenceMs(operator: { readonly timeoutMs: number }): number {
-    return operator.timeoutMs + this.config.resolveGraceSeconds * 1000;
+  private shortfallMs({ operatorId, absentForMs }: MoneyTransaction, { askedMsAgo, landsInMs }: Statement): number {
+    const apartMs = this.partners.byId(operatorId).timeoutMs + this.config.resolveGraceSeconds * 1000;
+    const sinceFirstMs = absentForMs === null ? 0 : absentForMs - askedMsAgo;
+    return Math.max(apartMs - sinceFirstMs, landsInMs + askedMsAgo);
   }
 
   private async tell(tx: Tx, moves: readonly Move[]): Promise<void> {
-    const planned = moves.flatMap(({ transaction, change, notice }) =>
-      notice === null || change.kind !== 'transition' ? [] : [{ transactionId: transaction.id, outcome: notice, messageId: newId(), transaction: moved(transaction, change) }],
+    const planned = moves.flatMap(({ transaction, change, notice, incomplete = false }) =>
+      notice === null || change.kind !== 'transition' ? [] : [{ transactionId: transaction.id, outcome: notice, messageId: newId(), transaction: moved(transaction, change), incomplete }],
     );
     const claimed = await this.store.claimOutcomes(tx, planned);
     await this.outbox.enqueue(
       tx,
       planned.filter(({ transactionId }) => claimed.has(transactionId)).map(({ transaction, outcome, messageId }) => webhookMessage(transaction, outcome, messageId)),
     );
+    await this.outbox.holdBack(tx, planned.filter(({ transactionId, incomplete }) => incomplete && claimed.has(transactionId)).map(({ messageId }) => messageId), ANSWER_WAIT_MS);
   }
 
   private undoMessage(transaction: MoneyTransaction): NewMessage {
@@ -216,10 +260,12 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
         return result.proposed;
       case 'if_unknown':
         return result.ifUnknown;
+      case 'after_landing':
+        return { ...result.ifUnknown, delayMs: Math.max(result.ifUnknown.delayMs, landsInMs(result)) };
       case 'ask_again':
-        return { outcome: 'released', delayMs: this.absenceMs(result.destination) };
+        return { outcome: 'released', delayMs: decision.askAgainInMs };
       case 'again':
-        return { outcome: 'released', delayMs: 0 };
+        return { outcome: 'released', delayMs: 0, proven: true };
       case 'sent':
       case 'dead':
       case 'blocked':
@@ -227,7 +273,7 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
     }
   }
 
-  private report(transaction: MoneyTransaction, change: TransactionChange): void {
+  private report({ transaction, change, incomplete = false }: Move): void {
     const about = { correlationId: transaction.id, movement: transaction.movement, from: change.from, source: change.source, reason: change.reason };
     if (change.kind === 'contradiction') {
       this.metrics.contradictions.inc();
@@ -237,7 +283,8 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
     this.metrics.settled.inc({ movement: transaction.movement, state: change.to });
     if (change.to === 'parked') this.metrics.parked.inc({ movement: transaction.movement });
     this.logger.event(change.to === 'parked' ? 'error' : 'info', 'wallet.state_changed', { ...about, to: change.to });
-    if (transaction.waited && ENDED.has(change.to)) this.waiters.settled(transaction.id);
+    // Whoever waits gets what the answer adds; should none come, the sweep of the waiters finds what is settled.
+    if (transaction.waited && !incomplete && ENDED.has(change.to)) this.waiters.settled(transaction.id);
   }
 }
 
@@ -261,10 +308,26 @@ function statementOf(result: OperatorResult): Statement {
     reason: verdict.reason,
     balance: verdict.balance,
     lastAttempt: result.ifUnknown.outcome === 'blocked' || result.ifUnknown.outcome === 'dead',
-    repeated: message.attempts > 0 || result.tries > 1,
+    repeated: message.mayLandUntil !== null || result.tries > 1,
+    inFlight: result.tries > 1 || (message.landsAt !== null && message.landsAt > result.traces.began),
+    askedMsAgo: performance.now() - result.traces.began,
+    landsInMs: landsInMs(result),
+    answerInFlight: false,
     expired: isExpired(message),
     evidence: { message: message.eventType, attempt: message.attempts + 1, status: result.status, class: verdict.class, reason: verdict.detail ?? verdict.reason, balance: verdict.balance },
   };
+}
+
+/** Until nothing of the message can be booked any more, calls of this attempt included, in ms from now. */
+function landsInMs({ message, traces }: OperatorResult): number {
+  return Math.max(message.landsAt === null ? -Infinity : message.landsAt - performance.now(), traces.landsMs ?? -Infinity);
+}
+
+/** Why a person must wait before anything is done about this movement by hand; null when nothing of it can be booked any more. */
+export function inFlight(transactionId: string, { place, landsInMs: ms }: Pick<MessagePosition, 'place' | 'landsInMs'>): HubError | null {
+  if (place !== 'in_flight' && ms === 0) return null;
+  const seconds = Math.max(1, Math.ceil(ms / 1000));
+  return new HubError('money_in_flight', { detail: `money may still be booked for ${seconds} seconds`, retryAfterSeconds: seconds, correlationId: transactionId });
 }
 
 function ask(transaction: MoneyTransaction, undo: boolean, rollbackRoute: boolean): Plan {
@@ -301,13 +364,24 @@ function changeOf(transaction: MoneyTransaction, statement: Statement, decision:
   };
 }
 
-/** A callback that came before the answer carries no balance; the answer that says the same may fill it in. */
-function fillOf(transaction: MoneyTransaction, statement: Statement): BalanceFill | null {
-  const agrees = (transaction.state === 'confirmed' && statement.class === 'applied') || (transaction.state === 'rejected' && statement.class === 'rejected_business');
-  const balanceMinor = balanceOf(statement, transaction.exponent);
-  if (!agrees || transaction.balanceMinor !== null || balanceMinor === null || statement.source !== 'operator_response') return null;
-  const reason = transaction.state === 'rejected' ? statement.reason : null;
-  return { transactionId: transaction.id, balanceMinor, reason, reasonCode: reason === null ? null : reasonCodeOf(statement.class, reason) };
+/** A callback that came before the answer may carry no balance and no reason; the answer that says the same fills them in. */
+function fillOf(transaction: MoneyTransaction, statement: Statement): Fill | null {
+  const outcome = outcomeThatAgrees(transaction, statement);
+  if (outcome === null || statement.source !== 'operator_response') return null;
+  const balanceMinor = transaction.balanceMinor === null ? balanceOf(statement, transaction.exponent) : null;
+  const reason = outcome === 'REJECTED' && statement.reason !== transaction.reason ? statement.reason : null;
+  return balanceMinor === null && reason === null ? null : { transactionId: transaction.id, outcome, balanceMinor, reason, reasonCode: reason === null ? null : reasonCodeOf(statement.class, reason) };
+}
+
+function outcomeThatAgrees({ state, undoMessageId }: MoneyTransaction, { class: said, messageId }: Statement): RgsOutcome | null {
+  if (messageId !== null && messageId === undoMessageId) return said === 'applied' && (state === 'compensated' || state === 'rolled_back') ? 'ROLLED_BACK' : null;
+  if (state === 'confirmed' && said === 'applied') return 'OK';
+  return state === 'rejected' && said === 'rejected_business' ? 'REJECTED' : null;
+}
+
+/** Whether the answer in flight may add to what this statement tells the RGS. */
+function saysLess({ answerInFlight, balance, class: said }: Statement, { to }: TransactionChange): boolean {
+  return answerInFlight && ENDED.has(to) && (balance === null || said === 'rejected_business');
 }
 
 /** Null for a balance that is no amount or that no JSON client would read exactly: told wrong it would be worse than not told. */
@@ -326,7 +400,8 @@ function hubReason(reason: string | null): { reason: string | null; reasonCode: 
 }
 
 function moved(transaction: MoneyTransaction, change: TransactionChange): MoneyTransaction {
-  return { ...transaction, state: change.to, balanceMinor: change.balanceMinor ?? transaction.balanceMinor, reason: change.reason, reasonCode: change.reasonCode, undo: change.undo };
+  const balanceMinor = ENDED.has(change.to) ? change.balanceMinor : (change.balanceMinor ?? transaction.balanceMinor);
+  return { ...transaction, state: change.to, balanceMinor, reason: change.reason, reasonCode: change.reasonCode, undo: change.undo };
 }
 
 function webhookMessage(transaction: MoneyTransaction, outcome: RgsOutcome, messageId: string): NewMessage {

@@ -35,12 +35,16 @@ export interface Evidence {
   readonly lastAttempt: boolean;
   /** Whether the operator recognises a repeat or can be asked: without either there is nothing that the hub may try. */
   readonly resolvable: boolean;
-  /** Whether an earlier request of this movement left already and its outcome was lost. */
+  /** Whether the outcome of an earlier request of this movement was lost, and it is not proven that it was not booked. */
   readonly repeated: boolean;
+  /** Whether such a request could still be booked when this one was answered. */
+  readonly inFlight: boolean;
+  /** Whether the operator keeps its refusals with the reference, so that a refused repeat speaks for every earlier request. */
+  readonly refusalIsFinal: boolean;
   /** Whether the RGS no longer wants the bet: its deadline passed before this was said, or it asked for a rollback. */
   readonly unwanted: boolean;
-  /** Whether the operator said "absent" before, long enough ago that nothing can still be on its way. */
-  readonly absentBefore: boolean;
+  /** Whether "absent" is proof: the operator said it before, the two questions began far enough apart, and nothing could still be booked when this one began. */
+  readonly absentProven: boolean;
   /** Whether paying back was begun, so the movement itself is known to be applied, also while its repayment is parked. */
   readonly undoing: boolean;
 }
@@ -53,10 +57,10 @@ export interface Decision {
   /** The evidence says the opposite of what is settled. Nothing changes, and a person must look. */
   readonly contradiction: boolean;
   /**
-   * What becomes of the message; `proposed` and `if_unknown` leave it to the outbox's retry policy, `ask_again` looks once more after
-   * the grace, `again` sends once more now.
+   * What becomes of the message; `proposed` and `if_unknown` leave it to the outbox's retry policy, `after_landing` as well, but not before
+   * all that was lost is booked or never will be. `ask_again` looks once more after the grace, `again` sends once more now.
    */
-  readonly message: 'sent' | 'dead' | 'blocked' | 'proposed' | 'if_unknown' | 'ask_again' | 'again';
+  readonly message: 'sent' | 'dead' | 'blocked' | 'proposed' | 'if_unknown' | 'after_landing' | 'ask_again' | 'again';
 }
 
 const stay = (message: Decision['message']): Decision => ({ to: null, notice: null, contradiction: false, message });
@@ -80,13 +84,15 @@ function decideMovement(evidence: Evidence): Decision {
 
     case 'rejected_business':
       if (state === 'rejected') return stay('dead');
+      // "No funds" says that this request was not booked. One before it may be booked a moment later, and the RGS must not hear REJECTED then.
+      if ((open || state === 'parked') && saysNothingOfEarlier(evidence)) return evidence.lastAttempt ? giveUp(movement, state) : state === 'initiated' ? move('unknown', 'after_landing') : stay('after_landing');
       // A player who is owed money stays owed it: a refused credit waits for a person, and is never called rejected.
       if (open) return refused(movement);
       if (state === 'parked') return movement === 'debit' ? refused(movement) : stay('dead');
       return contradict('dead');
 
     case 'rejected_contract':
-      if (state === 'initiated' && !evidence.repeated) return refused(movement);
+      if (open && !evidence.repeated) return refused(movement);
       // "Wrong credentials" or "wrong path" says that this repeat was not applied; the lost request before it may have been.
       if (state === 'parked') return giveUp(movement, state);
       if (open) return evidence.lastAttempt ? giveUp(movement, state) : state === 'unknown' ? stay('if_unknown') : move('unknown', 'if_unknown');
@@ -98,7 +104,7 @@ function decideMovement(evidence: Evidence): Decision {
     case 'absent':
       if (known(state)) return stay(endOf(state));
       // Once is no proof: the lost call may still be on its way to the operator's books.
-      if (!evidence.absentBefore) return stay('ask_again');
+      if (!evidence.absentProven) return stay('ask_again');
       return evidence.unwanted ? move('rejected', 'dead', 'REJECTED') : stay('again');
 
     case 'throttled':
@@ -116,7 +122,8 @@ function decideMovement(evidence: Evidence): Decision {
 }
 
 /** Paying back has no deadline: it goes on until the operator took it, and a refusal waits for a person. */
-function decideUndo({ state, class: said, source, lastAttempt, resolvable, repeated, absentBefore }: Evidence): Decision {
+function decideUndo(evidence: Evidence): Decision {
+  const { state, class: said, source, lastAttempt, resolvable, repeated } = evidence;
   const undone = state === 'compensated' || state === 'rolled_back';
   const wanted = state === 'compensating' || state === 'rolling_back' || state === 'parked';
   // A person decided meanwhile that the bet stands: nothing more is sent.
@@ -130,12 +137,13 @@ function decideUndo({ state, class: said, source, lastAttempt, resolvable, repea
     case 'rejected_business':
     case 'rejected_contract':
     case 'expired':
+      if (wanted && !lastAttempt && saysNothingOfEarlier(evidence)) return stay('after_landing');
       if (wanted && state !== 'parked') return move('parked', 'dead');
       return undone && said === 'rejected_business' ? contradict('dead') : stay('dead');
 
     case 'absent':
       if (undone) return stay('sent');
-      return stay(absentBefore ? 'again' : 'ask_again');
+      return stay(evidence.absentProven ? 'again' : 'ask_again');
 
     case 'throttled':
       return undone ? stay('sent') : stay('proposed');
@@ -147,6 +155,11 @@ function decideUndo({ state, class: said, source, lastAttempt, resolvable, repea
       if (lastAttempt || !resolvable) return state === 'parked' ? stay('dead') : move('parked', 'dead');
       return stay('proposed');
   }
+}
+
+/** A refusal of a repeat while an earlier request may still be booked. A callback speaks about the transaction as a whole. */
+function saysNothingOfEarlier({ source, inFlight, refusalIsFinal }: Evidence): boolean {
+  return source === 'operator_response' && inFlight && !refusalIsFinal;
 }
 
 function refused(movement: Movement): Decision {

@@ -42,13 +42,13 @@ export interface Transaction {
   /** Why an applied bet must be paid back instead of confirmed. */
   readonly undo: 'deadline' | 'rollback' | null;
   readonly undoMessageId: string | null;
-  /** How long ago the operator first said that it does not know the bet. */
+  /** How long ago the first question began to which the operator said that it does not know the bet. */
   readonly absentForMs: number | null;
   /** Of a rollback: whether money was paid back; null while that is not known. */
   readonly applied: boolean | null;
   readonly waited: boolean;
-  /** By the database's clock, when it was read. */
-  readonly ageMs: number;
+  /** Whether the bet's deadline has passed, by the moment that was frozen when it was accepted. */
+  readonly pastDeadline: boolean;
   readonly createdAt: Date;
   readonly settledAt: Date | null;
 }
@@ -116,7 +116,7 @@ export interface TransactionRow extends Row {
   absent_for_ms: number | null;
   applied: boolean | null;
   waited: boolean;
-  age_ms: number;
+  past_deadline: boolean;
   created_at: Date;
   settled_at: Date | null;
 }
@@ -124,8 +124,8 @@ export interface TransactionRow extends Row {
 /** What every statement that answers a TransactionRow selects or returns. */
 export const COLUMNS = `id, operator_id, rgs_id, movement, player_id, external_player_id, ref_id, amount_minor, currency, exponent, kind, round_id, round_closed, game_id,
   session_id, meta, state, balance_minor, wallet_transaction.reason, reason_code, warnings, message_id, original_id, tombstone, undo, undo_message_id, applied, waited, created_at, settled_at,
-  (extract(epoch from clock_timestamp() - absent_at) * 1000)::float8 as absent_for_ms,
-  (extract(epoch from clock_timestamp() - created_at) * 1000)::float8 as age_ms`;
+  coalesce(deadline_at <= clock_timestamp(), false) as past_deadline,
+  (extract(epoch from clock_timestamp() - absent_at) * 1000)::float8 as absent_for_ms`;
 
 /** Of a transaction: it has the business key of $1 RGS, $2 refId, $3 player, $4 movement, $5 operator. The hashes find it, the texts say that it is the one. */
 export const HAS_BUSINESS_KEY =
@@ -174,7 +174,7 @@ export function transactionOf(row: TransactionRow): Transaction {
     absentForMs: row.absent_for_ms,
     applied: row.applied,
     waited: row.waited,
-    ageMs: row.age_ms,
+    pastDeadline: row.past_deadline,
     createdAt: row.created_at,
     settledAt: row.settled_at,
   };

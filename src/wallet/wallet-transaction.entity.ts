@@ -98,10 +98,10 @@ export class WalletTransactionEntity {
   @Column('uuid', { name: 'undo_message_id', nullable: true, comment: 'the operator message that pays the bet back' })
   undoMessageId!: string | null;
 
-  @Column('timestamptz', { name: 'absent_at', nullable: true, comment: 'when the operator first said that it does not know the bet; a second time proves it' })
+  @Column('timestamptz', { name: 'absent_at', nullable: true, comment: 'when the first question began to which the operator said that it does not know the bet' })
   absentAt!: Date | null;
 
-  @Column('boolean', { name: 'proven_absent', default: false, comment: 'the operator said so twice, so one more send is safe; taken back before that send' })
+  @Column('boolean', { name: 'proven_absent', default: false, comment: 'not used any more; stays for one release, since processes of the build before write it' })
   provenAbsent!: boolean;
 
   @Column('boolean', { nullable: true, comment: 'of a rollback: whether money was paid back; null while that is not known' })
@@ -118,6 +118,9 @@ export class WalletTransactionEntity {
 
   @Column('bigint', { nullable: true, comment: 'first 8 bytes of the X-Signature that it came with: the same one is no good for a movement of the other kind' })
   signature!: string | null;
+
+  @Column('timestamptz', { name: 'deadline_at', nullable: true, comment: 'from here on a bet must not be sent any more; frozen when it was accepted, null = never' })
+  deadlineAt!: Date | null;
 
   @Column({ type: 'integer', name: 'ref_hash', asExpression: 'wallet_hash(ref_id)', generatedType: 'STORED', comment: 'finds a refId; ref_id says whether it is the one' })
   refHash!: number;

@@ -58,11 +58,12 @@ export interface Accepted {
   readonly transactionId: string | null;
 }
 
-/** A balance that was told after the outcome. */
-export interface BalanceFill {
+/** What the operator's answer adds to an outcome that its callback told first. */
+export interface Fill {
   readonly transactionId: string;
-  readonly balanceMinor: bigint;
-  /** Null leaves the reason as it is. */
+  readonly outcome: RgsOutcome;
+  /** Null leaves it as it is, and so does a null reason. */
+  readonly balanceMinor: bigint | null;
   readonly reason: string | null;
   readonly reasonCode: ReasonCode | null;
 }
@@ -76,6 +77,8 @@ export interface TransactionFilter {
   readonly before?: string;
   readonly limit: number;
 }
+
+const DEADLINE_CURSOR = 'deadline:';
 
 /** All SQL of the wallet's tables. */
 @Injectable()
@@ -150,7 +153,8 @@ export class WalletStore {
        ), moved as (
          update wallet_transaction t
          set state = c.to_state, settled_at = case when c.settled then clock_timestamp() end,
-             balance_minor = coalesce(c.balance_minor, t.balance_minor), reason = c.reason, reason_code = c.reason_code, undo = c.undo, undo_message_id = coalesce(c.undo_message_id, t.undo_message_id),
+             -- A balance belongs to the word that brought it: the one from before a repayment is not the one after it.
+             balance_minor = case when c.settled then c.balance_minor else coalesce(c.balance_minor, t.balance_minor) end, reason = c.reason, reason_code = c.reason_code, undo = c.undo, undo_message_id = coalesce(c.undo_message_id, t.undo_message_id),
              -- From here on "absent" is about the repayment; what was said about the bet proves nothing for it.
              absent_at = case when c.undo_message_id is null then t.absent_at end, proven_absent = c.undo_message_id is null and t.proven_absent
          from change c where c.kind = 'transition' and t.id = c.id and t.state = c.from_state
@@ -216,25 +220,36 @@ export class WalletStore {
     return rows.map(({ id }) => id);
   }
 
-  /** Notes that the operator did not know the bet when asked: for the first time, for the second, or that this proves nothing any more. */
-  async markAbsent(tx: Tx, id: string, absent: 'once' | 'twice' | 'no'): Promise<void> {
-    await tx.rows(`update wallet_transaction set absent_at = case $2 when 'once' then clock_timestamp() when 'twice' then absent_at end, proven_absent = $2 = 'twice' where id = $1`, [id, absent]);
+  /** Notes that the operator did not know the bet by a question that began so long ago. */
+  async markAbsent(tx: Tx, id: string, askedMsAgo: number): Promise<void> {
+    await tx.rows(`update wallet_transaction set absent_at = clock_timestamp() - $2::float8 * interval '1 millisecond' where id = $1`, [id, askedMsAgo]);
   }
 
-  /** Uses up the proof that sending once more is safe: after that send it is none. False when there was none. */
-  async takeProofOfAbsence(id: string): Promise<boolean> {
-    const rows = await this.database.rows('update wallet_transaction set absent_at = null, proven_absent = false where id = $1 and proven_absent returning id', [id]);
-    return rows.length > 0;
+  async forgetAbsence(tx: Tx, id: string): Promise<void> {
+    await tx.rows('update wallet_transaction set absent_at = null where id = $1', [id]);
   }
 
-  /** What a later answer says beyond the callback that settled it. */
-  async fillIn(tx: Tx, fills: readonly BalanceFill[]): Promise<void> {
-    if (fills.length === 0) return;
-    await tx.rows(
-      `update wallet_transaction t set balance_minor = f.balance_minor, reason = coalesce(f.reason, t.reason), reason_code = coalesce(f.reason_code, t.reason_code)
-       from unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[]) f (id, balance_minor, reason, reason_code) where t.id = f.id`,
-      [fills.map(({ transactionId }) => transactionId), fills.map(({ balanceMinor }) => balanceMinor.toString()), fills.map(({ reason }) => reason), fills.map(({ reasonCode }) => reasonCode)],
+  /** What a later answer says beyond the callback that settled it, also for the rollbacks that get the balance of a repayment; answers their ids. */
+  async fillIn(tx: Tx, fill: Fill): Promise<string[]> {
+    await tx.rows(`update wallet_transaction set balance_minor = coalesce($2, balance_minor), reason = coalesce($3, reason), reason_code = coalesce($4, reason_code) where id = $1`, [fill.transactionId, fill.balanceMinor?.toString() ?? null, fill.reason, fill.reasonCode]);
+    if (fill.outcome !== 'ROLLED_BACK') return [];
+    const rows = await tx.rows<{ id: string }>(`update wallet_transaction set balance_minor = $2 where original_id = $1 and applied returning id`, [fill.transactionId, fill.balanceMinor?.toString() ?? null]);
+    return rows.map(({ id }) => id);
+  }
+
+  /** The webhook that told an outcome. */
+  async webhookOf(tx: Tx, transactionId: string, outcome: RgsOutcome): Promise<string | undefined> {
+    const [row] = await tx.rows<{ message_id: string }>('select message_id from wallet_outcome where transaction_id = $1 and outcome = $2', [transactionId, outcome]);
+    return row?.message_id;
+  }
+
+  /** The outcome that the RGS was told of after the one that this webhook tells. */
+  async outcomeAfter(tx: Tx, transactionId: string, messageId: string): Promise<RgsOutcome | undefined> {
+    const [row] = await tx.rows<{ outcome: RgsOutcome }>(
+      'select later.outcome from wallet_outcome o join wallet_outcome later on later.transaction_id = o.transaction_id and later.message_id > o.message_id where o.transaction_id = $1 and o.message_id = $2 limit 1',
+      [transactionId, messageId],
     );
+    return row?.outcome;
   }
 
   async requestUndo(tx: Tx, id: string): Promise<void> {
@@ -248,18 +263,32 @@ export class WalletStore {
   }
 
   /**
-   * Debits that were accepted between the duty's cursor and `ageSeconds` ago and have no outcome, after the last id of the page before:
-   * those that may have left stay in the overlap. A minute of overlap covers ids whose clock was slow.
+   * Makes sure that debits with a deadline of this length are looked after: each length has a cursor of its own, since a cursor by age passes by
+   * those whose time is longer. One that begins today has nothing to catch up with.
+   */
+  async keepDeadline(seconds: number): Promise<void> {
+    await this.database.rows(`insert into wallet_cursor (name, at) values ($1, coalesce((select min(at) from wallet_cursor), 'epoch')) on conflict on constraint wallet_cursor_pkey do nothing`, [cursorName(seconds)]);
+  }
+
+  /** Lengths of the deadlines that debits were accepted with, in seconds. */
+  async deadlines(): Promise<number[]> {
+    const rows = await this.hot.prepared<{ seconds: number }>('wallet_deadlines', `select substr(name, ${DEADLINE_CURSOR.length + 1})::float8 as seconds from wallet_cursor where name like '${DEADLINE_CURSOR}%'`, []);
+    return rows.map(({ seconds }) => seconds);
+  }
+
+  /**
+   * Debits of the time between the cursor of this length and `ageSeconds` ago whose deadline has passed and that have no outcome, after the last id
+   * of the page before: those that may have left stay in the overlap. A minute of overlap covers ids whose clock was slow.
    */
   async overdueDebits(ageSeconds: number, limit: number, after: string | null): Promise<{ ids: string[]; until: Date }> {
     const rows = await this.database.rows<{ id: string; created_at: Date }>(
       `select id, created_at from wallet_transaction
-       where id >= uuid_v7_floor(greatest(coalesce((select at from wallet_cursor where name = 'deadline'), 'epoch') - interval '60 seconds', 'epoch'))
+       where id >= uuid_v7_floor(greatest(coalesce((select at from wallet_cursor where name = $4), 'epoch') - interval '60 seconds', 'epoch'))
          and id < uuid_v7_floor(now() - $1::float8 * interval '1 second' + interval '60 seconds')
          and ($3::uuid is null or id > $3)
-         and movement = 'debit' and state = 'initiated' and created_at < now() - $1::float8 * interval '1 second'
+         and movement = 'debit' and state = 'initiated' and deadline_at < now()
        order by id limit $2`,
-      [ageSeconds, limit, after],
+      [ageSeconds, limit, after, cursorName(ageSeconds)],
     );
     const [end] = await this.database.rows<{ until: Date }>(`select now() - $1::float8 * interval '1 second' as until`, [ageSeconds]);
     const last = rows.at(-1);
@@ -271,27 +300,31 @@ export class WalletStore {
     const rows = await this.hot.prepared(
       'wallet_overdue',
       `select 1 as found from wallet_transaction
-       where id >= uuid_v7_floor(greatest(coalesce((select at from wallet_cursor where name = 'deadline'), 'epoch') - interval '2 seconds', 'epoch'))
+       where id >= uuid_v7_floor(greatest(coalesce((select at from wallet_cursor where name = $2), 'epoch') - interval '2 seconds', 'epoch'))
          and id < uuid_v7_floor(now() - $1::float8 * interval '1 second' + interval '2 seconds')
-         and movement = 'debit' and state = 'initiated' and created_at < now() - $1::float8 * interval '1 second'
+         and movement = 'debit' and state = 'initiated' and deadline_at < now()
        limit 1`,
-      [ageSeconds],
+      [ageSeconds, cursorName(ageSeconds)],
     );
     return rows.length > 0;
   }
 
-  async moveCursor(until: Date): Promise<void> {
-    await this.database.rows(`insert into wallet_cursor as c (name, at) values ('deadline', $1) on conflict on constraint wallet_cursor_pkey do update set at = greatest(c.at, excluded.at)`, [until]);
+  async moveCursor(ageSeconds: number, until: Date): Promise<void> {
+    await this.database.rows(`insert into wallet_cursor as c (name, at) values ($1, $2) on conflict on constraint wallet_cursor_pkey do update set at = greatest(c.at, excluded.at)`, [cursorName(ageSeconds), until]);
   }
 
   /** Oldest first. */
-  async parked(filter: { readonly after?: string; readonly movement?: Movement; readonly limit: number }): Promise<{ transaction: MoneyTransaction; parkedAt: Date }[]> {
-    const rows = await this.database.rows<TransactionRow & { parked_at: Date }>(
-      `select ${COLUMNS}, p.at as parked_at from wallet_parked p join wallet_transaction on id = p.transaction_id
+  async parked(filter: { readonly after?: string; readonly movement?: Movement; readonly limit: number }): Promise<{ transaction: MoneyTransaction; parkedAt: Date; inFlightUntil: Date | null }[]> {
+    const rows = await this.database.rows<TransactionRow & { parked_at: Date; in_flight_until: Date | null }>(
+      `select ${COLUMNS}, p.at as parked_at, f.until as in_flight_until from wallet_parked p join wallet_transaction on id = p.transaction_id
+       cross join lateral (select greatest(
+         (select greatest(h.may_land_until, case when h.leased then h.visible_at end) from outbox_head h where h.message_id = coalesce(wallet_transaction.undo_message_id, wallet_transaction.message_id)),
+         (select d.may_land_until from outbox_dead d where d.message_id = coalesce(wallet_transaction.undo_message_id, wallet_transaction.message_id))) as at) l
+       cross join lateral (select case when l.at > clock_timestamp() then l.at end as until) f
        where ($1::uuid is null or id > $1) and ($2::text is null or movement = $2) order by id limit $3`,
       [filter.after ?? null, filter.movement ?? null, filter.limit],
     );
-    return rows.map((row) => ({ transaction: money(transactionOf(row)), parkedAt: row.parked_at }));
+    return rows.map((row) => ({ transaction: money(transactionOf(row)), parkedAt: row.parked_at, inFlightUntil: row.in_flight_until }));
   }
 
   /** Newest first, of one RGS. */
@@ -316,8 +349,12 @@ export class WalletStore {
 
   /** For development and tests only; the admin service guards it. */
   async clear(tx: Tx): Promise<void> {
-    await tx.rows('truncate wallet_transaction, idempotency_key, wallet_event, wallet_outcome, wallet_round, wallet_parked, wallet_cursor');
+    await tx.rows('truncate wallet_transaction, idempotency_key, wallet_event, wallet_outcome, wallet_round, wallet_parked');
   }
+}
+
+function cursorName(ageSeconds: number): string {
+  return `${DEADLINE_CURSOR}${ageSeconds}`;
 }
 
 function movementRow(movement: NewMovement): Record<string, unknown> {

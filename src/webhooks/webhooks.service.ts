@@ -76,7 +76,7 @@ export class WebhooksService {
       throw new HubError('callback_mismatch', { correlationId: transaction.id, errors: [{ field: mismatch, message: `${mismatch} is not what the hub sent` }] });
     }
     const messageId = undo ? transaction.undoMessageId : transaction.messageId;
-    const statement = statementOf(operator, transaction, callback, undo ? messageId : null, this.config.debitDeadlineSeconds);
+    const statement = statementOf(operator, transaction, callback, undo ? messageId : null);
     if (saysNothingNew(transaction, statement)) {
       // The usual case: the answer to the hub's call was first. A settled state does not go back, so no lock is needed to know it.
       await this.store.keep({ ...record, verdict: 'repeated' });
@@ -100,8 +100,8 @@ export class WebhooksService {
       const held = batch.filter((_heard, place) => free.has(place));
       if (held.length === 0) return batch.map(() => 'busy' as const);
       // A repayment, and a message that was sent again by hand, has no lane: its head is what everyone locks before the row.
-      await this.outbox.positions(tx, [...new Set(held.flatMap(({ messageId }) => (messageId === null ? [] : [messageId])))]);
-      const decisions = await this.settlement.apply(tx, held.map(({ statement }) => statement));
+      const positions = await this.outbox.positions(tx, [...new Set(held.flatMap(({ messageId }) => (messageId === null ? [] : [messageId])))]);
+      const decisions = await this.settlement.apply(tx, held.map(({ statement, messageId }) => ({ ...statement, answerInFlight: messageId !== null && positions.get(messageId)?.place === 'in_flight' })));
       const verdicts = new Map<Heard, CallbackVerdict>();
       const finished: FinishedMessage[] = [];
       held.forEach((heard, place) => {
@@ -170,7 +170,7 @@ function mismatchOf(transaction: Transaction, callback: OperatorCallback, undo: 
   return amount !== null && toMinorUnits(amount, transaction.exponent) === transaction.amountMinor ? null : 'amount';
 }
 
-function statementOf(operator: Partner, transaction: Transaction, callback: OperatorCallback, messageId: string | null, deadlineSeconds: number): Statement {
+function statementOf(operator: Partner, transaction: Transaction, callback: OperatorCallback, messageId: string | null): Statement {
   const outcome = classOfStatusWord(operator, callback.status) ?? 'unknown';
   const reason = outcome === 'applied' ? null : (callback.reason ?? callback.status);
   const balance = decimalText(callback.balance);
@@ -183,7 +183,11 @@ function statementOf(operator: Partner, transaction: Transaction, callback: Oper
     balance,
     lastAttempt: false,
     repeated: false,
-    expired: deadlineSeconds > 0 && transaction.ageMs > deadlineSeconds * 1000,
+    inFlight: false,
+    askedMsAgo: 0,
+    landsInMs: -Infinity,
+    answerInFlight: false,
+    expired: transaction.pastDeadline,
     evidence: { status: callback.status, class: outcome, reason, balance },
   };
 }

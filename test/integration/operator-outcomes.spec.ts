@@ -295,7 +295,8 @@ describe('an operator whose answers stay bad', () => {
     expect(await hub.rgsReceived()).toMatchObject([{ status: 'OK' }]);
   });
 
-  it('a lost call and then a refusal for want of funds: the operator knows its references, so the debit is rejected', async () => {
+  it('a lost call and then a refusal for want of funds, of an operator that keeps refusals with the reference: the debit is rejected at once', async () => {
+    await configure({ refusal_is_final: true });
     await hub.operatorFault({ kind: 'reset', playerId: 'dan', next: 2 });
     await hub.operatorFault({ kind: 'refuse', reason: 'insufficient_funds', playerId: 'dan', next: 1 });
     const { body } = await hub.debit({ playerId: 'dan' });
@@ -304,6 +305,7 @@ describe('an operator whose answers stay bad', () => {
     expect(await arrows(body.transactionId)).toEqual(['initiated', 'unknown', 'rejected']);
     expect(await hub.operatorBooks()).toEqual([]);
     expect(await hub.rgsReceived()).toMatchObject([{ status: 'REJECTED', reason: 'insufficient_funds' }]);
+    await configure({ refusal_is_final: false });
   });
 
   it('unknown to the end of the schedule: the debit is parked and holds its lane until a person replays it', async () => {
@@ -390,7 +392,7 @@ describe('an operator whose answers stay bad', () => {
       await hub.database.query(`update outbox_destination set paused_at = now() where queue = 'operator'`);
       const { body } = await hub.debit({ playerId: 'jon' });
       // As a replica leaves it that was killed between sending and settling.
-      await hub.database.query(`update outbox_head set leased = true, token = token + 1, claims = 1, owner = 'dead', visible_at = now() where lane_key = 'jon'`);
+      await hub.database.query(`update outbox_head set leased = true, token = token + 1, claims = 1, owner = 'dead', visible_at = now(), first_sent_at = now(), may_land_until = now() + interval '1 second' where lane_key = 'jon'`);
       await hub.database.query(`update outbox_destination set paused_at = null where queue = 'operator'`);
       await hub.reaches(body.transactionId, 'parked');
       expect(await callsOf('jon')).toEqual([]);
@@ -412,7 +414,7 @@ describe('an operator whose answers stay bad', () => {
     await hub.operatorFault({ kind: 'status', status: 401, playerId: 'mia', next: 1 });
     await hub.database.query(`update outbox_destination set paused_at = now() where queue = 'operator'`);
     const { body } = await hub.debit({ playerId: 'mia' });
-    await hub.database.query(`update outbox_head set leased = true, token = token + 1, claims = 1, owner = 'dead', visible_at = now() where lane_key = 'mia'`);
+    await hub.database.query(`update outbox_head set leased = true, token = token + 1, claims = 1, owner = 'dead', visible_at = now(), first_sent_at = now(), may_land_until = now() + interval '1 second' where lane_key = 'mia'`);
     await hub.database.query(`update outbox_destination set paused_at = null where queue = 'operator'`);
     await hub.reaches(body.transactionId, 'confirmed');
     expect((await callsOf('mia')).map(({ status }) => status)).toEqual([401, 200]);

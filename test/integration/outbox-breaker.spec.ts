@@ -76,7 +76,7 @@ describe('the circuit breaker of a destination, shared by two hubs', () => {
     await second.replay('rgs', notice?.id);
     await waitFor('the RGS got its webhook once more', async () => (await first.rgsCalls()).find(({ repeat }) => repeat));
     for (const hub of [first, second]) {
-      const { messages, waitMs } = await hub.app.get(OutboxStore).claim(operatorId, 10, 5_000, 'test', new Date(0));
+      const { messages, waitMs } = await hub.app.get(OutboxStore).claim(operatorId, 10, 5_000, 15_000, 'test', new Date(0));
       expect(messages).toEqual([]);
       expect(waitMs).toBeGreaterThan(3_000_000);
     }
@@ -98,7 +98,7 @@ describe('the circuit breaker of a destination, shared by two hubs', () => {
     expect(await breaker(operatorId)).toMatchObject({ breaker: 'half_open' });
     // Twelve messages are due, both hubs have free slots and are woken, and yet.
     const more = await debits(4);
-    for (const hub of [first, second]) expect((await hub.app.get(OutboxStore).claim(operatorId, 10, 5_000, 'test', new Date(0))).messages).toEqual([]);
+    for (const hub of [first, second]) expect((await hub.app.get(OutboxStore).claim(operatorId, 10, 5_000, 15_000, 'test', new Date(0))).messages).toEqual([]);
 
     for (const id of [...ids, ...more]) await first.reaches(id, 'confirmed');
     const calls = (await first.operatorCalls()).slice(callsBefore);
@@ -123,7 +123,7 @@ describe('the circuit breaker of a destination, shared by two hubs', () => {
       expect(row?.seconds).toBeGreaterThan(47);
       expect(row?.seconds).toBeLessThan(80);
       await debits(2);
-      expect((await second.app.get(OutboxStore).claim(operatorId, 10, 5_000, 'test', new Date(0))).messages).toEqual([]);
+      expect((await second.app.get(OutboxStore).claim(operatorId, 10, 5_000, 15_000, 'test', new Date(0))).messages).toEqual([]);
       expect((await first.operatorCalls()).length).toBe(callsBefore + 1);
     } finally {
       await first.database.query('update outbox_destination set breaker_open_seconds = 0.1 where id = $1', [operatorId]);
@@ -135,12 +135,12 @@ describe('the circuit breaker of a destination, shared by two hubs', () => {
     await first.database.query(`update outbox_head set visible_at = clock_timestamp() where destination_id = $1`, [operatorId]);
     const probed = await waitFor('somebody else takes the probe and is never heard of again', async () => {
       await setOpenUntil('clock_timestamp()');
-      const { messages } = await second.app.get(OutboxStore).claim(operatorId, 1, 3_600_000, 'doomed', new Date(0));
+      const { messages } = await second.app.get(OutboxStore).claim(operatorId, 1, 3_600_000, 3_600_000, 'doomed', new Date(0));
       return messages[0];
     });
     expect(probed.probe).toBe(true);
     await control(first.operator.url, 'DELETE', '/admin/faults');
-    expect((await first.app.get(OutboxStore).claim(operatorId, 1, 5_000, 'test', new Date(0))).messages).toEqual([]);
+    expect((await first.app.get(OutboxStore).claim(operatorId, 1, 5_000, 15_000, 'test', new Date(0))).messages).toEqual([]);
     await first.database.query(`update outbox_head set visible_at = clock_timestamp() where destination_id = $1`, [operatorId]);
     await setOpenUntil('clock_timestamp()');
     for (const id of ids) await first.reaches(id, 'confirmed');

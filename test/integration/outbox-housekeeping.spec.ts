@@ -284,7 +284,7 @@ describe('the outbox keeps house', () => {
         expect(leases).toHaveLength(50);
         const verdicts = await lanes.store.lock(tx, leases);
         expect(new Set(verdicts.values())).toEqual(new Set(['ok']));
-        await lanes.store.settle(tx, leases.map(({ id }) => ({ id, outcome: 'sent', class: 'delivered', status: 200, error: null, durationMs: 1, delayMs: 0, open: false })), 'plan');
+        await lanes.store.settle(tx, leases.map(({ id }) => ({ id, outcome: 'sent', class: 'delivered', status: 200, error: null, durationMs: 1, delayMs: 0, open: false, landing: null })), 'plan');
         return readSoFar(tx, before);
       });
       expect(used.map(({ relname }) => relname)).toEqual(['outbox_head', 'outbox_lane', expect.stringMatching(/^outbox_message_\d{8}$/)]);

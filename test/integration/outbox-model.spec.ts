@@ -291,7 +291,7 @@ class Callback extends Step {
       const isIdle = (await lanes.store.positions(tx, [id])).get(id)?.place === 'idle';
       expect(isIdle).toBe(model.heads.get(id)?.state !== 'in flight');
       if (!isIdle) return;
-      await lanes.store.settle(tx, [{ id, outcome: this.outcome, class: 'callback', status: null, error: null, durationMs: null, delayMs: 0, open: false }], 'callback');
+      await lanes.store.settle(tx, [{ id, outcome: this.outcome, class: 'callback', status: null, error: null, durationMs: null, delayMs: 0, open: false, landing: null }], 'callback');
       model.settle(id, this.outcome);
       model.endedByCallback.add(id);
     });

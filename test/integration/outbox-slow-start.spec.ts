@@ -16,7 +16,7 @@ describe('slow start of a destination whose breaker has just closed', () => {
     await outbox.transaction((tx) => outbox.store.enqueue(tx, Array.from({ length: 200 }, () => newMessage(destination, null))));
   });
 
-  const claim = (want: number): ReturnType<OutboxLanes['store']['claim']> => outbox.store.claim(destination, want, LEASE_MS, 'test', new Date(0));
+  const claim = (want: number): ReturnType<OutboxLanes['store']['claim']> => outbox.store.claim(destination, want, LEASE_MS, LEASE_MS, 'test', new Date(0));
   const closedSince = (seconds: number): Promise<unknown> => outbox.query('update outbox_destination set closed_at = clock_timestamp() - $2::float8 * interval \'1 second\' where id = $1', [destination, seconds]);
 
   it('lets five calls be on their way at once for all replicas together, and one more for each that ended', async () => {

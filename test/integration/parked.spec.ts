@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { arrows, booked, callsOf, configureOperator, metric, rollback, timePasses, told, wait } from '../support/money';
+import { arrows, booked, callsOf, configureOperator, metric, rollback, timePasses, told, wait, nothingInFlight } from '../support/money';
 import { TestHub, control } from '../support/test-hub';
 import { waitFor } from '../support/wait-for';
 
@@ -162,6 +162,7 @@ describe('parked money', () => {
       const { id, win } = await held('fay', afterCommit);
       await mend();
       const withdrawals = (await callsOf(hub, 'fay')).length;
+      await nothingInFlight(hub.database);
       expect((await resolve(id, resolution)).body.state).toBe(state);
       await hub.reaches(win, 'confirmed');
       await hub.drained();
@@ -223,6 +224,7 @@ describe('parked money', () => {
       expect([refused.status, refused.body.code]).toEqual([409, 'replay_refused']);
       expect(await callsOf(hub, 'ida')).toHaveLength(1);
       expect(await audited()).toEqual([]);
+      await nothingInFlight(hub.database);
       expect((await resolve(body.transactionId, 'applied')).body.state).toBe('confirmed');
     });
   });

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { arrows, booked, callsOf, configureOperator, holdOperator, metric, releaseOperator, rollback, timePasses, told, wait } from '../support/money';
+import { arrows, booked, callsOf, configureOperator, holdOperator, metric, releaseOperator, rollback, timePasses, told, wait, nothingInFlight } from '../support/money';
 import { TestHub, control } from '../support/test-hub';
 import { waitFor } from '../support/wait-for';
 
@@ -290,6 +290,7 @@ describe('a rollback', () => {
       const answers = [await undo('wim', {}, wait(1)), await undo('xia', {}, {})];
       expect(answers.map(({ status, body }) => [status, body.status, body.applied])).toEqual([[202, 'initiated', null], [200, 'initiated', null]]);
       const resolve = (id: string, resolution: string) => hub.call('PATCH', `/admin/failed-transactions/${id}`, { resolution, reason: 'looked it up' });
+      await nothingInFlight(hub.database);
       expect((await resolve(wim.transactionId, 'applied')).body.state).toBe('compensating');
       expect((await resolve(xia.transactionId, 'not_applied')).body.state).toBe('rejected');
       expect(await hub.reaches(answers[0]?.body.transactionId, 'confirmed')).toMatchObject({ applied: true });

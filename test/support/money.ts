@@ -50,7 +50,8 @@ export async function releaseOperator(database: TestDatabase): Promise<void> {
 /** As a replica leaves a message that was killed between sending and settling: leased, with its lease over. */
 export async function leaseLost(database: TestDatabase, transactionId: string, until = '0 seconds'): Promise<void> {
   const rows = await database.query(
-    `update outbox_head h set leased = true, token = token + 1, claims = claims + 1, owner = 'dead', visible_at = clock_timestamp() + $2::interval
+    `update outbox_head h set leased = true, token = token + 1, claims = claims + 1, owner = 'dead', visible_at = clock_timestamp() + $2::interval,
+       first_sent_at = coalesce(first_sent_at, clock_timestamp()), may_land_until = greatest(may_land_until, clock_timestamp() + interval '1 second')
      from wallet_transaction t where t.id = $1 and h.message_id = t.message_id returning h.message_id`,
     [transactionId, until],
   );
@@ -64,11 +65,17 @@ export async function leaseLost(database: TestDatabase, transactionId: string, u
 export async function timePasses(database: TestDatabase, seconds: number): Promise<void> {
   const ago = `- $1::float8 * interval '1 second'`;
   await database.query(`update outbox_head set visible_at = greatest(visible_at ${ago}, least(visible_at, clock_timestamp())) where visible_at < 'infinity'`, [seconds]);
+  for (const table of ['outbox_head', 'outbox_dead']) await database.query(`update ${table} set first_sent_at = first_sent_at ${ago}, may_land_until = may_land_until ${ago} where first_sent_at is not null`, [seconds]);
   await database.query(`update outbox_message set expires_at = expires_at ${ago} where expires_at is not null`, [seconds]);
   await database.query(`update outbox_destination set not_before = not_before ${ago}, open_until = open_until ${ago}, window_start = window_start ${ago}, tokens_at = tokens_at ${ago}`, [seconds]);
-  await database.query(`update wallet_transaction set created_at = created_at ${ago}, absent_at = absent_at ${ago}, settled_at = settled_at ${ago}`, [seconds]);
+  await database.query(`update wallet_transaction set created_at = created_at ${ago}, absent_at = absent_at ${ago}, deadline_at = deadline_at ${ago}, settled_at = settled_at ${ago}`, [seconds]);
   await database.query(`update wallet_round set opened_at = opened_at ${ago}, closed_at = closed_at ${ago}`, [seconds]);
   await database.query(`update wallet_parked set at = at ${ago}`, [seconds]);
+}
+
+/** As if the time were over in which a lost call may still be booked. */
+export async function nothingInFlight(database: TestDatabase): Promise<void> {
+  for (const table of ['outbox_head', 'outbox_dead']) await database.query(`update ${table} set may_land_until = least(may_land_until, clock_timestamp()) where may_land_until is not null`);
 }
 
 /** Value of a counter with these labels; 0 while it was never raised. */

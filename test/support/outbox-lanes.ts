@@ -62,7 +62,7 @@ export class OutboxLanes {
 
   /** A clock behind every message, so that the watermark hides nothing. */
   async claim(destinationId: number, want: number, owner = 'worker', leaseMs = 60_000): Promise<LeasedMessage[]> {
-    return (await this.store.claim(destinationId, want, leaseMs, owner, new Date(0))).messages;
+    return (await this.store.claim(destinationId, want, leaseMs, leaseMs, owner, new Date(0))).messages;
   }
 
   /** As the hub settles: lock first, then, in a later statement of the same transaction, what is held and what came too late. */
@@ -99,5 +99,5 @@ export function newMessage(destinationId: number, laneKey: string | null, id = u
 }
 
 function settledRow(id: string, outcome: Outcome, delayMs: number): SettledRow {
-  return { id, outcome, class: outcome === 'sent' ? 'delivered' : 'failed', status: outcome === 'sent' ? 200 : 500, error: outcome === 'sent' ? null : 'failed: HTTP 500', durationMs: 1, delayMs, open: outcome === 'dead' || outcome === 'blocked' };
+  return { id, outcome, class: outcome === 'sent' ? 'delivered' : 'failed', status: outcome === 'sent' ? 200 : 500, error: outcome === 'sent' ? null : 'failed: HTTP 500', durationMs: 1, delayMs, open: outcome === 'dead' || outcome === 'blocked', landing: null };
 }

@@ -1,3 +1,4 @@
+-- As outbox_lease, for processes of the release before, which do not say how long a call may still be booked; goes with the next release.
 -- Leases up to p_want due messages of one destination. Permits are taken before leasing, so nothing is leased that may not be sent.
 -- When fewer than p_want are leased, a last row with a null id says in wait_ms when it is worth asking again.
 -- Who shares the destination gets an equal part of what is short, and of it bets and the rest half each; docs/decisions/0097.
@@ -95,7 +96,9 @@ begin
       update outbox_head h
       set visible_at = v_now + p_lease_ms * interval '1 millisecond', leased = true, token = h.token + 1, claims = h.claims + 1, owner = p_owner,
           -- Still leased: its holder died or lost touch. Its call may have left, so it counts as an attempt whose outcome was lost.
-          attempts = h.attempts + h.leased::integer
+          attempts = h.attempts + h.leased::integer,
+          first_sent_at = case d.queue when 'operator' then coalesce(h.first_sent_at, v_now) end,
+          may_land_until = case d.queue when 'operator' then greatest(h.may_land_until, v_now + p_lease_ms * interval '1 millisecond' + interval '1 minute') end
       from due where h.message_id = due.message_id
       returning h.message_id, h.token, h.attempts, h.claims, h.releases
     )

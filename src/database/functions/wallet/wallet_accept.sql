@@ -14,6 +14,7 @@ AS $function$
 #variable_conflict use_column
 declare
   v_created uuid[];
+  v_now timestamptz := clock_timestamp();
   v_has_free boolean;
   v_unmatched uuid[];
 begin
@@ -21,7 +22,7 @@ begin
     select * from json_to_recordset(p_rows) as r (id uuid, operator_id integer, rgs_id integer, movement text, player_id text, external_player_id text,
       ref_id text, amount_minor bigint, currency text, exponent smallint, kind text, round_id text, round_closed boolean, game_id text, session_id text,
       meta text, message_id uuid, waited boolean, is_free boolean, warnings text[], idempotency_key text, fingerprint text,
-      signature bigint)
+      signature bigint, deadline_seconds double precision)
   ), new_key as (
     insert into idempotency_key (rgs_id, key, fingerprint, transaction_id)
     select rgs_id, idempotency_key, decode(fingerprint, 'hex'), id from input where idempotency_key is not null
@@ -31,11 +32,11 @@ begin
   ), created as (
     insert into wallet_transaction (id, operator_id, rgs_id, movement, player_id, external_player_id, ref_id, amount_minor, currency, exponent,
       kind, round_id, round_closed, game_id, session_id, meta, message_id, waited, warnings, state, settled_at,
-      signature)
+      signature, deadline_at)
     select id, operator_id, rgs_id, movement, player_id, external_player_id, ref_id, amount_minor, currency, exponent,
       kind, round_id, round_closed, game_id, session_id, meta::json, case when is_free then null else message_id end, waited, warnings,
       case when is_free then 'confirmed' else 'initiated' end, case when is_free then now() end,
-      signature
+      signature, case when deadline_seconds > 0 and is_free is not true then v_now + deadline_seconds * interval '1 second' end
     from input i
     where (i.idempotency_key is null or exists (select 1 from new_key k where k.transaction_id = i.id))
       -- A value and not "exists", which the planner may answer by reading all rounds once.
@@ -56,7 +57,7 @@ begin
 
   -- The lane is the operator's own player: two RGSs that move one wallet share its order.
   perform outbox_enqueue(array_agg(row (r.message_id, r.operator_id, r.operator_id, r.rgs_id, r.external_player_id, r.movement, r.id, r.path, r.body,
-      case when r.deadline_seconds > 0 then clock_timestamp() + r.deadline_seconds * interval '1 second' end)::outbox_new_message))
+      case when r.deadline_seconds > 0 then v_now + r.deadline_seconds * interval '1 second' end)::outbox_new_message))
   from json_to_recordset(p_rows) as r (id uuid, message_id uuid, operator_id integer, rgs_id integer, external_player_id text, movement text, path text, body text, deadline_seconds double precision, is_free boolean)
   where r.id = any (v_created) and r.is_free is not true
   having count(*) > 0;
