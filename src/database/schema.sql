@@ -150,23 +150,17 @@ create table outbox_head (
   releases integer not null default 0,
   token bigint not null default 0,
   owner text,
-<<<<<<< HEAD
-  share integer not null default 0,
-=======
   first_sent_at timestamp with time zone,
   may_land_until timestamp with time zone,
->>>>>>> 11e9cf3 (What was lost may still be booked: one fact for every question)
+  share integer not null default 0,
   constraint outbox_head_pkey PRIMARY KEY (message_id)
 ) with (fillfactor=70, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000, autovacuum_vacuum_cost_delay=0, autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=5000);
 CREATE UNIQUE INDEX outbox_head_lane ON public.outbox_head USING btree (destination_id, lane_key) WHERE (lane_key IS NOT NULL);
 CREATE INDEX outbox_head_ready ON public.outbox_head USING btree (destination_id, share, visible_at);
 comment on column outbox_head.claims is 'leases under which the message may have left; a lease that is given back unsent is taken off again';
-<<<<<<< HEAD
-comment on column outbox_head.share is 'see outbox_share_of; 0: written by the release before';
-=======
 comment on column outbox_head.first_sent_at is 'when it may first have left; null = it never did';
 comment on column outbox_head.may_land_until is 'until when a call whose answer was lost may still be booked; null = nothing was lost';
->>>>>>> 11e9cf3 (What was lost may still be booked: one fact for every question)
+comment on column outbox_head.share is 'see outbox_share_of; 0: written by the release before';
 
 create table outbox_lane (
   destination_id integer not null,
@@ -735,6 +729,8 @@ create function outbox_lock(p_ids uuid[], p_tokens bigint[]) returns TABLE(place
 create function outbox_repair_lanes() returns integer language plpgsql;
 
 create function outbox_report(p_destination integer, p_ok integer, p_failed integer, p_not_before_ms double precision) returns text language plpgsql;
+
+create function outbox_reserve_permit(p_destination integer, p_wait_ms_max double precision) returns double precision language plpgsql;
 
 create function outbox_settle(p_results json, p_replica text) returns void language sql;
 
