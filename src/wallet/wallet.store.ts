@@ -216,7 +216,11 @@ export class WalletStore {
 
   /** Those of the transactions that are settled. */
   async settledOf(ids: readonly string[]): Promise<string[]> {
-    const rows = await this.database.rows<{ id: string }>(`select id from wallet_transaction where id = any ($1) and settled_at is not null and state <> 'rolling_back'`, [ids]);
+    // One without a balance may get it from the answer in flight.
+    const rows = await this.database.rows<{ id: string }>(
+      `select id from wallet_transaction where id = any ($1) and settled_at is not null and state <> 'rolling_back' and (balance_minor is not null or settled_at < clock_timestamp() - interval '500 milliseconds')`,
+      [ids],
+    );
     return rows.map(({ id }) => id);
   }
 

@@ -369,7 +369,7 @@ describe('a repeat within an attempt', () => {
     await store.query('begin');
     try {
       await store.query(`select 1 from outbox_destination where queue = 'operator' for no key update`);
-      await waitFor('the permit is waited for', async () => (await hub.database.query(`select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query like '%outbox_take_permit($1)%'`)).length === 1);
+      await waitFor('the permit is waited for', async () => (await hub.database.query(`select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query like '%outbox_reserve_permit(%'`)).length === 1);
       await waitFor('the lease is over', async () => (await hub.database.query(`select 1 from outbox_head where visible_at < clock_timestamp()`)).length === 1);
       await leaseLost(hub.database, id, '1 hour');
     } finally {
