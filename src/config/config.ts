@@ -90,6 +90,9 @@ export interface Config {
   /** Parts of a run's window in which each list is read at once; only for partners that heed `from` and `to`. */
   readonly reconListShards: number;
 
+  /** Unmatched callbacks of one operator that are kept at the same time. */
+  readonly unmatchedCallbacksMax: number;
+
   readonly allowClearDb: boolean;
 
   /** Who may read /swagger and what is below it. */
@@ -191,6 +194,7 @@ export function parseConfig(env: Environment): Config {
     breakerOpenSeconds: read.number('BREAKER_OPEN_SECONDS', 10, 0.05, 3600),
     reconLeaseSeconds: read.number('RECON_LEASE_SECONDS', 30, 1, 3600),
     reconListShards: read.integer('RECON_LIST_SHARDS', 1, 1, 8),
+    unmatchedCallbacksMax: read.integer('UNMATCHED_CALLBACKS_MAX', 100_000, 0, 100_000_000),
     allowClearDb: read.flag('ALLOW_CLEAR_DB', !production),
     apiDocs: read.choice('API_DOCS', 'public', ['public', 'token', 'off']),
     refusalsPerSecond: read.number('REFUSALS_PER_SECOND', 200, 0, 100_000),

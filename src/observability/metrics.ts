@@ -13,6 +13,7 @@ export class Metrics {
   readonly contradictions = new Counter({ name: 'hub_wallet_contradictions_total', help: 'Late answers or callbacks that contradict a settled transaction; each is an incident', registers: [this.registry] });
   readonly parked = new Counter({ name: 'hub_wallet_parked_total', help: 'Transactions that wait for a person: money is owed or its place is unknown', labelNames: ['movement'], registers: [this.registry] });
   readonly callbacks = new Counter({ name: 'hub_operator_callbacks_total', help: 'Operator callbacks by verdict', labelNames: ['verdict'], registers: [this.registry] });
+  readonly callbacksNotKept = new Counter({ name: 'hub_operator_callbacks_not_kept_total', help: 'Operator callbacks that were answered and not stored: too many unmatched ones, or too many about one transaction', labelNames: ['operator', 'reason'], registers: [this.registry] });
 
   readonly deliveries = new Counter({ name: 'hub_outbox_deliveries_total', help: 'Delivery attempts by queue and outcome class', labelNames: ['queue', 'class'], registers: [this.registry] });
   readonly credentialsRefused = new Counter({ name: 'hub_outbox_credentials_refused_total', help: 'Answers 401 or 403 of an operator: our token or key is wrong there', labelNames: ['destination'], registers: [this.registry] });

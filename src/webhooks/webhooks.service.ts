@@ -19,12 +19,18 @@ import { Settlement, type Statement } from '../wallet/settlement';
 import type { Decision } from '../wallet/transaction-state';
 import type { Transaction } from '../wallet/transaction';
 import { WalletStore } from '../wallet/wallet.store';
+import { CallbackAllowance } from './callback-allowance';
 import type { CallbackVerdict } from './inbound-callback.entity';
 import type { OperatorCallback } from './webhooks.dto';
 import { type CallbackRecord, WebhooksStore } from './webhooks.store';
 
 const REMATCH_MS = 60_000;
 const REMATCH_BATCH = 100;
+/** A longer body is kept as its fields alone, which are never longer: the rest is space and nothing else. */
+const KEPT_BODY_LENGTH_MAX = 8_192;
+/** Rows deleted by one statement, and statements in one go. */
+const PURGE_BATCH = 5_000;
+const PURGE_STATEMENTS_MAX = 20;
 const BATCH_MAX = 100;
 const QUEUE_MAX = 4_000;
 /** A lane is busy for as long as somebody else's transaction takes. */
@@ -45,6 +51,8 @@ interface Heard {
 export class WebhooksService {
   private readonly settling: Batcher<Heard, CallbackVerdict | 'busy'> = new Batcher({ run: (batch) => this.settle(batch), batchMax: BATCH_MAX, flightsMax: 2, queueMax: QUEUE_MAX });
 
+  private readonly allowance: CallbackAllowance;
+
   constructor(
     @Inject(CONFIG) private readonly config: Config,
     private readonly hot: HotDatabase,
@@ -55,15 +63,18 @@ export class WebhooksService {
     private readonly partners: PartnerDirectory,
     private readonly logger: Logger,
     private readonly metrics: Metrics,
-  ) {}
+  ) {
+    this.allowance = new CallbackAllowance(config.unmatchedCallbacksMax, (operatorId, limit) => store.countUnmatched(operatorId, limit));
+  }
 
   /** Throws unknown_reference and callback_mismatch, after the body is kept. */
   async receive(operator: Partner, read: OperatorCallback, body: string): Promise<void> {
     const callback = withExactDigits(read, body);
     const transaction = await this.matching(operator, callback);
-    const record = { operatorId: operator.id, body, refId: callback.refId, correlationId: callback.correlationId, transactionId: transaction?.id ?? null };
+    const record = { operatorId: operator.id, body: keptBody(body, callback), refId: callback.refId, correlationId: callback.correlationId, transactionId: transaction?.id ?? null };
     if (transaction === undefined) {
-      await this.store.keep({ ...record, verdict: 'unmatched' });
+      if (await this.allowance.takesUnmatched(operator.id, performance.now())) await this.store.keep({ ...record, verdict: 'unmatched' });
+      else this.metrics.callbacksNotKept.inc({ operator: operator.code, reason: 'unmatched' });
       this.heard('unmatched', operator, callback, null);
       throw new HubError('unknown_reference');
     }
@@ -71,7 +82,7 @@ export class WebhooksService {
     const undo = callback.refId !== transaction.refId;
     const mismatch = mismatchOf(transaction, callback, undo);
     if (mismatch !== null) {
-      await this.store.keep({ ...record, verdict: 'mismatched' });
+      await this.keepMore(operator, { ...record, verdict: 'mismatched' }, transaction.id);
       this.heard('mismatched', operator, callback, transaction.id, mismatch);
       throw new HubError('callback_mismatch', { correlationId: transaction.id, errors: [{ field: mismatch, message: `${mismatch} is not what the hub sent` }] });
     }
@@ -79,7 +90,7 @@ export class WebhooksService {
     const statement = statementOf(operator, transaction, callback, undo ? messageId : null);
     if (saysNothingNew(transaction, statement)) {
       // The usual case: the answer to the hub's call was first. A settled state does not go back, so no lock is needed to know it.
-      await this.store.keep({ ...record, verdict: 'repeated' });
+      await this.keepMore(operator, { ...record, verdict: 'repeated' }, transaction.id);
       this.heard('repeated', operator, callback, transaction.id);
       return;
     }
@@ -90,6 +101,12 @@ export class WebhooksService {
       verdict = await this.settling.add(heard);
     }
     this.heard(verdict, operator, callback, transaction.id);
+  }
+
+  /** Keeps one that changes nothing, unless enough were kept about its transaction. */
+  private async keepMore(operator: Partner, record: CallbackRecord, transactionId: string): Promise<void> {
+    if (this.allowance.takesAbout(transactionId)) await this.store.keep(record);
+    else this.metrics.callbacksNotKept.inc({ operator: operator.code, reason: 'enough_of_the_transaction' });
   }
 
   /** Callbacks that came in the same moment, in one commit. busy: somebody else holds the player's lane, as the settling of the answer does. */
@@ -118,7 +135,19 @@ export class WebhooksService {
 
   @Interval(REMATCH_MS)
   async rematchOnSchedule(): Promise<void> {
-    if (this.config.role !== 'api') await this.rematch();
+    if (this.config.role === 'api') return;
+    await this.rematch();
+    await this.purge();
+  }
+
+  /** Forgets callbacks whose time is over: unmatched ones after the week in which they are matched again, all others with the messages that they were about. */
+  async purge(): Promise<void> {
+    try {
+      for (let statements = 0; statements < PURGE_STATEMENTS_MAX; statements += 1)
+        if ((await this.store.purge(this.config.outboxMessageRetentionDays, PURGE_BATCH)) < PURGE_BATCH) return;
+    } catch (error) {
+      this.logger.event('warn', 'webhook.purge_failed', { error: messageOf(error) });
+    }
   }
 
   /** A callback that named a pair we did not know yet gets another chance. */
@@ -152,6 +181,12 @@ export class WebhooksService {
     const level = verdict === 'mismatched' || verdict === 'contradicted' ? 'error' : verdict === 'unmatched' || verdict === 'undecided' ? 'warn' : 'info';
     this.logger.event(level, 'webhook.received', { verdict, operator: operator.code, correlationId, said: callback.status, field });
   }
+}
+
+/** Never longer than its fields can be; an amount keeps its digits as text. */
+function keptBody(body: string, { amount, balance, ...fields }: OperatorCallback): string {
+  if (body.length <= KEPT_BODY_LENGTH_MAX) return body;
+  return JSON.stringify({ ...fields, amount: decimalText(amount), ...(balance === undefined ? {} : { balance: decimalText(balance) }) });
 }
 
 /** The body readers mark a number that no double holds as NaN; its digits stand in the body. */

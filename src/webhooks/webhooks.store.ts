@@ -60,7 +60,7 @@ export class WebhooksStore {
        from json_to_recordset($1) as r (operator_id integer, body_sha256 text, body text, ref_id text, correlation_id text, verdict text, transaction_id uuid, seen integer)
        order by operator_id, body_sha256
        on conflict on constraint inbound_callback_body_key do update
-       set seen = c.seen + excluded.seen, last_at = now(), transaction_id = coalesce(c.transaction_id, excluded.transaction_id),
+       set seen = least(c.seen::bigint + excluded.seen, 2147483647)::integer, last_at = now(), transaction_id = coalesce(c.transaction_id, excluded.transaction_id),
            verdict = case when c.verdict in ('unmatched', 'undecided') then excluded.verdict else c.verdict end`,
       [JSON.stringify([...bodies.values()])],
     );
@@ -75,6 +75,29 @@ export class WebhooksStore {
       [limit],
     );
     return rows.map((row) => ({ operatorId: row.operator_id, body: row.body }));
+  }
+
+  /** Unmatched callbacks of an operator, counted no further than `limit`. */
+  async countUnmatched(operatorId: number, limit: number): Promise<number> {
+    const [row] = await this.database.rows<{ n: string }>(`select count(*) as n from (select 1 from inbound_callback where verdict = 'unmatched' and operator_id = $1 limit $2) u`, [operatorId, limit]);
+    return Number(row?.n ?? 0);
+  }
+
+  /** Deletes the oldest that nobody needs any more, at most `limit` of each kind; answers how many of the larger kind. */
+  async purge(retentionDays: number, limit: number): Promise<number> {
+    const [row] = await this.database.rows<{ n: number }>(
+      `with unmatched as (
+         delete from inbound_callback where id in (
+           select id from (select id, last_at from inbound_callback where verdict = 'unmatched' order by id limit $2) oldest where last_at < now() - interval '7 days') returning 1
+       ), others as (
+         -- By the order of the ids, which is that of their first coming: no index names the time.
+         delete from inbound_callback where id in (
+           select id from (select id, last_at, verdict from inbound_callback order by id limit $2) oldest where verdict <> 'unmatched' and last_at < now() - $1 * interval '1 day') returning 1
+       )
+       select greatest((select count(*) from unmatched), (select count(*) from others))::integer as n`,
+      [retentionDays, limit],
+    );
+    return row?.n ?? 0;
   }
 
   /** For development and tests only; the admin service guards it. */
