@@ -1,7 +1,9 @@
 import { Injectable } from '@nestjs/common';
 import { HubError, messageOf } from '../kernel/errors';
-import { jsonList } from '../partners/json-list';
-import { undoReference } from '../partners/operator-wire';
+import { openList } from '../partners/lists/list-answer';
+import { type ListedRow, type LookUp, lookUp } from '../partners/lists/look-up';
+import { classOfStatusWord, undoReference } from '../partners/operator-wire';
+import type { Partner } from '../partners/partner';
 import { PartnerDirectory } from '../partners/partner-directory';
 import { PartnerHttp } from '../partners/partner-http';
 import { targetUrl } from '../outbox/sender';
@@ -25,28 +27,27 @@ export class OperatorInquiry {
     if (refId === null || refId === '') throw new HubError('exception_state_conflict', { detail: 'the exception has no reference to ask by' });
     if (!operator.statusQuery) throw new HubError('exception_state_conflict', { detail: 'the operator cannot be asked about single movements' });
     const reference = leg === 'undo' && !/^rollback:/i.test(refId) ? undoReference(refId) : refId;
-    const rows: unknown[] = [];
+    const said = await this.look(operator, reference);
+    if (said.verdict === 'no_answer') throw new HubError('upstream_failed', { detail: `the operator's list is no answer: ${said.reason}` });
+    const rows = said.verdict === 'absent' ? [] : said.rows.map(shown);
+    return { operatorHas: rows.length > 0 ? 'booking' : 'nothing', reference, rows };
+  }
+
+  /** Read as settlement reads it, but for what the exception is about: amount, player and correlation id are what the person wants to see. */
+  private async look(operator: Partner, reference: string): Promise<LookUp> {
+    const url = targetUrl(operator, `/v2/transactions?reference=${encodeURIComponent(reference)}`);
     try {
-      const deadline = AbortSignal.timeout(INQUIRY_MS_MAX);
-      const { body } = await this.http.stream(operator, targetUrl(operator, `/v2/transactions?reference=${encodeURIComponent(reference)}`), 'application/json', 1, deadline);
-      // An operator that does not know the parameter answers its whole list.
-      for await (const row of jsonList(body, deadline)) {
-        if ((row.reference ?? row.refId) !== reference) continue;
-        rows.push(shown(row));
-        if (rows.length === ROWS_MAX) {
-          body.destroy();
-          break;
-        }
-      }
+      const answer = await openList(this.http, operator, url, 1, AbortSignal.timeout(INQUIRY_MS_MAX));
+      const asked = { reference, directions: ['withdraw', 'deposit', 'rollback'], playerIds: [], amount: null, currency: null, correlationId: null } as const;
+      return await lookUp(answer, asked, { url, isApplied: (word) => classOfStatusWord(operator, word) === 'applied', rowsWanted: ROWS_MAX });
     } catch (error) {
       throw new HubError('upstream_failed', { detail: `the operator could not be asked: ${messageOf(error)}`, cause: error });
     }
-    return { operatorHas: rows.length > 0 ? 'booking' : 'nothing', reference, rows };
   }
 }
 
 /** The parts that say what was booked, as text: what a partner sends is kept for ever, so no more of it than is needed. */
-function shown(row: Record<string, unknown>): Record<string, string> {
+function shown(row: ListedRow): Record<string, string> {
   const names = ['correlationId', 'direction', 'event', 'amount', 'currency', 'status', 'createdAt'];
   return Object.fromEntries(names.flatMap((name) => (typeof row[name] === 'string' || typeof row[name] === 'number' ? [[name, String(row[name]).replaceAll('\u0000', '').toWellFormed().slice(0, 100)]] : [])));
 }

@@ -19,6 +19,7 @@ const WITH_BODY: readonly ErrorCode[] = ['payload_too_large', 'unsupported_media
 const EXAMPLE_FAULTS: Partial<Record<ErrorCode, readonly FieldFault[]>> = {
   validation_failed: [{ field: 'currency', message: 'currency must be a string' }],
   unsupported_currency: [{ field: 'currency', message: '"TRY" is not one of the currencies of your game server, EUR, USD' }],
+  unknown_status_word: [{ field: 'status', message: 'status must be one of OK, SUCCESS, PENDING, ACCEPTED, REJECTED, DECLINED, FAILED, ERROR' }],
   callback_mismatch: [{ field: 'amount', message: 'amount is not what the hub sent' }],
 };
 

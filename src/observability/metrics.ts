@@ -14,6 +14,7 @@ export class Metrics {
   readonly parked = new Counter({ name: 'hub_wallet_parked_total', help: 'Transactions that wait for a person: money is owed or its place is unknown', labelNames: ['movement'], registers: [this.registry] });
   readonly callbacks = new Counter({ name: 'hub_operator_callbacks_total', help: 'Operator callbacks by verdict', labelNames: ['verdict'], registers: [this.registry] });
   readonly callbacksNotKept = new Counter({ name: 'hub_operator_callbacks_not_kept_total', help: 'Operator callbacks that were answered and not stored: too many unmatched ones, or too many about one transaction', labelNames: ['operator', 'reason'], registers: [this.registry] });
+  readonly mismatches = new Counter({ name: 'hub_operator_mismatches_total', help: 'Answers and listed rows of operators that name another movement than they were asked about; each is an incident', labelNames: ['source', 'field'], registers: [this.registry] });
 
   readonly deliveries = new Counter({ name: 'hub_outbox_deliveries_total', help: 'Delivery attempts by queue and outcome class', labelNames: ['queue', 'class'], registers: [this.registry] });
   readonly credentialsRefused = new Counter({ name: 'hub_outbox_credentials_refused_total', help: 'Answers 401 or 403 of an operator: our token or key is wrong there', labelNames: ['destination'], registers: [this.registry] });

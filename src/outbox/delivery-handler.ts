@@ -1,5 +1,6 @@
 import type { Tx } from '../database/database';
 import type { HubError } from '../kernel/errors';
+import type { AskedMovement } from '../partners/asked-movement';
 import type { Disposition, LeasedMessage, OperatorResult, Queue } from './outbox-message';
 import type { MessagePosition } from './outbox.store';
 
@@ -8,8 +9,8 @@ export type Plan =
   | { readonly action: 'send' }
   /** Its outcome is known by other means. */
   | { readonly action: 'finish'; readonly outcome: 'sent' | 'dead' }
-  /** Look for it in the operator's list: GET `path`, and `isIt` tells the row. */
-  | { readonly action: 'ask'; readonly path: string; readonly isIt: (row: Readonly<Record<string, unknown>>) => boolean }
+  /** Look for it in the operator's list: GET `path`. */
+  | { readonly action: 'ask'; readonly path: string; readonly movement: AskedMovement }
   /** Nobody wants it any more, and it never left, or what left is proven not to be booked. */
   | { readonly action: 'expire'; readonly reason: 'deadline' | 'rolled_back' }
   /** It may have left, and this operator offers no way to find out. */

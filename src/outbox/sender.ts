@@ -3,13 +3,16 @@ import { type Config } from '../config/config';
 import { CONFIG } from '../config/config.module';
 import type { Partner } from '../partners/partner';
 import { bodyKind, ownWords, whatCame } from '../partners/answer-words';
+import { openList } from '../partners/lists/list-answer';
+import { LOOK_UP_LIMITS, type LookUp, lookUp } from '../partners/lists/look-up';
+import { type OperatorVerdict, classOfStatusWord, classifyOperatorAnswer } from '../partners/operator-wire';
 import { type Answer, PartnerHttp, type PostRequest } from '../partners/partner-http';
-import { jsonList } from '../partners/json-list';
-import { type OperatorVerdict, classifyOperatorAnswer } from '../partners/operator-wire';
 import { classifyWebhookAnswer } from '../partners/rgs-wire';
 import { standardWebhookSignature } from '../partners/signature';
 import { underBase } from '../kernel/base-url';
 import { messageOf } from '../kernel/errors';
+import { Logger } from '../observability/logger';
+import { Metrics } from '../observability/metrics';
 import type { Plan } from './delivery-handler';
 import type { DeliveryResult, LeasedMessage, OperatorResult, Traces } from './outbox-message';
 import { type RetryRules, propose } from './retry-policy';
@@ -34,6 +37,8 @@ export class Sender {
   constructor(
     @Inject(CONFIG) config: Config,
     private readonly http: PartnerHttp,
+    private readonly logger: Logger,
+    private readonly metrics: Metrics,
   ) {
     this.rules = { scheduleSeconds: config.outboxRetryScheduleSeconds, callbackTimeoutSeconds: config.callbackTimeoutSeconds };
     this.graceMs = config.resolveGraceSeconds * 1000;
@@ -53,7 +58,7 @@ export class Sender {
     return { result: destination.role === 'operator' ? this.operatorResult(base, answer, began) : this.webhookResult(base, answer, began), healthy, waitedMs: answer.waitedMs };
   }
 
-  /** Looks a movement up in the operator's list instead of sending it: applied when it is there, absent when the whole list lacks it. */
+  /** Looks a movement up in the operator's list instead of sending it: applied when it is there, absent when the whole list lacks it, else unknown. */
   async ask(destination: Partner, message: LeasedMessage, question: Extract<Plan, { action: 'ask' }>, deadline: AbortSignal): Promise<{ result: DeliveryResult; healthy: boolean }> {
     const started = performance.now();
     const about = (verdict: OperatorVerdict, status: number | null = null): OperatorResult => ({
@@ -69,14 +74,13 @@ export class Sender {
       ifUnknown: propose('operator', 'unknown', null, message, this.rules, Math.random()),
     });
     try {
+      const url = targetUrl(destination, question.path);
+      const isApplied = (word: string): boolean => classOfStatusWord(destination, word) === 'applied';
       // Once: the queue asks again by its own schedule, and each time with a permit.
-      const { body } = await this.http.stream(destination, targetUrl(destination, question.path), 'application/json', 0);
-      for await (const row of jsonList(body, deadline)) {
-        if (!question.isIt(row)) continue;
-        body.destroy();
-        return { result: about({ class: 'applied', reason: 'found in the operator\'s list', balance: null, retryAfterMs: null }), healthy: true };
-      }
-      return { result: about({ class: 'absent', reason: 'not in the operator\'s list', balance: null, retryAfterMs: null }), healthy: true };
+      const answer = await openList(this.http, destination, url, 0, AbortSignal.any([deadline, AbortSignal.timeout(LOOK_UP_LIMITS.ms)]));
+      const said = await lookUp(answer, question.movement, { url, isApplied, rowsWanted: 1 });
+      if (said.verdict === 'no_answer' && said.field !== null) this.reportMismatch('list', said.field, message, destination);
+      return { result: about(verdictOf(said)), healthy: said.verdict !== 'no_answer' || !said.isBroken };
     } catch (error) {
       // Whatever went wrong, the question has no answer yet.
       const { status, retryAfterMs } = this.http.refusal(error);
@@ -85,8 +89,15 @@ export class Sender {
     }
   }
 
+  /** What an operator says of another movement than it was asked about changes nothing, and somebody must look: its books may be mixed up. */
+  private reportMismatch(source: 'answer' | 'list', field: string, message: LeasedMessage, destination: Partner): void {
+    this.metrics.mismatches.inc({ source, field });
+    this.logger.event('warn', 'operator.mismatch', { source, field, destination: destination.code, messageId: message.id, correlationId: message.transactionId, eventType: message.eventType });
+  }
+
   private operatorResult(base: ResultBase, answer: Answer, began: number): DeliveryResult {
-    const verdict = settledVerdict(explained(classifyOperatorAnswer(base.destination, answer), answer), answer.tries);
+    const verdict = settledVerdict(explained(classifyOperatorAnswer(base.destination, answer, base.message), answer), answer.tries);
+    if (verdict.mismatch !== undefined) this.reportMismatch('answer', verdict.mismatch, base.message, base.destination);
     const traces = this.traces(base.destination, answer, verdict, began);
     const proposed = propose('operator', verdict.class, verdict.retryAfterMs, base.message, this.rules, Math.random());
     const ifUnknown = propose('operator', 'unknown', null, base.message, this.rules, Math.random());
@@ -120,6 +131,18 @@ export class Sender {
       'webhook-timestamp': timestamp,
       'webhook-signature': standardWebhookSignature(destination.signingKeys, message.id, timestamp, message.body),
     };
+  }
+}
+
+function verdictOf(said: LookUp): OperatorVerdict {
+  const rest = { balance: null, retryAfterMs: null } as const;
+  switch (said.verdict) {
+    case 'found':
+      return { class: 'applied', reason: 'found in the operator\'s list', ...rest };
+    case 'absent':
+      return { class: 'absent', reason: 'not in the operator\'s list', ...rest };
+    case 'no_answer':
+      return { class: 'unknown', reason: `the operator's list is no answer: ${said.reason}`, ...rest };
   }
 }
 

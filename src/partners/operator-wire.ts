@@ -1,4 +1,6 @@
-import { toMajorUnits } from '../kernel/money';
+import { currencyExponent, toMajorUnits, toMinorUnits } from '../kernel/money';
+import { protocolWord } from '../kernel/protocol-word';
+import { type AskedMovement, type ComparedField, type SaidMovement, disagreement, isGiven } from './asked-movement';
 import { decimalText, parseExactJson } from './exact-json';
 import type { Partner } from './partner';
 import type { Answer } from './partner-http';
@@ -19,9 +21,22 @@ export interface OperatorVerdict {
   /** Balance in major units as the operator wrote it; null when it gave none. */
   readonly balance: string | null;
   readonly retryAfterMs: number | null;
+  /** Set when the answer speaks of another movement than it was asked about: an incident. */
+  readonly mismatch?: ComparedField;
   /** The same for our own people, with all that helps to find the cause; left out when the reason says it. */
   readonly detail?: string;
 }
+
+/** Words of refusal that say nothing where the operator says "conflict": it says them of a reference that it has booked before, too. */
+const NO_REFUSAL_ON_CONFLICT = new Set(['ERROR', 'FAILED']);
+/**
+ * Statuses of which none can follow from a call that was applied: what the operator says of a request that it does not take. All other 4xx
+ * are left out on purpose: 409 and 423 are said of what is booked or being booked, 408, 425 and 499 of calls that go on behind a proxy, 406 and
+ * 412 of an answer that could not be written, and of the rest nobody knows what they mean.
+ */
+const REFUSALS = new Set([400, 401, 402, 403, 404, 405, 410, 411, 413, 414, 415, 417, 421, 422, 426, 428, 431, 451]);
+/** Members of an answer that name a movement. */
+const NAMING: readonly (keyof SaidMovement)[] = ['reference', 'refId', 'direction', 'event', 'playerId', 'amount', 'currency', 'correlationId'];
 
 export interface OperatorMovement {
   readonly movement: Movement;
@@ -39,6 +54,32 @@ export function operatorMovementMessage(operator: Partner, movement: OperatorMov
   const rest = JSON.stringify({ currency: movement.currency, reference: movement.refId, correlationId: movement.correlationId });
   const body = `{"amount":${operator.amountEncoding === 'string' ? JSON.stringify(amount) : amount},${rest.slice(1)}`;
   return { path: `/v2/players/${encodeURIComponent(movement.externalPlayerId)}/${movement.movement === 'debit' ? 'withdraw' : 'deposit'}`, body };
+}
+
+/** What a message asked for, read from its own path and bytes: they are what the operator saw. */
+export function movementOfMessage(operator: Partner, message: { readonly path: string; readonly body: string }): AskedMovement {
+  const { amount, currency, reference, correlationId } = parseExactJson(message.body) as Readonly<Record<string, unknown>>;
+  const [, player = '', route = ''] = /^\/v2\/players\/([^/]+)\/(withdraw|deposit|rollback)$/.exec(message.path) ?? [];
+  if (typeof currency !== 'string' || typeof reference !== 'string' || typeof correlationId !== 'string' || route === '') throw new Error('not a message to an operator');
+  const exponent = currencyExponent(currency, operator.currencyExponents);
+  const minor = toMinorUnits(decimalText(amount) ?? '', exponent);
+  return { reference, directions: directionsOf(route), playerIds: [decodeURIComponent(player)], amount: minor === null ? null : { minor, exponent }, currency, correlationId };
+}
+
+/** What is looked for in a list or expected of a callback. `undo`: what pays a bet back. */
+export function askedMovement(operator: Partner, transaction: OperatorMovement & { readonly playerId: string }, undo: boolean): AskedMovement {
+  const { movement, externalPlayerId, playerId, amountMinor, exponent, currency, correlationId } = transaction;
+  const route = undo ? (operator.rollbackRoute ? 'rollback' : 'deposit') : movement === 'debit' ? 'withdraw' : 'deposit';
+  return { reference: operatorReference(transaction, undo), directions: directionsOf(route), playerIds: [externalPlayerId, playerId], amount: { minor: amountMinor, exponent }, currency, correlationId };
+}
+
+/** The reference that the operator sees of a movement, or of what pays it back. */
+export function operatorReference({ refId }: { readonly refId: string }, undo: boolean): string {
+  return undo ? undoReference(refId) : refId;
+}
+
+function directionsOf(route: string): AskedMovement['directions'] {
+  return route === 'rollback' ? ['deposit', 'rollback'] : route === 'deposit' ? ['deposit'] : ['withdraw'];
 }
 
 /** Reference under which a bet is paid back; one per bet, so paying back twice is a repeat. */
@@ -60,17 +101,17 @@ export function isAddressablePlayer(externalPlayerId: string): boolean {
 
 /** Class of a status word, by the partner's own lists; undefined for a word that nobody declared. */
 export function classOfStatusWord(operator: Partner, word: string): 'applied' | 'accepted' | 'rejected_business' | undefined {
-  const upper = word.toUpperCase();
-  if (operator.statusWords.applied.includes(upper)) return 'applied';
-  if (operator.statusWords.pending.includes(upper)) return 'accepted';
-  return operator.statusWords.refused.includes(upper) ? 'rejected_business' : undefined;
+  const said = protocolWord(word);
+  if (operator.statusWords.applied.includes(said)) return 'applied';
+  if (operator.statusWords.pending.includes(said)) return 'accepted';
+  return operator.statusWords.refused.includes(said) ? 'rejected_business' : undefined;
 }
 
 /**
- * What an operator's answer to a movement means. A 2xx is not success until the body says so, and a failure that may have happened
- * after the money moved is unknown, not refused.
+ * What an operator's answer to a movement means. A 2xx is not success until the body says so, a failure that may have happened after the
+ * money moved is unknown, not refused, and an answer about another movement is no answer.
  */
-export function classifyOperatorAnswer(operator: Partner, answer: Answer): OperatorVerdict {
+export function classifyOperatorAnswer(operator: Partner, answer: Answer, message: { readonly path: string; readonly body: string }): OperatorVerdict {
   if (answer.kind === 'not_sent') return verdict('throttled', answer.error);
   if (answer.kind === 'lost') return verdict('unknown', answer.error);
 
@@ -81,18 +122,20 @@ export function classifyOperatorAnswer(operator: Partner, answer: Answer): Opera
   const balance = body === null ? null : textOf(decimalText(body.balance));
 
   if (status === 429 || (status === 503 && retryAfterMs !== null)) return { ...verdict('throttled', `HTTP ${status}`), retryAfterMs };
+  const mismatch = body !== null && NAMING.some((name) => isGiven(body[name])) ? disagreement(movementOfMessage(operator, message), body) : null;
+  if (mismatch !== null && (status < 300 || (status >= 400 && status < 500))) return { ...verdict('unknown', `HTTP ${status} about another movement: its ${mismatch} is not what the hub sent`), mismatch };
   if (status >= 200 && status < 300) {
     if (word !== undefined) return { class: word, reason: word === 'rejected_business' ? (reason ?? textOf(body?.status)) : null, balance, retryAfterMs: null };
     if (status === 202) return verdict('accepted', null);
     return verdict('unknown', body === null ? `HTTP ${status} without a readable body` : `HTTP ${status} with status ${JSON.stringify(body.status ?? null)}`);
   }
-  // Money words on a 4xx: some operators say "no funds" with 402 or 409. An OK on a 4xx contradicts itself.
-  if (status >= 400 && status < 500 && status !== 408 && status !== 425) {
-    if (word === 'applied' || word === 'accepted') return verdict('unknown', `HTTP ${status} with status ${JSON.stringify(body?.status)}`);
-    const business = word === 'rejected_business' && (status === 402 || status === 409);
-    return { class: business ? 'rejected_business' : 'rejected_contract', reason: reason ?? `HTTP ${status}`, balance, retryAfterMs: null };
-  }
-  return verdict('unknown', `HTTP ${status}`);
+  // An OK on a 4xx contradicts itself.
+  if (status >= 400 && status < 500 && (word === 'applied' || word === 'accepted')) return verdict('unknown', `HTTP ${status} with status ${JSON.stringify(body?.status)}`);
+  // Money words on a 4xx: some operators say "no funds" with 402 or 409.
+  const business = word === 'rejected_business' && (status === 402 || (status === 409 && !NO_REFUSAL_ON_CONFLICT.has(protocolWord(String(body?.status)))));
+  if (business) return { class: 'rejected_business', reason: reason ?? `HTTP ${status}`, balance, retryAfterMs: null };
+  if (REFUSALS.has(status)) return { class: 'rejected_contract', reason: reason ?? `HTTP ${status}`, balance, retryAfterMs: null };
+  return verdict('unknown', reason === null ? `HTTP ${status}` : `HTTP ${status}: ${reason}`);
 }
 
 function verdict(outcome: OutcomeClass, reason: string | null): OperatorVerdict {

@@ -2,7 +2,7 @@ import type { SigningKey } from './signature';
 
 export type PartnerRole = 'operator' | 'rgs';
 
-/** Words in the `status` field of an operator's answer or callback, upper case. */
+/** Words in the `status` field of an operator's answer, callback or row, as `protocolWord` writes them. */
 export interface StatusWords {
   readonly applied: readonly string[];
   readonly pending: readonly string[];

@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { protocolWord } from '../kernel/protocol-word';
 import { Database, type Row, type Tx } from '../database/database';
 import type { Partner, PartnerRole, StatusWords, TokenOwner } from './partner';
 
@@ -135,7 +136,7 @@ function partnerOf(row: PartnerRow): Partner {
     amountEncoding: row.amount_encoding,
     amountMinorMax: BigInt(row.amount_minor_max),
     playerIdTemplate: row.player_id_template,
-    statusWords: row.status_words,
+    statusWords: { applied: row.status_words.applied.map(protocolWord), pending: row.status_words.pending.map(protocolWord), refused: row.status_words.refused.map(protocolWord) },
     idempotentByReference: row.idempotent_by_reference,
     statusQuery: row.status_query,
     rollbackRoute: row.rollback_route,

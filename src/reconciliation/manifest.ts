@@ -17,6 +17,8 @@ export interface Manifest {
     readonly zone: string;
     readonly cutoff: string;
     readonly graceSeconds: number;
+    /** The window had not ended. Manifests of earlier builds do not have it. */
+    readonly provisional?: boolean;
     /** Decimals of currencies that the partners count otherwise than ISO 4217. */
     readonly exponents: Readonly<Record<string, number>>;
     readonly asOf: string;
@@ -48,6 +50,23 @@ export interface SignedManifest {
   /** Hex SHA-256 of the manifest's canonical JSON; the next manifest names it. */
   readonly sha256: string;
   /** Base64 Ed25519 over the same bytes. */
+  readonly signature: string;
+  /** Of one more file that was made of the same run, when it was asked for. */
+  readonly file?: FileProof;
+}
+
+/** The hub's word about a file that the manifest itself does not name: a workbook, NDJSON, a CSV in another form. */
+export interface FileProof {
+  readonly statement: {
+    readonly format: 'recon-file/1';
+    /** The manifest that it belongs to. */
+    readonly manifestSha256: string;
+    /** Format and options, for people. */
+    readonly form: string;
+    readonly bytes: number;
+    readonly sha256: string;
+  };
+  /** Base64 Ed25519 over the statement's canonical JSON, by the manifest's key. */
   readonly signature: string;
 }
 
@@ -98,7 +117,18 @@ export class ManifestKey {
   sign(unsigned: Omit<Manifest, 'signing'>): SignedManifest {
     const manifest: Manifest = { ...unsigned, signing: { algorithm: 'Ed25519', keyId: this.keyId, publicKey: this.publicKey } };
     const bytes = Buffer.from(canonicalJson(manifest));
-    return { manifest, sha256: sha256Hex(bytes), signature: sign(null, bytes, this.privateKey).toString('base64') };
+    return { manifest, sha256: sha256Hex(bytes), signature: this.signature(bytes) };
+  }
+
+  /** Adds the digest of one more file of the same run. */
+  signFile(signed: SignedManifest, form: string, { bytes, sha256 }: { readonly bytes: number; readonly sha256: string }): SignedManifest {
+    const statement: FileProof['statement'] = { format: 'recon-file/1', manifestSha256: signed.sha256, form, bytes, sha256 };
+    return { ...signed, file: { statement, signature: this.signature(Buffer.from(canonicalJson(statement))) } };
+  }
+
+  /** Base64 Ed25519. */
+  signature(bytes: Buffer): string {
+    return sign(null, bytes, this.privateKey).toString('base64');
   }
 }
 
@@ -128,14 +158,37 @@ export function manifestFaults(signed: unknown, file: { readonly bytes: number; 
   const key = trustedKey ?? manifest.signing.publicKey;
   if (manifest.signing.keyId !== keyIdOf(key)) faults.push(`the manifest was signed with the key ${manifest.signing.keyId}, not with ${keyIdOf(key)}`);
   if (!isSigned(bytes, signature, key)) faults.push('the signature does not fit the manifest');
-  if (file !== null) {
+  if (file !== null && isObject(signed) && 'file' in signed) faults.push(...fileFaults(signed.file, sha256, file, key));
+  else if (file !== null) {
     if (file.bytes !== manifest.report.bytes) faults.push(`the file has ${file.bytes} bytes, the report had ${manifest.report.bytes}`);
     if (file.sha256 !== manifest.report.sha256) faults.push('the file was changed: its SHA-256 is not the one of the report');
   }
   return faults;
 }
 
-function isSigned(bytes: Buffer, signature: string, publicKey: string): boolean {
+function fileFaults(proof: unknown, manifestSha256: string, file: { readonly bytes: number; readonly sha256: string }, key: string): string[] {
+  const { statement, signature } = (isObject(proof) ? proof : {}) as Partial<FileProof>;
+  if (!isObject(statement) || typeof signature !== 'string' || statement.format !== 'recon-file/1') return ['the statement about the file is not whole'];
+  const faults: string[] = [];
+  if (!isSigned(Buffer.from(textOf(statement)), signature, key)) faults.push('the signature does not fit the statement about the file');
+  if (statement.manifestSha256 !== manifestSha256) faults.push('the statement about the file belongs to another manifest');
+  if (file.bytes !== statement.bytes) faults.push(`the file has ${file.bytes} bytes, the report had ${statement.bytes}`);
+  if (file.sha256 !== statement.sha256) faults.push('the file was changed: its SHA-256 is not the one of the report');
+  return faults;
+}
+
+/** Canonical, or nothing where there is no such form; nothing is signed. */
+function textOf(value: unknown): string {
+  try {
+    return canonicalJson(value);
+  } catch (error) {
+    if (error instanceof TypeError) return '';
+    throw error;
+  }
+}
+
+/** Whether an Ed25519 signature (base64) over the bytes is of this key (base64 of 32 bytes). */
+export function isSigned(bytes: Buffer, signature: string, publicKey: string): boolean {
   const raw = Buffer.from(publicKey, 'base64');
   if (raw.length !== 32) return false;
   const key = createPublicKey({ key: Buffer.concat([SPKI_ED25519, raw]), format: 'der', type: 'spki' });

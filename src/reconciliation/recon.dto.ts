@@ -45,6 +45,7 @@ export class RunView {
   @ApiProperty({ description: 'Local time at which a business day begins', example: '06:00' }) cutoff!: string;
   @ApiProperty({ format: 'date-time', description: 'The moment to which ages are counted', example: '2026-11-23T05:20:00.000Z' }) asOf!: string;
   @ApiProperty({ type: 'integer', description: 'Age up to which what is missing counts as in flight', example: 900 }) graceSeconds!: number;
+  @ApiProperty({ description: 'true: the window had not ended when it was begun', example: false }) provisional!: boolean;
   @ApiProperty({ type: RunProgress }) progress!: RunProgress;
   @ApiProperty({ type: 'object', additionalProperties: true, ...nullable, description: 'Items by class and state, rows by side; null until it is sealed', example: { broken: 3, inFlight: 1 } }) counts!: Record<string, unknown> | null;
   @ApiProperty({ type: 'integer', ...nullable, description: 'Lines of the report', example: 4 }) itemCount!: number | null;
@@ -167,6 +168,7 @@ export class SignedManifestView {
   @ApiProperty({ type: 'object', additionalProperties: true, description: 'Format recon-manifest/1; docs/reconciliation.md has each field', example: { format: 'recon-manifest/1', sequence: 1, previousManifestSha256: null, report: { version: 1, mediaType: 'text/csv', rows: 0, bytes: 400, sha256: SHA256 } } }) manifest!: object;
   @ApiProperty({ description: 'Hex SHA-256 of the manifest as canonical JSON (RFC 8785); the next manifest names it', example: SHA256 }) sha256!: string;
   @ApiProperty({ description: 'Base64 Ed25519 over the same bytes', example: 'hBpJkNcpy04b8nGN5TTjJw0jDq0pUz7v3v0b3W3T0y0mWcYc0lA5b8X3zjB8X1x5Zk7y6k0v5l0p3c1m7b9wDA==' }) signature!: string;
+  @ApiPropertyOptional({ type: 'object', additionalProperties: true, description: 'With ?file=: digest and length of that file, signed by the same key', example: { statement: { format: 'recon-file/1', manifestSha256: SHA256, form: 'xlsx', bytes: 6400, sha256: SHA256 }, signature: 'hBpJkNcpy04b…' } }) file?: object;
 }
 
 export class DiffLine {
@@ -221,4 +223,11 @@ export class ReportQuery {
   @IsOptional()
   @IsIn(['0', '1'])
   raw: '0' | '1' = '0';
+}
+
+export class ManifestQuery extends ReportQuery {
+  @ApiPropertyOptional({ enum: ['csv', 'ndjson', 'xlsx'], description: 'Also sign the digest of this file, in the form that bom, sep and raw name. Without it: of the CSV without options, which stands in the manifest itself', example: 'xlsx' })
+  @IsOptional()
+  @IsIn(['csv', 'ndjson', 'xlsx'])
+  file?: 'csv' | 'ndjson' | 'xlsx';
 }

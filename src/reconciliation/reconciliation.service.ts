@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { Clock } from '../kernel/clock';
 import { HubError } from '../kernel/errors';
 import type { ReconRun, RunRequest } from './engine/run';
 import { RunStore } from './engine/run.store';
@@ -12,6 +13,7 @@ export class ReconciliationService {
   constructor(
     private readonly runs: ReconRuns,
     private readonly store: RunStore,
+    private readonly clock: Clock,
   ) {}
 
   /**
@@ -20,7 +22,7 @@ export class ReconciliationService {
    */
   async sealed(query: ReconciliationQuery, actor: string, gone: AbortSignal): Promise<ReconRun> {
     if (query.run !== undefined) return this.again(query.run);
-    const request = requestOf(query, actor);
+    const request = requestOf(query, actor, this.clock.now());
     for (;;) {
       const { run } = await this.runs.request(request);
       const ended = await this.runs.endedUnlessAllLeave(run.id, gone);
@@ -33,7 +35,7 @@ export class ReconciliationService {
 
   /** Begins a run and does not wait for it. */
   async begun(query: ReconciliationQuery, actor: string): Promise<ReconRun> {
-    return (await this.runs.request(requestOf(query, actor))).run;
+    return (await this.runs.request(requestOf(query, actor, this.clock.now()))).run;
   }
 
   private async again(id: string): Promise<ReconRun> {
@@ -43,7 +45,7 @@ export class ReconciliationService {
   }
 }
 
-function requestOf({ from, to, tz = 'UTC', cutoff = '00:00', grace = 0 }: ReconciliationQuery, actor: string): RunRequest {
+function requestOf({ from, to, tz = 'UTC', cutoff = '00:00', grace = 0 }: ReconciliationQuery, actor: string, now: number): RunRequest {
   if ((from === undefined) !== (to === undefined)) throw new HubError('validation_failed', { errors: [{ field: from === undefined ? 'from' : 'to', message: 'from and to need each other' }] });
   const window = from === undefined || to === undefined ? null : { from: new Date(from), to: new Date(to) };
   if (window !== null) {
@@ -53,8 +55,9 @@ function requestOf({ from, to, tz = 'UTC', cutoff = '00:00', grace = 0 }: Reconc
       if (error instanceof WindowError) throw new HubError('validation_failed', { errors: [{ field: 'to', message: error.message }] });
       throw error;
     }
+    if (window.to.getTime() > now) throw new HubError('validation_failed', { errors: [{ field: 'to', message: 'the window has not ended yet; let it end by now' }] });
   }
-  return { kind: 'legacy', window, businessDate: null, zone: tz, cutoff, graceSeconds: grace, allowPartial: true, dryRun: false, createdBy: actor, idempotencyKey: null, scheduleId: null, asOf: null };
+  return { kind: 'legacy', window, businessDate: null, zone: tz, cutoff, graceSeconds: grace, allowPartial: true, dryRun: false, provisional: false, createdBy: actor, idempotencyKey: null, scheduleId: null, asOf: null };
 }
 
 function failure({ error }: ReconRun): HubError {

@@ -10,7 +10,7 @@ import { Access } from '../http/access';
 import { ApiProblems } from '../http/openapi';
 import { HubError } from '../kernel/errors';
 import type { SignedManifest } from './manifest';
-import { RUN_ID, ReportQuery } from './recon.dto';
+import { ManifestQuery, RUN_ID, ReportQuery, SignedManifestView } from './recon.dto';
 import { CSV_DEFAULTS, type CsvOptions } from './report-csv';
 import { ReportService, type SignedRun } from './report.service';
 
@@ -35,6 +35,10 @@ interface ReportFile {
   readonly body: AsyncIterable<Buffer>;
 }
 
+function csvOptions({ bom, sep, raw }: Pick<ReportQuery, 'bom' | 'sep' | 'raw'>): CsvOptions {
+  return { bom: bom === '1', sep: SEPARATORS[sep], raw: raw === '1' };
+}
+
 @ApiTags('finance')
 @Controller('v1/recon/runs/:runId')
 @Access(['finance', 'ops'])
@@ -49,7 +53,7 @@ export class ReportController {
   @ApiProblems('not_found', 'run_state_conflict', 'validation_failed')
   async csv(@Param('runId') runId: string, @Query() { bom, sep, raw }: ReportQuery, @Headers() headers: Record<string, string | undefined>, @Res() response: Response): Promise<void> {
     const run = await this.signed(runId);
-    const options: CsvOptions = { bom: bom === '1', sep: SEPARATORS[sep], raw: raw === '1' };
+    const options = csvOptions({ bom, sep, raw });
     const form = options.bom === CSV_DEFAULTS.bom && options.sep === CSV_DEFAULTS.sep && options.raw === CSV_DEFAULTS.raw ? '' : `csv-${bom}-${sep}-${raw}`;
     await this.send(run, { extension: 'csv', type: 'text/csv; charset=utf-8', form, body: this.reports.csv(run, options) }, headers, response);
   }
@@ -76,6 +80,16 @@ export class ReportController {
     await this.send(run, { extension: 'xlsx', type: XLSX_TYPE, form: 'xlsx', body: await this.reports.xlsx(run) }, headers, response);
   }
 
+  @Get('manifest')
+  @ApiOperation({ summary: 'What the run says of itself, signed', description: 'Holds the SHA-256 of report.csv and of the manifest before it; with `file` also that of another form of the report. `npm run recon -- verify` checks file and manifest without the hub.' })
+  @runParam
+  @ApiOkResponse({ description: 'The manifest with its digest and signature', type: SignedManifestView })
+  @ApiProblems('not_found', 'run_state_conflict', 'report_too_long', 'validation_failed')
+  async runManifest(@Param('runId') runId: string, @Query() { file, bom, sep, raw }: ManifestQuery): Promise<SignedManifest> {
+    const run = await this.signed(runId);
+    return file === undefined ? run.manifest : this.reports.proof(run, file, file === 'csv' ? `csv bom=${bom} sep=${sep} raw=${raw}` : file, csvOptions({ bom, sep, raw }));
+  }
+
   private async signed(runId: string): Promise<SignedRun> {
     if (!isUUID(runId)) throw new HubError('not_found');
     return this.reports.signed(runId);
@@ -97,7 +111,7 @@ export class ReportController {
       return;
     }
     response.setHeader('Content-Type', file.type);
-    response.setHeader('Content-Disposition', `attachment; filename="reconciliation-${run.businessDate ?? run.id}.${file.extension}"`);
+    response.setHeader('Content-Disposition', `attachment; filename="reconciliation-${run.businessDate ?? run.id}${run.provisional ? '-provisional' : ''}.${file.extension}"`);
     await deliver(response, file, gzip, signed);
   }
 }

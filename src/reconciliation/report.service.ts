@@ -19,6 +19,7 @@ const PAGE_ITEMS = 500;
 
 const SUMMARY_COLUMNS: readonly Column[] = ['businessDate', 'currency', 'direction', 'class', 'state', 'side', 'count', 'total'].map((name) => ({ name, kind: name === 'count' || name === 'total' ? 'number' : 'text' }));
 const BRIDGE_COLUMNS: readonly Column[] = ['businessDate', 'currency', 'direction', 'from', 'to', 'what', 'amount'].map((name) => ({ name, kind: name === 'amount' ? 'number' : 'text' }));
+const RUN_COLUMNS: readonly Column[] = ['what', 'value'].map((name) => ({ name, kind: 'text' }));
 export const SIDE_OF = { 1: 'rgs', 2: 'operator', 4: 'hub' } as const;
 
 /** What a report is about. */
@@ -60,8 +61,19 @@ export class ReportService {
     return this.chunks(run, exponents, '', ndjsonLines);
   }
 
+  /** The manifest, with the digest of one file more. It is made once to be counted, since nothing signed may rest on what a caller says. */
+  async proof(signed: SignedRun, file: 'csv' | 'ndjson' | 'xlsx', form: string, options: CsvOptions): Promise<SignedManifest> {
+    const hash = createHash('sha256');
+    let bytes = 0;
+    for await (const chunk of (file === 'csv' ? this.csv(signed, options) : file === 'ndjson' ? this.ndjson(signed) : await this.xlsx(signed)) as AsyncIterable<Buffer>) {
+      hash.update(chunk);
+      bytes += chunk.length;
+    }
+    return this.key.signFile(signed.manifest, form, { bytes, sha256: hash.digest('hex') });
+  }
+
   /** Throws report_too_long: Excel opens no sheet that is longer. */
-  async xlsx({ run, exponents }: SignedRun): Promise<Readable> {
+  async xlsx({ run, exponents, manifest }: SignedRun): Promise<Readable> {
     if (Number(run.itemCount) > XLSX_ROWS_MAX) throw new HubError('report_too_long', { detail: `the run has ${run.itemCount} items, and a sheet holds ${XLSX_ROWS_MAX}; take report.csv` });
     const cells = await this.store.summary(run.id);
     const major = (minor: bigint, currency: string) => toMajorUnits(minor, currencyExponent(currency, exponents));
@@ -74,6 +86,7 @@ export class ReportService {
       { name: 'Summary', columns: SUMMARY_COLUMNS, pages: onePage(summary.length > 0 ? summary : [['No activity']]) },
       { name: 'Bridge', columns: BRIDGE_COLUMNS, pages: onePage(bridge) },
       { name: 'Items', columns: REPORT_COLUMNS_V1, pages: this.sheetPages(run, exponents) },
+      { name: 'Run', columns: RUN_COLUMNS, pages: onePage(aboutRows(manifest)) },
     ]);
   }
 
@@ -133,6 +146,7 @@ export class ReportService {
       zone: run.zone,
       cutoff: run.cutoff,
       graceSeconds: run.graceSeconds,
+      provisional: run.provisional,
       exponents,
       asOf: run.asOf.toISOString(),
       sealedAt: run.finishedAt.toISOString(),
@@ -154,6 +168,28 @@ export class ReportService {
   private exponents(operatorId: number): Readonly<Record<string, number>> {
     return this.partners.byId(operatorId).currencyExponents;
   }
+}
+
+/** What a workbook is of, and which manifest stands for it: a file that was renamed still says so. */
+function aboutRows({ manifest, sha256 }: SignedManifest): SheetRow[] {
+  const { run, report, sequence, signing } = manifest;
+  return [
+    ['runId', run.id],
+    ['provisional', run.provisional === true ? 'yes: the window had not ended' : 'no'],
+    ['businessDate', run.businessDate],
+    ['windowFrom', run.window?.from ?? 'all time'],
+    ['windowTo', run.window?.to ?? 'all time'],
+    ['zone', run.zone],
+    ['cutoff', run.cutoff],
+    ['rgs', run.rgs],
+    ['operator', run.operator],
+    ['asOf', run.asOf],
+    ['sealedAt', run.sealedAt],
+    ['manifestSequence', String(sequence)],
+    ['manifestSha256', sha256],
+    ['signingKeyId', signing.keyId],
+    ['csvSha256', report.sha256],
+  ];
 }
 
 function onePage(rows: SheetRow[]): AsyncIterable<SheetRow[]> {

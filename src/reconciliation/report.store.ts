@@ -19,6 +19,8 @@ export interface RunRecord {
   readonly cutoff: string;
   readonly asOf: Date;
   readonly graceSeconds: number;
+  /** Its window had not ended. */
+  readonly provisional: boolean;
   readonly bucketsDone: number;
   /** Whether any side booked anything in the window. */
   readonly active: boolean;
@@ -89,7 +91,7 @@ export interface DiffRow {
 /** Whoever appends to the chain of manifests; any number that nobody else locks on. */
 const MANIFEST_LOCK = 'recon_manifest_chain';
 
-const RUN = `id, kind, state, rgs_id, operator_id, business_date::text as business_date, window_from, window_to, zone, cutoff, as_of, grace_seconds, buckets_done,
+const RUN = `id, kind, state, rgs_id, operator_id, business_date::text as business_date, window_from, window_to, zone, cutoff, as_of, grace_seconds, coalesce((rules ->> 'provisional')::boolean, false) as provisional, buckets_done,
   exists (select from recon.summary where run_id = run.id) as active, counts, item_count, encode(csv_sha256, 'hex') as csv_sha256, csv_bytes, error, created_by, created_at, started_at, finished_at`;
 
 const ITEM = `run_id, seq, business_date::text as business_date, anchor_at, ref_id, corr, player, classes, state, reason, dir, cur, amt_rgs, amt_op, amt_hub, difference, st_rgs, st_op, st_hub,
@@ -258,6 +260,7 @@ function runOf(row: Row): RunRecord {
     cutoff: r.cutoff,
     asOf: r.as_of as Date,
     graceSeconds: r.grace_seconds as number,
+    provisional: r.provisional as boolean,
     bucketsDone: r.buckets_done as number,
     active: r.active as boolean,
     counts: r.counts as RunRecord['counts'],

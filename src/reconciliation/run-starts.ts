@@ -1,11 +1,12 @@
 import { Injectable } from '@nestjs/common';
 import { isUniqueViolation } from '../database/pg-errors';
+import { Clock } from '../kernel/clock';
 import { HubError } from '../kernel/errors';
 import { DEFAULT_OPERATOR, DEFAULT_RGS, PartnerDirectory } from '../partners/partner-directory';
 import { type ReconRun, type RunRequest, paramsHash } from './engine/run';
 import { ReconRuns } from './engine/runs.service';
 import { ReportStore } from './report.store';
-import type { StartRunRequest } from './start-run.dto';
+import { StartRunRequest } from './start-run.dto';
 import { WindowError, businessDays, businessWindow, checkCutoff, checkZone } from './window';
 
 /** Runs that people and schedules begin, each once for each key. */
@@ -15,12 +16,14 @@ export class RunStarts {
     private readonly runs: ReconRuns,
     private readonly store: ReportStore,
     private readonly partners: PartnerDirectory,
+    private readonly clock: Clock,
   ) {}
 
   /** Throws validation_failed, idempotency_key_reused and upstream_failed. */
   async start(actor: string, request: StartRunRequest, key: string | undefined): Promise<{ runId: string; replayed: boolean }> {
     const { kind, zone, cutoff, graceSeconds, allowPartial, dryRun } = request;
-    return this.once({ kind, ...windowOf(request), zone, cutoff, graceSeconds, allowPartial, dryRun, createdBy: actor, idempotencyKey: key ?? null, scheduleId: null, asOf: null });
+    const { window, businessDate } = windowOf(request);
+    return this.once({ kind, window, businessDate, provisional: this.isProvisional(request, window), zone, cutoff, graceSeconds, allowPartial, dryRun, createdBy: actor, idempotencyKey: key ?? null, scheduleId: null, asOf: null });
   }
 
   /** The same again, as of now. Throws not_found and run_state_conflict. */
@@ -29,7 +32,21 @@ export class RunStarts {
     if (run.state !== 'failed' && run.state !== 'cancelled') throw new HubError('run_state_conflict', { detail: `the run is ${run.state}` });
     if (run.kind === 'legacy') throw new HubError('run_state_conflict', { detail: 'a run of GET /reconciliation_data is repeated by calling it again' });
     const { kind, window, businessDate, zone, cutoff, graceSeconds, rules } = run;
-    return this.once({ kind, window, businessDate, zone, cutoff, graceSeconds, allowPartial: rules.allowPartial, dryRun: rules.dryRun, createdBy: actor, idempotencyKey: null, scheduleId: null, asOf: null });
+    return this.once({ kind, window, businessDate, zone, cutoff, graceSeconds, allowPartial: rules.allowPartial, dryRun: rules.dryRun, provisional: this.isProvisional({ ...new StartRunRequest(), provisional: rules.provisional === true }, window), createdBy: actor, idempotencyKey: null, scheduleId: null, asOf: null });
+  }
+
+  /**
+   * Whether the window is still open. Unless that was asked for, it is refused: a day that has not ended is sealed with what it has, signed,
+   * and would be filed as the day. Throws validation_failed.
+   */
+  private isProvisional({ provisional, businessDate }: StartRunRequest, window: RunRequest['window']): boolean {
+    const now = this.clock.now();
+    if (window === null || window.to.getTime() <= now) return false;
+    const field = businessDate === undefined ? 'to' : 'businessDate';
+    const what = businessDate ?? 'the window';
+    if (window.from.getTime() > now) throw new HubError('validation_failed', { errors: [{ field, message: `${what} has not begun yet: it begins at ${window.from.toISOString()}` }] });
+    if (!provisional) throw new HubError('validation_failed', { errors: [{ field, message: `${what} has not ended yet: it ends at ${window.to.toISOString()}; provisional takes it as far as it is` }] });
+    return true;
   }
 
   /** Throws not_found and run_state_conflict. */

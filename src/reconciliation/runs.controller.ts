@@ -8,8 +8,7 @@ import { checkedIdempotencyKey } from '../http/idempotency-key';
 import { TakesJson } from '../http/json-body.guard';
 import { ApiProblems } from '../http/openapi';
 import { HubError } from '../kernel/errors';
-import type { SignedManifest } from './manifest';
-import { DiffQuery, ItemPage, ItemQuery, RUN_ID, RunBridge, RunDiff, RunPage, RunQuery, RunSummary, RunView, SignedManifestView } from './recon.dto';
+import { DiffQuery, ItemPage, ItemQuery, RUN_ID, RunBridge, RunDiff, RunPage, RunQuery, RunSummary, RunView } from './recon.dto';
 import { ReportService } from './report.service';
 import { RunStarts } from './run-starts';
 import { RunsService } from './runs.service';
@@ -110,15 +109,6 @@ export class RunsController {
   @ApiProblems('not_found', 'run_state_conflict')
   runBridge(@Param('runId') runId: string): Promise<RunBridge> {
     return this.runs.bridge(known(runId));
-  }
-
-  @Get('runs/:runId/manifest')
-  @ApiOperation({ summary: 'What the run says of itself, signed', description: 'Holds the SHA-256 of report.csv and of the manifest before it. `npm run recon -- verify` checks both without the hub.' })
-  @runParam
-  @ApiOkResponse({ description: 'The manifest with its digest and signature', type: SignedManifestView })
-  @ApiProblems('not_found', 'run_state_conflict')
-  async runManifest(@Param('runId') runId: string): Promise<SignedManifest> {
-    return (await this.reports.signed(known(runId))).manifest;
   }
 
   @Get('runs/:runId/diff/:otherId')

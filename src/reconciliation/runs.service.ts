@@ -104,6 +104,7 @@ export class RunsService {
       cutoff: run.cutoff,
       asOf: run.asOf.toISOString(),
       graceSeconds: run.graceSeconds,
+      provisional: run.provisional,
       progress: { sources: progress.filter(({ runId }) => runId === run.id).map(sourceOf), bucketsDone: run.bucketsDone },
       counts: run.counts,
       itemCount: numberOrNull(run.itemCount),

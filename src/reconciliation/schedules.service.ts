@@ -114,6 +114,7 @@ export class SchedulesService {
       graceSeconds,
       allowPartial: false,
       dryRun: false,
+      provisional: false,
       createdBy: `schedule:${name}`,
       idempotencyKey: `${id}/${date}/${zone}/${cutoff}/${graceSeconds}/${attempt}`,
       scheduleId: id,

@@ -53,6 +53,11 @@ export class StartRunRequest {
   @IsBoolean()
   dryRun: boolean = false;
 
+  @ApiPropertyOptional({ default: false, description: 'true: take a window that has not ended, as far as it is. Its files are named so, its manifest says so, exceptions stay as they are. Without it such a window is refused', example: false })
+  @IsOptional()
+  @IsBoolean()
+  provisional: boolean = false;
+
   @ApiPropertyOptional({ enum: ['adhoc', 'cli'], default: 'adhoc', description: 'How it was started, for the history' })
   @IsOptional()
   @IsIn(['adhoc', 'cli'])

@@ -11,7 +11,8 @@ import type { DeliveryHandler, Plan } from '../outbox/delivery-handler';
 import { Outbox } from '../outbox/outbox';
 import type { Disposition, LeasedMessage, NewMessage, OperatorResult, Queue } from '../outbox/outbox-message';
 import type { MessagePosition } from '../outbox/outbox.store';
-import { type OutcomeClass, operatorUndoMessage, undoReference } from '../partners/operator-wire';
+import { type OutcomeClass, askedMovement, operatorUndoMessage } from '../partners/operator-wire';
+import type { Partner } from '../partners/partner';
 import { PartnerDirectory } from '../partners/partner-directory';
 import { type RgsOutcome, rgsWebhookBody } from '../partners/rgs-wire';
 import { RollbackStore } from './rollback.store';
@@ -99,10 +100,10 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
     const mayBeBooked = message.mayLandUntil !== null;
     if (unwanted && open && !mayBeBooked) return { action: 'expire', reason: transaction.undo === 'rollback' ? 'rolled_back' : 'deadline' };
     // Asking moves nothing, so it is the way to learn about a bet that nobody wants any more; otherwise a repeat also gets the bet placed.
-    if (unwanted && operator.statusQuery) return ask(transaction, undo, operator.rollbackRoute);
+    if (unwanted && operator.statusQuery) return ask(operator, transaction, undo);
     if (operator.idempotentByReference || !mayBeBooked) return { action: 'send' };
     if (!operator.statusQuery) return { action: 'give_up' };
-    return ask(transaction, undo, operator.rollbackRoute);
+    return ask(operator, transaction, undo);
   }
 
   async settle(tx: Tx, results: readonly OperatorResult[]): Promise<Disposition[]> {
@@ -330,15 +331,9 @@ export function inFlight(transactionId: string, { place, landsInMs: ms }: Pick<M
   return new HubError('money_in_flight', { detail: `money may still be booked for ${seconds} seconds`, retryAfterSeconds: seconds, correlationId: transactionId });
 }
 
-function ask(transaction: MoneyTransaction, undo: boolean, rollbackRoute: boolean): Plan {
-  const reference = undo ? undoReference(transaction.refId) : transaction.refId;
-  const directions: readonly unknown[] = undo ? (rollbackRoute ? ['deposit', 'rollback'] : ['deposit']) : [transaction.movement === 'debit' ? 'withdraw' : 'deposit'];
-  return {
-    action: 'ask',
-    path: `/v2/transactions?reference=${encodeURIComponent(reference)}`,
-    isIt: (row) =>
-      (row.reference ?? row.refId) === reference && directions.includes(row.direction ?? row.event) && (row.playerId === undefined || row.playerId === transaction.externalPlayerId || row.playerId === transaction.playerId),
-  };
+function ask(operator: Partner, transaction: MoneyTransaction, undo: boolean): Plan {
+  const movement = askedMovement(operator, { ...transaction, correlationId: transaction.id }, undo);
+  return { action: 'ask', path: `/v2/transactions?reference=${encodeURIComponent(movement.reference)}`, movement };
 }
 
 function changeOf(transaction: MoneyTransaction, statement: Statement, decision: Decision): TransactionChange | null {

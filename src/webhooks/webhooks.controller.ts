@@ -28,7 +28,7 @@ export class WebhooksController {
   })
   @ApiBody({ type: OperatorCallback })
   @ApiOkResponse({ description: 'The callback is stored, and applied if it is the first definitive word', type: CallbackAnswer })
-  @ApiProblems('malformed_request', 'unknown_reference', 'callback_mismatch', 'payload_too_large', 'unsupported_media_type', 'validation_failed')
+  @ApiProblems('malformed_request', 'unknown_reference', 'callback_mismatch', 'unknown_status_word', 'payload_too_large', 'unsupported_media_type', 'validation_failed')
   async incoming(@Req() request: HubRequest, @Body() callback: OperatorCallback): Promise<CallbackAnswer> {
     await this.webhooks.receive(callingOperator(request), callback, rawBodyOf(request).toString('utf8'));
     return { status: 'accepted' };

@@ -7,12 +7,12 @@ import { CONFIG } from '../config/config.module';
 import { Batcher } from '../database/batcher';
 import { HotDatabase } from '../database/database';
 import { HubError, messageOf } from '../kernel/errors';
-import { toMinorUnits } from '../kernel/money';
 import { Logger } from '../observability/logger';
 import { Metrics } from '../observability/metrics';
 import { type FinishedMessage, Outbox } from '../outbox/outbox';
+import { disagreement } from '../partners/asked-movement';
 import { decimalText, parseExactJson } from '../partners/exact-json';
-import { classOfStatusWord, undoReference } from '../partners/operator-wire';
+import { askedMovement, classOfStatusWord, operatorReference } from '../partners/operator-wire';
 import type { Partner } from '../partners/partner';
 import { PartnerDirectory } from '../partners/partner-directory';
 import { Settlement, type Statement } from '../wallet/settlement';
@@ -67,7 +67,7 @@ export class WebhooksService {
     this.allowance = new CallbackAllowance(config.unmatchedCallbacksMax, (operatorId, limit) => store.countUnmatched(operatorId, limit));
   }
 
-  /** Throws unknown_reference and callback_mismatch, after the body is kept. */
+  /** Throws unknown_reference, callback_mismatch and unknown_status_word, after the body is kept. */
   async receive(operator: Partner, read: OperatorCallback, body: string): Promise<void> {
     const callback = withExactDigits(read, body);
     const transaction = await this.matching(operator, callback);
@@ -79,12 +79,19 @@ export class WebhooksService {
       throw new HubError('unknown_reference');
     }
     // Of a bet's two messages the reference tells which one is meant: the movement, or what pays it back.
-    const undo = callback.refId !== transaction.refId;
-    const mismatch = mismatchOf(transaction, callback, undo);
+    const undo = callback.refId !== operatorReference(transaction, false);
+    const mismatch = mismatchOf(operator, transaction, callback, undo);
     if (mismatch !== null) {
       await this.keepMore(operator, { ...record, verdict: 'mismatched' }, transaction.id);
       this.heard('mismatched', operator, callback, transaction.id, mismatch);
       throw new HubError('callback_mismatch', { correlationId: transaction.id, errors: [{ field: mismatch, message: `${mismatch} is not what the hub sent` }] });
+    }
+    if (classOfStatusWord(operator, callback.status) === undefined) {
+      // Taken with 200 it would leave both sides believing that the other knows; the movement waits for a word that settles it.
+      await this.store.keep({ ...record, verdict: 'undecided' });
+      this.heard('undecided', operator, callback, transaction.id);
+      const { applied, pending, refused } = operator.statusWords;
+      throw new HubError('unknown_status_word', { correlationId: transaction.id, errors: [{ field: 'status', message: `status must be one of ${[...applied, ...pending, ...refused].join(', ')}` }] });
     }
     const messageId = undo ? transaction.undoMessageId : transaction.messageId;
     const statement = statementOf(operator, transaction, callback, undo ? messageId : null);
@@ -172,7 +179,7 @@ export class WebhooksService {
     if (!isUUID(correlationId)) return undefined;
     const transaction = await this.wallet.look(correlationId);
     if (transaction?.operatorId !== operator.id) return undefined;
-    const sent = (transaction.refId === refId && transaction.messageId !== null) || (undoReference(transaction.refId) === refId && transaction.undoMessageId !== null);
+    const sent = (operatorReference(transaction, false) === refId && transaction.messageId !== null) || (operatorReference(transaction, true) === refId && transaction.undoMessageId !== null);
     return sent ? transaction : undefined;
   }
 
@@ -196,13 +203,10 @@ function withExactDigits(callback: OperatorCallback, body: string): OperatorCall
   return { ...callback, amount, ...(balance === undefined ? {} : { balance }) };
 }
 
-/** Field in which a callback contradicts what the hub sent; null when it fits. */
-function mismatchOf(transaction: Transaction, callback: OperatorCallback, undo: boolean): 'playerId' | 'amount' | 'currency' | 'event' | null {
-  if (callback.playerId !== transaction.externalPlayerId && callback.playerId !== transaction.playerId) return 'playerId';
-  if (callback.currency !== transaction.currency) return 'currency';
-  if (callback.event !== (transaction.movement === 'debit' && !undo ? 'withdraw' : 'deposit')) return 'event';
-  const amount = decimalText(callback.amount);
-  return amount !== null && toMinorUnits(amount, transaction.exponent) === transaction.amountMinor ? null : 'amount';
+/** Field in which a callback contradicts what the hub sent, by the callback's own name for it; null when it fits. */
+function mismatchOf(operator: Partner, transaction: Transaction, callback: OperatorCallback, undo: boolean): 'playerId' | 'amount' | 'currency' | 'event' | 'refId' | 'correlationId' | null {
+  const field = disagreement(askedMovement(operator, { ...transaction, movement: transaction.movement === 'debit' ? 'debit' : 'credit', correlationId: transaction.id }, undo), callback);
+  return field === 'direction' ? 'event' : field === 'reference' ? 'refId' : field;
 }
 
 function statementOf(operator: Partner, transaction: Transaction, callback: OperatorCallback, messageId: string | null): Statement {

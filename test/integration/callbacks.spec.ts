@@ -304,11 +304,18 @@ describe('a callback of the operator', () => {
     expect(await hub.transaction(answer.body.transactionId)).toMatchObject({ state: 'confirmed' });
   });
 
-  it.each(['MAYBE', 'PENDING', 'Accepted'])('with the word %s decides nothing, is recorded, and the next word counts', async (vague) => {
+  it.each([
+    { vague: 'MAYBE', status: 422 },
+    { vague: 'O\u212a', status: 422 },
+    { vague: 'PENDING', status: 200 },
+    { vague: 'Accepted', status: 200 },
+  ])('with the word $vague is $status, decides nothing, is recorded, and the next word counts', async ({ vague, status }) => {
     await pending('ned');
     const bet = await ask('debit', 'ned');
     await waitFor('the answer was settled', async () => (await hub.outbox({ queue: 'operator', status: 'failed' })).length === 1);
-    expect((await say(bet, vague)).status).toBe(200);
+    const answer = await say(bet, vague);
+    expect(answer.status).toBe(status);
+    if (status === 422) expect(answer.body).toMatchObject({ code: 'unknown_status_word', errors: [{ field: 'status', message: expect.stringContaining('OK, SUCCESS, PENDING') }] });
     expect(await kept(bet)).toMatchObject([{ verdict: 'undecided' }]);
     expect(await timeline(bet)).toEqual([ACCEPTED]);
     expect(await hub.outbox({ queue: 'operator' })).toMatchObject([{ status: 'failed' }]);

@@ -43,7 +43,6 @@ describe('npm run recon', () => {
     });
   const file = (name: string) => path.join(folder, name);
   const orphan = (at = new Date()) => ({ playerId: 'x', amount: '5.00', currency: 'EUR', reference: '=1+1', correlationId: randomUUID(), direction: 'withdraw', event: 'debit', amountCents: 500, status: 'OK', createdAt: at.toISOString() });
-  const today = () => businessDateOf(new Date(), 'Europe/Malta', '06:00');
 
   it('is 0 when nothing is broken, and writes the report of a day without activity with its manifest', async () => {
     const { code, err, out } = await recon(['run', '--date', '2026-01-15', '--zone', 'Europe/Malta', '--cutoff', '06:00', '--format', 'csv', '--out', file('empty.csv')]);
@@ -69,11 +68,11 @@ describe('npm run recon', () => {
 
   it('writes the other formats, also to standard output, and the forms of the CSV', async () => {
     lists.list([orphan(new Date(Date.now() - 3_600_000))]);
-    const window = ['run', '--date', today(), '--zone', 'Europe/Malta', '--cutoff', '06:00', '--grace', '0', '--dry-run'];
+    const window = ['run', '--from', new Date(Date.now() - 7_200_000).toISOString(), '--to', new Date().toISOString(), '--zone', 'Europe/Malta', '--cutoff', '06:00', '--grace', '0', '--dry-run'];
     const lines = (await recon([...window, '--format', 'ndjson'])).out.toString().trimEnd().split('\n');
-    expect(lines.map((line) => JSON.parse(line).businessDate)).toContain(today());
+    expect(lines.map((line) => JSON.parse(line).businessDate)).toContain(businessDateOf(new Date(Date.now() - 3_600_000), 'Europe/Malta', '06:00'));
     expect((await recon([...window, '--format', 'xlsx', '--out', 'book.xlsx'])).code).toBe(1);
-    expect(readWorkbook(readFileSync(file('book.xlsx'))).SheetNames).toEqual(['Summary', 'Bridge', 'Items']);
+    expect(readWorkbook(readFileSync(file('book.xlsx'))).SheetNames).toEqual(['Summary', 'Bridge', 'Items', 'Run']);
     const { out } = await recon([...window, '--bom', '--sep', 'semicolon', '--raw']);
     expect(out.toString()).toMatch(/^\ufeffrunId;seq;/);
     expect(parse(out, { bom: true, delimiter: ';', columns: true })).toEqual(expect.arrayContaining([expect.objectContaining({ refId: '=1+1' })]));
@@ -107,7 +106,7 @@ describe('npm run recon', () => {
     expect(readdirSync(folder).filter((name) => name.startsWith('failed'))).toEqual([]);
   });
 
-  it('is 3 when the hub cannot be reached', async () => expect(await recon(['run'], { HUB_URL: 'http://127.0.0.1:1' })).toMatchObject({ code: 3, err: expect.stringContaining('cannot be reached') }));
+  it('is 3 when the hub cannot be reached', async () => expect(await recon(['run', '--patience', '0'], { HUB_URL: 'http://127.0.0.1:1' })).toMatchObject({ code: 3, err: expect.stringContaining('cannot be reached') }));
 
   it('shows its usage', async () => expect(await recon(['--help'])).toMatchObject({ code: 0, out: expect.objectContaining({ length: expect.any(Number) }) }));
 
@@ -146,8 +145,8 @@ describe('its options', () => {
   });
 
   it('take the first token of a list, and in production no default', () => {
-    expect(parseOptions(['run'], { FINANCE_TOKEN: 'a,b', BEARER_TOKEN: 'c' })).toMatchObject({ token: 'a', url: 'http://localhost:8000', format: 'csv', graceSeconds: 900, manifest: undefined });
-    expect(parseOptions(['run', '--out', 'x.csv'], { BEARER_TOKEN: 'c', HUB_URL: 'https://hub.example/' })).toMatchObject({ token: 'c', url: 'https://hub.example', manifest: 'x.csv.manifest.json' });
+    expect(parseOptions(['run'], { FINANCE_TOKEN: 'a,b', BEARER_TOKEN: 'c' })).toMatchObject({ hub: { token: 'a', url: 'http://localhost:8000', patienceMs: 120_000 }, format: 'csv', graceSeconds: 900, manifest: undefined });
+    expect(parseOptions(['run', '--out', 'x.csv'], { BEARER_TOKEN: 'c', HUB_URL: 'https://hub.example/' })).toMatchObject({ hub: { token: 'c', url: 'https://hub.example' }, out: 'x.csv' });
     for (const env of [{}, { NODE_ENV: 'production' }, { NODE_ENV: 'staging' }]) expect(() => parseOptions(['run'], env)).toThrow(UsageError);
     expect(() => parseOptions(['run', '--url', 'ftp://x'], { NODE_ENV: 'test' })).toThrow(UsageError);
     expect(parseOptions(['run', '--help'], { NODE_ENV: 'test' })).toBeNull();

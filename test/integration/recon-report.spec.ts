@@ -115,7 +115,8 @@ describe('the report of a run', () => {
 
   it('is a workbook with a summary, the bridge and the items; ids are text and amounts are numbers', async () => {
     const { SheetNames, Sheets } = read((await file('report.xlsx')).body);
-    expect(SheetNames).toEqual(['Summary', 'Bridge', 'Items']);
+    expect(SheetNames).toEqual(['Summary', 'Bridge', 'Items', 'Run']);
+    expect(Object.values(Sheets.Run!).map((cell) => (cell as { v?: unknown }).v)).toEqual(expect.arrayContaining(['runId', 'windowFrom', '2026-11-22T05:00:00.000Z', 'rgs', 'operator', 'manifestSha256', 'manifestSequence']));
     expect(Sheets.Summary!.A1).toMatchObject({ v: 'businessDate' });
     expect(Sheets.Items!.E3).toMatchObject({ t: 's', v: '=1+1' });
     expect(Sheets.Items!.N2).toMatchObject({ t: 'n', v: 10 });

@@ -33,10 +33,23 @@ describe('a run', () => {
   afterAll(() => hub.stop());
   const today = () => businessDateOf(new Date(), 'Europe/Malta', '06:00');
 
+  it.each([
+    [{ businessDate: '2999-01-01' }, 'businessDate', 'has not begun yet'],
+    [{ businessDate: '2999-01-01', provisional: true }, 'businessDate', 'has not begun yet'],
+    [{ businessDate: new Date().toISOString().slice(0, 10) }, 'businessDate', 'has not ended yet'],
+    [{ from: '2026-01-01T00:00:00Z', to: '2030-01-01T00:00:00Z' }, 'to', 'has not ended yet'],
+  ])('of a window that has not ended is refused: %j', async (window, field, says) => {
+    const answer = await hub.call('POST', '/v1/recon/runs', window);
+    expectProblem(answer, 'validation_failed');
+    expect(answer.body.errors).toEqual([{ field, message: expect.stringContaining(says) }]);
+  });
+
+  it('of a window that has not ended is refused to the first hub\'s call, too', async () => expectProblem(await hub.call('GET', '/reconciliation_data?from=2026-01-01T00:00:00Z&to=2030-01-01T00:00:00Z'), 'validation_failed'));
+
   it('of a business day is begun, tells how far it is, and finds everything in order', async () => {
-    const answer = await begin(hub, { businessDate: today(), zone: 'Europe/Malta', cutoff: '06:00' });
+    const answer = await begin(hub, { businessDate: today(), zone: 'Europe/Malta', cutoff: '06:00', provisional: true });
     expect([answer.status, answer.headers.get('location')]).toEqual([202, `/v1/recon/runs/${answer.body.id}`]);
-    expect(answer.body).toMatchObject({ kind: 'adhoc', businessDate: today(), zone: 'Europe/Malta', cutoff: '06:00', graceSeconds: 0, rgs: 'rgs', operator: 'operator', createdBy: expect.stringMatching(/^finance:/) });
+    expect(answer.body).toMatchObject({ kind: 'adhoc', businessDate: today(), zone: 'Europe/Malta', cutoff: '06:00', graceSeconds: 0, provisional: true, rgs: 'rgs', operator: 'operator', createdBy: expect.stringMatching(/^finance:/) });
     const run = await ended(hub, answer.body.id);
     expect(run).toMatchObject({ state: 'sealed', itemCount: 0, activity: true, counts: { broken: 0, inFlight: 0 }, error: null });
     expect(run.progress).toMatchObject({ sources: [{ side: 'rgs', rowsSeen: 2, done: true }, { side: 'operator', rowsSeen: 2, done: true }, { side: 'hub', done: true }], bucketsDone: expect.any(Number) });
@@ -85,7 +98,7 @@ describe('a run', () => {
     lists.serve((_request, response) => void response.writeHead(200, { 'content-type': 'text/html' }).end('<html>'));
     const other = await TestHub.start({ database: hub.database, rgs: hub.rgs, env: { OPERATOR_BASE_URL: lists.url } });
     try {
-      const run = await ended(other, (await begin(other, { businessDate: today() })).body.id);
+      const run = await ended(other, (await begin(other, { businessDate: today(), provisional: true })).body.id);
       expect(run).toMatchObject({ state: 'failed', itemCount: null, counts: null, error: { side: 'operator', reason: expect.stringMatching(/^[a-z_]+$/), message: expect.any(String) } });
       expectProblem(await other.call('GET', `/v1/recon/runs/${run.id}/report.csv`), 'run_state_conflict');
       lists.list(await hub.operatorBooks());
@@ -168,8 +181,7 @@ describe('a run', () => {
 
   it('is signed without anybody asking, and shows in the metrics', async () => {
     // One whose operator is no partner any more cannot be signed, and stands before the others; it must not hold them up.
-    const unsignable = await plantRun(hub);
-    await hub.database.query('update recon.run set operator_id = 9999 where id = $1', [unsignable]);
+    const unsignable = await plantRun(hub, { reshape: 'update recon.run set operator_id = 9999 where id = $1' });
     // Hubs of earlier tests put other addresses into the partner table, of servers that are gone; this one may have read them.
     await followPartners(hub);
     const { body } = await begin(hub, { graceSeconds: 11 });

@@ -248,7 +248,7 @@ describe('a word that comes late', () => {
       await hub.operatorFault({ kind: 'status', status: 202, body: { status: 'PENDING' }, direction: 'deposit', playerId: 'gil' });
       const id = await undone('gil');
       await waitFor('the repayment was called', async () => (await callsOf(hub, 'gil')).some(({ direction }) => direction === 'deposit'));
-      expect((await sayUndone('gil', id, 'MAYBE')).status).toBe(200);
+      expect((await sayUndone('gil', id, 'MAYBE')).status).toBe(422);
       expect(await hub.transaction(id)).toMatchObject({ state: 'rolling_back' });
       expect((await sayUndone('gil', id, 'REJECTED')).status).toBe(200);
       expect(await hub.transaction(id)).toMatchObject({ state: 'parked' });

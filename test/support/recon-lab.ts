@@ -159,7 +159,7 @@ export async function openLab(logLevel = 'silent'): Promise<ReconLab> {
 }
 
 export function requestOf(request: Partial<RunRequest> = {}): RunRequest {
-  return { kind: 'adhoc', window: null, businessDate: null, zone: 'UTC', cutoff: '00:00', graceSeconds: 0, allowPartial: false, dryRun: true, createdBy: 'test', idempotencyKey: null, scheduleId: null, asOf: null, ...request };
+  return { kind: 'adhoc', window: null, businessDate: null, zone: 'UTC', cutoff: '00:00', graceSeconds: 0, allowPartial: false, dryRun: true, provisional: false, createdBy: 'test', idempotencyKey: null, scheduleId: null, asOf: null, ...request };
 }
 
 /** The request that asks it of the engine. */

@@ -27,7 +27,7 @@ export class RunStore {
   /** A new run, or the live one that was asked for with the same parameters; `created` says which. */
   async create(request: RunRequest, pair: { operatorId: number; rgsId: number }, listShards: number): Promise<{ run: ReconRun; created: boolean }> {
     const hash = paramsHash(request, pair);
-    const rules: RunRules = { allowPartial: request.allowPartial, dryRun: request.dryRun };
+    const rules: RunRules = { allowPartial: request.allowPartial, dryRun: request.dryRun, provisional: request.provisional };
     for (;;) {
       const [created] = await this.database.rows<RunRow>(
         `insert into recon.run (id, kind, params_hash, operator_id, rgs_id, window_from, window_to, business_date, zone, cutoff, as_of, grace_seconds, hard_limit_seconds, pad_seconds, rules, created_by, idempotency_key, schedule_id, list_shards)

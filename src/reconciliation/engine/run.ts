@@ -26,6 +26,8 @@ export interface RunRequest {
   readonly allowPartial: boolean;
   /** Leaves the exceptions as they are. */
   readonly dryRun: boolean;
+  /** The window has not ended: the result is as far as it is, and leaves the exceptions as they are. */
+  readonly provisional: boolean;
   readonly createdBy: string;
   readonly idempotencyKey: string | null;
   readonly scheduleId: string | null;
@@ -45,6 +47,8 @@ export interface RunFault {
 export interface RunRules {
   readonly allowPartial: boolean;
   readonly dryRun: boolean;
+  /** Runs of earlier builds do not have it. */
+  readonly provisional?: boolean;
 }
 
 /** A run as it is stored. */
@@ -122,9 +126,9 @@ export interface RunCounts {
 
 /** Equal requests that are alive are one run. Who asked, and how the result is named, is not part of it. */
 export function paramsHash(request: RunRequest, pair: { operatorId: number; rgsId: number }): Buffer {
-  const { window, businessDate, zone, cutoff, graceSeconds, allowPartial, dryRun, asOf } = request;
+  const { window, businessDate, zone, cutoff, graceSeconds, allowPartial, dryRun, provisional, asOf } = request;
   // The legacy call never touches exceptions, so it is no equal of another run.
-  const parts = [pair.operatorId, pair.rgsId, request.kind === 'legacy', window?.from.toISOString() ?? null, window?.to.toISOString() ?? null, businessDate, zone, cutoff, graceSeconds, allowPartial, dryRun, asOf?.toISOString() ?? null];
+  const parts = [pair.operatorId, pair.rgsId, request.kind === 'legacy', window?.from.toISOString() ?? null, window?.to.toISOString() ?? null, businessDate, zone, cutoff, graceSeconds, allowPartial, dryRun, asOf?.toISOString() ?? null, ...(provisional ? ['provisional'] : [])];
   return createHash('sha256').update(JSON.stringify(parts)).digest();
 }
 

@@ -92,9 +92,9 @@ export class SealStore {
     return dayBounds(days.map(({ day }) => day), zone, cutoff);
   }
 
-  /** The file of the first hub counts what is on its way as missing, so it opens no exceptions; neither does a rehearsal. */
+  /** The file of the first hub counts what is on its way as missing, so it opens no exceptions; neither does a rehearsal, nor a day that is not over. */
   private async exceptions(tx: Sql, run: HeldRun): Promise<void> {
-    if (run.kind === 'legacy' || run.rules.dryRun) return;
+    if (run.kind === 'legacy' || run.rules.dryRun || run.rules.provisional === true) return;
     const { from, to } = edges(run);
     await tx.rows(sql.EXCEPTIONS_SQL, [run.id, run.operatorId, run.rgsId, run.asOf, sql.RULE_COLUMNS[0], sql.RULE_COLUMNS[1], CLASS_RULES.map(({ severity }) => DUE_HOURS[severity])]);
     await tx.rows(sql.CLEAR_SQL, [from, to, run.operatorId, run.rgsId, run.asOf, run.id]);

@@ -1,3 +1,4 @@
+import { protocolWord } from '../../kernel/protocol-word';
 import { undoReference } from '../../partners/operator-wire';
 import { undoKey } from '../sources/correlation-key';
 import type { RowSink, RowStatus, Side, StagedRow } from '../sources/source';
@@ -82,7 +83,7 @@ export class StageLines implements RowSink {
     this.rows += 1;
     // An RGS is told ROLLED_BACK under the name of the bet: it says that the bet is paid back, and that there was one. Where the bet was
     // never told as OK (it was undone before that) this is all that the RGS knows of it.
-    if (this.side === 'rgs' && row.movement === 'debit' && row.statusRaw.toUpperCase() === 'ROLLED_BACK') {
+    if (this.side === 'rgs' && row.movement === 'debit' && protocolWord(row.statusRaw) === 'ROLLED_BACK') {
       this.line(row, SOURCE.rgs, undoKey(row.key), 'credit', undoReference(row.refId), true, row.at);
       this.line(row, SOURCE.implied, row.key, 'debit', row.refId, false, null);
       this.implied += 1;
@@ -138,7 +139,7 @@ export class StageLines implements RowSink {
 export const STAGE_COLUMNS = 'k, amt, attrs, ts, src, flags, undo, cur, dir_raw, st_raw, ref_id, corr, amt_raw, player, row_id';
 
 function isUndo({ movement, direction, refId }: StagedRow): boolean {
-  return movement === 'credit' && (refId.startsWith(undoReference('')) || direction.toLowerCase() === 'rollback');
+  return movement === 'credit' && (refId.startsWith(undoReference('')) || protocolWord(direction) === 'ROLLBACK');
 }
 
 function addTo(totals: Totals, attrs: number, amount: bigint | null): void {

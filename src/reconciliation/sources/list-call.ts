@@ -1,16 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '../../kernel/errors';
 import type { Partner } from '../../partners/partner';
-import type { OpenStream, PartnerHttp } from '../../partners/partner-http';
-import { ListJsonError } from './list-json';
+import { type OpenAnswer, openList } from '../../partners/lists/list-answer';
+import { ListFault } from '../../partners/lists/list-fault';
+import { ListJsonError } from '../../partners/lists/list-json';
+import type { PartnerHttp } from '../../partners/partner-http';
 import type { ReadLimits } from './read-limits';
 import { type Side, SourceError, type SourceFault } from './source';
-
-/** Declared types that are no lists; a list without a type is looked at. */
-const JSON_TYPE = /^(?:application|text)\/(?:[\w.+-]+\+)?json$/;
-/** Blanks before the first word of a list, at most. */
-const LEADING_BYTES_MAX = 64 * 1024;
-const BYTE_ORDER_MARK = Buffer.from([0xef, 0xbb, 0xbf]);
 
 /** How often and how long one call is tried again. */
 export interface Patience {
@@ -18,24 +14,6 @@ export interface Patience {
   readonly retries: number;
   /** Before the first repeat; doubled for each further one. */
   readonly backoffMs: number;
-}
-
-/** An answer whose body is still to be read; `first` is its first byte that is no blank, and still in `chunks`. */
-export interface OpenAnswer {
-  readonly first: number | undefined;
-  readonly chunks: AsyncGenerator<Buffer, void, void>;
-  readonly header: OpenStream['header'];
-}
-
-/** Something about the partner's answer that no repeat would mend. */
-export class ListFault extends Error {
-  constructor(
-    readonly reason: SourceFault,
-    detail: string,
-  ) {
-    super(detail);
-    this.name = 'ListFault';
-  }
 }
 
 /** The calls of one reading of one side's list: signed, checked, timed and repeated. Throws SourceError only. */
@@ -122,19 +100,7 @@ export class ListCall {
     const controller = new AbortController();
     this.current = controller;
     this.resume();
-    const signal = AbortSignal.any([this.gone, controller.signal]);
-    const { body, header } = await this.http.stream(this.partner, url, 'application/json', 0, signal);
-    const stop = () => body.destroy(new Error('the reader left'));
-    if (signal.aborted) stop();
-    signal.addEventListener('abort', stop, { once: true });
-    // A body that breaks while nobody reads it has no other listener, and that would end the process; its reader meets the failure itself.
-    body.on('error', () => undefined);
-    const type = header('content-type')?.split(';', 1)[0]?.trim().toLowerCase() ?? '';
-    if (type !== '' && !JSON_TYPE.test(type)) {
-      stop();
-      throw new ListFault('wrong_content_type', `its content type is ${/^[\w.+/-]{1,60}$/.test(type) ? type : 'not JSON'}`);
-    }
-    return { ...(await lookedAt(body)), header };
+    return openList(this.http, this.partner, url, 0, AbortSignal.any([this.gone, controller.signal]));
   }
 
   /** How long to wait before the next try; throws the error, translated, when there is to be none. */
@@ -160,29 +126,4 @@ export class ListCall {
 
 function isThrottle(status: number, retryAfterMs: number | null): boolean {
   return status === 429 || (status === 503 && retryAfterMs !== null);
-}
-
-/** Reads up to the first byte that is no blank, which tells what kind of list it is. Takes a byte order mark away. */
-async function lookedAt(body: AsyncIterable<Buffer>): Promise<Pick<OpenAnswer, 'first' | 'chunks'>> {
-  const source = body[Symbol.asyncIterator]();
-  let head: Buffer = Buffer.alloc(0);
-  for (;;) {
-    const next = await source.next();
-    if (next.done === true) return { first: undefined, chunks: joined(Buffer.alloc(0), source) };
-    head = Buffer.concat([head, next.value]);
-    if (head.length < BYTE_ORDER_MARK.length && BYTE_ORDER_MARK.subarray(0, head.length).equals(head)) continue;
-    const text = head.subarray(0, BYTE_ORDER_MARK.length).equals(BYTE_ORDER_MARK) ? head.subarray(BYTE_ORDER_MARK.length) : head;
-    const at = text.findIndex((byte) => byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09);
-    if (at >= 0) return { first: text[at], chunks: joined(text.subarray(at), source) };
-    if (head.length > LEADING_BYTES_MAX) throw new ListFault('not_json', 'it begins with nothing but blanks');
-  }
-}
-
-async function* joined(head: Buffer, rest: AsyncIterator<Buffer>): AsyncGenerator<Buffer, void, void> {
-  if (head.length > 0) yield head;
-  try {
-    for (let next = await rest.next(); next.done !== true; next = await rest.next()) yield next.value;
-  } finally {
-    await rest.return?.();
-  }
 }

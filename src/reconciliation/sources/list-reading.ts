@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto';
 import { stringify } from 'lossless-json';
-import { type ListCall, ListFault, type OpenAnswer } from './list-call';
-import { headerClaims, itemsPage, nextLink, type PageClaims } from './list-envelope';
-import { arrayBatches, ListJsonError, objectAroundItems } from './list-json';
+import { OPEN_BRACE, OPEN_BRACKET, type OpenAnswer, afterFirstByte, bounded } from '../../partners/lists/list-answer';
+import { headerClaims, itemsPage, nextLink, type PageClaims } from '../../partners/lists/list-end';
+import { ListFault } from '../../partners/lists/list-fault';
+import { arrayBatches, ListJsonError, objectAroundItems } from '../../partners/lists/list-json';
+import type { ListCall } from './list-call';
 import { encodePlace, type ListPlace } from './list-place';
 import { isRejected, type RowMapper } from './list-rows';
 import type { ReadLimits } from './read-limits';
@@ -10,8 +12,6 @@ import { type RejectedRow, type RowSink, SourceError, type SourcePage, type Sour
 
 /** Refusals that other parameters would not mend. */
 const NOT_ABOUT_PARAMETERS = new Set([401, 403, 408]);
-const OPEN_BRACKET = 0x5b;
-const OPEN_BRACE = 0x7b;
 
 /**
  * Rows of a page that are parsed at once, given away and forgotten: a page as a whole outlives several collections of the young generation,
@@ -87,24 +87,19 @@ export class ListReading {
     // A row of a page may be as long as the page.
     const slices = { rows: SLICE.rows, batchBytes: SLICE.bytes, rowBytesMax: this.limits.pageBytesMax };
     if (answer.first === OPEN_BRACE && form !== 'link') {
-      const { items, nextCursor, ...claims } = itemsPage(await objectAroundItems(this.bounded(answer.chunks), slices, take));
+      const { items, nextCursor, ...claims } = itemsPage(await objectAroundItems(this.page(answer), slices, take));
       take(items);
       return { kind: 'page', form: 'items', rows, next: nextCursor, claims };
     }
     if (answer.first !== OPEN_BRACKET || form === 'items') throw unreadable(answer);
     const next = nextLink(answer.header, url);
     if (next === null && form === null) return { kind: 'array', answer };
-    for await (const { elements } of arrayBatches(afterFirstByte(this.bounded(answer.chunks)), slices)) take(elements);
+    for await (const { elements } of arrayBatches(afterFirstByte(this.page(answer)), slices)) take(elements);
     return { kind: 'page', form: 'link', rows, next, claims: headerClaims(answer.header) };
   }
 
-  private async *bounded(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void, void> {
-    let bytes = 0;
-    for await (const chunk of chunks) {
-      bytes += chunk.length;
-      if (bytes > this.limits.pageBytesMax) throw new ListFault('too_many_bytes', `a page has more than ${this.limits.pageBytesMax} bytes`);
-      yield chunk;
-    }
+  private page({ chunks }: OpenAnswer): AsyncGenerator<Buffer, void, void> {
+    return bounded(chunks, this.limits.pageBytesMax, 'a page');
   }
 
   private pageOf({ form, rows, next, claims }: Extract<Fetched, { kind: 'page' }>): SourcePage {
@@ -287,14 +282,6 @@ interface Asked {
 function unreadable({ first }: OpenAnswer): Error {
   if (first === undefined) return new ListJsonError('not_json', 'it is empty');
   return first === OPEN_BRACE || first === OPEN_BRACKET ? new ListFault('not_a_list', 'it changed its form between two pages') : new ListJsonError('not_json', 'it is no JSON list');
-}
-
-async function* afterFirstByte(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void, void> {
-  let first = true;
-  for await (const chunk of chunks) {
-    yield first ? chunk.subarray(1) : chunk;
-    first = false;
-  }
 }
 
 function digestOf(element: unknown): string {

@@ -1,10 +1,11 @@
 import { stringify } from 'lossless-json';
 import { currencyExponent } from '../../kernel/money';
+import { protocolWord } from '../../kernel/protocol-word';
 import { decimalText } from '../../partners/exact-json';
 import { classOfStatusWord } from '../../partners/operator-wire';
+import { type ListAmount, amountFromMajor, amountFromMinor } from '../../partners/lists/list-amounts';
 import type { Partner } from '../../partners/partner';
 import { correlationKey } from './correlation-key';
-import { type ListAmount, amountFromMajor, amountFromMinor } from './list-amounts';
 import type { RejectedRow, RowStatus, StagedRow } from './source';
 
 /** Longer ids are not the hub's: it takes 128 characters from an RGS and makes UUIDs itself. Such a row is rejected, since a cut id is another id. */
@@ -16,14 +17,22 @@ const RAW_CHARS_MAX = 500;
 /** ISO 8601 with a zone: a time without one could be any of 26 hours. */
 const ZONED_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d.*(?:Z|[+-]\d\d:?\d\d)$/;
 
-const MOVEMENTS: ReadonlyMap<string, 'debit' | 'credit'> = new Map([
-  ['debit', 'debit'],
-  ['withdraw', 'debit'],
-  ['credit', 'credit'],
-  ['deposit', 'credit'],
-  // An operator with a route of its own for repayments may list them under its name.
-  ['rollback', 'credit'],
-]);
+/** As the lists of our own partners write them, and in the form in which words are compared: most rows need one look. */
+const MOVEMENTS: ReadonlyMap<string, 'debit' | 'credit'> = new Map(
+  (
+    [
+      ['debit', 'debit'],
+      ['withdraw', 'debit'],
+      ['credit', 'credit'],
+      ['deposit', 'credit'],
+      // An operator with a route of its own for repayments may list them under its name.
+      ['rollback', 'credit'],
+    ] as const
+  ).flatMap(([word, movement]) => [
+    [word, movement],
+    [protocolWord(word), movement],
+  ]),
+);
 
 /** The RGS repeats the hub's own words. ROLLED_BACK is final, and its row says what became of the bet. */
 const RGS_STATUSES: ReadonlyMap<string, RowStatus> = new Map([
@@ -97,7 +106,7 @@ class ListedRow implements StagedRow {
     this.key = correlationKey(ids.correlationId);
     this.correlationId = ids.correlationId;
     this.refId = ids.refId;
-    this.movement = MOVEMENTS.get(direction) ?? MOVEMENTS.get(direction.toLowerCase()) ?? null;
+    this.movement = MOVEMENTS.get(direction) ?? MOVEMENTS.get(protocolWord(direction)) ?? null;
     this.amountMinor = amount.minor;
     this.amountRaw = cut(amount.raw, AMOUNT_CHARS_MAX);
     this.playerId = word(row.playerId);
@@ -123,7 +132,7 @@ interface ListRow {
 }
 
 function rgsStatus(word: string): RowStatus {
-  return RGS_STATUSES.get(word) ?? RGS_STATUSES.get(word.toUpperCase()) ?? 'unknown';
+  return RGS_STATUSES.get(protocolWord(word)) ?? 'unknown';
 }
 
 function operatorStatus(operator: Partner, word: string): RowStatus {

@@ -1,3 +1,5 @@
+import type { ListFaultReason } from '../../partners/lists/list-fault';
+
 /** Whose list a row comes from. */
 export type Side = 'rgs' | 'operator';
 
@@ -77,29 +79,7 @@ export type SourceFault =
   | 'throttled'
   /** The page did not come in time: silent, or byte by byte. */
   | 'too_slow'
-  /** More reading time, rows or empty pages than any honest list needs. */
-  | 'never_ends'
-  | 'wrong_content_type'
-  /** Not JSON, not UTF-8, or cut off. */
-  | 'not_json'
-  /** JSON, and none of the three forms of a list. */
-  | 'not_a_list'
-  /** The list is read in parts of the window, and gave rows of another part. */
-  | 'window_ignored'
-  /** More rows than were asked for. */
-  | 'page_too_long'
-  /** More bytes than a page or a row may have, counted after decompression. */
-  | 'too_many_bytes'
-  | 'cursor_repeated'
-  | 'cursor_went_back'
-  /** Link to another origin. */
-  | 'foreign_link'
-  /** The reported total is not what was read. */
-  | 'total_mismatch'
-  /** The side says that it has not all data of the window yet. */
-  | 'not_complete_yet'
-  /** A resume does not find the rows that were read before; the list is to be read anew. */
-  | 'list_changed'
+  | ListFaultReason
   /** `gone` fired. */
   | 'aborted';
 

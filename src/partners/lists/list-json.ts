@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { LosslessNumber, isSafeNumber, parse } from 'lossless-json';
+import { ExactJsonError, parseExactJson } from '../exact-json';
 
 const QUOTE = 0x22;
 const COMMA = 0x2c;
@@ -10,7 +11,7 @@ const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 
 /** A number that a double may not hold: over 15 digits, or with an exponent. Matches within texts, too, where it costs only time. */
-const LONG_NUMBER = /:\s*-?(?:\d[\d.]{15}|[\d.]+[eE])/;
+const LONG_NUMBER = /[:[,]\s*-?(?:\d[\d.]{15}|[\d.]+[eE])/;
 
 /** Why bytes are not the JSON that was promised. The message quotes nothing of them. */
 export class ListJsonError extends Error {
@@ -29,6 +30,16 @@ export class ListJsonError extends Error {
  */
 export function parseListJson(pieces: readonly Buffer[]): unknown {
   return parseText(textOf(pieces));
+}
+
+/** As parseListJson, but of a key that stands twice nothing is dropped: such a text is no JSON, nor is one with more levels than anybody needs. */
+function parseEveryMember(pieces: readonly Buffer[]): unknown {
+  try {
+    return parseExactJson(textOf(pieces));
+  } catch (error) {
+    // The parser's own messages quote the text, and that is the partner's data.
+    throw error instanceof ExactJsonError ? new ListJsonError('not_json', 'it is not JSON that can be read in one way only') : error;
+  }
 }
 
 /**
@@ -82,6 +93,10 @@ export interface BatchLimits {
   readonly batchBytes: number;
   /** A longer row is a fault. */
   readonly rowBytesMax: number;
+  /** What stands around the items of an object, at most; not given: as much as there is. */
+  readonly aroundBytesMax?: number;
+  /** Whether every member must come through, of keys that stand twice too; costs ten times as much. Default: false. */
+  readonly everyMember?: boolean;
 }
 
 /** Elements of a JSON array of any length, in batches; the last batch is marked, and may be empty. `chunks` begin after the opening bracket. Holds one batch. */
@@ -101,7 +116,7 @@ const NAMED_ITEMS = /[{,]\s*"items"\s*:\s*$/;
  * nothing is taken and the object is answered as it is. Holds one batch, and all that stands beside the items.
  */
 export async function objectAroundItems(chunks: AsyncIterable<Buffer>, limits: BatchLimits, take: (elements: unknown[]) => void): Promise<unknown> {
-  const frame = new ObjectFrame();
+  const frame = new ObjectFrame(limits.aroundBytesMax ?? Infinity);
   let items: ArraySplitter | undefined;
   for await (const chunk of chunks) {
     let rest: Buffer = chunk;
@@ -121,7 +136,7 @@ export async function objectAroundItems(chunks: AsyncIterable<Buffer>, limits: B
     frame.hold(rest);
   }
   if (items?.ended === false) throw new ListJsonError('not_json', 'it breaks off');
-  const value = parseListJson(frame.pieces);
+  const value = limits.everyMember === true ? parseEveryMember(frame.pieces) : parseListJson(frame.pieces);
   // Of two members of one name a parser keeps the last, and rows of the first were taken already.
   if (items !== undefined && !isEmptyArray((value as { items?: unknown }).items)) throw new ListJsonError('not_json', 'it has its items twice');
   return value;
@@ -135,6 +150,9 @@ class ObjectFrame {
   private escaped = false;
   /** End of what is held, to see a member's name that lies in two chunks. */
   private tail: Buffer = NOTHING;
+  private bytes = 0;
+
+  constructor(private readonly bytesMax: number) {}
 
   /** Looks for the bracket that opens the items and holds what is before it; where they begin in the chunk, or null when they do not, and all of it is held. */
   itemsIn(chunk: Buffer): number | null {
@@ -166,6 +184,8 @@ class ObjectFrame {
   }
 
   hold(bytes: Buffer): void {
+    this.bytes += bytes.length;
+    if (this.bytes > this.bytesMax) throw new ListJsonError('too_many_bytes', `what stands around its items has more than ${this.bytesMax} bytes`);
     if (bytes.length > 0) this.pieces.push(bytes);
   }
 
@@ -267,7 +287,8 @@ class ArraySplitter {
   }
 
   private take(count: number): unknown[] {
-    const elements = parseListJson([OPENING, ...this.held, CLOSING]);
+    const pieces = [OPENING, ...this.held, CLOSING];
+    const elements = this.limits.everyMember === true ? parseEveryMember(pieces) : parseListJson(pieces);
     // "[1,,2]" is no JSON to the parser, but a batch of nothing is to be seen by its count only.
     if (!Array.isArray(elements) || elements.length !== count) throw new ListJsonError('not_json', 'it is not JSON');
     this.held = [];

@@ -1,0 +1,81 @@
+import { toMinorUnits } from '../kernel/money';
+import { protocolWord } from '../kernel/protocol-word';
+import { decimalText } from './exact-json';
+import { amountFromMajor } from './lists/list-amounts';
+
+export type Direction = 'withdraw' | 'deposit' | 'rollback';
+
+/** A movement as the operator was told of it, or is asked about it. What is not known is not compared. */
+export interface AskedMovement {
+  /** The reference that the operator sees. */
+  readonly reference: string;
+  readonly directions: readonly Direction[];
+  /** Any of them names the player; none: the player is not known. */
+  readonly playerIds: readonly string[];
+  readonly amount: { readonly minor: bigint; readonly exponent: number } | null;
+  readonly currency: string | null;
+  readonly correlationId: string | null;
+}
+
+export type ComparedField = 'reference' | 'direction' | 'playerId' | 'amount' | 'currency' | 'correlationId';
+
+/** What an operator may say of a movement, in an answer, a callback or a row of its list. */
+export interface SaidMovement {
+  readonly reference?: unknown;
+  readonly refId?: unknown;
+  readonly direction?: unknown;
+  readonly event?: unknown;
+  readonly playerId?: unknown;
+  readonly amount?: unknown;
+  readonly currency?: unknown;
+  readonly correlationId?: unknown;
+}
+
+/** Each side's words for the two ways in which money goes. */
+const DIRECTIONS: ReadonlyMap<string, Direction> = new Map([
+  ['WITHDRAW', 'withdraw'],
+  ['DEBIT', 'withdraw'],
+  ['DEPOSIT', 'deposit'],
+  ['CREDIT', 'deposit'],
+  // An operator with a route of its own for repayments may name them by it.
+  ['ROLLBACK', 'rollback'],
+]);
+
+export function directionOf(word: string): Direction | null {
+  return DIRECTIONS.get(protocolWord(word)) ?? null;
+}
+
+/** A member that is null, missing or an empty text says nothing. */
+export function isGiven(value: unknown): boolean {
+  return value !== undefined && value !== null && value !== '';
+}
+
+/**
+ * First field in which what an operator says differs from what it was asked; null when all that it gives agrees. A word about another
+ * movement is no word about this one: 200 OK with the amount of a neighbour's bet would confirm a bet that nobody booked.
+ */
+export function disagreement(asked: AskedMovement, said: SaidMovement): ComparedField | null {
+  const { reference, refId, direction, event, playerId, amount, currency, correlationId } = said;
+  if (isGiven(reference) && decimalText(reference) !== asked.reference) return 'reference';
+  if (isGiven(refId) && decimalText(refId) !== asked.reference) return 'reference';
+  if (isGiven(direction) && !isDirection(asked, direction)) return 'direction';
+  if (isGiven(event) && !isDirection(asked, event)) return 'direction';
+  if (isGiven(playerId) && asked.playerIds.length > 0 && !asked.playerIds.includes(decimalText(playerId) ?? '')) return 'playerId';
+  if (isGiven(correlationId) && asked.correlationId !== null && !isWord(correlationId, asked.correlationId)) return 'correlationId';
+  if (isGiven(currency) && asked.currency !== null && !isWord(currency, asked.currency)) return 'currency';
+  return isGiven(amount) && asked.amount !== null && !isAmount(amount, asked.amount) ? 'amount' : null;
+}
+
+function isDirection({ directions }: AskedMovement, word: unknown): boolean {
+  const direction = typeof word === 'string' ? directionOf(word) : null;
+  return direction !== null && directions.includes(direction);
+}
+
+function isWord(value: unknown, word: string): boolean {
+  return typeof value === 'string' && (value === word || protocolWord(value) === protocolWord(word));
+}
+
+function isAmount(value: unknown, { minor, exponent }: NonNullable<AskedMovement['amount']>): boolean {
+  const decimal = decimalText(value);
+  return decimal !== null && (toMinorUnits(decimal, exponent) ?? amountFromMajor(decimal, exponent).minor) === minor;
+}
