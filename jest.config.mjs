@@ -19,7 +19,10 @@ const esmOnly = ['@nestjs', 'file-type', 'strtok3', 'token-types', 'uint8array-e
 // These judge by the clock: beside another test they could fail for no fault of the hub. So they run one by one, after the others.
 const alone = ['outbox-isolation', 'wait'].map((name) => `<rootDir>/test/integration/${name}.spec.ts`);
 
-const common = {
+/** Needs a browser, and so is a run of its own: npm run test:browser. */
+const inBrowser = '/test/browser/';
+
+export const common = {
   testEnvironment: 'node',
   roots: ['<rootDir>/test'],
   globalSetup: '<rootDir>/test/support/global-setup.ts',
@@ -35,7 +38,7 @@ export default {
   workerIdleMemoryLimit: '1GB',
   testSequencer: '<rootDir>/test/support/sequencer.mjs',
   projects: [
-    { ...common, displayName: 'together', testMatch: ['**/*.spec.ts'], testPathIgnorePatterns: alone.map((file) => file.replaceAll('.', '\\.')) },
+    { ...common, displayName: 'together', testMatch: ['**/*.spec.ts'], testPathIgnorePatterns: [...alone.map((file) => file.replaceAll('.', '\\.')), inBrowser] },
     { ...common, displayName: 'alone', testMatch: alone, runner: '<rootDir>/test/support/serial-runner.mjs' },
   ],
 };

@@ -1,15 +1,20 @@
-// Prints `N passed, N failed` from a result file of `jest --json --outputFile=<file>`; exits with 1 unless all passed.
+// Prints `N passed, N failed` from the result files of `jest --json --outputFile=<file>`, added up; exits with 1 unless all passed in each of them.
 import fs from 'node:fs';
 
 let passed = 0;
 let failed = 0;
-try {
-  const result = JSON.parse(fs.readFileSync(process.argv[2], 'utf8'));
-  passed = result.numPassedTests;
-  // A file that breaks while it loads has no tests to count, and must not look like success.
-  failed = result.numFailedTests + result.numRuntimeErrorTestSuites;
-} catch {
-  // No result: the tests never ran, or jest itself broke. Zero tests is a failure below.
+let complete = true;
+for (const file of process.argv.slice(2)) {
+  try {
+    const result = JSON.parse(fs.readFileSync(file, 'utf8'));
+    passed += result.numPassedTests;
+    // A file that breaks while it loads has no tests to count, and must not look like success.
+    failed += result.numFailedTests + result.numRuntimeErrorTestSuites;
+    complete &&= result.numPassedTests > 0;
+  } catch {
+    // No result: the tests never ran, or jest itself broke. What did not run has not passed.
+    complete = false;
+  }
 }
 process.stdout.write(`${passed} passed, ${failed} failed\n`);
-process.exitCode = passed > 0 && failed === 0 ? 0 : 1;
+process.exitCode = complete && passed > 0 && failed === 0 ? 0 : 1;

@@ -12,10 +12,11 @@ import { Metrics } from './observability/metrics';
 import { hasKnownToken } from './http/access.guard';
 import { apiDocuments } from './http/api-documents';
 import { HubAdapter, HubServer } from './http/http-server';
-import { openApiDocument } from './http/openapi';
+import { SWAGGER_UI_OPTIONS, openApiDocument } from './http/openapi';
 import { Pacer } from './http/pacer';
 import { Readiness } from './http/readiness';
 import { PartnerDirectory } from './partners/partner-directory';
+import { OUTCOME_WEBHOOK } from './wallet/webhook.dto';
 import { rawBody, requestContext } from './http/request.middleware';
 
 /** Builds the hub without listening: main.ts, whose port is open already, and the tests use the same one. `config.databaseUrl` must be set and migrated. */
@@ -30,7 +31,7 @@ export async function createHub(config: Config, clock?: Clock, server: HubServer
   app.use(apiDocuments({ access: config.apiDocs, hasToken: (request) => hasKnownToken(request, config, app.get(PartnerDirectory)), pacer: app.get(Pacer) }));
   app.get(Readiness).onStop(() => server.leave());
   // Made when somebody asks for it: the document and what its making leaves behind are megabytes that a hub at work never needs.
-  SwaggerModule.setup('swagger', app, () => openApiDocument(app, packageVersion()), { jsonDocumentUrl: 'swagger-json', customSiteTitle: 'Integration Hub' });
+  SwaggerModule.setup('swagger', app, () => openApiDocument(app, packageVersion(), [OUTCOME_WEBHOOK]), { jsonDocumentUrl: 'swagger-json', customSiteTitle: 'Integration Hub', swaggerOptions: SWAGGER_UI_OPTIONS });
   return app;
 }
 

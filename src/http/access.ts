@@ -1,5 +1,5 @@
 import { SetMetadata, applyDecorators } from '@nestjs/common';
-import { ApiBearerAuth, ApiHeader } from '@nestjs/swagger';
+import { ApiSecurity } from '@nestjs/swagger';
 import type { Request } from 'express';
 import type { Partner } from '../partners/partner';
 import { ApiProblems } from './openapi';
@@ -12,12 +12,6 @@ export interface AccessRule {
   /** Whether the request itself must be signed by the partner. */
   readonly signed: boolean;
 }
-
-/** That of an empty body with the secret change_secret at 1795000000. */
-const SIGNATURE_EXAMPLE = 'db86153bbf99b1430b5312c2abbe257e49a9524177b0d925941141437eac82eb';
-
-/** That of GET /rounds/round-77 at hub.example, else the same. */
-const BOUND_SIGNATURE_EXAMPLE = 'eb1ba4322b5eb3921f25e9526b1fd76830b0bdf3a772ab52019c235b5309e909';
 
 export const ACCESS_RULE = 'hub:access';
 
@@ -42,16 +36,10 @@ export function Access(who: AccessName | readonly ('ops' | 'finance')[], options
   if (who === 'public') return applyDecorators(SetMetadata(ACCESS_RULE, rule));
   return applyDecorators(
     SetMetadata(ACCESS_RULE, rule),
-    ...names.map((name) => ApiBearerAuth(name)),
+    // The headers of a signature are credentials and no parameters: clients that are generated from the document sign in one place.
+    ...names.flatMap((name) => (signed ? [ApiSecurity({ [name]: [], [`${name}Signature`]: [], timestamp: [] }), ApiSecurity({ [name]: [], [`${name}SignatureV2`]: [] })] : [ApiSecurity(name)])),
     ApiProblems('unauthorized', 'forbidden'),
-    ...(signed
-      ? [
-          ApiHeader({ name: 'X-Timestamp', required: true, description: 'Unix seconds at which the request was signed.', example: '1795000000' }),
-          ApiHeader({ name: 'X-Signature', required: true, description: 'Lower-case hex of HMAC_SHA256(secret, X-Timestamp + ":" + raw body bytes).', example: SIGNATURE_EXAMPLE }),
-          ApiHeader({ name: 'X-Signature-V2', required: false, description: 'Recommended, in place of X-Timestamp and X-Signature or beside them: bound to method, host, path and Idempotency-Key too. `t=<unix seconds>,kid=<name of the key>,v2=<hex>`; docs/integration.md has the text that is signed.', example: `t=1795000000,kid=env,v2=${BOUND_SIGNATURE_EXAMPLE}` }),
-          ApiProblems('invalid_signature', 'timestamp_skew'),
-        ]
-      : []),
+    ...(signed ? [ApiProblems('invalid_signature', 'timestamp_skew')] : []),
   );
 }
 

@@ -1,5 +1,7 @@
-import { type INestApplication, applyDecorators } from '@nestjs/common';
+import { type INestApplication, type Type, applyDecorators } from '@nestjs/common';
 import { ApiExtension, ApiResponse, DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
+import { toOpenApi31 } from './openapi-31';
+import { rememberAnswer, signRequest } from './swagger-signing';
 import { ERROR_CATALOGUE, type ErrorCode, type FieldFault, HubError } from '../kernel/errors';
 
 const PROBLEM_CODES = 'x-problem-codes';
@@ -23,8 +25,36 @@ const EXAMPLE_FAULTS: Partial<Record<ErrorCode, readonly FieldFault[]>> = {
   callback_mismatch: [{ field: 'amount', message: 'amount is not what the hub sent' }],
 };
 
+/** A call that the hub makes at a partner. */
+export interface WebhookDocument {
+  readonly name: string;
+  /** The class that describes its body. */
+  readonly body: Type;
+  readonly tag: string;
+  readonly summary: string;
+  readonly description: string;
+  readonly headers: readonly { readonly name: string; readonly description: string; readonly example: string }[];
+  /** By status, what the hub makes of the answer. */
+  readonly answers: Readonly<Record<string, string>>;
+}
+
+type OperationObject = NonNullable<OpenAPIObject['paths'][string]['post']>;
+
+function webhookOperation({ name, body, tag, summary, description, headers, answers }: WebhookDocument): OperationObject {
+  return {
+    operationId: `${name}Webhook`,
+    tags: [tag],
+    summary,
+    description,
+    security: [],
+    parameters: headers.map((header) => ({ ...header, in: 'header' as const, required: true, schema: { type: 'string' } })),
+    requestBody: { required: true, content: { 'application/json': { schema: { $ref: `#/components/schemas/${body.name}` } } } },
+    responses: Object.fromEntries(Object.entries(answers).map(([status, meaning]) => [status, { description: meaning }])),
+  };
+}
+
 /** The OpenAPI document of the running hub. */
-export function openApiDocument(app: INestApplication, version: string): OpenAPIObject {
+export function openApiDocument(app: INestApplication, version: string, webhooks: readonly WebhookDocument[]): OpenAPIObject {
   const builder = new DocumentBuilder()
     .setTitle('Integration Hub')
     .setDescription(
@@ -32,21 +62,20 @@ export function openApiDocument(app: INestApplication, version: string): OpenAPI
         'and a reconciliation of all three sides. Amounts are integers in minor units of the currency. Errors are RFC 9457 problem documents.',
     )
     .setVersion(version)
+    .setOpenAPIVersion('3.1.0')
+    .addServer('/', 'The hub that gave this document')
     .setLicense('Apache-2.0', 'https://www.apache.org/licenses/LICENSE-2.0')
     .addTag('wallet', 'For game servers: movements and what became of them. Every request is signed.')
     .addTag('webhooks', 'For operators: outcomes of movements. Every request is signed.')
+    .addTag('rgs webhooks', 'What the hub calls at a game server. Every request is signed.')
     .addTag('ops', 'For operations: the outbox, replays, metrics.')
     .addTag('finance', 'For finance: reconciliation.')
     .addTag('health', 'For orchestrators and balancers; no token.');
-  for (const [name, description] of [
-    ['rgs', 'Token of a game server (RGS_TOKEN)'],
-    ['operator', 'Token of an operator (OPERATOR_TOKEN)'],
-    ['ops', 'Token of operations (OPS_TOKEN)'],
-    ['finance', 'Token of finance (FINANCE_TOKEN)'],
-  ] as const)
+  for (const [name, description] of Object.entries(TOKENS))
     // Nest would add that the tokens are JWTs, which they are not.
     builder.addBearerAuth({ type: 'http', scheme: 'bearer', bearerFormat: 'opaque', description }, name);
-  const document = SwaggerModule.createDocument(app, builder.build(), { operationIdFactory: (_controller, method) => method, autoTagControllers: false });
+  for (const [name, { header, description }] of Object.entries(SIGNATURES)) builder.addApiKey({ type: 'apiKey', in: 'header', name: header, description }, name);
+  const document = SwaggerModule.createDocument(app, builder.build(), { operationIdFactory: (_controller, method) => method, autoTagControllers: false, extraModels: webhooks.map(({ body }) => body) });
   document.components = { ...document.components, schemas: { ...document.components?.schemas, Problem: PROBLEM_SCHEMA }, headers: { RequestId: REQUEST_ID_HEADER }, parameters: { RequestId: REQUEST_ID_PARAMETER } };
   for (const path of Object.values(document.paths)) {
     for (const method of HTTP_METHODS) {
@@ -54,10 +83,43 @@ export function openApiDocument(app: INestApplication, version: string): OpenAPI
       if (operation === undefined) continue;
       describeProblems(operation, method);
       describeRequestId(operation);
+      // Nothing is asked for here; left out, it would mean that nobody thought of it.
+      operation.security ??= [];
     }
   }
+  document.webhooks = Object.fromEntries(webhooks.map((webhook) => [webhook.name, { post: webhookOperation(webhook) }]));
+  toOpenApi31(document);
   return document;
 }
+
+const TOKENS = {
+  rgs: 'Token of a game server (RGS_TOKEN; `change_token` after `npm start`)',
+  operator: 'Token of an operator (OPERATOR_TOKEN; `change_token` after `npm start`)',
+  ops: 'Token of operations (OPS_TOKEN; `change_token` after `npm start`)',
+  finance: 'Token of finance (FINANCE_TOKEN; `change_token` after `npm start`)',
+};
+
+/** In a client the value is the signature; in Swagger UI it is the key, see swagger-signing.ts. */
+const signature = (whose: string, variable: string): { header: string; description: string } => ({
+  header: 'X-Signature',
+  description: `Lower-case hex of HMAC_SHA256(key, X-Timestamp + ":" + raw body bytes), with the key of ${whose} (${variable}). **On this page type the key itself** (\`change_secret\` after \`npm start\`): each request is signed as it leaves, and the key stays in the memory of the page.`,
+});
+
+const boundSignature = (whose: string, variable: string): { header: string; description: string } => ({
+  header: 'X-Signature-V2',
+  description: `Recommended, in place of X-Signature or beside it: \`t=<unix seconds>,kid=<name of the key>,v2=<hex>\`, bound to method, host, path and Idempotency-Key too, with the key of ${whose} (${variable}). **On this page type the key itself**, or \`kid=<name>;<key>\` for one that is not named \`env\`.`,
+});
+
+const SIGNATURES = {
+  rgsSignature: signature('the game server', 'HMAC_SECRET'),
+  operatorSignature: signature('the operator', 'OPERATOR_HMAC_SECRET'),
+  rgsSignatureV2: boundSignature('the game server', 'HMAC_SECRET'),
+  operatorSignatureV2: boundSignature('the operator', 'OPERATOR_HMAC_SECRET'),
+  timestamp: { header: 'X-Timestamp', description: 'Unix seconds at which the request was signed. Leave it empty on this page, which sets it.' },
+};
+
+/** How the page of Swagger UI differs from the usual one: it signs, and it keeps what was typed for as long as it is open. */
+export const SWAGGER_UI_OPTIONS = { requestInterceptor: signRequest, responseInterceptor: rememberAnswer, persistAuthorization: false, displayRequestDuration: true, tryItOutEnabled: true, defaultModelsExpandDepth: 0 };
 
 interface Answer {
   description?: string;

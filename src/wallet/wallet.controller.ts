@@ -33,12 +33,12 @@ const CREDIT_EXAMPLES = {
 const idempotencyKeyHeader = ApiHeader({
   name: 'Idempotency-Key',
   required: false,
-  description: 'Recommended. A repeat with the same key, route and body gets the first answer byte for byte; any other use of the key is 409.',
+  // No example: Swagger UI would send it with every request, and each needs one of its own.
+  description: 'Recommended; a UUID for example. A repeat with the same key, route and body gets the first answer byte for byte; any other use of the key is 409. Left empty, this page makes one for each request.',
   schema: { type: 'string', minLength: 1, maxLength: IDEMPOTENCY_KEY_LENGTH_MAX },
-  example: 'b1f7c1de-8f0e-4d3c-9b61-1c8f5f8d0a11',
 });
 const movementProblems = ApiProblems('malformed_request', 'signature_reused', 'idempotency_key_reused', 'reference_reused', 'transaction_rolled_back', 'round_closed', 'payload_too_large', 'unsupported_media_type', 'unsupported_currency', 'validation_failed');
-const preferHeader = ApiHeader({ name: 'Prefer', required: false, description: `RFC 7240: \`wait=N\` holds the answer for up to N seconds (1 to ${WAIT_SECONDS_MAX}) until the outcome is known.`, example: 'wait=5' });
+const preferHeader = ApiHeader({ name: 'Prefer', required: false, description: `RFC 7240: \`wait=N\` holds the answer for up to N seconds (1 to ${WAIT_SECONDS_MAX}) until the outcome is known, for example \`wait=5\`.` });
 const acceptedResponse = ApiAcceptedResponse({ description: 'The wait ended before the outcome was known; a repeat with the same Idempotency-Key, or Location, tells it later', type: MovementAnswer, headers: { Location: { description: 'Where the outcome will stand', schema: { type: 'string', example: '/wallet/transactions/019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11' } }, 'Preference-Applied': { description: 'The wait that was granted', schema: { type: 'string', example: 'wait=5' } } } });
 const answerHeaders = {
   'Preference-Applied': { description: 'When the answer was waited for', schema: { type: 'string' as const, example: 'wait=5' } },

@@ -107,36 +107,36 @@ class MovementRequest {
   @IsFreeReference()
   refId!: string;
 
-  @ApiPropertyOptional({ description: 'Groups the movements of one game round', minLength: 1, maxLength: 128, example: 'round-77' })
+  @ApiPropertyOptional({ type: 'string', nullable: true, description: 'Groups the movements of one game round', minLength: 1, maxLength: 128, example: 'round-77' })
   @IsOptional()
   @IsString()
   @Length(1, 128)
   @IsPlainText()
-  roundId?: string;
+  roundId?: string | null;
 
-  @ApiPropertyOptional({ description: 'Whether this is the last movement of the round; false when left out' })
+  @ApiPropertyOptional({ type: 'boolean', nullable: true, description: 'Whether this is the last movement of the round; false when left out' })
   @IsOptional()
   @IsBoolean()
-  roundClosed?: boolean;
+  roundClosed?: boolean | null;
 
-  @ApiPropertyOptional({ minLength: 1, maxLength: 128, example: 'book-of-tests' })
+  @ApiPropertyOptional({ type: 'string', nullable: true, minLength: 1, maxLength: 128, example: 'book-of-tests' })
   @IsOptional()
   @IsString()
   @Length(1, 128)
   @IsPlainText()
-  gameId?: string;
+  gameId?: string | null;
 
-  @ApiPropertyOptional({ minLength: 1, maxLength: 128, example: 'session-5' })
+  @ApiPropertyOptional({ type: 'string', nullable: true, minLength: 1, maxLength: 128, example: 'session-5' })
   @IsOptional()
   @IsString()
   @Length(1, 128)
   @IsPlainText()
-  sessionId?: string;
+  sessionId?: string | null;
 
-  @ApiPropertyOptional({ type: 'object', additionalProperties: true, description: `Anything the RGS wants to find again; at most ${META_BYTES_MAX} bytes as JSON`, example: { table: 4 } })
+  @ApiPropertyOptional({ type: 'object', additionalProperties: true, nullable: true, description: `Anything the RGS wants to find again; at most ${META_BYTES_MAX} bytes as JSON`, example: { table: 4 } })
   @IsOptional()
   @IsMeta()
-  meta?: Record<string, unknown>;
+  meta?: Record<string, unknown> | null;
 }
 
 @UsuallyLike((body) => isUsualMovement(body, stakeMin(body.kind), DEBIT_KINDS))
@@ -147,10 +147,10 @@ export class DebitRequest extends MovementRequest {
   @Max(AMOUNT_MAX)
   amountCents!: number;
 
-  @ApiPropertyOptional({ enum: DEBIT_KINDS, description: '`regular` when left out. `free` and `promo` take no money: the operator is not called, and the webhook says `OK`' })
+  @ApiPropertyOptional({ type: 'string', enum: DEBIT_KINDS, nullable: true, description: '`regular` when left out. `free` and `promo` take no money: the operator is not called, and the webhook says `OK`' })
   @IsOptional()
   @IsIn(DEBIT_KINDS, { message: 'kind of a debit must be one of regular, free, promo; a jackpot is paid by a credit' })
-  kind?: MovementKind;
+  kind?: MovementKind | null;
 }
 
 @UsuallyLike((body) => isUsualMovement(body, 0, KINDS))
@@ -161,10 +161,10 @@ export class CreditRequest extends MovementRequest {
   @Max(AMOUNT_MAX)
   amountCents!: number;
 
-  @ApiPropertyOptional({ enum: KINDS, description: '`regular` when left out. The others need no bet. Money of every kind is paid' })
+  @ApiPropertyOptional({ type: 'string', enum: KINDS, nullable: true, description: '`regular` when left out. The others need no bet. Money of every kind is paid' })
   @IsOptional()
   @IsIn(KINDS)
-  kind?: MovementKind;
+  kind?: MovementKind | null;
 }
 
 export class RollbackRequest {
@@ -186,19 +186,19 @@ export class RollbackRequest {
   @IsPlainText()
   originalRefId!: string;
 
-  @ApiPropertyOptional({ minLength: 1, maxLength: 128, example: 'round-77' })
+  @ApiPropertyOptional({ type: 'string', nullable: true, minLength: 1, maxLength: 128, example: 'round-77' })
   @IsOptional()
   @IsString()
   @Length(1, 128)
   @IsPlainText()
-  roundId?: string;
+  roundId?: string | null;
 
-  @ApiPropertyOptional({ minLength: 1, maxLength: 256, example: 'client timeout' })
+  @ApiPropertyOptional({ type: 'string', nullable: true, minLength: 1, maxLength: 256, example: 'client timeout' })
   @IsOptional()
   @IsString()
   @Length(1, 256)
   @IsPlainText()
-  reason?: string;
+  reason?: string | null;
 }
 
 const REASON_CODE_TEXT = 'Why it was refused or undone, in words that are the same for every operator. Codes may be added: take one that you do not know for `other`';
@@ -228,7 +228,7 @@ export class MovementAnswer {
   @ApiProperty({ type: 'string', nullable: true, description: 'Why it was refused, in the words of the operator or of the hub', example: null })
   reason!: string | null;
 
-  @ApiProperty({ type: 'string', enum: [...REASON_CODES, null], nullable: true, description: REASON_CODE_TEXT, example: null })
+  @ApiProperty({ type: 'string', enum: REASON_CODES, nullable: true, description: REASON_CODE_TEXT, example: null })
   reasonCode!: ReasonCode | null;
 
   @ApiProperty({ format: 'uuid', example: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11' })
@@ -272,7 +272,7 @@ export class TransactionQuery {
   @IsPlainText()
   roundId?: string;
 
-  @ApiPropertyOptional({ minLength: 1, maxLength: 128, description: 'All movements of one player' })
+  @ApiPropertyOptional({ minLength: 1, maxLength: 128, description: 'All movements of one player', example: 'player-1' })
   @IsOptional()
   @IsString()
   @Length(1, 128)
@@ -325,7 +325,7 @@ export class TransactionView {
   @ApiProperty({ enum: ['initiated', 'OK', 'REJECTED', 'ROLLED_BACK'], description: 'As the webhook says it; "initiated" while there is no outcome', example: 'OK' }) status!: OutcomeStatus;
   @ApiProperty({ type: 'integer', nullable: true, description: 'The operator\'s own balance after the movement, minor units', example: 99500 }) balanceCents!: number | null;
   @ApiProperty({ type: 'string', nullable: true, description: 'Why it was refused, or why its outcome is not known, in the words of the operator or of the hub; of a rollback: your own', example: null }) reason!: string | null;
-  @ApiProperty({ type: 'string', enum: [...REASON_CODES, null], nullable: true, description: REASON_CODE_TEXT, example: null }) reasonCode!: ReasonCode | null;
+  @ApiProperty({ type: 'string', enum: REASON_CODES, nullable: true, description: REASON_CODE_TEXT, example: null }) reasonCode!: ReasonCode | null;
   @ApiProperty({ type: 'boolean', nullable: true, description: 'Of a rollback: whether money was paid back', example: null }) applied!: boolean | null;
   @ApiProperty({ type: 'string', format: 'uuid', nullable: true, description: 'Of a rollback: the bet that it undoes', example: null }) originalTransactionId!: string | null;
   @ApiProperty({ enum: KINDS, example: 'regular' }) kind!: string;

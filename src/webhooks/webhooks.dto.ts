@@ -84,17 +84,17 @@ export class OperatorCallback {
   @IsPlainText()
   correlationId!: string;
 
-  @ApiPropertyOptional({ description: 'Why the movement was refused', example: 'insufficient_funds' })
+  @ApiPropertyOptional({ type: 'string', nullable: true, description: 'Why the movement was refused', example: 'insufficient_funds' })
   @IsOptional()
   @IsString()
   @Length(0, 256)
   @IsStorableText()
-  reason?: string;
+  reason?: string | null;
 
-  @ApiPropertyOptional({ oneOf: [{ type: 'number' }, { type: 'string' }], description: 'Balance after the movement, major units' })
+  @ApiPropertyOptional({ oneOf: [{ type: 'number' }, { type: 'string' }], nullable: true, description: 'Balance after the movement, major units' })
   @IsOptional()
   @IsDecimal()
-  balance?: number | string;
+  balance?: number | string | null;
 }
 
 export class CallbackAnswer {

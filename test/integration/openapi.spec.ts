@@ -1,3 +1,8 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { ERROR_CATALOGUE, type ErrorCode, HubError } from '../../src/kernel/errors';
 import { type Route, callablePath, openApiPath, routesOf } from '../support/routes';
@@ -9,6 +14,8 @@ type Json = Record<string, any>;
 interface Operation extends Route {
   readonly spec: Json;
 }
+
+const LINTER = path.resolve(__dirname, '../../scripts/lint-openapi.mjs');
 
 let hub: TestHub;
 let document: Json;
@@ -29,8 +36,15 @@ describe('the OpenAPI document', () => {
     expect(operations.length).toBeGreaterThan(10);
   });
 
+  it('is one in which a linter finds nothing', async () => {
+    const file = path.join(await mkdtemp(path.join(tmpdir(), 'openapi-')), 'openapi.json');
+    await writeFile(file, JSON.stringify(document));
+    const { stdout } = await promisify(execFile)(process.execPath, [LINTER, file]).catch((error: { stdout: string }) => error);
+    expect(stdout).toBe('');
+  });
+
   it('is OpenAPI 3 whose references all lead somewhere', () => {
-    expect(document.openapi).toMatch(/^3\.\d+\.\d+$/);
+    expect(document.openapi).toMatch(/^3\.1\.\d+$/);
     expect(document.info).toMatchObject({ title: 'Integration Hub', version: expect.stringMatching(/^\d+\.\d+\.\d+$/), license: { name: 'Apache-2.0' } });
     const references = [...JSON.stringify(document).matchAll(/"\$ref":"([^"]+)"/g)].map(([, reference]) => reference!);
     expect(references.length).toBeGreaterThan(0);
@@ -57,16 +71,16 @@ describe('the OpenAPI document', () => {
   it('says of every operation who may call it, as the hub itself does', async () => {
     for (const operation of operations) {
       const open = await hub.call(operation.method, callable(operation), undefined, { token: null });
-      const names = (operation.spec.security ?? []).flatMap((requirement: Json) => Object.keys(requirement));
+      const names = schemesOf(operation);
       expect({ operation: nameOf(operation), open: open.status !== 401 }).toEqual({ operation: nameOf(operation), open: names.length === 0 });
-      for (const name of names) expect(document.components.securitySchemes[name]).toMatchObject({ type: 'http', scheme: 'bearer', description: expect.stringMatching(/\w+/) });
+      for (const name of names.filter((each) => !each.endsWith('Signature') && each !== 'timestamp')) expect(document.components.securitySchemes[name]).toMatchObject({ type: 'http', scheme: 'bearer', description: expect.stringMatching(/\w+/) });
     }
   });
 
-  it('names the signature headers exactly where the hub asks for them', async () => {
+  it('names the signature\'s headers exactly where the hub asks for them', async () => {
     for (const operation of operations) {
       const answer = await hub.call(operation.method, callable(operation), operation.method === 'GET' ? undefined : '{}', { timestamp: null, signature: null });
-      const headers = parametersOf(operation).filter((parameter) => parameter.in === 'header').map(({ name }) => name);
+      const headers = schemesOf(operation).map((name) => document.components.securitySchemes[name].name);
       expect({ operation: nameOf(operation), signed: headers.includes('X-Signature') && headers.includes('X-Timestamp') }).toEqual({ operation: nameOf(operation), signed: answer.body?.code === 'invalid_signature' });
     }
   });
@@ -205,6 +219,24 @@ describe('what the document promises', () => {
   });
 });
 
+describe('the webhook of the document', () => {
+  it('is the one that is really sent, to the last field and header', async () => {
+    await hub.clear();
+    await hub.debit({ playerId: 'told', refId: 'ok', roundId: 'r' });
+    await hub.debit({ playerId: 'told', refId: 'poor', amountCents: 200_000_000 });
+    await hub.debit({ playerId: 'told', refId: 'free', kind: 'free', amountCents: 0 });
+    await hub.drained();
+    const calls = (await hub.rgsCalls()) as { body: string; headers: Json }[];
+    const operation = document.webhooks.outcome.post as Json;
+    const schema = operation.requestBody.content['application/json'].schema as Json;
+    expect(calls).toHaveLength(3);
+    for (const { body } of calls) expect(faultsAgainst(schema, JSON.parse(body), 'body')).toEqual([]);
+    const described = (operation.parameters as Json[]).map(({ name }) => String(name).toLowerCase());
+    expect(described).toEqual(expect.arrayContaining(Object.keys(calls[0]!.headers).filter((name) => name !== 'content-type')));
+    expect(Object.keys(resolve(schema).properties as Json).sort()).toEqual(Object.keys(JSON.parse(calls[0]!.body) as Json).sort());
+  });
+});
+
 it('GET /swagger is a page that reads this document', async () => {
   const page = await hub.call('GET', '/swagger', undefined, { token: null });
   expect([page.status, page.headers.get('content-type')]).toEqual([200, 'text/html; charset=utf-8']);
@@ -213,6 +245,11 @@ it('GET /swagger is a page that reads this document', async () => {
   const script = await hub.call('GET', '/swagger/swagger-ui-init.js', undefined, { token: null });
   expect(script.text).toContain('/wallet/debit');
 });
+
+/** The credentials that an operation asks for. */
+function schemesOf({ spec }: Operation): string[] {
+  return (spec.security as Json[]).flatMap((requirement) => Object.keys(requirement));
+}
 
 function resolve(node: Json): Json {
   if (typeof node?.$ref !== 'string') return node;
@@ -235,7 +272,7 @@ function callable(operation: Route): string {
 function withoutExample(schemaOrReference: Json, where: string): string[] {
   const schema = resolve(schemaOrReference);
   if (schema.example !== undefined || schema.default !== undefined) return [];
-  if (schema.type === 'array') return withoutExample(schema.items, `${where}[]`);
+  if ([schema.type].flat().includes('array')) return withoutExample(schema.items, `${where}[]`);
   if (schema.properties === undefined) return [where];
   return Object.entries(schema.properties as Json).flatMap(([name, property]) => withoutExample(property, `${where}.${name}`));
 }
@@ -247,13 +284,14 @@ function exampleFrom(schemaOrReference: Json): unknown {
   return Object.fromEntries(((schema.required ?? []) as string[]).map((name) => [name, schema.properties[name].example ?? schema.properties[name].enum?.[0]]));
 }
 
-/** A small validator: types, required and unknown fields, enums, nullable. Unknown fields count, since a document that leaves one out is not complete. */
+/** A small validator: types, required and unknown fields, enums, null. Unknown fields count, since a document that leaves one out is not complete. */
 function faultsAgainst(schemaOrReference: Json, value: any, where: string): string[] {
   const schema = resolve(schemaOrReference);
-  if (value === null) return schema.nullable === true ? [] : [`${where} is null`];
+  const types: string[] = [schema.type ?? []].flat();
+  if (value === null) return types.includes('null') || schema.oneOf?.some((option: Json) => option.type === 'null') ? [] : [`${where} is null`];
   if (schema.oneOf !== undefined) return (schema.oneOf as Json[]).some((option) => faultsAgainst(option, value, where).length === 0) ? [] : [`${where} fits none`];
   if (schema.enum !== undefined && !schema.enum.includes(value)) return [`${where} is ${JSON.stringify(value)}`];
-  switch (schema.type) {
+  switch (types.find((type) => type !== 'null')) {
     case 'string':
       return typeof value === 'string' ? [] : [`${where} is no string`];
     case 'boolean':

@@ -1,0 +1,20 @@
+type Node = Record<string, unknown>;
+
+/** Turns what Nest writes, which is the language of OpenAPI 3.0, into that of 3.1, in place: `nullable` is a type of its own there, and an enum names null. */
+export function toOpenApi31(node: unknown): void {
+  if (Array.isArray(node)) return node.forEach(toOpenApi31);
+  if (typeof node !== 'object' || node === null) return;
+  const schema = node as Node;
+  if (schema.nullable === true) {
+    if (typeof schema.type === 'string') schema.type = [schema.type, 'null'];
+    if (Array.isArray(schema.enum) && !schema.enum.includes(null)) schema.enum = [...(schema.enum as unknown[]), null];
+    for (const choice of ['oneOf', 'anyOf'] as const) if (Array.isArray(schema[choice])) schema[choice] = [...(schema[choice] as unknown[]), { type: 'null' }];
+    if (Array.isArray(schema.allOf) && schema.allOf.length === 1) {
+      schema.oneOf = [...(schema.allOf as unknown[]), { type: 'null' }];
+      delete schema.allOf;
+    }
+  }
+  // An example may have a member of that name, and is nobody's schema.
+  if (typeof schema.nullable === 'boolean') delete schema.nullable;
+  for (const [name, value] of Object.entries(schema)) if (name !== 'example' && name !== 'examples' && name !== 'default') toOpenApi31(value);
+}
