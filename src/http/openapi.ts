@@ -118,8 +118,8 @@ const SIGNATURES = {
   timestamp: { header: 'X-Timestamp', description: 'Unix seconds at which the request was signed. Leave it empty on this page, which sets it.' },
 };
 
-/** How the page of Swagger UI differs from the usual one: it signs, and it keeps what was typed for as long as it is open. */
-export const SWAGGER_UI_OPTIONS = { requestInterceptor: signRequest, responseInterceptor: rememberAnswer, persistAuthorization: false, displayRequestDuration: true, tryItOutEnabled: true, defaultModelsExpandDepth: 0 };
+/** How the page of Swagger UI differs from the usual one: it signs, and it keeps what was typed for as long as it is open. Without colours, since those of all the examples take seconds. */
+export const SWAGGER_UI_OPTIONS = { requestInterceptor: signRequest, responseInterceptor: rememberAnswer, persistAuthorization: false, displayRequestDuration: true, tryItOutEnabled: true, defaultModelsExpandDepth: 0, syntaxHighlight: false };
 
 interface Answer {
   description?: string;

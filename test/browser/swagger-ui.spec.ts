@@ -24,6 +24,7 @@ describe('Swagger UI', () => {
   beforeEach(async () => {
     await hub.clear();
     page = await browser.newPage({ viewport: { width: 1300, height: 1400 } });
+    page.setDefaultTimeout(120_000);
     sent = [];
     page.on('request', (request) => sent.push(request));
     await page.goto(`${hub.url}/swagger`);

@@ -4,6 +4,7 @@ declare module 'newman' {
     readonly collection: object;
     readonly envVar?: readonly { readonly key: string; readonly value: string }[];
     readonly reporters?: readonly string[];
+    readonly folder?: string;
   }
 
   export interface RunSummary {
