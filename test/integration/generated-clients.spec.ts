@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { TestHub } from '../support/test-hub';
@@ -84,9 +85,8 @@ describe('a client that is generated from the document', () => {
   beforeEach(() => hub.clear());
 
   it.each(GENERATORS)('by $name compiles, and sends every example of the docs', async ({ make: [bin = '', ...args], prelude }) => {
-    // Below node_modules, where the packages that it imports are found.
-    await mkdir(path.join(MODULES, '.cache'), { recursive: true });
-    const folder = await mkdtemp(path.join(MODULES, '.cache', 'client-'));
+    const folder = await mkdtemp(path.join(tmpdir(), 'client-'));
+    await symlink(MODULES, path.join(folder, 'node_modules'));
     try {
       const calls = Object.entries(bodies).flatMap(([movement, all]) => all.map((body, n) => `  answers.push(await ${movement}(${JSON.stringify({ ...body, refId: `${movement}-${n}` })}));`));
       const program = `${SIGNING}${prelude}\nasync function main() {\n  const answers: (number | undefined)[] = [];\n${calls.join('\n')}\n  console.log(JSON.stringify({ answers, amount: await look('debit-0') }));\n}\nvoid main();\n`;

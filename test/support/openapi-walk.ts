@@ -30,9 +30,9 @@ export function walkOperations(document: Json): WalkedOperation[] {
         id: String(spec.operationId),
         method: method.toUpperCase(),
         path,
-        signed: parameters.some(({ name }) => name === 'X-Signature'),
+        signed: ((spec.security ?? []) as Json[]).some((requirement) => Object.keys(requirement).some((scheme) => scheme.endsWith('Signature'))),
         open: (spec.security ?? []).length === 0,
-        parameters: parameters.filter(({ name }) => !['X-Signature', 'X-Signature-V2', 'X-Timestamp'].includes(name)),
+        parameters,
         body,
         bodySamples: body === undefined ? [] : examples.length > 0 ? examples : [sampleOf(body) as Json],
       };
@@ -45,6 +45,9 @@ export function sampleOf(schema: Json): unknown {
   if (schema.example !== undefined) return schema.example;
   if (schema.default !== undefined) return schema.default;
   if (schema.enum !== undefined) return schema.enum[0];
+  // What may be null is a choice of types, or of schemas.
+  if (Array.isArray(schema.type)) return sampleOf({ ...schema, type: (schema.type as string[]).find((type) => type !== 'null') });
+  if (schema.oneOf !== undefined) return sampleOf((schema.oneOf as Json[])[0] ?? {});
   if (schema.type === 'object' || schema.properties !== undefined) return Object.fromEntries(Object.entries((schema.properties ?? {}) as Json).map(([name, property]) => [name, sampleOf(property as Json)]));
   if (schema.type === 'array') return [sampleOf(schema.items ?? {})];
   if (schema.type === 'integer' || schema.type === 'number') return schema.minimum ?? 1;
