@@ -30,6 +30,8 @@ export interface Config {
   /** Undefined: a stable one that is looked for. */
   readonly embeddedDatabasePort: number | undefined;
   readonly databasePoolSize: number;
+  /** After which a statement that somebody waits for is given up together with its connection. */
+  readonly databaseStatementSeconds: number;
   readonly migrateOnStart: boolean;
 
   /** From "not ready" to closing the port, for balancers to look away. */
@@ -158,6 +160,7 @@ export function parseConfig(env: Environment): Config {
     dataDirShared: read.flag('DATA_DIR_SHARED', false),
     embeddedDatabasePort: read.optional('EMBEDDED_DATABASE_PORT') === undefined ? undefined : read.integer('EMBEDDED_DATABASE_PORT', 0, 1, 65_535),
     databasePoolSize: read.integer('DATABASE_POOL_SIZE', 10, 2, 500),
+    databaseStatementSeconds: read.number('DATABASE_STATEMENT_SECONDS', 4, 0.5, 60),
     migrateOnStart: read.flag('MIGRATE_ON_START', true),
     drainSeconds: read.number('DRAIN_SECONDS', 0.2, 0, 60),
     shutdownTimeoutSeconds: read.number('SHUTDOWN_TIMEOUT_SECONDS', 30, 1, 600),

@@ -1,4 +1,4 @@
-import { isDataError, isTransient } from './pg-errors';
+import { isDataError, isStoreSilent, isTransient } from './pg-errors';
 
 const TRANSIENT_TRIES_MAX = 3;
 
@@ -72,7 +72,9 @@ export class Batcher<Item, Result> {
       } else if (batch.length > 1 && isDataError(error)) {
         for (const waiting of batch) await this.flush([waiting]);
       } else {
-        for (const { reject } of batch) reject(error);
+        // Behind a store that does not answer each would wait for its own time-out, after that of the batch before.
+        const behind = isStoreSilent(error) ? this.queue.splice(0) : [];
+        for (const { reject } of [...batch, ...behind]) reject(error);
       }
     }
   }

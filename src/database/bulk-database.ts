@@ -1,13 +1,16 @@
 import { from as copyFrom } from 'pg-copy-streams';
-import type { Client } from 'pg';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { Database, type Tx, transactionOf } from './database';
+import type { StoreClient } from './store-client';
 
 /** Connections of a process for bulk work: two runs, each with two lists that are staged at once. */
 export const BULK_POOL_SIZE = 4;
 /** Of a COPY, at once. */
 const SLICE_BYTES = 64 * 1024;
+
+/** The server ends a statement first, and says why. */
+const SERVER_FIRST_MS = 5_000;
 
 /** An open transaction that can also take rows by COPY. */
 export interface BulkTx extends Tx {
@@ -18,7 +21,7 @@ export interface BulkTx extends Tx {
 export interface BulkOptions {
   /** One snapshot for all statements (REPEATABLE READ) instead of one for each. */
   readonly snapshot?: boolean;
-  /** Of a statement. The pools' 60 s are for requests; a pass over millions of rows may take longer and is nobody's request. */
+  /** Of a statement, here and at the server. The pools' limits are for requests; a pass over millions of rows may take longer and is nobody's request. */
   readonly timeoutMs?: number;
   /** For sorting and hashing, per operation. */
   readonly workMemMb?: number;
@@ -32,7 +35,7 @@ export class BulkDatabase extends Database {
   async bulk<T>(work: (tx: BulkTx) => Promise<T>, { snapshot = false, timeoutMs = 600_000, workMemMb = 64, durable = true }: BulkOptions = {}): Promise<T> {
     return this.inTransaction(snapshot ? 'REPEATABLE READ' : undefined, async (runner, committed) => {
       // The driver's own client: TypeORM has no COPY.
-      const client = (await runner.connect()) as Client;
+      const client = (await runner.connect()) as StoreClient;
       // One statement, since each costs a round trip. The pool's time-out of an idle transaction stays: whoever freezes within one must not
       // keep its run from the others for as long as a statement may take. No parallel workers: on a small machine they would take the hub's own processors.
       await runner.query(
@@ -40,7 +43,7 @@ export class BulkDatabase extends Database {
         [String(timeoutMs), `${workMemMb}MB`, durable],
       );
       return work({ ...transactionOf(runner, committed), copy: (sql, data) => pipeline(Readable.from(slicesOf(data), { objectMode: false }), client.query(copyFrom(sql))) });
-    });
+    }, timeoutMs + SERVER_FIRST_MS);
   }
 }
 

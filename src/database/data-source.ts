@@ -1,7 +1,8 @@
-import type { EventEmitter } from 'node:events';
 import path from 'node:path';
 import { DataSource, type DataSourceOptions } from 'typeorm';
 import type { Config } from '../config/config';
+import { StoreClient } from './store-client';
+import type { StoreWatch } from './store-watch';
 
 const extension = path.extname(__filename);
 
@@ -16,17 +17,26 @@ export function directUrlOf(config: Pick<Config, 'databaseUrl' | 'databaseDirect
   return config.databaseDirectUrl ?? pooledUrlOf(config);
 }
 
+/** Of statements that nobody waits for: duties, reports, and whatever reads many rows. The server ends them at the same age. */
+export const UNHURRIED_MS = 60_000;
+const CONNECT_MS_MAX = 5_000;
+
 interface PoolOptions {
   readonly applicationName: string;
   readonly poolSize: number;
   readonly onPoolError?: (error: Error) => void;
+  /** After which a statement is given up together with its connection. */
+  readonly statementLimitMs?: number;
+  /** False for a replica that is only read. */
+  readonly writes?: boolean;
+  readonly watch?: StoreWatch | undefined;
 }
 
 /**
  * Connection settings of every pool. Entities and migrations are found by glob, so that this file imports no feature.
  * `synchronize` is never on: the schema changes by migrations only.
  */
-export function dataSourceOptions(url: string, { applicationName, poolSize, onPoolError }: PoolOptions): DataSourceOptions {
+export function dataSourceOptions(url: string, { applicationName, poolSize, onPoolError, statementLimitMs = UNHURRIED_MS, writes = true, watch }: PoolOptions): DataSourceOptions {
   return {
     type: 'postgres',
     url,
@@ -36,24 +46,20 @@ export function dataSourceOptions(url: string, { applicationName, poolSize, onPo
     migrationsTransactionMode: 'all',
     applicationName,
     poolSize,
-    connectTimeoutMS: 5000,
+    connectTimeoutMS: Math.min(CONNECT_MS_MAX, statementLimitMs),
     ...(onPoolError === undefined ? {} : { poolErrorHandler: onPoolError }),
     extra: {
       keepAlive: true,
       // A statement or a forgotten transaction that hangs would hold locks that other replicas wait for.
-      statement_timeout: 60_000,
+      statement_timeout: Math.max(UNHURRIED_MS, statementLimitMs),
       idle_in_transaction_session_timeout: 30_000,
-      onConnect: surviveErrors,
+      Client: StoreClient,
+      statementLimitMs,
+      writes,
+      watch,
+      onConnect: (client: StoreClient) => client.prepare(),
     },
   };
-}
-
-/**
- * A server that goes down may say so in the very packet that completes a connection. In that moment the pool listens no more and
- * TypeORM not yet, and an 'error' that nobody hears ends the process. The next query on the connection fails all the same.
- */
-function surviveErrors(client: EventEmitter): void {
-  client.on('error', () => undefined);
 }
 
 /** For the TypeORM command line: `DATABASE_URL=… npm run db:migrate`. */

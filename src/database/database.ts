@@ -1,5 +1,8 @@
 import { hash } from 'node:crypto';
 import type { DataSource, QueryRunner } from 'typeorm';
+import { UNHURRIED_MS } from './data-source';
+import type { StoreClient } from './store-client';
+import type { StoreWatch } from './store-watch';
 
 export type Row = Record<string, unknown>;
 export type Parameter = string | number | bigint | boolean | null | Date | Buffer | readonly string[] | readonly number[] | readonly (string | null)[];
@@ -38,18 +41,31 @@ interface DriverClient {
 
 /** A pool of connections. Two exist: one for requests, one that only the hot path uses, so that neither can starve the other. A third may lead to a replica. */
 export class Database implements Sql {
-  constructor(readonly dataSource: DataSource) {}
+  /** For statements that nobody waits for and that read much, or wait for locks: they may take a minute. */
+  readonly unhurried: Sql = { rows: (sql, parameters = []) => this.rowsWithin(UNHURRIED_MS, sql, parameters) };
+
+  constructor(
+    readonly dataSource: DataSource,
+    private readonly watch?: StoreWatch,
+  ) {}
 
   /** Runs `work` in one READ COMMITTED transaction: committed when it resolves, rolled back when it throws. */
   async transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T> {
     return this.inTransaction(undefined, (runner, committed) => work(transactionOf(runner, committed)));
   }
 
+  /** As transaction, for work of which each statement may take a minute. */
+  async unhurriedTransaction<T>(work: (tx: Tx) => Promise<T>): Promise<T> {
+    return this.inTransaction(undefined, (runner, committed) => work(transactionOf(runner, committed)), UNHURRIED_MS);
+  }
+
   /** `isolation` undefined is READ COMMITTED, and one round trip less than to say so. */
-  protected async inTransaction<T>(isolation: 'REPEATABLE READ' | undefined, work: (runner: QueryRunner, committed: (() => void)[]) => Promise<T>): Promise<T> {
+  protected async inTransaction<T>(isolation: 'REPEATABLE READ' | undefined, work: (runner: QueryRunner, committed: (() => void)[]) => Promise<T>, limitMs?: number): Promise<T> {
+    this.refuseWhileAway();
     const runner = this.dataSource.createQueryRunner();
     const committed: (() => void)[] = [];
     let broken = false;
+    const giveBackLimit = limitMs === undefined ? undefined : await withLimit(runner, limitMs);
     try {
       await runner.startTransaction(isolation);
       try {
@@ -65,6 +81,7 @@ export class Database implements Sql {
         throw error;
       }
     } finally {
+      giveBackLimit?.();
       await runner.release().catch((error: unknown) => {
         if (!broken) throw error;
       });
@@ -72,12 +89,30 @@ export class Database implements Sql {
   }
 
   async rows<T extends Row = Row>(sql: string, parameters: readonly Parameter[] = []): Promise<T[]> {
+    this.refuseWhileAway();
     const runner = this.dataSource.createQueryRunner();
     try {
       return await rowsOf<T>(runner, sql, parameters);
     } finally {
       await runner.release();
     }
+  }
+
+  private async rowsWithin<T extends Row>(limitMs: number, sql: string, parameters: readonly Parameter[]): Promise<T[]> {
+    this.refuseWhileAway();
+    const runner = this.dataSource.createQueryRunner();
+    const giveBackLimit = await withLimit(runner, limitMs);
+    try {
+      return await rowsOf<T>(runner, sql, parameters);
+    } finally {
+      giveBackLimit();
+      await runner.release();
+    }
+  }
+
+  /** Throws while the store does not answer: whoever would be the next to wait hears it at once. */
+  protected refuseWhileAway(): void {
+    this.watch?.refuse();
   }
 
   /** Migrations of this build that the database does not have yet. */
@@ -92,6 +127,7 @@ export class Database implements Sql {
    * path anew for every batch costs more than running it, so this goes to the pool below TypeORM.
    */
   async prepared<T extends Row = Row>(name: string, sql: string, parameters: readonly Parameter[]): Promise<T[]> {
+    this.refuseWhileAway();
     const result = await this.pool.query({ name, text: sql, values: parameters.map(toDriver) });
     return result.rows as T[];
   }
@@ -107,6 +143,7 @@ export class Database implements Sql {
  */
 export class HotDatabase extends Database {
   override async transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T> {
+    this.refuseWhileAway();
     const client = await this.pool.connect();
     const committed: (() => void)[] = [];
     let broken = false;
@@ -171,6 +208,14 @@ function nameOf(sql: string): string {
     names.set(sql, name);
   }
   return name;
+}
+
+/** Lets the statements of `runner` take up to `limitMs`; answers what gives the connection its own limit back. */
+export async function withLimit(runner: QueryRunner, limitMs: number): Promise<() => void> {
+  const client = (await runner.connect()) as StoreClient;
+  const { limitMs: before } = client;
+  client.limitMs = limitMs;
+  return () => (client.limitMs = before);
 }
 
 /** A transaction over `runner`; for the classes of this folder. */

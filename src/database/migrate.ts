@@ -1,12 +1,14 @@
 import { DataSource } from 'typeorm';
 import { dataSourceOptions } from './data-source';
 
+/** A migration may rewrite a table; an hour says that it hangs. */
+const MIGRATION_LIMIT_MS = 3_600_000;
 /** Any fixed number: replicas that start together take turns on it. */
 const MIGRATION_LOCK = 7_361_905;
 
 /** Brings the schema up to date and answers the names of the migrations it ran. Safe when several replicas start at once. */
 export async function migrate(url: string): Promise<string[]> {
-  const dataSource = await new DataSource(dataSourceOptions(url, { applicationName: 'hub-migrate', poolSize: 2 })).initialize();
+  const dataSource = await new DataSource(dataSourceOptions(url, { applicationName: 'hub-migrate', poolSize: 2, statementLimitMs: MIGRATION_LIMIT_MS })).initialize();
   const lock = dataSource.createQueryRunner();
   try {
     await lock.query('select pg_advisory_lock($1)', [MIGRATION_LOCK]);

@@ -1,11 +1,12 @@
 import { Inject, Injectable, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
-import { Client } from 'pg';
 import { type Config } from '../config/config';
 import { CONFIG } from '../config/config.module';
 import { messageOf } from '../kernel/errors';
 import { Logger } from '../observability/logger';
 import { directUrlOf } from './data-source';
 import { HotDatabase } from './database';
+import { StoreClient } from './store-client';
+import { StoreWatch } from './store-watch';
 
 const CHANNEL = 'hub_outbox';
 /** A NOTIFY takes a lock that all commits share, so it is sent from its own statement and at most this often. */
@@ -21,7 +22,7 @@ const RECONNECT_MS = 1_000;
 export class Notifications implements OnModuleInit, OnApplicationShutdown {
   private readonly pending = new Set<string>();
   private readonly listeners: ((payload: string) => void)[] = [];
-  private client: Client | undefined;
+  private client: StoreClient | undefined;
   private sendTimer: NodeJS.Timeout | undefined;
   private pingTimer: NodeJS.Timeout | undefined;
   private reconnectTimer: NodeJS.Timeout | undefined;
@@ -32,6 +33,7 @@ export class Notifications implements OnModuleInit, OnApplicationShutdown {
     @Inject(CONFIG) private readonly config: Config,
     private readonly database: HotDatabase,
     private readonly logger: Logger,
+    private readonly watch: StoreWatch,
   ) {}
 
   onModuleInit(): void {
@@ -65,7 +67,7 @@ export class Notifications implements OnModuleInit, OnApplicationShutdown {
   }
 
   private async connect(): Promise<void> {
-    const client = new Client({ connectionString: directUrlOf(this.config), application_name: 'hub-listen', keepAlive: true, connectionTimeoutMillis: 5000 });
+    const client = new StoreClient({ connectionString: directUrlOf(this.config), application_name: 'hub-listen', keepAlive: true, connectionTimeoutMillis: this.watch.limitMs, statementLimitMs: this.watch.limitMs, watch: this.watch });
     this.client = client;
     client.on('error', (error) => this.reconnect(client, error));
     client.on('end', () => this.reconnect(client, undefined));
@@ -75,6 +77,7 @@ export class Notifications implements OnModuleInit, OnApplicationShutdown {
     });
     try {
       await client.connect();
+      await client.prepare();
       await client.query(`listen ${CHANNEL}`);
       this.lastHeardAt = performance.now();
       clearInterval(this.pingTimer);
@@ -86,12 +89,12 @@ export class Notifications implements OnModuleInit, OnApplicationShutdown {
   }
 
   /** Through the channel itself: a half-open connection answers nothing and raises no error. */
-  private ping(client: Client): void {
+  private ping(client: StoreClient): void {
     if (performance.now() - this.lastHeardAt > 2 * PING_MS + 5000) this.reconnect(client, new Error('no echo of our own ping'));
     else this.publish('ping');
   }
 
-  private reconnect(client: Client, error: unknown): void {
+  private reconnect(client: StoreClient, error: unknown): void {
     if (this.stopped || this.client !== client) return;
     this.client = undefined;
     this.logger.event('warn', 'notifications.connection_lost', { error: error === undefined ? 'ended' : messageOf(error) });

@@ -2,10 +2,12 @@ import { Controller, Get, Header, Res } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiProduces, ApiProperty, ApiServiceUnavailableResponse, ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
 import { Database } from '../database/database';
+import { StoreWatch } from '../database/store-watch';
 import { messageOf } from '../kernel/errors';
 import { Heartbeats } from '../observability/heartbeats';
 import { Metrics } from '../observability/metrics';
 import { Access } from './access';
+import { AnswersItsOwnCommit } from './durable-answers';
 import { Readiness } from './readiness';
 
 /** A worker's loop beats at least once a second; a minute of silence is a hang. */
@@ -26,12 +28,14 @@ class ReadyAnswer {
 }
 
 @Controller()
+@AnswersItsOwnCommit()
 export class HealthController {
   constructor(
     private readonly database: Database,
     private readonly heartbeats: Heartbeats,
     private readonly metrics: Metrics,
     private readonly readiness: Readiness,
+    private readonly store: StoreWatch,
   ) {}
 
   @Get('health')
@@ -82,6 +86,9 @@ export class HealthController {
   }
 
   private async databaseChecks(): Promise<{ database: string; migrations: string }> {
+    // A look may be answered while no commit is.
+    const fault = this.store.fault();
+    if (fault !== null) return { database: fault, migrations: 'not known' };
     const timeout = AbortSignal.timeout(DATABASE_ANSWER_MS_MAX);
     const late = new Promise<never>((_resolve, reject) => timeout.addEventListener('abort', () => reject(new Error('no answer in time')), { once: true }));
     try {

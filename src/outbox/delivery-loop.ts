@@ -121,11 +121,13 @@ export class DeliveryLoop {
   }
 
   private async run(): Promise<void> {
+    this.parts.heartbeats.beat(this.name);
     while (!this.stopping) {
-      this.parts.heartbeats.beat(this.name);
       let waitMs: number;
       try {
         waitMs = await this.claimAndDispatch();
+        // After the claim: a loop that turns and can never claim delivers nothing either.
+        this.parts.heartbeats.beat(this.name);
       } catch (error) {
         this.parts.logger.event('warn', 'outbox.claim_failed', { destination: this.destination.code, error: messageOf(error) });
         waitMs = STORE_RETRY_MS;

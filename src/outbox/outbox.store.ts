@@ -259,14 +259,14 @@ export class OutboxStore {
   }
 
   async createPartitions(weeksAhead: number): Promise<number> {
-    const [row] = await this.database.rows<{ made: number }>('select outbox_create_partitions($1) as made', [weeksAhead]);
+    const [row] = await this.database.unhurried.rows<{ made: number }>('select outbox_create_partitions($1) as made', [weeksAhead]);
     return row?.made ?? 0;
   }
 
   async dropPartitions(messageDays: number, attemptDays: number): Promise<string[]> {
     const dropped: string[] = [];
     for (;;) {
-      const [row] = await this.database.rows<{ dropped: string[] }>('select outbox_drop_partitions($1, $2) as dropped', [messageDays, attemptDays]);
+      const [row] = await this.database.unhurried.rows<{ dropped: string[] }>('select outbox_drop_partitions($1, $2) as dropped', [messageDays, attemptDays]);
       if (row === undefined || row.dropped.length === 0) return dropped;
       dropped.push(...row.dropped);
     }
@@ -274,7 +274,7 @@ export class OutboxStore {
 
   /** Null when another replica is at it. */
   async repairLanes(): Promise<number | null> {
-    return this.database.transaction(async (tx) => {
+    return this.database.unhurriedTransaction(async (tx) => {
       const [leader] = await tx.rows<{ got: boolean }>(`select pg_try_advisory_xact_lock(hashtext('outbox_repair_lanes')) as got`);
       if (leader?.got !== true) return null;
       const [row] = await tx.rows<{ repaired: number }>('select outbox_repair_lanes() as repaired');
@@ -283,7 +283,7 @@ export class OutboxStore {
   }
 
   async health(): Promise<DestinationHealth[]> {
-    const rows = await this.database.rows<{ id: number; due: string; waiting: string; leased: string; blocked: string; dead: string; lag: number | null; breaker: string; paused: boolean }>(`
+    const rows = await this.database.unhurried.rows<{ id: number; due: string; waiting: string; leased: string; blocked: string; dead: string; lag: number | null; breaker: string; paused: boolean }>(`
       select d.id, d.breaker, d.paused_at is not null as paused,
         count(h.message_id) filter (where h.visible_at <= now() and not h.leased) as due,
         count(h.message_id) filter (where h.visible_at > now() and h.visible_at < 'infinity' and not h.leased) as waiting,
@@ -307,7 +307,7 @@ export class OutboxStore {
 
   /** What must stay small: rows that no week fits (up to a thousand are counted), dead versions of heads, the age of the oldest snapshot that keeps such versions alive. */
   async growth(): Promise<{ messagesByDefault: number; attemptsByDefault: number; deadHeads: number; oldestSnapshotSeconds: number }> {
-    const [row] = await this.database.rows<{ messages: number; attempts: number; dead: number | null; oldest: number | null }>(
+    const [row] = await this.database.unhurried.rows<{ messages: number; attempts: number; dead: number | null; oldest: number | null }>(
       `select (select count(*)::integer from (select 1 from outbox_message_default limit 1000) m) as messages,
          (select count(*)::integer from (select 1 from outbox_attempt_default limit 1000) a) as attempts,
          (select n_dead_tup::integer from pg_stat_user_tables where relid = 'outbox_head'::regclass) as dead,

@@ -96,7 +96,7 @@ export class ExceptionsStore {
 
   /** How much is how old, by currency. */
   async ageing(now: Date, filter: ExceptionFilter): Promise<AgeingCell[]> {
-    const rows = await this.database.rows<{ bucket: AgeBucket; cur: string | null; n: string; sum: string }>(
+    const rows = await this.database.unhurried.rows<{ bucket: AgeBucket; cur: string | null; n: string; sum: string }>(
       `select ${BUCKET} as bucket, cur, count(*) as n, coalesce(sum(amount_minor), 0)::text as sum from recon.exception where ${FILTER} group by 1, 2`,
       [now, ...filterOf(filter)],
     );
@@ -106,7 +106,7 @@ export class ExceptionsStore {
   /** What is open, for the metrics: by class and currency, with the age of the oldest. */
   async open(now: Date): Promise<{ class: string; currency: string; count: number; amountMinor: string; oldestSeconds: number }[]> {
     return (
-      await this.database.rows<{ class: string; cur: string; n: string; sum: string; oldest: string }>(
+      await this.database.unhurried.rows<{ class: string; cur: string; n: string; sum: string; oldest: string }>(
         `select class, coalesce(cur, '') as cur, count(*) as n, coalesce(sum(amount_minor), 0)::text as sum, extract(epoch from max(${AGE}))::bigint as oldest from recon.exception where state = 'open' group by 1, 2`,
         [now],
       )

@@ -194,7 +194,7 @@ export class ReportStore {
 
   /** Items of `before` and `after`, laid side by side by key and first class. What lies outside of the later window could not be seen there, so it is not cleared. */
   async diff(before: string, after: string, from: { readonly key: string; readonly class: string } | null, limit: number): Promise<DiffRow[]> {
-    return this.database.rows<DiffRow & Row>(
+    return this.database.unhurried.rows<DiffRow & Row>(
       `select case when a.seq is null then 'new' when b.seq is not null then 'still_open'
                    when r.window_from is null or (coalesce(a.anchor_at, r.window_from) >= r.window_from and coalesce(a.anchor_at, r.window_from) < r.window_to) then 'cleared' else 'out_of_window' end as change,
          k::text as key, class, coalesce(b.ref_id, a.ref_id) as "refId", coalesce(b.corr, a.corr) as "correlationId", coalesce(b.cur, a.cur) as currency, a.seq as "seqBefore", b.seq as "seqAfter"
@@ -207,7 +207,7 @@ export class ReportStore {
   }
 
   async diffCounts(before: string, after: string): Promise<{ new: string; cleared: string; stillOpen: string; outOfWindow: string }> {
-    const [row] = await this.database.rows<{ new: string; cleared: string; stillOpen: string; outOfWindow: string }>(
+    const [row] = await this.database.unhurried.rows<{ new: string; cleared: string; stillOpen: string; outOfWindow: string }>(
       `select count(*) filter (where a.seq is null) as new, count(*) filter (where a.seq is not null and b.seq is not null) as "stillOpen",
          count(*) filter (where b.seq is null and inside) as cleared, count(*) filter (where b.seq is null and not inside) as "outOfWindow"
        from (select k, class, seq, r.window_from is null or (coalesce(anchor_at, r.window_from) >= r.window_from and coalesce(anchor_at, r.window_from) < r.window_to) as inside
