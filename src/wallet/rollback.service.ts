@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { Database, type Tx } from '../database/database';
+import { ensureDurable } from '../database/durability';
 import { newId } from '../database/new-id';
 import { requestFingerprint } from '../http/idempotency-key';
 import { untidy } from '../http/tidy-ids';
@@ -44,7 +45,10 @@ export class RollbackService {
         const fingerprint = requestFingerprint(context.route, context.rawBody);
         const first = await this.rollbacks.claimKey(tx, { rgsId: rgs.id, key: context.idempotencyKey, fingerprint, transactionId: id });
         if (first.verdict === 'reused') throw new HubError('idempotency_key_reused');
-        if (first.verdict === 'replayed') return { transactionId: first.transactionId, refId: request.refId, replayed: true, mayBeSettled: true };
+        if (first.verdict === 'replayed') {
+          await ensureDurable(tx);
+          return { transactionId: first.transactionId, refId: request.refId, replayed: true, mayBeSettled: true };
+        }
       }
       // Key, business key, lane, row: accepting locks in this order too. The insert decides whether the bet is known: a bet that comes at
       // this very moment waits for us, or we for it.
@@ -53,6 +57,7 @@ export class RollbackService {
       const known = await this.rollbacks.findRollback(tx, { ...place, refId: request.refId });
       if (known !== undefined) {
         await this.checkSameBet(tx, known, request);
+        await ensureDurable(tx);
         if (context.idempotencyKey !== null) await this.rollbacks.adoptKey(tx, rgs.id, context.idempotencyKey, known.id);
         return { transactionId: known.id, refId: request.refId, replayed: true, mayBeSettled: true };
       }

@@ -14,7 +14,7 @@ const SWEEP_MS = 500;
  */
 @Injectable()
 export class Waiters implements OnModuleDestroy {
-  private readonly waiting = new Map<string, Set<() => void>>();
+  private readonly waiting = new Map<string, Set<(told: boolean) => void>>();
   private sweepTimer: NodeJS.Timeout | undefined;
   private stopping = false;
 
@@ -24,7 +24,7 @@ export class Waiters implements OnModuleDestroy {
     private readonly logger: Logger,
   ) {
     notifications.onMessage((payload) => {
-      if (payload.startsWith(PREFIX)) this.wake(payload.slice(PREFIX.length));
+      if (payload.startsWith(PREFIX)) this.wake(payload.slice(PREFIX.length), true);
     });
   }
 
@@ -32,23 +32,27 @@ export class Waiters implements OnModuleDestroy {
   onModuleDestroy(): void {
     this.stopping = true;
     clearTimeout(this.sweepTimer);
-    for (const id of [...this.waiting.keys()]) this.wake(id);
+    for (const id of [...this.waiting.keys()]) this.wake(id, false);
   }
 
-  /** Resolves when the transaction is settled, or after `ms`, or when `cancelled` fires (the caller hung up), or when this process stops. */
-  async wait(transactionId: string, ms: number, cancelled: AbortSignal): Promise<void> {
-    if (this.stopping || cancelled.aborted) return;
-    await new Promise<void>((resolve) => {
-      const done = () => {
+  /**
+   * Resolves when the transaction is settled, or after `ms`, or when `cancelled` fires (the caller hung up), or when this process stops. True:
+   * the commit that settled it has said so, and so is as durable as commits are.
+   */
+  async wait(transactionId: string, ms: number, cancelled: AbortSignal): Promise<boolean> {
+    if (this.stopping || cancelled.aborted) return false;
+    return new Promise<boolean>((resolve) => {
+      const hungUp = (): void => done(false);
+      const done = (told: boolean): void => {
         clearTimeout(timer);
-        cancelled.removeEventListener('abort', done);
+        cancelled.removeEventListener('abort', hungUp);
         const others = this.waiting.get(transactionId);
         others?.delete(done);
         if (others?.size === 0) this.waiting.delete(transactionId);
-        resolve();
+        resolve(told);
       };
-      const timer = setTimeout(done, ms);
-      cancelled.addEventListener('abort', done, { once: true });
+      const timer = setTimeout(() => done(false), ms);
+      cancelled.addEventListener('abort', hungUp, { once: true });
       const others = this.waiting.get(transactionId);
       if (others === undefined) this.waiting.set(transactionId, new Set([done]));
       else others.add(done);
@@ -58,19 +62,19 @@ export class Waiters implements OnModuleDestroy {
 
   /** After the commit that settled a transaction which somebody may wait for. */
   settled(transactionId: string): void {
-    if (!this.wake(transactionId)) this.notifications.publish(PREFIX + transactionId);
+    if (!this.wake(transactionId, true)) this.notifications.publish(PREFIX + transactionId);
   }
 
-  private wake(transactionId: string): boolean {
+  private wake(transactionId: string, told: boolean): boolean {
     const waiters = this.waiting.get(transactionId);
     if (waiters === undefined) return false;
-    for (const done of [...waiters]) done();
+    for (const done of [...waiters]) done(told);
     return true;
   }
 
   private async sweep(): Promise<void> {
     try {
-      for (const id of await this.store.settledOf([...this.waiting.keys()])) this.wake(id);
+      for (const id of await this.store.settledOf([...this.waiting.keys()])) this.wake(id, false);
     } catch (error) {
       // The waiters' own time-outs end them; until then the next round may find the store again.
       this.logger.event('warn', 'wallet.wait_sweep_failed', { error: messageOf(error) });

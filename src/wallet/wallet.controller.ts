@@ -3,11 +3,13 @@ import { ApiAcceptedResponse, ApiBody, ApiHeader, ApiOkResponse, ApiOperation, A
 import type { Response } from 'express';
 import { isUUID } from 'class-validator';
 import { Access, type HubRequest } from '../http/access';
+import { AnswersItsOwnCommit } from '../http/durable-answers';
 import { CallingRgs, type Pair, callingRgs, rawBodyOf } from '../http/caller';
 import { IDEMPOTENCY_KEY_LENGTH_MAX, checkedIdempotencyKey } from '../http/idempotency-key';
 import { TakesJson } from '../http/json-body.guard';
 import { WAIT_SECONDS_MAX, preferredWait } from '../http/prefer';
 import { ApiProblems } from '../http/openapi';
+import { Durability } from '../database/durability';
 import { HubError } from '../kernel/errors';
 import { currentContext } from '../observability/request-context';
 import type { Movement } from '../partners/operator-wire';
@@ -53,9 +55,11 @@ export class WalletController {
     private readonly wallet: WalletService,
     private readonly rollbacks: RollbackService,
     private readonly waiters: Waiters,
+    private readonly durability: Durability,
   ) {}
 
   @Post('debit')
+  @AnswersItsOwnCommit()
   @HttpCode(200)
   @TakesJson()
   @ApiOperation({ summary: 'Take a stake from a player', description: 'Stores the movement and answers at once; it is then delivered to the operator in the player\'s order, and the outcome comes by webhook.' })
@@ -70,6 +74,7 @@ export class WalletController {
   }
 
   @Post('credit')
+  @AnswersItsOwnCommit()
   @HttpCode(200)
   @TakesJson()
   @ApiOperation({ summary: 'Pay a win to a player', description: 'As a debit. A credit never overtakes an earlier debit of the same player, and is never given up silently.' })
@@ -147,12 +152,14 @@ export class WalletController {
     if (context !== undefined) Object.assign(context, { correlationId: transactionId, replayed });
     if (replayed) response.setHeader('Idempotent-Replayed', 'true');
     if (waitSeconds === null && !replayed) return { transaction: undefined, isOutcome: false };
+    // What a commit of a hub has told is durable; what was merely found may not be.
+    let isTold = false;
     let transaction = mayBeSettled ? await this.wallet.findAny(transactionId) : undefined;
     if (waitSeconds === null && transaction?.waited !== true) return { transaction, isOutcome: false };
     if (waitSeconds !== null && (transaction === undefined || !isFinal(transaction))) {
       const hungUp = new AbortController();
       response.once('close', () => hungUp.abort());
-      await this.waiters.wait(transactionId, waitSeconds * 1000, hungUp.signal);
+      isTold = await this.waiters.wait(transactionId, waitSeconds * 1000, hungUp.signal);
       transaction = await this.wallet.findAny(transactionId);
       if (transaction !== undefined && isFinal(transaction) && lacksBalance(transaction)) {
         // A callback was faster than the answer that carries the balance; that answer is on its way.
@@ -160,6 +167,7 @@ export class WalletController {
         transaction = await this.wallet.findAny(transactionId);
       }
     }
+    if (!isTold && transaction !== undefined && isFinal(transaction)) await this.durability.ensure();
     if (waitSeconds !== null) response.setHeader('Preference-Applied', `wait=${waitSeconds}`);
     if (transaction !== undefined && isFinal(transaction)) return { transaction, isOutcome: true };
     response.status(202).setHeader('Location', `/wallet/transactions/${transactionId}`);

@@ -107,6 +107,9 @@ begin
     return;
   end if;
 
+  -- A repeat alone writes nothing, and its commit would not wait for the standby that the first one may not have reached.
+  perform ensure_durable();
+
   -- The rest are repeats or conflicts. This is a later statement, so it sees what the winners of the unique constraints committed.
   return query
   with input as materialized (
