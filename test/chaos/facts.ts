@@ -2,7 +2,10 @@ import { execFile } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { parse } from 'lossless-json';
-import { type World, control } from './world';
+import type { MockOperator } from '../../mocks/operator/start';
+import type { MockRgs } from '../../mocks/rgs/start';
+import type { HubSlot } from './hub-slot';
+import { control } from './world';
 
 export interface TransactionRow {
   readonly id: string;
@@ -132,7 +135,16 @@ export interface Facts {
   readonly metrics: { readonly repairedLanes: number; readonly contradictions: number };
 }
 
-export async function gatherFacts(world: World): Promise<Facts> {
+/** What is looked at: hubs, their database, and both partners. */
+export interface Scene {
+  readonly operator: MockOperator;
+  readonly rgs: MockRgs;
+  readonly hubs: readonly HubSlot[];
+  readonly databaseUrl: string;
+  query<T = Record<string, unknown>>(sql: string, parameters?: unknown[]): Promise<T[]>;
+}
+
+export async function gatherFacts(world: Scene): Promise<Facts> {
   const [withoutHead] = await world.query<{ n: number }>(
     `select count(*)::integer as n from outbox_lane l where l.head_seq <= l.last_seq and not exists (select 1 from outbox_head h where h.destination_id = l.destination_id and h.lane_key = l.lane_key)`,
   );
@@ -193,7 +205,7 @@ function minorUnits(decimal: string, currency: string): bigint {
   return BigInt(whole + fraction.padEnd(exponent, '0'));
 }
 
-function loggedErrors(world: World): Record<string, number> {
+function loggedErrors(world: Scene): Record<string, number> {
   const counts: Record<string, number> = {};
   for (const { logFile } of world.hubs) {
     for (const line of fs.readFileSync(logFile, 'utf8').split('\n')) {
@@ -211,7 +223,7 @@ function loggedErrors(world: World): Record<string, number> {
 }
 
 /** With the hub's own command, as ops would. */
-function verifyAudit(world: World): Promise<string | null> {
+function verifyAudit(world: Scene): Promise<string | null> {
   const script = [path.resolve(__dirname, '../../src/admin/verify-audit.js'), path.resolve(__dirname, '../../dist/src/admin/verify-audit.js')].find((file) => fs.existsSync(file));
   if (script === undefined) return Promise.resolve('the command to verify the audit log is not built');
   return new Promise((resolve) => {
@@ -219,7 +231,7 @@ function verifyAudit(world: World): Promise<string | null> {
   });
 }
 
-async function metricsOf(world: World): Promise<Facts['metrics']> {
+async function metricsOf(world: Scene): Promise<Facts['metrics']> {
   let repairedLanes = 0;
   let contradictions = 0;
   for (const { url } of world.hubs) {

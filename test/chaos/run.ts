@@ -141,7 +141,7 @@ async function followWeather(plan: Plan, world: World, gameServer: GameServer, i
 }
 
 /** Null when nothing is open any more; otherwise what still is after the deadline, in words. */
-async function waitForQuiet(world: World, log: (line: string) => void): Promise<string | null> {
+export async function waitForQuiet(world: Pick<World, 'query'>, log: (line: string) => void): Promise<string | null> {
   const deadline = performance.now() + QUIET_MS_MAX;
   let told = performance.now();
   for (;;) {

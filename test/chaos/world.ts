@@ -14,7 +14,7 @@ import { TcpProxy } from './tcp-proxy';
 const POSTGRES_SETTINGS = { fsync: 'on', synchronous_commit: 'on', full_page_writes: 'on', shared_buffers: '128MB', max_connections: '120' };
 
 /** Everything fast, but for the order of the times: time-out < lease, time-out + what the network adds < grace. */
-const HUB_ENVIRONMENT: Readonly<Record<string, string>> = {
+export const HUB_ENVIRONMENT: Readonly<Record<string, string>> = {
   LOG_LEVEL: 'warn',
   RATE_LIMIT_PER_MINUTE: '0',
   SUPPORTED_CURRENCIES: PLAN_CURRENCIES.join(),

@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { Client } from 'pg';
@@ -12,6 +11,7 @@ import { freePort } from '../support/hub-process';
 import { waitFor } from '../support/wait-for';
 import { Balancer } from './balancer';
 import { PgBouncer } from './pgbouncer';
+import { copyOfStopped, standbyOf } from './standby';
 
 const READY_MS = 60_000;
 /** Longer than SHUTDOWN_TIMEOUT_SECONDS. */
@@ -139,19 +139,15 @@ async function startDatabases({ directory, api, workers, replica: isWanted }: Cl
   const first = await startEmbeddedPostgres({ dataDir, settings });
   parts.push(() => first.stop());
   if (!isWanted) return { postgres: first, replica: undefined };
-  // The binaries come without pg_basebackup. The files of a server that was stopped in good order are a base backup as they are.
-  await first.stop();
   const copy = path.join(directory, 'replica');
-  fs.mkdirSync(copy);
-  // With owners and modes, about which Postgres is strict.
-  execFileSync('cp', ['-a', path.join(dataDir, 'postgres'), copy]);
-  fs.writeFileSync(path.join(copy, 'postgres', 'standby.signal'), '');
+  copyOfStopped(dataDir, copy);
   const postgres = await startEmbeddedPostgres({ dataDir, settings });
   parts.push(() => postgres.stop());
+  standbyOf(copy, postgres, postgres.port, 'hub-replica');
   const replica = await startEmbeddedPostgres({
     dataDir: copy,
     // No hot_standby_feedback: a long report must not keep the primary from cleaning up. It may take five minutes instead.
-    settings: { ...settings, primary_conninfo: `host=127.0.0.1 port=${postgres.port} user=postgres application_name=hub-replica`, hot_standby: 'on', hot_standby_feedback: 'off', max_standby_streaming_delay: '300s' },
+    settings: { ...settings, hot_standby: 'on', hot_standby_feedback: 'off', max_standby_streaming_delay: '300s' },
   });
   parts.push(() => replica.stop());
   return { postgres, replica };
