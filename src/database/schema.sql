@@ -714,6 +714,8 @@ comment on table recon.summary is 'bookings per side: class matched, or the clas
 
 create function audit_entry_is_append_only() returns trigger language plpgsql;
 
+create function ensure_durable() returns void language plpgsql;
+
 create function outbox_claim(p_destination integer, p_want integer, p_lease_ms double precision, p_owner text, p_floor timestamp with time zone) returns TABLE(id uuid, token bigint, attempts integer, claims integer, releases integer, lane_key text, event_type text, transaction_id uuid, path text, body text, expires_in_ms double precision, probe boolean, wait_ms double precision) language plpgsql;
 
 create function outbox_create_partitions(p_weeks_ahead integer) returns integer language plpgsql;
