@@ -32,7 +32,8 @@ interface Wire {
   on(event: 'readyForQuery', listener: () => void): void;
   on(event: 'errorMessage' | 'notice', listener: (message: ServerMessage) => void): void;
   on(event: 'parameterStatus', listener: (message: { readonly parameterName: string; readonly parameterValue: string }) => void): void;
-  readonly stream: { destroy(error: Error): void };
+  emit(event: 'error', reason: Error): void;
+  readonly stream: { destroy(): void };
 }
 
 /** What the driver keeps to itself; the pool reads the flag too. */
@@ -106,8 +107,10 @@ export class StoreClient extends Client {
 
   /** Ends the connection with the reason for whoever waits on it. */
   giveUp(reason: Error): void {
+    // The statement fails now: in the same packet the server may go on to call it a success.
     this.parts._queryable = false;
-    this.parts.connection.stream.destroy(reason);
+    this.parts.connection.emit('error', reason);
+    this.parts.connection.stream.destroy();
   }
 
   /** Gives the connection up when its statement has taken longer than it may; answers whether it had. */

@@ -34,6 +34,11 @@ export class TcpProxy {
     await Promise.resolve();
   }
 
+  /** How many connections lead to a port. */
+  connectionsTo(port: number): number {
+    return [...this.pairs].filter(({ upstream }) => upstream?.remotePort === port).length;
+  }
+
   /** Breaks the given share of the connections with a reset. */
   cut(share: number, which: (pair: Pair) => boolean = () => true): void {
     const all = [...this.pairs].filter(which);

@@ -22,9 +22,6 @@ export interface Seen {
 
 export type Act = (stage: Stage, log: (line: string) => void) => Promise<Seen>;
 
-/** But for those of a commit that waits for a standby: nobody is at their other end any more, and the server notices when the standby is back. */
-const hubConnections = `select count(*)::integer as n from pg_stat_activity where application_name like 'hub%' and backend_type = 'client backend' and wait_event is distinct from 'SyncRep'`;
-
 async function promoteAfterNotice(stage: Stage): Promise<{ server: Server; readyAt: number }> {
   await delay(NOTICED_MS);
   const server = await stage.store.promote();
@@ -53,7 +50,7 @@ const frozen: Act = async (stage, log) => {
   const backMs = Math.round(performance.now() - readyAt);
   store.signal(old, 'SIGCONT');
   const faults: string[] = [];
-  await waitFor('nobody is connected to the old primary', async () => (await store.ask<{ n: number }>(old, hubConnections))[0]?.n === 0, LEFT_MS_MAX).catch((error: unknown) => faults.push(String(error)));
+  await waitFor('nobody is connected to the old primary', () => store.address.connectionsTo(old.postgres.port) === 0, LEFT_MS_MAX).catch((error: unknown) => faults.push(String(error)));
   const held = await store.ask<{ id: string }>(old, 'select id from wallet_transaction order by id desc limit 20000');
   const known = new Set((await store.ask<{ id: string }>(server, 'select id from wallet_transaction where id = any ($1)', [held.map(({ id }) => id)])).map(({ id }) => id));
   const written = held.filter(({ id }) => !known.has(id));
@@ -166,7 +163,7 @@ const readonly: Act = async (stage, log) => {
   store.lead(undefined);
   const faults: string[] = [];
   const at = performance.now();
-  await waitFor('nobody is connected to the standby', async () => (await store.ask<{ n: number }>(standby, hubConnections))[0]?.n === 0, LEFT_MS_MAX).catch((error: unknown) => faults.push(String(error)));
+  await waitFor('nobody is connected to the standby', () => store.address.connectionsTo(standby.postgres.port) === 0, LEFT_MS_MAX).catch((error: unknown) => faults.push(String(error)));
   const leftMs = Math.round(performance.now() - at);
   await stage.ready();
   return { numbers: { leftTheStandbyMs: leftMs }, faults };

@@ -1,6 +1,7 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/database/embedded-postgres';
 import { TcpProxy } from '../chaos/tcp-proxy';
@@ -9,6 +10,8 @@ import { waitFor } from '../support/wait-for';
 
 const SETTINGS = { fsync: 'on', synchronous_commit: 'on', full_page_writes: 'on', shared_buffers: '64MB', max_connections: '200', wal_keep_size: '512MB', max_wal_size: '512MB', hot_standby: 'on', wal_receiver_timeout: '5s', wal_sender_timeout: '5s', wal_retrieve_retry_interval: '200ms' };
 const CAUGHT_UP_MS = 60_000;
+/** Of a standby that reads its own log. */
+const STILL_MS = 700;
 
 export interface Server {
   readonly name: string;
@@ -106,8 +109,7 @@ export class StoreSet {
   async promote(): Promise<Server> {
     const places: { readonly server: Server; readonly at: bigint }[] = [];
     for (const server of this.standbys) {
-      const [row] = await this.ask<{ at: string }>(server, `select (coalesce(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) - '0/0')::bigint as at`);
-      places.push({ server, at: BigInt(row?.at ?? '0') });
+      places.push({ server, at: await this.placeOf(server) });
     }
     const furthest = places.reduce((best, each) => (each.at > best.at ? each : best));
     await this.ask(furthest.server, 'select pg_promote(true, 60)');
@@ -115,6 +117,19 @@ export class StoreSet {
     // Standbys look for the new primary; a frozen one keeps its own connections, as it would.
     this.replication.cut(1);
     return furthest.server;
+  }
+
+  /** How far a standby has come. One that was started a moment ago is still reading what it has. */
+  private async placeOf(server: Server): Promise<bigint> {
+    let last = -1n;
+    return waitFor(`${server.name} has read all it has`, async () => {
+      const [row] = await this.ask<{ at: string; streamed: boolean }>(server, `select (greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) - '0/0')::bigint as at, pg_last_wal_receive_lsn() is not null as streamed`);
+      const at = BigInt(row?.at ?? '0');
+      if (row?.streamed === true || at === last) return at;
+      last = at;
+      await delay(STILL_MS);
+      return undefined;
+    }, CAUGHT_UP_MS);
   }
 
   /** Leads new connections of the hubs to a server; undefined: to the primary. */
