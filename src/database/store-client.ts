@@ -113,6 +113,11 @@ export class StoreClient extends Client {
     this.parts.connection.stream.destroy();
   }
 
+  /** What runs may end; nothing else is sent, and no pool lends the connection again. */
+  retire(): void {
+    this.parts._queryable = false;
+  }
+
   /** Gives the connection up when its statement has taken longer than it may; answers whether it had. */
   checkLimit(): boolean {
     const running = this.runningMs;

@@ -67,7 +67,11 @@ export class StoreWatch implements ClientWatch {
     if (this.awaySince !== undefined || this.stopped) return;
     this.awaySince = performance.now();
     this.options.onChange({ away: true, forMs: 0 });
-    for (const client of [...this.clients]) if (client.runningMs === null) client.giveUp(new StoreAwayError(0));
+    for (const client of [...this.clients]) {
+      if (client.runningMs === null) client.giveUp(new StoreAwayError(0));
+      // A statement with a longer limit may end; on the server of then, which may not be the one of now.
+      else client.retire();
+    }
     void this.probe(this.awaySince);
   }
 
