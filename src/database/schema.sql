@@ -152,6 +152,7 @@ create table outbox_head (
   owner text,
   first_sent_at timestamp with time zone,
   may_land_until timestamp with time zone,
+  lost_leases integer not null default 0,
   share integer not null default 0,
   constraint outbox_head_pkey PRIMARY KEY (message_id)
 ) with (fillfactor=70, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000, autovacuum_vacuum_cost_delay=0, autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=5000);
@@ -160,6 +161,7 @@ CREATE INDEX outbox_head_ready ON public.outbox_head USING btree (destination_id
 comment on column outbox_head.claims is 'leases under which the message may have left; a lease that is given back unsent is taken off again';
 comment on column outbox_head.first_sent_at is 'when it may first have left; null = it never did';
 comment on column outbox_head.may_land_until is 'until when a call whose answer was lost may still be booked; null = nothing was lost';
+comment on column outbox_head.lost_leases is 'leases that ended without a word since the message became a head or was replayed: its process died or lost touch';
 comment on column outbox_head.share is 'see outbox_share_of; 0: written by the release before';
 
 create table outbox_lane (

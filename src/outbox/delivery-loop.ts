@@ -11,6 +11,7 @@ import type { Outbox } from './outbox';
 import type { OutcomeClass } from '../partners/operator-wire';
 import { ConcurrencyLimit } from './concurrency-limit';
 import type { Plan } from './delivery-handler';
+import type { LostLeases } from './lost-leases';
 import type { DeliveryResult, Disposition, LeasedMessage, OperatorResult, Traces } from './outbox-message';
 import type { OutboxStore } from './outbox.store';
 import type { Sender } from './sender';
@@ -22,6 +23,8 @@ const POLL_MS_MIN = 50;
 const POLL_MS_MAX = 1_000;
 const WATERMARK_AGE_MS_MAX = 3_000;
 const STORE_RETRY_MS = 500;
+/** Until a message that must be handled alone is looked at again. */
+const ALONE_RETRY_MS = 500;
 const LEASE_MARGIN_MS = 1_000;
 const PERMIT_AGE_MS = 200;
 /** How long a call that waits for its turn at the rate limit may go without looking whether the hub stops. */
@@ -73,7 +76,7 @@ export class DeliveryLoop {
   constructor(
     private readonly destinationId: number,
     private readonly settings: LoopSettings,
-    private readonly parts: { readonly partners: PartnerDirectory; readonly store: OutboxStore; readonly outbox: Outbox; readonly sender: Sender; readonly settler: Settler; readonly logger: Logger; readonly metrics: Metrics; readonly heartbeats: Heartbeats },
+    private readonly parts: { readonly partners: PartnerDirectory; readonly store: OutboxStore; readonly outbox: Outbox; readonly sender: Sender; readonly settler: Settler; readonly lostLeases: LostLeases; readonly logger: Logger; readonly metrics: Metrics; readonly heartbeats: Heartbeats },
   ) {
     this.limit = new ConcurrencyLimit(settings.slotsMax);
   }
@@ -188,7 +191,29 @@ export class DeliveryLoop {
   }
 
   private async deliver(message: LeasedMessage, lease: Lease): Promise<void> {
-    await this.parts.settler.add(await this.attempt(message, lease), this.giveUp.signal);
+    const { lostLeases, settler } = this.parts;
+    switch (await lostLeases.judge(message)) {
+      case 'usual':
+        return settler.add(await this.attempt(message, lease), this.giveUp.signal);
+      case 'alone':
+        try {
+          await settler.add(await this.attempt(message, lease), this.giveUp.signal);
+        } finally {
+          lostLeases.done();
+        }
+        return;
+      case 'later':
+        return settler.add(this.unsent(message, lease, 'messages that may end a process are handled one by one', ALONE_RETRY_MS), this.giveUp.signal);
+      case 'set_aside':
+        return settler.add(this.setAside(message, lease), this.giveUp.signal);
+    }
+  }
+
+  /** Nothing leaves, and a person decides; `retry` and replay begin to count anew. */
+  private setAside(message: LeasedMessage, lease: Lease): DeliveryResult {
+    const reason = 'set aside: each process that handled it ended or lost touch before it had a result';
+    if (lease.destination.role === 'operator') return this.concluded(message, lease, 'unknown', reason, { outcome: 'blocked', delayMs: 0 });
+    return { queue: 'rgs', message, destination: lease.destination, status: null, tries: 0, durationMs: null, traces: untouched(lease.claimedAt), verdict: { class: 'failed', reason, retryAfterMs: null }, proposed: { outcome: 'dead', delayMs: 0, open: true } };
   }
 
   private async attempt(message: LeasedMessage, lease: Lease): Promise<DeliveryResult> {
@@ -276,8 +301,8 @@ export class DeliveryLoop {
     return askedAt + waitMs + permitAgeMs(this.settings.ratePerSecond);
   }
 
-  private unsent(message: LeasedMessage, { destination, claimedAt }: Lease, reason: string): DeliveryResult {
-    const base = { message, destination, status: null, tries: 0, durationMs: null, traces: untouched(claimedAt), proposed: { outcome: 'released', delayMs: 0 } } as const;
+  private unsent(message: LeasedMessage, { destination, claimedAt }: Lease, reason: string, delayMs = 0): DeliveryResult {
+    const base = { message, destination, status: null, tries: 0, durationMs: null, traces: untouched(claimedAt), proposed: { outcome: 'released', delayMs } } as const;
     return destination.role === 'operator'
       ? { ...base, queue: 'operator', verdict: { class: 'throttled', reason, balance: null, retryAfterMs: null }, ifUnknown: base.proposed }
       : { ...base, queue: 'rgs', verdict: { class: 'throttled', reason, retryAfterMs: null } };

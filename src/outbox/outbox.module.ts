@@ -1,4 +1,5 @@
 import { Global, Module } from '@nestjs/common';
+import { LostLeases } from './lost-leases';
 import { Outbox } from './outbox';
 import { OutboxDuties } from './outbox-duties';
 import { OutboxRecordsStore } from './outbox-records.store';
@@ -9,5 +10,5 @@ import { Settler } from './settler';
 import { WakeUps } from './wake-ups';
 
 @Global()
-@Module({ providers: [OutboxStore, OutboxRecordsStore, WakeUps, Outbox, Sender, Settler, OutboxWorker, OutboxDuties], exports: [Outbox] })
+@Module({ providers: [OutboxStore, OutboxRecordsStore, WakeUps, Outbox, Sender, Settler, LostLeases, OutboxWorker, OutboxDuties], exports: [Outbox] })
 export class OutboxModule {}

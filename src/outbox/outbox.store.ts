@@ -145,6 +145,12 @@ export class OutboxStore {
     return row;
   }
 
+  /** Leases of a message that ended without a word; 0 for one that is no head. */
+  async lostLeases(messageId: string): Promise<number> {
+    const [row] = await this.hot.prepared<{ lost: number }>('outbox_lost_leases', 'select lost_leases as lost from outbox_head where message_id = $1', [messageId]);
+    return row?.lost ?? 0;
+  }
+
   /**
    * For a repeat within an attempt, or a call whose permit grew old before its connection was there: in how many ms it may leave, null when not
    * within `waitMsMax`. A message that expired or was recalled since it was claimed gets none: its outcome is asked for now, not tried for.
@@ -390,7 +396,7 @@ export class OutboxStore {
    */
   async replay(tx: Tx, id: string): Promise<void> {
     const hurried = await tx.rows(
-      `update outbox_head set visible_at = clock_timestamp(), attempts = 0, claims = 1, releases = 0, leased = false, owner = null, token = token + 1
+      `update outbox_head set visible_at = clock_timestamp(), attempts = 0, claims = 1, releases = 0, lost_leases = 0, leased = false, owner = null, token = token + 1
        where message_id = $1 and not (leased and visible_at > clock_timestamp()) returning message_id`,
       [id],
     );

@@ -11,6 +11,7 @@ import { Metrics } from '../observability/metrics';
 import type { Partner } from '../partners/partner';
 import { PartnerDirectory } from '../partners/partner-directory';
 import { DeliveryLoop } from './delivery-loop';
+import { LostLeases } from './lost-leases';
 import { Outbox } from './outbox';
 import { type DestinationSettings, OutboxStore } from './outbox.store';
 import { Sender } from './sender';
@@ -38,6 +39,7 @@ export class OutboxWorker implements OnApplicationBootstrap, BeforeApplicationSh
     readonly outbox: Outbox,
     readonly sender: Sender,
     readonly settler: Settler,
+    readonly lostLeases: LostLeases,
     readonly logger: Logger,
     readonly metrics: Metrics,
     readonly heartbeats: Heartbeats,

@@ -13,6 +13,7 @@ import type { LeasedMessage } from '../../src/outbox/outbox-message';
 import { OutboxRecordsStore } from '../../src/outbox/outbox-records.store';
 import { OutboxStore } from '../../src/outbox/outbox.store';
 import type { SendLimits, Sender } from '../../src/outbox/sender';
+import { LostLeases } from '../../src/outbox/lost-leases';
 import { Settler } from '../../src/outbox/settler';
 import type { WakeUps } from '../../src/outbox/wake-ups';
 import type { Partner } from '../../src/partners/partner';
@@ -101,7 +102,7 @@ async function drainOutbox(url: string, count: number): Promise<number> {
   };
   const destination = { id: 1, code: 'bench', role: 'rgs', timeoutMs: 1000, idempotentByReference: true } as unknown as Partner;
   const settings = { replica: 'bench', slotsMax: SLOTS, leaseMs: 30_000, ratePerSecond: 0, graceMs: 10_000 };
-  const loop = new DeliveryLoop(destination.id, settings, { partners: { byId: () => destination } as unknown as PartnerDirectory, store, outbox, sender: noop as unknown as Sender, settler, logger, metrics, heartbeats: new Heartbeats(new SystemClock()) });
+  const loop = new DeliveryLoop(destination.id, settings, { partners: { byId: () => destination } as unknown as PartnerDirectory, store, outbox, sender: noop as unknown as Sender, settler, lostLeases: new LostLeases(store, logger), logger, metrics, heartbeats: new Heartbeats(new SystemClock()) });
   const started = performance.now();
   loop.start();
   await finished;

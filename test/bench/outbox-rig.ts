@@ -13,6 +13,7 @@ import type { LeasedMessage } from '../../src/outbox/outbox-message';
 import { OutboxRecordsStore } from '../../src/outbox/outbox-records.store';
 import { OutboxStore } from '../../src/outbox/outbox.store';
 import type { SendLimits, Sender } from '../../src/outbox/sender';
+import { LostLeases } from '../../src/outbox/lost-leases';
 import { Settler } from '../../src/outbox/settler';
 import type { WakeUps } from '../../src/outbox/wake-ups';
 import type { Partner } from '../../src/partners/partner';
@@ -59,7 +60,7 @@ export class OutboxRig {
     await store.upsertDestinations([{ id: partner.id, queue: 'rgs', ratePerSecond: 0, burst: 1, breakerFailures: 10, breakerOpenSeconds: 10 }]);
     const destination = { id: partner.id, code: 'bench', role: 'rgs', timeoutMs: 1000, idempotentByReference: true } as unknown as Partner;
     const noop = { send: (to: Partner, message: LeasedMessage, _limits: SendLimits) => rig.take(to, message) };
-    const parts = { partners: { byId: () => destination } as unknown as PartnerDirectory, store, outbox, sender: noop as unknown as Sender, settler, logger, metrics, heartbeats: new Heartbeats(new SystemClock()) };
+    const parts = { partners: { byId: () => destination } as unknown as PartnerDirectory, store, outbox, sender: noop as unknown as Sender, settler, lostLeases: new LostLeases(store, logger), logger, metrics, heartbeats: new Heartbeats(new SystemClock()) };
     const rig: OutboxRig = new OutboxRig(pools, plain, store, () => new DeliveryLoop(partner.id, { replica: 'bench', slotsMax: SLOTS, leaseMs: 30_000, ratePerSecond: 0, graceMs: 10_000 }, parts), partner.id);
     rig.timeClaims();
     return rig;

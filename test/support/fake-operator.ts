@@ -11,7 +11,7 @@ export interface OperatorCall {
   readonly reference: string;
 }
 
-interface Booking {
+export interface Booking {
   readonly playerId: string;
   readonly direction: Direction;
   readonly reference: string;
@@ -27,6 +27,8 @@ export class FakeOperator {
   recognisesReferences = true;
   /** Its list never ends: a byte every 20 ms. */
   endlessList = false;
+  /** Answers a question in this way instead of as agreed; `bookings` are those of the reference. */
+  listAs: ((response: http.ServerResponse, bookings: readonly Booking[], reference: string) => void) | undefined;
   /** Players whose answer to a call is lost on the way: `booked` says whether the call itself arrived. */
   readonly losing = new Map<string, { readonly what: Direction; readonly booked: boolean; times: number; /** It works on: the booking comes so long after the connection broke. */ readonly lateMs?: number }>();
   calls: OperatorCall[] = [];
@@ -69,6 +71,7 @@ export class FakeOperator {
       const bet = reference.replace(/^rollback:/, '');
       this.calls.push({ playerId: bet.slice(bet.indexOf('@') + 1), what: 'ask', reference });
       if (this.endlessList) return drip(response);
+      if (this.listAs !== undefined) return this.listAs(response, this.books.filter((booking) => booking.reference === reference), reference);
       return void answer(200, this.books.filter((booking) => booking.reference === reference));
     }
     const [, playerId = '', what = ''] = /^\/v2\/players\/([^/]+)\/(withdraw|deposit|rollback)$/.exec(url.pathname) ?? [];

@@ -11,11 +11,11 @@ export class HubProcess {
     private readonly output: string[],
   ) {}
 
-  /** Starts the built hub, or another program below dist/, and waits until it is ready. */
-  static async start(env: Readonly<Record<string, string>>, main?: string): Promise<HubProcess> {
+  /** Starts the built hub, or another program below dist/, and waits until it is ready. `options` for Node come after the usual ones. */
+  static async start(env: Readonly<Record<string, string>>, main?: string, options: readonly string[] = []): Promise<HubProcess> {
     const port = await freePort();
     const output: string[] = [];
-    const child = spawn(process.execPath, hubArguments(main), {
+    const child = spawn(process.execPath, [...hubArguments(main).slice(0, -1), ...options, ...hubArguments(main).slice(-1)], {
       env: { PATH: process.env.PATH ?? '', NODE_ENV: 'test', HOST: '127.0.0.1', PORT: String(port), LOG_LEVEL: 'warn', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });

@@ -11,8 +11,8 @@ import { PossibleReference, hasReadableReference } from './possible-row';
 /** How much of a list is read to find one movement. Hundreds are looked up at once, so each holds little. */
 export const LOOK_UP_LIMITS = {
   /** After decompression. */
-  bytes: 16 * 1024 * 1024,
-  rows: 100_000,
+  bytes: 4 * 1024 * 1024,
+  rows: 50_000,
   rowBytes: 64 * 1024,
   /** What stands around the items of an object. */
   aroundBytes: 64 * 1024,

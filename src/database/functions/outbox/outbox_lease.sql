@@ -97,7 +97,7 @@ begin
       update outbox_head h
       set visible_at = v_now + p_lease_ms * interval '1 millisecond', leased = true, token = h.token + 1, claims = h.claims + 1, owner = p_owner,
           -- Still leased: its holder died or lost touch. Its call may have left, so it counts as an attempt whose outcome was lost.
-          attempts = h.attempts + h.leased::integer,
+          attempts = h.attempts + h.leased::integer, lost_leases = h.lost_leases + h.leased::integer,
           first_sent_at = case when p_land_ms is null then h.first_sent_at else coalesce(h.first_sent_at, v_now) end,
           may_land_until = greatest(h.may_land_until, v_now + p_land_ms * interval '1 millisecond')
       from due where h.message_id = due.message_id

@@ -26,7 +26,7 @@ AS $function$
   ), moved as (
     -- In place: deleting this head and inserting the next in one statement would race with itself on the unique index.
     update outbox_head h
-    set message_id = f.id, lane_seq = f.lane_seq, share = f.share, visible_at = clock_timestamp(), leased = false, attempts = 0, claims = 0, releases = 0, token = h.token + 1, owner = null,
+    set message_id = f.id, lane_seq = f.lane_seq, share = f.share, visible_at = clock_timestamp(), leased = false, attempts = 0, claims = 0, releases = 0, lost_leases = 0, token = h.token + 1, owner = null,
       first_sent_at = null, may_land_until = null
     from following f where h.destination_id = f.destination_id and h.lane_key = f.lane_key
   ), removed as (

@@ -1,0 +1,52 @@
+import { Injectable } from '@nestjs/common';
+import { isStoreUnavailable } from '../database/pg-errors';
+import { Logger } from '../observability/logger';
+import type { LeasedMessage } from './outbox-message';
+import { OutboxStore } from './outbox.store';
+
+/**
+ * Leases of one message that may end without a word before nobody handles it any more. What ends a process under load ends it again after
+ * each start, since the message is still there; a person can look at it, a process cannot.
+ */
+export const LOST_LEASES_MAX = 3;
+
+export type Handling = 'usual' | 'alone' | 'later' | 'set_aside';
+
+/** Keeps a message whose handling ends processes from ending them for ever. */
+@Injectable()
+export class LostLeases {
+  private isTaken = false;
+
+  constructor(
+    private readonly store: OutboxStore,
+    private readonly logger: Logger,
+  ) {}
+
+  /**
+   * How a message is to be handled. One that has lost all leases but the last it may lose is handled alone in this process, since all that
+   * is in flight when a process ends loses its leases with the one that ended it; the others are given back until their turn. Whoever gets
+   * `alone` calls `done`.
+   */
+  async judge(message: LeasedMessage): Promise<Handling> {
+    if (message.claims < LOST_LEASES_MAX) return 'usual';
+    let lost: number;
+    try {
+      lost = await this.store.lostLeases(message.id);
+    } catch (error) {
+      if (!isStoreUnavailable(error)) throw error;
+      return 'later';
+    }
+    if (lost >= LOST_LEASES_MAX) {
+      this.logger.event('error', 'outbox.set_aside', { messageId: message.id, correlationId: message.transactionId, eventType: message.eventType, lostLeases: lost });
+      return 'set_aside';
+    }
+    if (lost < LOST_LEASES_MAX - 1) return 'usual';
+    if (this.isTaken) return 'later';
+    this.isTaken = true;
+    return 'alone';
+  }
+
+  done(): void {
+    this.isTaken = false;
+  }
+}
