@@ -1,6 +1,7 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
 import { IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Matches, Max, Min } from 'class-validator';
+import { check } from '../http/validation';
 import { CLASS_RULES } from './engine/classes';
 import type { RunKind, RunState } from './report.store';
 
@@ -11,6 +12,11 @@ export const RUN_STATES: readonly RunState[] = ['queued', 'ingesting', 'matching
 export const RUN_KINDS: readonly RunKind[] = ['legacy', 'adhoc', 'scheduled', 'cli'];
 export const ITEM_CLASSES: readonly string[] = CLASS_RULES.map((rule) => rule.class);
 const nullable = { nullable: true } as const;
+
+/** The 30th of February has the form of a date, and no store takes it. */
+function IsCalendarDate(): PropertyDecorator {
+  return check('isCalendarDate', '$property must be a day of the calendar, such as 2026-11-22', (value) => typeof value === 'string' && /^[12]\d{3}-\d\d-\d\d$/.test(value) && !Number.isNaN(Date.parse(value)) && new Date(value).toISOString().startsWith(value));
+}
 
 const WINDOW_SCHEMA = {
   type: 'object',
@@ -85,7 +91,7 @@ export class RunQuery extends PageQuery {
 
   @ApiPropertyOptional({ format: 'date', description: 'Only runs of this business date', example: '2026-11-22' })
   @IsOptional()
-  @Matches(/^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$/)
+  @IsCalendarDate()
   businessDate?: string;
 
   @ApiPropertyOptional({ format: 'uuid', description: '`nextCursor` of the page before' })

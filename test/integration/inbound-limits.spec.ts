@@ -119,6 +119,7 @@ describe('a value that nothing can store', () => {
     ['the words of another store', "' or 1=1 --"],
     ['a number beyond bigint', '9'.repeat(40)],
     ['a date that is none', '2026-13-45'],
+    ['the 30th of February', '2026-02-30'],
     ['a year that no store has', '+999999-01-01T00:00:00Z'],
     ['a name that every object has', '__proto__'],
     ['another one', 'constructor'],
