@@ -4,6 +4,7 @@ import { WalletModule } from '../wallet/wallet.module';
 import { WebhooksModule } from '../webhooks/webhooks.module';
 import { AdminController } from './admin.controller';
 import { AdminService } from './admin.service';
+import { AuditCheckpoints } from './audit-checkpoints';
 import { AuditStore } from './audit.store';
 import { FailedTransactionsController } from './failed-transactions.controller';
 import { FailedTransactionsService } from './failed-transactions.service';
@@ -14,6 +15,6 @@ import { ReconActionsService } from './recon-actions.service';
 @Module({
   imports: [WalletModule, WebhooksModule, ReconciliationModule],
   controllers: [AdminController, FailedTransactionsController, ReconActionsController],
-  providers: [AdminService, AuditStore, FailedTransactionsService, OperatorInquiry, ReconActionsService],
+  providers: [AdminService, AuditCheckpoints, AuditStore, FailedTransactionsService, OperatorInquiry, ReconActionsService],
 })
 export class AdminModule {}

@@ -45,6 +45,8 @@ export interface Config {
   readonly operatorHmacSecret: string;
   /** Any text; the key that signs manifests of reconciliation runs is made from it. */
   readonly reconSigningKey: string;
+  /** Where signed checkpoints of the audit log are appended; outside of the database's reach. Undefined: to the log only. */
+  readonly auditCheckpointFile: string | undefined;
   /** Major units of any currency up to which one person may accept or ignore an exception. */
   readonly reconAcceptLimit: number;
   readonly signatureRequired: boolean;
@@ -167,6 +169,7 @@ export function parseConfig(env: Environment): Config {
     tokens,
     hmacSecret,
     operatorHmacSecret: keys.OPERATOR_HMAC_SECRET ?? hmacSecret,
+    auditCheckpointFile: read.text('AUDIT_CHECKPOINT_FILE', '') || undefined,
     reconSigningKey: keys.RECON_SIGNING_KEY ?? 'change_recon_signing_key',
     reconAcceptLimit: read.integer('RECON_ACCEPT_LIMIT', 100, 0, 1_000_000_000),
     signatureRequired: read.flag('SIGNATURE_REQUIRED', true),

@@ -24,6 +24,8 @@ export interface Manifest {
     readonly asOf: string;
     readonly sealedAt: string;
   };
+  /** Heads of the audit log and of the history of exceptions when the run was signed. Manifests of earlier builds do not have them. */
+  readonly audit?: { readonly audit: { readonly entries: number; readonly hash: string }; readonly actions: { readonly entries: number; readonly hash: string } };
   readonly counts: JsonObject;
   readonly totals: readonly ManifestTotal[];
   /** The file that /report.csv gives without options. */

@@ -56,6 +56,6 @@ import { SourceReader } from './sources/source';
     SchedulesService,
     ReconDuties,
   ],
-  exports: [ExceptionsStore, ExceptionsService],
+  exports: [ExceptionsStore, ExceptionsService, ReportStore],
 })
 export class ReconciliationModule {}

@@ -110,7 +110,7 @@ export class ReportService {
       const meanwhile = await this.store.manifest(tx, run.id);
       if (meanwhile !== undefined) return meanwhile;
       const totals = await this.store.totals(tx, run.id);
-      const signed = this.key.sign({ format: 'recon-manifest/1', sequence: (end?.sequence ?? 0) + 1, previousManifestSha256: end?.sha256 ?? null, run: this.identity(run, exponents), counts: (run.counts ?? {}) as JsonObject, totals, report });
+      const signed = this.key.sign({ format: 'recon-manifest/1', sequence: (end?.sequence ?? 0) + 1, previousManifestSha256: end?.sha256 ?? null, run: this.identity(run, exponents), audit: await this.store.auditHeads(tx), counts: (run.counts ?? {}) as JsonObject, totals, report });
       await this.store.saveManifest(tx, run.id, signed);
       return signed;
     });

@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { Database, type Row, type Sql, type Tx } from '../database/database';
+import { ACTIONS_GENESIS } from './action-chain';
 import type { ManifestTotal, SignedManifest } from './manifest';
 import type { ReportItem } from './report-columns';
 
@@ -86,6 +87,12 @@ export interface DiffRow {
   readonly currency: string | null;
   readonly seqBefore: string | null;
   readonly seqAfter: string | null;
+}
+
+/** Length and last hash of the audit log, and of the history of exceptions. */
+export interface AuditHeads {
+  readonly audit: { readonly entries: number; readonly hash: string };
+  readonly actions: { readonly entries: number; readonly hash: string };
 }
 
 /** Whoever appends to the chain of manifests; any number that nobody else locks on. */
@@ -224,6 +231,14 @@ export class ReportStore {
       [runId],
     );
     return row === undefined ? undefined : { ...row, signature: row.signature.replaceAll('\n', '') };
+  }
+
+  async auditHeads(sql: Sql): Promise<AuditHeads> {
+    const [row] = await sql.rows<{ entries: string; hash: string; acts: string | null; last: string | null }>(
+      `select h.entries, h.hash, a.id as acts, a.last from audit_head h left join lateral (select id, encode(hash, 'hex') as last from recon.action order by id desc limit 1) a on true`,
+    );
+    if (row === undefined) throw new Error('the audit chain has no head');
+    return { audit: { entries: Number(row.entries), hash: row.hash }, actions: { entries: Number(row.acts ?? 0), hash: row.last ?? ACTIONS_GENESIS } };
   }
 
   /** Takes the chain's end until the transaction ends; null when there is no manifest yet. */
