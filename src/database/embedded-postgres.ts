@@ -101,6 +101,7 @@ const LOG_BYTES_MAX = 20_000_000;
 const OR_SET_URL = 'Or set DATABASE_URL to a PostgreSQL of your own.';
 
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
+  forgetShell();
   const log = options.log ?? (() => undefined);
   const native = findBinaries();
   makeLibraryLinks(native);
@@ -132,6 +133,14 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
       },
     };
   });
+}
+
+/**
+ * The driver fills in what a URL leaves out from PGSSLMODE, PGOPTIONS, PGPASSWORD and the like, which a developer's shell sets for some other
+ * server. This process has no other: whoever sets DATABASE_URL never comes here, and there they are heard.
+ */
+function forgetShell(): void {
+  for (const name of Object.keys(process.env)) if (/^PG[A-Z]/.test(name)) delete process.env[name];
 }
 
 class Home {

@@ -61,10 +61,10 @@ async function start(options: { port?: number } = {}): Promise<EmbeddedPostgres>
   return server;
 }
 
-async function launch(): Promise<{ child: ChildProcess; port: number; pid: number; owned: boolean }> {
+async function launch(env: Readonly<Record<string, string>> = {}): Promise<{ child: ChildProcess; port: number; pid: number; owned: boolean }> {
   const child = spawn(process.execPath, [launcher, dataDir], {
     stdio: ['pipe', 'pipe', 'pipe'],
-    env: { ...process.env, NODE_PATH: path.join(root, 'node_modules') },
+    env: { ...process.env, ...env, NODE_PATH: path.join(root, 'node_modules') },
   });
   children.push(child);
   let stderr = '';
@@ -132,6 +132,13 @@ describe('the embedded Postgres', () => {
     expect(second.port).toBe(first.port);
     expect(second.owned).toBe(true);
     expect(await query(second, 'SELECT n FROM kept')).toEqual([{ n: '42' }]);
+  });
+
+  it('does not hear what the shell says of another server', async () => {
+    const { child, owned } = await launch({ PGSSLMODE: 'require', PGOPTIONS: '-c no_such_setting=1', PGHOST: '192.0.2.1', PGPORT: '1', PGUSER: 'nobody', PGDATABASE: 'none', PGSERVICE: 'none', PGPASSFILE: '/nowhere', PGCLIENTENCODING: 'LATIN1' });
+    expect(owned).toBe(true);
+    child.stdin?.end();
+    await once(child, 'exit');
   });
 
   it('is PostgreSQL 18 with UTF8, locale C, UTC, loopback only, and fsync on unless told otherwise', async () => {
