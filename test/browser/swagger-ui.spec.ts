@@ -90,15 +90,10 @@ describe('Swagger UI', () => {
     expect((await press('debit')).request.headers()['idempotency-key']).toBe('my-own');
   });
 
-  it('signs with version 2 when its key is typed, with or without the name of the key', async () => {
-    for (const key of [SECRET, `kid=env;${SECRET}`]) {
-      await authorize({ rgs: 'change_token', rgsSignatureV2: key });
-      const bet = await execute('debit');
-      expect([bet.status, bet.request.headers()['x-signature'], bet.request.headers()['x-signature-v2']]).toEqual(['200', undefined, expect.stringMatching(/^t=\d+,kid=env,v2=[0-9a-f]{64}$/)]);
-      expect((await execute('transactions')).status).toBe('200');
-      await page.reload();
-      await page.locator('.opblock').first().waitFor();
-    }
+  it.each([SECRET, `kid=env;${SECRET}`])('signs with version 2 when its key is typed as %s', async (key) => {
+    await authorize({ rgs: 'change_token', rgsSignatureV2: key });
+    const bet = await execute('debit');
+    expect([bet.status, bet.request.headers()['x-signature'], bet.request.headers()['x-signature-v2']]).toEqual(['200', undefined, expect.stringMatching(/^t=\d+,kid=env,v2=[0-9a-f]{64}$/)]);
   });
 
   it('without the key is refused, and says with which header', async () => {
