@@ -80,14 +80,14 @@ describe('a database with settings of its own', () => {
   it('that fails every claim shows on /health/ready, though the loops turn', async () => {
     const clock = new ManualClock();
     hub = await TestHub.start({ database, clock });
-    await database.query('alter function outbox_lease rename to outbox_lease_gone');
+    await database.query('alter table outbox_head rename to outbox_head_gone');
     clock.advance(61_000);
     // The loops must have turned since: each claim that fails ends its connection, and is counted then.
     const failures = async (): Promise<number> => Number((await database.query<{ n: string }>('select xact_rollback as n from pg_stat_database where datname = current_database()'))[0]?.n);
     const before = await failures();
     await waitFor('claims fail', async () => (await failures()) > before + 6);
     await waitFor('the workers are silent', async () => (await hub?.call('GET', '/health/ready'))?.body.checks.workers.startsWith('silent'));
-    await database.query('alter function outbox_lease_gone rename to outbox_lease');
+    await database.query('alter table outbox_head_gone rename to outbox_head');
     await waitFor('they are heard again', async () => (await hub?.call('GET', '/health/ready'))?.status === 200);
   });
 });
