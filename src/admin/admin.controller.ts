@@ -9,7 +9,7 @@ import { HubError } from '../kernel/errors';
 import { recordJson } from '../outbox/outbox-records.store';
 import { OutboxRecordView } from '../webhooks/webhooks.dto';
 import { AdminService } from './admin.service';
-import { OverdueRound } from './admin.dto';
+import { DestinationView, OverdueRound } from './admin.dto';
 
 @ApiTags('ops')
 @Controller('admin')
@@ -32,6 +32,13 @@ export class AdminController {
     const record = await this.admin.replay(actor, queue, recordId);
     response.type('application/json');
     return recordJson(record);
+  }
+
+  @Get('destinations')
+  @ApiOperation({ summary: 'Destinations with what waits for them, and why they are not called' })
+  @ApiOkResponse({ description: 'One per partner', type: [DestinationView] })
+  destinations(): Promise<DestinationView[]> {
+    return this.admin.destinations();
   }
 
   @Post('destinations/:code/resume')

@@ -4,6 +4,7 @@ import { type Config } from '../config/config';
 import { CONFIG } from '../config/config.module';
 import { Database } from '../database/database';
 import { isLockTimeout, isTransient } from '../database/pg-errors';
+import { shownUrl } from '../kernel/base-url';
 import { HubError } from '../kernel/errors';
 import { Logger } from '../observability/logger';
 import { Outbox } from '../outbox/outbox';
@@ -13,7 +14,7 @@ import { PartnerDirectory } from '../partners/partner-directory';
 import { RoundsStore } from '../wallet/rounds.store';
 import { WalletStore } from '../wallet/wallet.store';
 import { WebhooksStore } from '../webhooks/webhooks.store';
-import type { OverdueRound } from './admin.dto';
+import type { DestinationView, OverdueRound } from './admin.dto';
 import { type AuditEntry, AuditStore } from './audit.store';
 
 const OVERDUE_ROUNDS_MAX = 500;
@@ -37,6 +38,15 @@ export class AdminService {
     private readonly audit: AuditStore,
     private readonly logger: Logger,
   ) {}
+
+  /** Every destination with what waits for it and why it may not be called. */
+  async destinations(): Promise<DestinationView[]> {
+    const health = await this.outbox.destinations();
+    return health.map(({ destinationId, ...rest }) => {
+      const { code, role, baseUrl } = this.partners.byId(destinationId);
+      return { code, queue: role, url: shownUrl(baseUrl), ...rest };
+    });
+  }
 
   /** Throws outbox_record_not_found, money_in_flight and replay_refused. */
   async replay(actor: string, queue: Queue, id: string): Promise<OutboxRecord> {

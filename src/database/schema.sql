@@ -126,6 +126,8 @@ create table outbox_destination (
   window_ok integer not null default 0,
   window_failed integer not null default 0,
   closed_at timestamp with time zone,
+  last_error text,
+  last_error_at timestamp with time zone,
   sharer_ids integer[] not null default '{}'::integer[],
   sharer_tokens double precision[] not null default '{}'::double precision[],
   sharers_at timestamp with time zone not null default clock_timestamp(),
@@ -136,6 +138,7 @@ create table outbox_destination (
 ) with (fillfactor=20, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=200, autovacuum_vacuum_cost_delay=0);
 comment on column outbox_destination.burst is 'capacity of the token bucket; see docs/decisions/0004';
 comment on column outbox_destination.closed_at is 'when a probe last closed the breaker; from then on the destination is trusted step by step';
+comment on column outbox_destination.last_error is 'what the last failed call met; kept when the destination is well again';
 comment on column outbox_destination.sharer_tokens is 'permits that each of sharer_ids had of its own at sharers_at; see docs/decisions/0097';
 
 create table outbox_head (
@@ -152,6 +155,7 @@ create table outbox_head (
   owner text,
   first_sent_at timestamp with time zone,
   may_land_until timestamp with time zone,
+  replayed_at timestamp with time zone,
   lost_leases integer not null default 0,
   share integer not null default 0,
   constraint outbox_head_pkey PRIMARY KEY (message_id)
@@ -161,6 +165,7 @@ CREATE INDEX outbox_head_ready ON public.outbox_head USING btree (destination_id
 comment on column outbox_head.claims is 'leases under which the message may have left; a lease that is given back unsent is taken off again';
 comment on column outbox_head.first_sent_at is 'when it may first have left; null = it never did';
 comment on column outbox_head.may_land_until is 'until when a call whose answer was lost may still be booked; null = nothing was lost';
+comment on column outbox_head.replayed_at is 'when a person last sent it again; errors before that are not shown';
 comment on column outbox_head.lost_leases is 'leases that ended without a word since the message became a head or was replayed: its process died or lost touch';
 comment on column outbox_head.share is 'see outbox_share_of; 0: written by the release before';
 
@@ -733,6 +738,8 @@ create function outbox_lock(p_ids uuid[], p_tokens bigint[]) returns TABLE(place
 create function outbox_repair_lanes() returns integer language plpgsql;
 
 create function outbox_report(p_destination integer, p_ok integer, p_failed integer, p_not_before_ms double precision) returns text language plpgsql;
+
+create function outbox_report_call(p_destination integer, p_ok integer, p_failed integer, p_not_before_ms double precision, p_error text) returns TABLE(was text, breaker text, open_seconds double precision) language plpgsql;
 
 create function outbox_reserve_permit(p_destination integer, p_wait_ms_max double precision) returns double precision language plpgsql;
 

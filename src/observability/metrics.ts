@@ -10,6 +10,7 @@ export class Metrics {
   readonly httpSeconds = new Histogram({ name: 'hub_http_request_seconds', help: 'Time from the first byte of a request to its answer', labelNames: ['method', 'route', 'status'], buckets: SECONDS, registers: [this.registry] });
   readonly movements = new Counter({ name: 'hub_wallet_movements_total', help: 'Accept decisions by movement and verdict', labelNames: ['movement', 'verdict'], registers: [this.registry] });
   readonly settled = new Counter({ name: 'hub_wallet_settled_total', help: 'Transactions that reached a state', labelNames: ['movement', 'state'], registers: [this.registry] });
+  readonly deadlines = new Counter({ name: 'hub_wallet_deadlines_total', help: 'Bets that were rejected because their deadline passed, and not because the operator refused them', registers: [this.registry] });
   readonly contradictions = new Counter({ name: 'hub_wallet_contradictions_total', help: 'Late answers or callbacks that contradict a settled transaction; each is an incident', registers: [this.registry] });
   readonly parked = new Counter({ name: 'hub_wallet_parked_total', help: 'Transactions that wait for a person: money is owed or its place is unknown', labelNames: ['movement'], registers: [this.registry] });
   readonly callbacks = new Counter({ name: 'hub_operator_callbacks_total', help: 'Operator callbacks by verdict', labelNames: ['verdict'], registers: [this.registry] });
@@ -18,6 +19,7 @@ export class Metrics {
 
   readonly deliveries = new Counter({ name: 'hub_outbox_deliveries_total', help: 'Delivery attempts by queue and outcome class', labelNames: ['queue', 'class'], registers: [this.registry] });
   readonly credentialsRefused = new Counter({ name: 'hub_outbox_credentials_refused_total', help: 'Answers 401 or 403 of an operator: our token or key is wrong there', labelNames: ['destination'], registers: [this.registry] });
+  readonly contractRefused = new Counter({ name: 'hub_outbox_contract_refused_total', help: 'Refusals of form by an operator that took no call before them, from the fifth in a row on: our address or form is wrong there', labelNames: ['destination'], registers: [this.registry] });
   readonly deliverySeconds = new Histogram({ name: 'hub_outbox_delivery_seconds', help: 'Time of one delivery attempt, retries within it included', labelNames: ['queue'], buckets: SECONDS, registers: [this.registry] });
   readonly claimSeconds = new Histogram({ name: 'hub_outbox_claim_seconds', help: 'Time of one claim statement', labelNames: ['queue'], buckets: SECONDS, registers: [this.registry] });
   readonly settleSeconds = new Histogram({ name: 'hub_outbox_settle_seconds', help: 'Time of one settling transaction', buckets: SECONDS, registers: [this.registry] });

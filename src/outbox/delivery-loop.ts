@@ -1,6 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isStoreUnavailable } from '../database/pg-errors';
+import { shownUrl } from '../kernel/base-url';
 import { messageOf } from '../kernel/errors';
 import type { Heartbeats } from '../observability/heartbeats';
 import type { Logger } from '../observability/logger';
@@ -14,7 +15,7 @@ import type { Plan } from './delivery-handler';
 import type { LostLeases } from './lost-leases';
 import type { DeliveryResult, Disposition, LeasedMessage, OperatorResult, Traces } from './outbox-message';
 import type { OutboxStore } from './outbox.store';
-import type { Sender } from './sender';
+import { type Sender, targetUrl } from './sender';
 import type { Settler } from './settler';
 import { Signal } from './signal';
 import { Watermark } from './watermark';
@@ -27,6 +28,8 @@ const STORE_RETRY_MS = 500;
 const ALONE_RETRY_MS = 500;
 const LEASE_MARGIN_MS = 1_000;
 const PERMIT_AGE_MS = 200;
+/** So many refusals of form without one success between them are no accident of single movements. */
+const REFUSALS_IN_A_ROW = 5;
 /** How long a call that waits for its turn at the rate limit may go without looking whether the hub stops. */
 const PERMIT_NAP_MS = 100;
 
@@ -72,6 +75,8 @@ export class DeliveryLoop {
   private failing = false;
   /** Calls that went well and were not reported, so that a failure is reported with what it is a share of. */
   private unreportedOk = 0;
+  /** Calls of an operator that were refused for their form one after the other. */
+  private refusedInARow = 0;
 
   constructor(
     private readonly destinationId: number,
@@ -312,10 +317,7 @@ export class DeliveryLoop {
   private async report(message: LeasedMessage, result: DeliveryResult, healthy: boolean): Promise<void> {
     const { retryAfterMs } = result.verdict;
     const { store, logger } = this.parts;
-    if (result.queue === 'operator' && (result.status === 401 || result.status === 403)) {
-      this.parts.metrics.credentialsRefused.inc({ destination: result.destination.code });
-      logger.event('error', 'outbox.credentials_refused', { destination: result.destination.code, status: result.status });
-    }
+    if (result.queue === 'operator') this.watchRefusals(result);
     if (healthy) this.unreportedOk += 1;
     if (healthy && !this.failing && !message.probe && retryAfterMs === null && result.verdict.class !== 'gone') return;
     try {
@@ -326,11 +328,28 @@ export class DeliveryLoop {
       this.failing = !healthy;
       const ok = this.unreportedOk;
       this.unreportedOk = 0;
-      const breaker = await store.report(this.destination.id, ok, healthy ? 0 : 1, retryAfterMs);
-      if (breaker !== 'closed') logger.event('warn', 'outbox.breaker', { destination: this.destination.code, breaker });
+      const why = result.verdict.detail ?? result.verdict.reason;
+      const { was, now, openSeconds } = await store.report(this.destination.id, ok, healthy ? 0 : 1, retryAfterMs, healthy && result.verdict.class !== 'throttled' ? null : why);
+      // Each move once, by the process that caused it, and why.
+      if (now !== was) logger.event(now === 'closed' ? 'info' : 'warn', 'outbox.breaker', { destination: this.destination.code, breaker: now, was, reason: now === 'closed' ? `it answers again: ${why ?? `HTTP ${result.status ?? 'none'}`}` : why, openSeconds: openSeconds === null ? undefined : Math.round(openSeconds) });
     } catch (error) {
       // Statistics; the result itself is settled by its own transaction, which retries.
       logger.event('warn', 'outbox.report_failed', { destination: this.destination.code, error: messageOf(error) });
+    }
+  }
+
+  /** One refusal of its form may be the movement's; when every call is refused, address, credentials or form of the hub are wrong, and money waits for a person. */
+  private watchRefusals(result: OperatorResult): void {
+    const { destination, status } = result;
+    const reason = result.verdict.detail ?? result.verdict.reason;
+    if (result.verdict.class === 'rejected_contract') this.refusedInARow += 1;
+    else if (status !== null && status < 300) this.refusedInARow = 0;
+    if (status === 401 || status === 403) {
+      this.parts.metrics.credentialsRefused.inc({ destination: destination.code });
+      this.parts.logger.event('error', 'outbox.credentials_refused', { destination: destination.code, status, reason });
+    } else if (result.verdict.class === 'rejected_contract' && this.refusedInARow >= REFUSALS_IN_A_ROW) {
+      this.parts.metrics.contractRefused.inc({ destination: destination.code });
+      this.parts.logger.event('error', 'outbox.contract_refused', { destination: destination.code, status, reason, url: shownUrl(targetUrl(destination, result.message.path)), inARow: this.refusedInARow });
     }
   }
 }

@@ -62,7 +62,7 @@ export class OutboxDuties {
         for (const state of ['due', 'waiting', 'leased', 'blocked'] as const) this.metrics.outboxHeads.set({ destination, state }, health[state]);
         this.metrics.outboxLagSeconds.set({ destination }, health.lagSeconds);
         this.metrics.outboxDead.set({ destination }, health.dead);
-        this.metrics.breakerOpen.set({ destination }, health.breakerOpen ? 1 : 0);
+        this.metrics.breakerOpen.set({ destination }, health.breaker === 'closed' ? 0 : 1);
         this.metrics.destinationPaused.set({ destination }, health.paused ? 1 : 0);
       }
     });

@@ -14,6 +14,7 @@ export interface OutboxRecord {
   readonly attemptCount: number;
   readonly nextAttemptAt: Date | null;
   readonly lastError: string | null;
+  readonly lastErrorAt: Date | null;
   readonly createdAt: Date;
   /** The exact body. */
   readonly payload: string;
@@ -42,6 +43,7 @@ interface RecordRow extends Row {
   attempts: number;
   visible_at: Date | null;
   error: string | null;
+  error_at: Date | null;
   created_at: Date;
   body: string;
 }
@@ -95,7 +97,9 @@ export class OutboxRecordsStore {
       `select m.id, d.queue, m.event_type, p.base_url, m.path, s.status, m.created_at, m.body,
          case when h.visible_at = 'infinity' then null else h.visible_at end as visible_at,
          coalesce(h.attempts, x.attempts, t.counted)::integer as attempts,
-         case when h.attempts = 0 then null else coalesce(x.error, t.error) end as error
+         -- A message that waits says what its last attempt met, also one that never left; if it had none, what keeps its destination from being called.
+         coalesce(x.error, t.error, b.error) as error,
+         case when x.error is not null then x.at when t.error is not null then t.at when b.error is not null then b.at end as error_at
        from ${source}
        join outbox_destination d on d.id = m.destination_id
        join partner p on p.id = m.destination_id
@@ -108,8 +112,15 @@ export class OutboxRecordsStore {
            when h.message_id is not null or m.lane_seq > l.head_seq then 'pending'
            else 'sent' end as status) s
        cross join lateral (select count(*) filter (where a.outcome in ('sent', 'retry', 'dead', 'blocked')) as counted,
-           (array_agg(a.error order by a.at desc) filter (where a.outcome <> 'stale'))[1] as error
+           (array_agg(a.error order by a.at desc) filter (where a.outcome <> 'stale' and (h.replayed_at is null or a.at > h.replayed_at)))[1] as error,
+           max(a.at) filter (where a.outcome <> 'stale' and (h.replayed_at is null or a.at > h.replayed_at)) as at
          from outbox_attempt a where a.message_id = m.id) t
+       cross join lateral (select case
+           when h.message_id is null or h.leased then null
+           when d.paused_at is not null then 'not sent, since the destination is paused: ' || d.pause_reason
+           when d.breaker <> 'closed' then 'not sent, since the destination failed too often: ' || coalesce(d.last_error, 'no reason known')
+           when d.not_before > now() then 'not sent, since the destination asked to be left alone (Retry-After)' end as error,
+           coalesce(d.paused_at, d.last_error_at) as at) b
        ${where}`,
       parameters,
     );
@@ -122,6 +133,7 @@ export class OutboxRecordsStore {
       attemptCount: row.attempts,
       nextAttemptAt: row.visible_at,
       lastError: row.error,
+      lastErrorAt: row.error_at,
       createdAt: row.created_at,
       payload: row.body,
     }));

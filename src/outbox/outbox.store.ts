@@ -45,6 +45,13 @@ export interface Landing {
 /** held: the lease is ours and locked. busy: another transaction holds the lane, come back. stale: the lease was lost. */
 export type LockVerdict = 'ok' | 'busy' | 'stale';
 
+export interface BreakerMove {
+  readonly was: string;
+  readonly now: string;
+  /** Until the next probe; null while it is closed. */
+  readonly openSeconds: number | null;
+}
+
 export interface DestinationHealth {
   readonly destinationId: number;
   readonly due: number;
@@ -53,8 +60,14 @@ export interface DestinationHealth {
   readonly blocked: number;
   readonly dead: number;
   readonly lagSeconds: number;
-  readonly breakerOpen: boolean;
+  readonly breaker: string;
   readonly paused: boolean;
+  readonly pauseReason: string | null;
+  /** Until when a Retry-After holds all calls back; null when none does. */
+  readonly notBefore: Date | null;
+  /** What the last failed call met, also long ago. */
+  readonly lastError: string | null;
+  readonly lastErrorAt: Date | null;
 }
 
 /** in_flight: leased, its answer is to come. idle: a head that nobody is sending. waiting: behind its head. done: settled. */
@@ -189,9 +202,10 @@ export class OutboxStore {
     );
   }
 
-  async report(destinationId: number, ok: number, failed: number, notBeforeMs: number | null): Promise<string> {
-    const [row] = await this.hot.prepared<{ breaker: string }>('outbox_report', 'select outbox_report($1, $2, $3, $4) as breaker', [destinationId, ok, failed, notBeforeMs]);
-    return row?.breaker ?? 'closed';
+  /** `error`: what the failed call met; null for a call that went well. */
+  async report(destinationId: number, ok: number, failed: number, notBeforeMs: number | null, error: string | null = null): Promise<BreakerMove> {
+    const [row] = await this.hot.prepared<{ was: string; breaker: string; open_seconds: number | null }>('outbox_report_call', 'select * from outbox_report_call($1, $2, $3, $4, $5)', [destinationId, ok, failed, notBeforeMs, error]);
+    return { was: row?.was ?? 'closed', now: row?.breaker ?? 'closed', openSeconds: row?.open_seconds ?? null };
   }
 
   async pause(destinationId: number, reason: string): Promise<void> {
@@ -289,8 +303,8 @@ export class OutboxStore {
   }
 
   async health(): Promise<DestinationHealth[]> {
-    const rows = await this.database.unhurried.rows<{ id: number; due: string; waiting: string; leased: string; blocked: string; dead: string; lag: number | null; breaker: string; paused: boolean }>(`
-      select d.id, d.breaker, d.paused_at is not null as paused,
+    const rows = await this.database.unhurried.rows<{ id: number; due: string; waiting: string; leased: string; blocked: string; dead: string; lag: number | null; breaker: string; paused: boolean; pause_reason: string | null; not_before: Date | null; last_error: string | null; last_error_at: Date | null }>(`
+      select d.id, d.breaker, d.paused_at is not null as paused, d.pause_reason, case when d.not_before > now() then d.not_before end as not_before, d.last_error, d.last_error_at,
         count(h.message_id) filter (where h.visible_at <= now() and not h.leased) as due,
         count(h.message_id) filter (where h.visible_at > now() and h.visible_at < 'infinity' and not h.leased) as waiting,
         count(h.message_id) filter (where h.leased) as leased,
@@ -306,8 +320,12 @@ export class OutboxStore {
       blocked: Number(row.blocked),
       dead: Number(row.dead),
       lagSeconds: row.lag ?? 0,
-      breakerOpen: row.breaker !== 'closed',
+      breaker: row.breaker,
       paused: row.paused,
+      pauseReason: row.pause_reason,
+      notBefore: row.not_before,
+      lastError: row.last_error,
+      lastErrorAt: row.last_error_at,
     }));
   }
 
@@ -396,20 +414,20 @@ export class OutboxStore {
    */
   async replay(tx: Tx, id: string): Promise<void> {
     const hurried = await tx.rows(
-      `update outbox_head set visible_at = clock_timestamp(), attempts = 0, claims = 1, releases = 0, lost_leases = 0, leased = false, owner = null, token = token + 1
+      `update outbox_head set visible_at = clock_timestamp(), attempts = 0, claims = 1, releases = 0, lost_leases = 0, leased = false, owner = null, token = token + 1, replayed_at = clock_timestamp()
        where message_id = $1 and not (leased and visible_at > clock_timestamp()) returning message_id`,
       [id],
     );
     // One that is on the wire is due already: it only gets its schedule back, and its lease stays as it is.
-    await tx.rows('update outbox_head set attempts = 0 where message_id = $1', [id]);
+    await tx.rows('update outbox_head set attempts = 0, replayed_at = clock_timestamp() where message_id = $1', [id]);
     const [dead] = await tx.rows<{ first_sent_at: Date | null; may_land_until: Date | null }>('delete from outbox_dead where message_id = $1 returning first_sent_at, may_land_until', [id]);
     if (hurried.length > 0) {
       await tx.rows('update outbox_lane set blocked_by = null where blocked_by = $1', [id]);
       return;
     }
     await tx.rows(
-      `insert into outbox_head (message_id, destination_id, claims, share, first_sent_at, may_land_until)
-       select m.id, m.destination_id, 1, outbox_share_of(m.destination_id, m.operator_id, m.rgs_id, m.event_type), coalesce($2, m.created_at), $3 from outbox_message m
+      `insert into outbox_head (message_id, destination_id, claims, share, first_sent_at, may_land_until, replayed_at)
+       select m.id, m.destination_id, 1, outbox_share_of(m.destination_id, m.operator_id, m.rgs_id, m.event_type), coalesce($2, m.created_at), $3, clock_timestamp() from outbox_message m
        left join outbox_lane l on l.destination_id = m.destination_id and l.lane_key = m.lane_key
        where m.id = $1 and (m.lane_key is null or m.lane_seq < l.head_seq)
        on conflict do nothing`,
@@ -420,7 +438,7 @@ export class OutboxStore {
   /** Removes every message and lane. For development and tests only; the admin service guards it. */
   async clear(tx: Tx): Promise<void> {
     await tx.rows('truncate outbox_message, outbox_attempt, outbox_head, outbox_lane, outbox_dead');
-    await tx.rows(`update outbox_destination set not_before = null, paused_at = null, pause_reason = null, breaker = 'closed', open_until = null, closed_at = null, trips = 0,
+    await tx.rows(`update outbox_destination set not_before = null, paused_at = null, pause_reason = null, breaker = 'closed', last_error = null, last_error_at = null, open_until = null, closed_at = null, trips = 0,
       consecutive_failures = 0, window_start = null, window_ok = 0, window_failed = 0`);
   }
 }

@@ -4,7 +4,7 @@ import { HubError } from '../kernel/errors';
 import type { DeliveryHandler } from './delivery-handler';
 import type { NewMessage, Outcome, Queue } from './outbox-message';
 import { OutboxRecordsStore, type OutboxRecord, type RecordFilter } from './outbox-records.store';
-import { type MessagePosition, OutboxStore } from './outbox.store';
+import { type DestinationHealth, type MessagePosition, OutboxStore } from './outbox.store';
 import { WakeUps } from './wake-ups';
 
 export interface FinishedMessage {
@@ -139,6 +139,10 @@ export class Outbox {
     const resumed = await this.store.resume(tx, destinationId);
     if (resumed) tx.afterCommit(() => this.wake(destinationId));
     return resumed;
+  }
+
+  destinations(): Promise<DestinationHealth[]> {
+    return this.store.health();
   }
 
   clear(tx: Tx): Promise<void> {

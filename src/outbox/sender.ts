@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { type Config } from '../config/config';
 import { CONFIG } from '../config/config.module';
 import type { Partner } from '../partners/partner';
-import { bodyKind, ownWords, whatCame } from '../partners/answer-words';
+import { bodyKind, firstBytes, ownWords, whatCame } from '../partners/answer-words';
 import { openList } from '../partners/lists/list-answer';
 import { LOOK_UP_LIMITS, type LookUp, lookUp } from '../partners/lists/look-up';
 import { type OperatorVerdict, classOfStatusWord, classifyOperatorAnswer } from '../partners/operator-wire';
@@ -53,7 +53,7 @@ export class Sender {
       repeatable: destination.role === 'rgs' || destination.idempotentByReference,
       ...limits,
     });
-    const base = { message, destination, status: answer.kind === 'answered' ? answer.status : null, tries: answer.tries, durationMs: answer.durationMs };
+    const base = { message, destination, status: answer.kind === 'answered' ? answer.status : null, tries: answer.tries, durationMs: answer.durationMs, ...seenIn(answer) };
     const healthy = answer.kind === 'answered' && answer.status < 500;
     return { result: destination.role === 'operator' ? this.operatorResult(base, answer, began) : this.webhookResult(base, answer, began), healthy, waitedMs: answer.waitedMs };
   }
@@ -167,7 +167,14 @@ function settledVerdict(verdict: OperatorVerdict, tries: number): OperatorVerdic
   return verdict.class === 'throttled' && tries > 1 ? { ...verdict, class: 'unknown' } : verdict;
 }
 
-type ResultBase = Pick<DeliveryResult, 'message' | 'destination' | 'status' | 'tries' | 'durationMs'>;
+type ResultBase = Pick<DeliveryResult, 'message' | 'destination' | 'status' | 'tries' | 'durationMs' | 'seen'>;
+
+/** Nothing of an answer that is a JSON object with a status below 300, which is nearly every one. */
+function seenIn(answer: Answer): Pick<DeliveryResult, 'seen'> {
+  if (answer.kind !== 'answered' || answer.head === undefined || (answer.status < 300 && answer.body.startsWith('{'))) return {};
+  const { contentType, contentEncoding } = answer.head;
+  return { seen: { contentType, contentEncoding, firstBytes: firstBytes(answer) } };
+}
 
 /** The base URL of an operator is the root of its API; that of an RGS is the webhook itself. */
 export function targetUrl(destination: Partner, path: string): string {

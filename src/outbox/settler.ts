@@ -2,12 +2,14 @@ import { Injectable } from '@nestjs/common';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Batcher } from '../database/batcher';
 import { HotDatabase, type Tx } from '../database/database';
+import { shownUrl } from '../kernel/base-url';
 import { messageOf } from '../kernel/errors';
 import { Logger } from '../observability/logger';
 import { Metrics } from '../observability/metrics';
 import { Outbox } from './outbox';
 import type { DeliveryResult, Disposition, OperatorResult, Queue } from './outbox-message';
 import { type Landing, type LockVerdict, OutboxStore, type SettledRow } from './outbox.store';
+import { targetUrl } from './sender';
 
 const BATCH_MAX = 500;
 /** One batch settles while the next gathers. */
@@ -99,7 +101,10 @@ export class Settler {
     if (result.durationMs !== null) this.metrics.deliverySeconds.observe({ queue: result.queue }, result.durationMs / 1000);
     // What goes as it should is told by the movement's own line; here it would be two more for each bet.
     const isPlain = outcome === 'sent' && result.verdict.class === 'applied' && result.message.attempts === 0;
-    const level = outcome === 'dead' || outcome === 'blocked' ? 'warn' : isPlain ? 'debug' : 'info';
+    const { class: name } = result.verdict;
+    // A call that could not even leave has a duration and no status; one that the hub held back itself has neither.
+    const isTrouble = name === 'unknown' || name === 'failed' || (name === 'throttled' && result.status === null && result.durationMs !== null);
+    const level = isTrouble || outcome === 'dead' || outcome === 'blocked' ? 'warn' : isPlain ? 'debug' : 'info';
     this.logger.event(level, 'outbox.attempted', {
       queue: result.queue,
       destination: result.destination.code,
@@ -113,6 +118,7 @@ export class Settler {
       outcome,
       nextAttemptInMs: outcome === 'retry' || outcome === 'released' ? Math.round(disposition?.delayMs ?? 0) : undefined,
       durationMs: result.durationMs,
+      ...(level === 'warn' ? { url: shownUrl(targetUrl(result.destination, result.message.path)), ...result.seen } : {}),
     });
   }
 }

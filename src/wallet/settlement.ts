@@ -282,6 +282,7 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
       return;
     }
     this.metrics.settled.inc({ movement: transaction.movement, state: change.to });
+    if (change.to === 'rejected' && change.reason === 'deadline') this.metrics.deadlines.inc();
     if (change.to === 'parked') this.metrics.parked.inc({ movement: transaction.movement });
     this.logger.event(change.to === 'parked' ? 'error' : 'info', 'wallet.state_changed', { ...about, to: change.to });
     // Whoever waits gets what the answer adds; should none come, the sweep of the waiters finds what is settled.

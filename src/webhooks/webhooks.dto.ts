@@ -134,7 +134,8 @@ export class OutboxRecordView {
   @ApiProperty({ enum: ['pending', 'failed', 'dead', 'sent'], example: 'sent' }) status!: RecordStatus;
   @ApiProperty({ type: 'integer', description: 'Attempts that left', example: 1 }) attemptCount!: number;
   @ApiProperty({ type: 'string', format: 'date-time', nullable: true, description: 'Null for a record that is not due any more', example: null }) nextAttemptAt!: Date | null;
-  @ApiProperty({ type: 'string', nullable: true, description: 'What the last failed attempt met', example: null }) lastError!: string | null;
+  @ApiProperty({ type: 'string', nullable: true, description: 'What the last attempt met, also one that never left; without one, what keeps the destination from being called', example: null }) lastError!: string | null;
+  @ApiProperty({ type: 'string', format: 'date-time', nullable: true, description: 'When that was', example: null }) lastErrorAt!: Date | null;
   @ApiProperty({ type: 'string', format: 'date-time', example: '2026-11-23T12:00:00.000Z' }) createdAt!: Date;
   @ApiProperty({ type: 'object', additionalProperties: true, description: 'The body exactly as it is sent, down to the digits of its amounts', example: { amount: 5, currency: 'USD', reference: 'bet-1001', correlationId: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11' } }) payload!: unknown;
   @ApiProperty({ enum: ['rgs', 'operator'], example: 'operator' }) queue!: Queue;

@@ -5,8 +5,9 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import type { OperatorKind } from './plan';
 import { explain, runChaos } from './run';
+import type { Network } from './world';
 
-const USAGE = `npm run chaos -- [--seed N] [--seeds 3] [--movements 20000] [--kills 10] [--hubs 3] [--at-once 128] [--operator idempotent|asked|blind] [--breaker-failures 10]
+const USAGE = `npm run chaos -- [--seed N] [--seeds 3] [--movements 20000] [--kills 10] [--hubs 3] [--at-once 128] [--operator idempotent|asked|blind] [--breaker-failures 10] [--network near|slow]
 Drives hub processes and misbehaving partners through a storm and holds the end against the operator's own books.
 --seed repeats a run; without it the seeds are drawn. One JSON line per seed on standard output, progress on standard error.
 `;
@@ -22,6 +23,11 @@ function operatorKind(text: string): OperatorKind {
   return text;
 }
 
+function networkKind(text: string): Network {
+  if (text !== 'near' && text !== 'slow') throw new Error(`--network must be near or slow\n${USAGE}`);
+  return text;
+}
+
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
@@ -33,6 +39,7 @@ async function main(): Promise<void> {
       'at-once': { type: 'string', default: '128' },
       operator: { type: 'string', default: 'idempotent' },
       'breaker-failures': { type: 'string', default: '10' },
+      network: { type: 'string', default: 'near' },
     },
   });
   // A seed that is named is the one to repeat; otherwise three new ones, one after the other.
@@ -49,13 +56,14 @@ async function main(): Promise<void> {
       atOnce: wholeNumber('at-once', values['at-once']),
       operator: operatorKind(values.operator),
       breakerFailures: wholeNumber('breaker-failures', values['breaker-failures']),
+      network: networkKind(values.network),
       directory,
       log: (line) => void process.stderr.write(`${line}\n`),
     });
     process.stdout.write(`${JSON.stringify({ ...report, violations: report.violations.length, violated: [...new Set(report.violations.map(({ invariant }) => invariant))] })}\n`);
     if (report.verdict !== 'ok') {
       isClean = false;
-      process.stderr.write(`${explain(report)}\nRepeat it with: npm run chaos -- --seed ${seed} --movements ${values.movements} --kills ${values.kills} --hubs ${values.hubs} --at-once ${values['at-once']} --operator ${values.operator} --breaker-failures ${values['breaker-failures']}\n`);
+      process.stderr.write(`${explain(report)}\nRepeat it with: npm run chaos -- --seed ${seed} --movements ${values.movements} --kills ${values.kills} --hubs ${values.hubs} --at-once ${values['at-once']} --operator ${values.operator} --breaker-failures ${values['breaker-failures']} --network ${values.network}\n`);
     }
   }
   if (isClean) rmSync(directory, { recursive: true, force: true });

@@ -6,7 +6,7 @@ import { Disturber } from './disturber';
 import { type Facts, gatherFacts } from './facts';
 import { GameServer, type GameServerLog } from './game-server';
 import { type OperatorKind, type Plan, makePlan } from './plan';
-import { World } from './world';
+import { type Network, World } from './world';
 
 export interface ChaosOptions {
   readonly seed: number;
@@ -22,6 +22,7 @@ export interface ChaosOptions {
    * bets to their deadline. With many more the breaker seldom opens, and most bets reach the operator: two different storms.
    */
   readonly breakerFailures?: number;
+  readonly network?: Network;
   /** Where databases and logs live; one folder per run. */
   readonly directory: string;
   readonly log: (line: string) => void;
@@ -50,7 +51,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   const started = performance.now();
   const log = (line: string): void => options.log(`[seed ${options.seed} ${((performance.now() - started) / 1000).toFixed(1)} s] ${line}`);
   log(`${plan.movements} movements in ${plan.requests} requests of ${plan.scripts.length} players, ${plan.disturbances.length} disturbances, ${plan.refusals.length} refusals`);
-  const world = await World.start(directory, options.hubs, options.operator ?? 'idempotent', options.breakerFailures ?? 10);
+  const world = await World.start(directory, options.hubs, options.operator ?? 'idempotent', options.breakerFailures ?? 10, options.network ?? 'near');
   // Whoever stops the run must not leave its processes behind.
   const stopped = (): void => void world.stop().finally(() => process.exit(130));
   process.once('SIGINT', stopped).once('SIGTERM', stopped);

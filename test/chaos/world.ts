@@ -6,6 +6,8 @@ import { Client } from 'pg';
 import { type MockOperator, startMockOperator } from '../../mocks/operator/start';
 import { type MockRgs, startMockRgs } from '../../mocks/rgs/start';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/database/embedded-postgres';
+import { selfSigned } from '../support/odd-server';
+import { FAR, FarLink } from './far-link';
 import { HubSlot } from './hub-slot';
 import { type FaultSpec, type Link, type OperatorKind, PLAN_CURRENCIES } from './plan';
 import { TcpProxy } from './tcp-proxy';
@@ -30,6 +32,9 @@ export const HUB_ENVIRONMENT: Readonly<Record<string, string>> = {
   BREAKER_OPEN_SECONDS: '0.5',
 };
 
+/** slow: calls to both partners go over links as in FarLink. */
+export type Network = 'near' | 'slow';
+
 /** Hubs read the partner tables every five seconds. */
 const PARTNERS_READ_ANEW_MS = 6_000;
 const ARMED_AT_ONCE = 32;
@@ -43,9 +48,10 @@ export class World {
     readonly rgs: MockRgs,
     private readonly cables: { readonly postgres: readonly TcpProxy[]; readonly operator: TcpProxy; readonly rgs: TcpProxy; readonly callbacks: TcpProxy },
     readonly hubs: readonly HubSlot[],
+    private readonly links: readonly FarLink[],
   ) {}
 
-  static async start(directory: string, hubCount: number, operatorKind: OperatorKind, breakerFailures: number): Promise<World> {
+  static async start(directory: string, hubCount: number, operatorKind: OperatorKind, breakerFailures: number, network: Network = 'near'): Promise<World> {
     fs.mkdirSync(directory, { recursive: true });
     const [postgres, operator, rgs] = await Promise.all([
       startEmbeddedPostgres({ dataDir: path.join(directory, 'db'), settings: POSTGRES_SETTINGS }),
@@ -60,6 +66,8 @@ export class World {
       callbacks: await TcpProxy.start(() => hubs.filter(({ isUp }) => isUp).map(({ port }) => port)),
     };
     operator.settings.hubUrl = `http://127.0.0.1:${cables.callbacks.port}`;
+    const near = { operator: `http://127.0.0.1:${cables.operator.port}`, rgs: `http://127.0.0.1:${cables.rgs.port}` };
+    const far = network === 'slow' ? await farLinks(directory, near) : null;
     for (const [index, cable] of cables.postgres.entries())
       hubs.push(
         new HubSlot(
@@ -69,13 +77,14 @@ export class World {
             ...HUB_ENVIRONMENT,
             BREAKER_FAILURES: String(breakerFailures),
             DATABASE_URL: `postgres://postgres@127.0.0.1:${cable.port}/postgres`,
-            OPERATOR_BASE_URL: `http://127.0.0.1:${cables.operator.port}/`,
-            RGS_WEBHOOK_URL: `http://127.0.0.1:${cables.rgs.port}/webhooks`,
+            OPERATOR_BASE_URL: `${far?.operator.url ?? near.operator}/`,
+            RGS_WEBHOOK_URL: `${far?.rgs.url ?? near.rgs}/webhooks`,
+            ...(far === null ? {} : { NODE_EXTRA_CA_CERTS: far.certificate }),
           },
           path.join(directory, `hub-${index}.log`),
         ),
       );
-    const world = new World(directory, postgres, operator, rgs, cables, hubs);
+    const world = new World(directory, postgres, operator, rgs, cables, hubs, far === null ? [] : [far.operator, far.rgs]);
     for (const hub of hubs) hub.start();
     await Promise.all(hubs.map((hub) => hub.ready(60_000)));
     if (operatorKind !== 'idempotent') {
@@ -88,6 +97,7 @@ export class World {
   async stop(): Promise<void> {
     await Promise.all(this.hubs.map((hub) => hub.end('SIGKILL')));
     await Promise.all([...this.cables.postgres, this.cables.operator, this.cables.rgs, this.cables.callbacks].map((cable) => cable.stop()));
+    await Promise.all(this.links.map((link) => link.stop()));
     await Promise.all([this.operator.close(), this.rgs.close()]);
     await this.postgres.stop();
   }
@@ -142,6 +152,15 @@ export class World {
   private async arm(url: string, faults: readonly FaultSpec[]): Promise<void> {
     for (const fault of faults) await control(url, 'POST', '/admin/faults', fault);
   }
+}
+
+/** Partners behind TLS that takes 300 ms to set up, with middle boxes that announce, pack, cut into pieces, and now and then break off when the partner has done its work. */
+async function farLinks(directory: string, near: { readonly operator: string; readonly rgs: string }): Promise<{ operator: FarLink; rgs: FarLink; certificate: string }> {
+  const identity = await selfSigned('localhost');
+  const certificate = path.join(directory, 'far.pem');
+  fs.writeFileSync(certificate, identity.cert);
+  const distance = { ...FAR, cutShare: 0.01 };
+  return { operator: await FarLink.start(() => near.operator, distance, identity), rgs: await FarLink.start(() => near.rgs, distance, identity), certificate };
 }
 
 /** A request to a mock's own controls; the answer's text, since amounts must keep their digits. */

@@ -71,13 +71,13 @@ describe('ops and the outbox', () => {
       await becomes('rgs', 'goes', 'sent');
 
       const rows = Object.fromEntries((await hub.outbox()).map(({ payload, ...rest }) => [`${rest.queue} ${refOf({ payload })}`, rest]));
-      const any = { id: expect.any(String), createdAt: expect.any(String), lastError: null, nextAttemptAt: null };
+      const any = { id: expect.any(String), createdAt: expect.any(String), lastError: null, lastErrorAt: null, nextAttemptAt: null };
       const atOperator = (path: string): object => ({ queue: 'operator', targetUrl: `${line.url}/v2/players/${path}` });
       expect(rows).toEqual({
         'operator goes': { ...any, ...atOperator('anna/withdraw'), eventType: 'debit', status: 'sent', attemptCount: 1 },
-        'operator fails': { ...any, ...atOperator('bert/withdraw'), eventType: 'debit', status: 'failed', attemptCount: 1, nextAttemptAt: expect.any(String), lastError: expect.stringContaining('500') },
+        'operator fails': { ...any, ...atOperator('bert/withdraw'), eventType: 'debit', status: 'failed', attemptCount: 1, nextAttemptAt: expect.any(String), lastError: expect.stringContaining('500'), lastErrorAt: expect.any(String) },
         'operator queues': { ...any, ...atOperator('bert/withdraw'), eventType: 'debit', status: 'pending', attemptCount: 0 },
-        'operator refused': { ...any, ...atOperator('cora_bad/deposit'), eventType: 'credit', status: 'dead', attemptCount: 1, lastError: expect.stringContaining('player_blocked') },
+        'operator refused': { ...any, ...atOperator('cora_bad/deposit'), eventType: 'credit', status: 'dead', attemptCount: 1, lastError: expect.stringContaining('player_blocked'), lastErrorAt: expect.any(String) },
         'rgs goes': { ...any, queue: 'rgs', targetUrl: `${hub.rgs.url}/webhooks`, eventType: 'debit', status: 'sent', attemptCount: 1 },
       });
       const ids = (await hub.outbox()).map(({ id }) => id as string);

@@ -71,7 +71,7 @@ describe('slow start of a destination whose breaker has just closed', () => {
     await outbox.query('update outbox_destination set open_until = clock_timestamp() where id = $1', [destination]);
     const [probe] = (await claim(100)).messages;
     expect(probe?.probe).toBe(true);
-    expect(await outbox.store.report(destination, 1, 0, null)).toBe('closed');
+    expect(await outbox.store.report(destination, 1, 0, null)).toMatchObject({ was: 'half_open', now: 'closed' });
     // A hundred leases of before are still out: more than five, so nothing goes until they end.
     expect((await claim(100)).messages).toHaveLength(0);
     await outbox.query(`update outbox_head set leased = false where destination_id = $1`, [destination]);

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import net from 'node:net';
 import zlib from 'node:zlib';
+import { Logger } from '../../src/observability/logger';
 import { connectToFirst } from '../../src/partners/connector';
 import { PartnerDirectory } from '../../src/partners/partner-directory';
 import { OddServer, SilentPort, httpAnswer, selfSigned } from '../support/odd-server';
@@ -85,7 +86,11 @@ describe('a connection that never comes: nothing left, so it is no attempt and n
       const { transactionId } = (await hub.debit()).body;
       expect(await firstAttempt()).toEqual({ class: 'throttled', outcome: 'released', error: expect.stringMatching(reason) });
       expect(await hub.transaction(transactionId)).toMatchObject({ state: 'initiated' });
-      expect(await hub.outbox({ queue: 'operator' })).toMatchObject([{ status: 'pending', attemptCount: 0 }]);
+      // The record and the destination say why, and when, although nothing was ever sent.
+      const told = { lastError: expect.stringMatching(reason), lastErrorAt: expect.stringMatching(/^20/) };
+      await waitFor('the record says why', async () => (await hub.outbox({ queue: 'operator' })).find(({ lastError }) => lastError !== null));
+      expect(await hub.outbox({ queue: 'operator' })).toMatchObject([{ status: 'pending', attemptCount: 0, ...told }]);
+      await waitFor('the destination says why', async () => (await hub.call('GET', '/admin/destinations')).body.find(({ code, lastError }: { code: string; lastError: string | null }) => code === 'operator' && reason.test(lastError ?? '')));
     } finally {
       await stop();
     }
@@ -169,6 +174,69 @@ describe('a base URL with a query, and a password with a bare %', () => {
       for (const request of booked) expect(request).toMatch(new RegExp(`^authorization: Basic ${Buffer.from('hub:50%%').toString('base64')}\r$`, 'im'));
       expect(records[0]?.targetUrl).toBe(`http://127.0.0.1:${server.port}/api/v2/players/p/withdraw`);
       expect(JSON.stringify(records)).not.toMatch(/50%|key=/);
+    } finally {
+      await server.stop();
+    }
+  });
+});
+
+describe('what ops read of a partner in trouble', () => {
+  /** Lines of the log while `work` runs, by their event. */
+  async function logged(work: (lines: (event: string) => Record<string, unknown>[]) => Promise<void>): Promise<void> {
+    const spy = jest.spyOn(hub.app.get(Logger), 'event');
+    try {
+      await work((event) => spy.mock.calls.filter(([, name]) => name === event).map(([level, , fields]) => ({ level, ...fields })));
+    } finally {
+      spy.mockRestore();
+    }
+  }
+
+  it('a breaker that opens and one that closes are one line each, with the reason', async () => {
+    const server = await OddServer.start((socket) => void socket.write(httpAnswer(OK)));
+    try {
+      await logged(async (lines) => {
+        await operatorAt('http://127.0.0.1:1');
+        const bets = await Promise.all(Array.from({ length: 12 }, (_, n) => hub.debit({ playerId: `player-${n}` })));
+        await waitFor('the breaker opened', () => lines('outbox.breaker').find(({ breaker }) => breaker === 'open'));
+        await operatorAt(server.url());
+        for (const { body } of bets) await hub.reaches(body.transactionId, 'confirmed');
+        const moves = await waitFor('the breaker closed', () => (lines('outbox.breaker').some(({ breaker }) => breaker === 'closed') ? lines('outbox.breaker') : undefined));
+        expect(moves[0]).toMatchObject({ level: 'warn', destination: 'operator', was: 'closed', breaker: 'open', reason: expect.stringContaining('ECONNREFUSED') });
+        expect(moves.at(-1)).toMatchObject({ level: 'info', destination: 'operator', was: 'half_open', breaker: 'closed', reason: expect.stringContaining('HTTP 200') });
+        expect(moves.filter(({ was, breaker }) => was === breaker)).toEqual([]);
+      });
+    } finally {
+      await server.stop();
+    }
+  });
+
+  it('a page of HTML is a warning with address, type and first bytes', async () => {
+    const server = await OddServer.start((socket) => void socket.write(httpAnswer('<h1>Welcome</h1>', { 'Content-Type': 'text/html' })));
+    try {
+      await logged(async (lines) => {
+        await operatorAt(`http://me:secret@127.0.0.1:${server.port}/base`);
+        await hub.debit({ playerId: 'p' });
+        const line = await waitFor('the warning', () => lines('outbox.attempted').find(({ class: name }) => name === 'unknown'));
+        expect(line).toMatchObject({ level: 'warn', url: `http://127.0.0.1:${server.port}/base/v2/players/p/withdraw`, contentType: 'text/html', contentEncoding: null, firstBytes: '<h1>Welcome</h1>', reason: expect.stringContaining('HTML') });
+      });
+    } finally {
+      await server.stop();
+    }
+  });
+
+  it('an operator that refuses the form of every call raises an alert, with the words of the refusal and the address', async () => {
+    const server = await OddServer.start((socket) => void socket.write(httpAnswer('<h1>No such page</h1>', { 'Content-Type': 'text/html' }, '404 Not Found')));
+    try {
+      await logged(async (lines) => {
+        await operatorAt(`${server.url()}/wrong`);
+        for (let n = 0; n < 5; n += 1) {
+          const { transactionId } = (await hub.debit({ playerId: `player-${n}` })).body;
+          expect(await hub.reaches(transactionId, 'rejected')).toMatchObject({ reason: 'operator_misconfigured' });
+        }
+        const [alert] = await waitFor('the alert', () => (lines('outbox.contract_refused').length > 0 ? lines('outbox.contract_refused') : undefined));
+        expect(alert).toMatchObject({ level: 'error', destination: 'operator', status: 404, inARow: 5, url: expect.stringContaining('/wrong/v2/players/'), reason: expect.stringContaining('No such page') });
+        expect((await hub.call('GET', '/metrics')).text).toMatch(/hub_outbox_contract_refused_total\{destination="operator"\} 1/);
+      });
     } finally {
       await server.stop();
     }

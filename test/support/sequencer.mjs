@@ -12,6 +12,8 @@ const LONGEST = [
   'chaos',
   'fuzz',
   'outbox-rate-limit',
+  'far-network',
+  'partner-network',
   'rolling-restart',
   'deadline',
   'recon-laws',
