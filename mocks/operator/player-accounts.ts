@@ -38,7 +38,7 @@ interface Player {
 }
 
 /**
- * The wallet's books, in memory: balances, and each movement once by (player, direction, reference).
+ * The wallet's books, in memory: balances, and each movement once by (player, direction, reference), or by (direction, reference) where the settings say so.
  * Every method runs to its end without a pause, so that no two calls can book between each other's steps.
  */
 @Injectable()
@@ -54,7 +54,7 @@ export class PlayerAccounts {
     const { playerId, direction, currency, reference } = movement;
     const player = this.player(playerId);
     const account = this.account(player, currency);
-    const known = player.booked[direction].get(reference);
+    const known = this.settings.referenceScope === 'player' ? player.booked[direction].get(reference) : this.bookings.with(reference).find((booking) => booking.direction === direction);
     if (known !== undefined) {
       const same = known.amountMinor === amountMinor && known.currency === currency;
       return { kind: same ? 'repeat' : 'reference_reused', balanceMinor: account.balanceMinor };

@@ -1,6 +1,9 @@
 import type { Fields } from '../shared/fields';
 import { LIST_FORMS, type ListForm } from '../shared/list-query';
 
+export const REFERENCE_SCOPES = ['player', 'operator'] as const;
+export type ReferenceScope = (typeof REFERENCE_SCOPES)[number];
+
 /** What the wallet goes by. One object for the whole app: a change takes effect with the next call. */
 export class OperatorSettings {
   /** Where callbacks go, without a trailing slash: `{hubUrl}/webhooks/incoming`. */
@@ -20,6 +23,8 @@ export class OperatorSettings {
   latencyMs = 0;
   /** Every callback waits this long before it is sent. */
   callbackDelayMs = 0;
+  /** What a reference is unique for: `player`, or `operator`, which takes a second player's movement of that name for a repeat. */
+  referenceScope: ReferenceScope = 'player';
   /** How the list answers when it is asked for pages; `array`: it does not know that one can ask. */
   listForm: ListForm = 'items';
 
@@ -36,12 +41,14 @@ export class OperatorSettings {
     const latencyMs = fields.optionalInteger('latencyMs', 0, 600_000);
     const callbackDelayMs = fields.optionalInteger('callbackDelayMs', 0, 600_000);
     const listForm = fields.optionalWord('listForm', LIST_FORMS);
+    const referenceScope = fields.optionalWord('referenceScope', REFERENCE_SCOPES);
     fields.finish();
     this.hubUrl = withoutTrailingSlash(hubUrl ?? this.hubUrl);
     this.callbacks = callbacks ?? this.callbacks;
     this.startingBalanceMinor = startingBalanceMinor ?? this.startingBalanceMinor;
     this.latencyMs = latencyMs ?? this.latencyMs;
     this.callbackDelayMs = callbackDelayMs ?? this.callbackDelayMs;
+    this.referenceScope = referenceScope ?? this.referenceScope;
     this.listForm = listForm ?? this.listForm;
   }
 

@@ -1,4 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
+import { isUUID } from 'class-validator';
 import { type Config } from '../config/config';
 import { CONFIG } from '../config/config.module';
 import { Database, type Tx } from '../database/database';
@@ -15,6 +16,7 @@ import { type ExceptionChange, type ExceptionRecord, ExceptionsStore } from '../
 import { AuditStore } from './audit.store';
 import { OperatorInquiry } from './operator-inquiry';
 import { type ActionAnswer, type ActionRequest, BULK_FILTERED_MAX, type BulkAnswer, type BulkItem, type BulkRequest, type ExceptionAction } from './recon-actions.dto';
+import { WalletStore } from '../wallet/wallet.store';
 
 /** How often one exception's message may be sent again, and its operator be asked, by hand. */
 const ATTEMPTS_MAX: Partial<Record<ExceptionAction, number>> = { replay_outbox: 5, requery_operator: 20 };
@@ -47,6 +49,7 @@ export class ReconActionsService {
     private readonly store: ExceptionsStore,
     private readonly exceptions: ExceptionsService,
     private readonly inquiry: OperatorInquiry,
+    private readonly wallet: WalletStore,
     private readonly outbox: Outbox,
     private readonly partners: PartnerDirectory,
     private readonly audit: AuditStore,
@@ -63,8 +66,14 @@ export class ReconActionsService {
     if (earlier !== undefined) return earlier;
     // Outside any transaction: the operator may take its time, and nobody should wait for it with locks in hand.
     const exception = await this.known(id);
-    const finding = await this.inquiry.ask(exception, await this.store.leg(id));
+    const finding = await this.inquiry.ask({ ...exception, refId: await this.operatorReference(exception) }, await this.store.leg(id));
     return this.database.transaction((tx) => this.actIn(tx, id, { ...act, finding }));
+  }
+
+  /** The operator does not know every movement by the RGS's name for it. */
+  private async operatorReference({ correlationId, refId }: ExceptionRecord): Promise<string | null> {
+    const movement = correlationId !== null && isUUID(correlationId) ? await this.wallet.find(this.database, correlationId) : undefined;
+    return movement !== undefined && movement.refId === refId ? movement.operatorReference : refId;
   }
 
   /** Each in a transaction of its own, so one that is refused keeps no other from being done. Throws validation_failed and selection_changed. */

@@ -260,6 +260,20 @@ create table partner_credential (
 comment on column partner_credential.operator_id is 'for a token of an RGS: the operator whose wallet its requests move';
 comment on column partner_credential.not_after is 'end of the overlap while two credentials are live; null = no end';
 
+create table partner_pair (
+  operator_id integer not null,
+  rgs_id integer not null,
+  reference_scope text not null default 'operator'::text,
+  status text not null default 'active'::text,
+  created_at timestamp with time zone not null default now(),
+  constraint partner_pair_operator_fkey FOREIGN KEY (operator_id) REFERENCES partner(id),
+  constraint partner_pair_pkey PRIMARY KEY (operator_id, rgs_id),
+  constraint partner_pair_reference_scope CHECK ((reference_scope = ANY (ARRAY['player'::text, 'operator'::text]))),
+  constraint partner_pair_rgs_fkey FOREIGN KEY (rgs_id) REFERENCES partner(id),
+  constraint partner_pair_status CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text, 'closed'::text])))
+);
+comment on column partner_pair.reference_scope is 'player: the operator keys its books by player and reference, and gets the RGS''s refId; operator: by reference alone, and gets one that the hub makes';
+
 create table player_link (
   operator_id integer not null,
   rgs_id integer not null,
@@ -366,6 +380,7 @@ create table wallet_transaction (
   signature bigint,
   reason_code text,
   warnings text[],
+  external_ref text,
   constraint wallet_transaction_amount CHECK (((amount_minor >= 0) AND (amount_minor <= '9007199254740991'::bigint) AND ((movement <> 'debit'::text) OR (amount_minor > 0) OR tombstone OR (kind = ANY (ARRAY['free'::text, 'promo'::text]))))),
   constraint wallet_transaction_business_key UNIQUE (rgs_id, ref_hash, business_hash),
   constraint wallet_transaction_kind CHECK ((kind = ANY (ARRAY['regular'::text, 'free'::text, 'promo'::text, 'jackpot'::text]))),
@@ -379,6 +394,7 @@ create table wallet_transaction (
   constraint wallet_transaction_undo CHECK (((undo IS NULL) OR ((undo = ANY (ARRAY['deadline'::text, 'rollback'::text])) AND (movement = 'debit'::text))))
 ) with (fillfactor=85, autovacuum_vacuum_scale_factor=0.01, autovacuum_vacuum_insert_scale_factor=0.02, autovacuum_analyze_scale_factor=0.01);
 CREATE INDEX wallet_transaction_created_at ON public.wallet_transaction USING brin (created_at) WITH (pages_per_range='32', autosummarize='on');
+CREATE UNIQUE INDEX wallet_transaction_external_ref ON public.wallet_transaction USING btree (operator_id, movement, external_ref) WHERE (external_ref IS NOT NULL);
 CREATE INDEX wallet_transaction_player ON public.wallet_transaction USING btree (rgs_id, player_id, id);
 CREATE INDEX wallet_transaction_rollbacks ON public.wallet_transaction USING btree (original_id) WHERE (original_id IS NOT NULL);
 CREATE INDEX wallet_transaction_round ON public.wallet_transaction USING btree (rgs_id, round_hash) WHERE (round_hash IS NOT NULL);
@@ -398,6 +414,7 @@ comment on column wallet_transaction.deadline_at is 'from here on a bet must not
 comment on column wallet_transaction.signature is 'first 8 bytes of the X-Signature that it came with: the same one is no good for a movement of the other kind';
 comment on column wallet_transaction.reason_code is 'the hub''s own word for why it was refused, whatever the operator calls it';
 comment on column wallet_transaction.warnings is 'what the first answer warned of, so that a repeat says the same';
+comment on column wallet_transaction.external_ref is 'what the operator knows it by, where that is not ref_id';
 
 create table recon.action (
   id bigint not null,
@@ -749,6 +766,8 @@ create function outbox_share_of(p_destination_id integer, p_operator_id integer,
 
 create function outbox_take_permit(p_destination integer) returns boolean language plpgsql;
 
+create function player_link_is_settled() returns trigger language plpgsql;
+
 create function uuid_v7_floor(p_at timestamp with time zone) returns uuid language sql;
 
 create function wallet_accept(p_rows json) returns TABLE(place integer, verdict text, transaction_id uuid) language plpgsql;
@@ -770,5 +789,7 @@ create function recon.pack_currency(p_currency text) returns bigint language plp
 create function recon.undo_key(p_key uuid) returns uuid language sql;
 
 CREATE TRIGGER audit_entry_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.audit_entry FOR EACH STATEMENT EXECUTE FUNCTION audit_entry_is_append_only();
+
+CREATE TRIGGER player_link_is_settled BEFORE INSERT OR DELETE OR UPDATE ON public.player_link FOR EACH ROW EXECUTE FUNCTION player_link_is_settled();
 
 CREATE TRIGGER action_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON recon.action FOR EACH STATEMENT EXECUTE FUNCTION recon.action_is_append_only();

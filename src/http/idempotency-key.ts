@@ -11,7 +11,10 @@ export function checkedIdempotencyKey(key: string | undefined): string | undefin
   return key;
 }
 
-/** What a repeat must repeat, as hex SHA-256: the route ("POST /wallet/debit") and the body as received. */
-export function requestFingerprint(route: string, rawBody: Buffer): string {
-  return hash('sha256', Buffer.concat([Buffer.from(`${route}\n`), rawBody]), 'hex');
+/**
+ * What a repeat must repeat, as hex SHA-256: the route ("POST /wallet/debit"), the operator whose wallet is meant, and the body as received.
+ * The operator is null for the pair of the environment, whose keys of before must stay what they are.
+ */
+export function requestFingerprint(route: string, operatorCode: string | null, rawBody: Buffer): string {
+  return hash('sha256', Buffer.concat([Buffer.from(operatorCode === null ? `${route}\n` : `${route} ${JSON.stringify(operatorCode)}\n`), rawBody]), 'hex');
 }

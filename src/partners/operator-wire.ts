@@ -2,7 +2,7 @@ import { currencyExponent, toMajorUnits, toMinorUnits } from '../kernel/money';
 import { protocolWord } from '../kernel/protocol-word';
 import { type AskedMovement, type ComparedField, type SaidMovement, disagreement, isGiven } from './asked-movement';
 import { decimalText, parseExactJson } from './exact-json';
-import type { Partner } from './partner';
+import type { Partner, ReferenceScope } from './partner';
 import type { Answer } from './partner-http';
 
 /** What moves money at an operator. */
@@ -67,19 +67,29 @@ export function movementOfMessage(operator: Partner, message: { readonly path: s
 }
 
 /** What is looked for in a list or expected of a callback. `undo`: what pays a bet back. */
-export function askedMovement(operator: Partner, transaction: OperatorMovement & { readonly playerId: string }, undo: boolean): AskedMovement {
+export function askedMovement(operator: Partner, transaction: OperatorMovement & { readonly playerId: string; readonly operatorReference: string }, undo: boolean): AskedMovement {
   const { movement, externalPlayerId, playerId, amountMinor, exponent, currency, correlationId } = transaction;
   const route = undo ? (operator.rollbackRoute ? 'rollback' : 'deposit') : movement === 'debit' ? 'withdraw' : 'deposit';
   return { reference: operatorReference(transaction, undo), directions: directionsOf(route), playerIds: [externalPlayerId, playerId], amount: { minor: amountMinor, exponent }, currency, correlationId };
 }
 
 /** The reference that the operator sees of a movement, or of what pays it back. */
-export function operatorReference({ refId }: { readonly refId: string }, undo: boolean): string {
-  return undo ? undoReference(refId) : refId;
+export function operatorReference({ operatorReference: reference }: { readonly operatorReference: string }, undo: boolean): string {
+  return undo ? undoReference(reference) : reference;
 }
 
 function directionsOf(route: string): AskedMovement['directions'] {
   return route === 'rollback' ? ['deposit', 'rollback'] : route === 'deposit' ? ['deposit'] : ['withdraw'];
+}
+
+/** What the hub makes itself where an operator's references must be unique over all RGSs and players: `hub~` and the transaction's id. */
+const OWN_REFERENCE = 'hub~';
+/** A refId that an RGS makes up in the form of the hub's own would be somebody else's reference, or somebody's repayment. */
+const LIKE_OUR_OWN = /^(?:hub~|rollback:)/i;
+
+/** The operator's name for a movement where it is not the bare refId, as it is kept with the movement; null: the refId. */
+export function externalReference(scope: ReferenceScope, refId: string, transactionId: string): string | null {
+  return scope === 'operator' || LIKE_OUR_OWN.test(refId) ? OWN_REFERENCE + transactionId : null;
 }
 
 /** Reference under which a bet is paid back; one per bet, so paying back twice is a repeat. */

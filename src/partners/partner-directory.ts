@@ -7,7 +7,7 @@ import { Database, type Tx } from '../database/database';
 import { shownUrl } from '../kernel/base-url';
 import { messageOf } from '../kernel/errors';
 import { Logger } from '../observability/logger';
-import type { Partner, TokenOwner } from './partner';
+import type { Partner, PartnerPair, TokenOwner } from './partner';
 import { type PartnerFromEnvironment, type PartnerSnapshot, PartnersStore, type WrittenPartner } from './partners.store';
 import { REPLICA_LIVES_MS, Replicas } from './replicas';
 
@@ -21,7 +21,7 @@ export const DEFAULT_RGS = 'rgs';
 /** Partners and their tokens, kept in memory so that no request waits for the database to learn who is calling. */
 @Injectable()
 export class PartnerDirectory implements OnModuleInit, OnApplicationShutdown {
-  private snapshot: PartnerSnapshot = { partners: new Map(), tokens: new Map(), linkedPairs: new Set() };
+  private snapshot: PartnerSnapshot = { partners: new Map(), tokens: new Map(), pairs: new Map(), linkedPairs: new Set() };
   private timer: NodeJS.Timeout | undefined;
   private toldDisagreement = '[]';
 
@@ -73,6 +73,11 @@ export class PartnerDirectory implements OnModuleInit, OnApplicationShutdown {
     return [...this.snapshot.partners.values()];
   }
 
+  /** A pair without a row is a new one. */
+  pair(operator: Partner, rgs: Partner): PartnerPair {
+    return this.snapshot.pairs.get(`${operator.id}:${rgs.id}`) ?? { referenceScope: 'operator' };
+  }
+
   /** The operator's name for a player of an RGS: its link, else the operator's template. */
   async externalPlayerId(operator: Partner, rgs: Partner, playerId: string): Promise<string> {
     if (this.snapshot.linkedPairs.has(`${operator.id}:${rgs.id}`)) {
@@ -105,7 +110,8 @@ export class PartnerDirectory implements OnModuleInit, OnApplicationShutdown {
     if (disputed.length > 0 && others.length > 0 && !this.config.partnerChangeAccepted) return disagreementOf(disputed, others);
     for (const { partner, what, before, after, movesMoney } of changes) this.logger.event('warn', movesMoney ? 'partners.address_changed' : 'partners.changed', { partner, what, before, after, ...(movesMoney && others.length > 0 ? { others } : {}) });
     const operatorId = await this.store.upsertFromEnvironment(tx, operator, null);
-    await this.store.upsertFromEnvironment(tx, rgs, operatorId);
+    const rgsId = await this.store.upsertFromEnvironment(tx, rgs, operatorId);
+    await this.store.ensurePair(tx, operatorId, rgsId, 'player');
     await this.replicas.enter(tx);
     return undefined;
   }
@@ -179,6 +185,11 @@ function disagreementOf(changes: readonly Change[], others: readonly string[]): 
     ...changes.map(({ partner, what, before, after }) => `  - ${what} of ${partner}: ${before} in use, ${after} here`),
     `They are ${others.join(', ')}. A stack of its own needs a database of its own (DATABASE_URL, or DATA_DIR). To change the partner, stop the others first, or roll the change out with PARTNER_CHANGE_ACCEPTED=true. The partners were not changed.`,
   ].join('\n');
+}
+
+/** Whether it is the pair that the environment describes, which was there before there were others. */
+export function isEnvironmentPair(operator: Partner, rgs: Partner): boolean {
+  return operator.code === DEFAULT_OPERATOR && rgs.code === DEFAULT_RGS;
 }
 
 export function sha256(text: string): Buffer {

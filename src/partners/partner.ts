@@ -1,6 +1,8 @@
 import type { SigningKey } from './signature';
 
 export type PartnerRole = 'operator' | 'rgs';
+/** Within what a reference is unique at an operator. */
+export type ReferenceScope = 'player' | 'operator';
 
 /** Words in the `status` field of an operator's answer, callback or row, as `protocolWord` writes them. */
 export interface StatusWords {
@@ -38,6 +40,12 @@ export interface Partner {
   readonly keys: readonly SigningKey[];
   /** Least version of the signature that its requests must have. */
   readonly signatureVersionRequired: 1 | 2;
+}
+
+/** What an operator and an RGS have agreed on. */
+export interface PartnerPair {
+  /** player: the operator keys its books by player and reference, and sees the RGS's own refId. operator: by reference alone, and the hub makes it. */
+  readonly referenceScope: ReferenceScope;
 }
 
 /** Who a bearer token speaks for. */

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { protocolWord } from '../kernel/protocol-word';
 import { Database, type Row, type Tx } from '../database/database';
-import type { Partner, PartnerRole, StatusWords, TokenOwner } from './partner';
+import type { Partner, PartnerPair, PartnerRole, StatusWords, TokenOwner } from './partner';
 
 /** What the environment says about one side of the default pair. */
 export interface PartnerFromEnvironment {
@@ -23,6 +23,8 @@ export interface PartnerSnapshot {
   readonly partners: ReadonlyMap<number, Partner>;
   /** By hex SHA-256 of the token. */
   readonly tokens: ReadonlyMap<string, readonly TokenOwner[]>;
+  /** By "operatorId:rgsId". */
+  readonly pairs: ReadonlyMap<string, PartnerPair>;
   /** Pairs "operatorId:rgsId" that have player links; all others use the template. */
   readonly linkedPairs: ReadonlySet<string>;
 }
@@ -77,8 +79,9 @@ export class PartnersStore {
       tokens.set(hash, [...(tokens.get(hash) ?? []), { partner, operator }]);
     }
 
-    const pairs = await this.database.rows<{ pair: string }>(`select distinct operator_id || ':' || rgs_id as pair from player_link`);
-    return { partners, tokens, linkedPairs: new Set(pairs.map(({ pair }) => pair)) };
+    const pairs = await this.database.rows<{ pair: string; reference_scope: PartnerPair['referenceScope'] }>(`select operator_id || ':' || rgs_id as pair, reference_scope from partner_pair`);
+    const linked = await this.database.rows<{ pair: string }>(`select distinct operator_id || ':' || rgs_id as pair from player_link`);
+    return { partners, tokens, pairs: new Map(pairs.map(({ pair, reference_scope }) => [pair, { referenceScope: reference_scope }])), linkedPairs: new Set(linked.map(({ pair }) => pair)) };
   }
 
   /** What the environment of an earlier start wrote; undefined when there is no such row. */
@@ -112,6 +115,11 @@ export class PartnersStore {
       await tx.rows(`insert into partner_credential (partner_id, operator_id, kind, label, token_sha256) values ($1, $2, 'bearer', $3, $4)`, [row.id, operatorId, `env-${index + 1}`, hash]);
     await tx.rows(`insert into partner_credential (partner_id, kind, label, secret) values ($1, 'signing', 'env', $2)`, [row.id, partner.signingKey]);
     return row.id;
+  }
+
+  /** The pair that the environment describes; a scope that was changed by hand stays. */
+  async ensurePair(tx: Tx, operatorId: number, rgsId: number, referenceScope: PartnerPair['referenceScope']): Promise<void> {
+    await tx.rows('insert into partner_pair (operator_id, rgs_id, reference_scope) values ($1, $2, $3) on conflict on constraint partner_pair_pkey do nothing', [operatorId, rgsId, referenceScope]);
   }
 
   async externalPlayerId(operatorId: number, rgsId: number, playerId: string): Promise<string | undefined> {

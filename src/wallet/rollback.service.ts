@@ -7,7 +7,7 @@ import { untidy } from '../http/tidy-ids';
 import { HubError } from '../kernel/errors';
 import { Metrics } from '../observability/metrics';
 import { Outbox } from '../outbox/outbox';
-import { PartnerDirectory } from '../partners/partner-directory';
+import { PartnerDirectory, isEnvironmentPair } from '../partners/partner-directory';
 import { isAddressablePlayer } from '../partners/operator-wire';
 import { RollbackStore } from './rollback.store';
 import { Settlement, changeBy } from './settlement';
@@ -31,18 +31,19 @@ export class RollbackService {
 
   /**
    * Everything in one transaction: the key, the place of the bet, the rollback and what it sets off. Throws idempotency_key_reused,
-   * reference_reused, round_closed, validation_failed.
+   * reference_reused, round_closed, wrong_operator, validation_failed.
    */
   async accept(context: Omit<MovementContext, 'movement'>, request: RollbackRequest): Promise<AcceptedRequest> {
     const { rgs, operator } = context;
-    const externalPlayerId = await this.partners.externalPlayerId(operator, rgs, request.playerId);
+    // The bet's own player: what links and the template say by now may be another's lane.
+    const externalPlayerId = (await this.betOf(context, request)) ?? (await this.partners.externalPlayerId(operator, rgs, request.playerId));
     if (!isAddressablePlayer(externalPlayerId)) throw new HubError('validation_failed', { errors: [{ field: 'playerId', message: 'playerId must not be "." or ".."' }] });
     await this.checkIds(context, request);
     const place = { rgsId: rgs.id, operatorId: operator.id, playerId: request.playerId, externalPlayerId, refId: request.originalRefId, roundId: request.roundId ?? null };
     const id = newId();
     const accepted = await this.database.transaction(async (tx): Promise<AcceptedRequest> => {
       if (context.idempotencyKey !== null) {
-        const fingerprint = requestFingerprint(context.route, context.rawBody);
+        const fingerprint = requestFingerprint(context.route, isEnvironmentPair(operator, rgs) ? null : operator.code, context.rawBody);
         const first = await this.rollbacks.claimKey(tx, { rgsId: rgs.id, key: context.idempotencyKey, fingerprint, transactionId: id });
         if (first.verdict === 'reused') throw new HubError('idempotency_key_reused');
         if (first.verdict === 'replayed') {
@@ -72,6 +73,18 @@ export class RollbackService {
     });
     this.metrics.movements.inc({ movement: 'rollback', verdict: accepted.replayed ? 'replayed' : 'created' });
     return accepted;
+  }
+
+  /**
+   * The operator's player from whom the bet was taken; undefined when it did not come. Throws wrong_operator when it was taken at another
+   * operator: holding its place at this one would say "nothing to undo" of a stake that stays taken.
+   */
+  private async betOf({ rgs, operator }: Omit<MovementContext, 'movement'>, request: RollbackRequest): Promise<string | undefined> {
+    const places = await this.rollbacks.placesOf(this.database, rgs.id, request.playerId, request.originalRefId);
+    const here = places.find(({ operatorId }) => operatorId === operator.id);
+    const elsewhere = places.find((place) => place.operatorId !== operator.id && !place.tombstone);
+    if ((here === undefined || here.tombstone) && elsewhere !== undefined) throw new HubError('wrong_operator', { correlationId: elsewhere.id });
+    return here?.externalPlayerId;
   }
 
   /** A bet that was taken can be undone under whatever name it has; a name that only looks like one would hold the place of a bet that never comes. */

@@ -45,6 +45,16 @@ export class RollbackStore {
     await tx.rows(`update idempotency_key set transaction_id = $3 where ${HAS_KEY}`, [rgsId, key, transactionId]);
   }
 
+  /** The bets of this name at every operator of the RGS, and the places that rollbacks hold for them. */
+  async placesOf(sql: Sql, rgsId: number, playerId: string, refId: string): Promise<{ id: string; operatorId: number; externalPlayerId: string; tombstone: boolean }[]> {
+    const rows = await sql.rows<{ id: string; operator_id: number; external_player_id: string; tombstone: boolean }>(
+      `select id, operator_id, external_player_id, tombstone from wallet_transaction
+       where rgs_id = $1 and ref_hash = wallet_hash($2) and ref_id = $2 and player_id = $3 and movement = 'debit' order by id`,
+      [rgsId, refId, playerId],
+    );
+    return rows.map((row) => ({ id: row.id, operatorId: row.operator_id, externalPlayerId: row.external_player_id, tombstone: row.tombstone }));
+  }
+
   /** Holds the place of a bet that was rolled back before it came. False when the bet, or its place, or another movement with equal hashes is there: the business key decides. */
   async insertTombstone(tx: Tx, place: { readonly id: string; readonly rgsId: number; readonly operatorId: number; readonly playerId: string; readonly externalPlayerId: string; readonly refId: string; readonly roundId: string | null }): Promise<boolean> {
     const rows = await tx.rows(

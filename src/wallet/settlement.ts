@@ -250,7 +250,7 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
       eventType: 'rollback',
       transactionId: transaction.id,
       expiresInSeconds: null,
-      ...operatorUndoMessage(operator, { ...transaction, correlationId: transaction.id }),
+      ...operatorUndoMessage(operator, { ...transaction, refId: transaction.operatorReference, correlationId: transaction.id }),
     };
   }
 

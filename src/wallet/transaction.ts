@@ -17,6 +17,8 @@ export interface Transaction {
   readonly playerId: string;
   readonly externalPlayerId: string;
   readonly refId: string;
+  /** What the operator knows it by: the refId, or what the hub made instead. */
+  readonly operatorReference: string;
   readonly amountMinor: bigint;
   readonly currency: string;
   readonly exponent: number;
@@ -94,6 +96,7 @@ export interface TransactionRow extends Row {
   player_id: string;
   external_player_id: string;
   ref_id: string;
+  external_ref: string | null;
   amount_minor: string;
   currency: string;
   exponent: number;
@@ -122,7 +125,7 @@ export interface TransactionRow extends Row {
 }
 
 /** What every statement that answers a TransactionRow selects or returns. */
-export const COLUMNS = `id, operator_id, rgs_id, movement, player_id, external_player_id, ref_id, amount_minor, currency, exponent, kind, round_id, round_closed, game_id,
+export const COLUMNS = `id, operator_id, rgs_id, movement, player_id, external_player_id, ref_id, external_ref, amount_minor, currency, exponent, kind, round_id, round_closed, game_id,
   session_id, meta, state, balance_minor, wallet_transaction.reason, reason_code, warnings, message_id, original_id, tombstone, undo, undo_message_id, applied, waited, created_at, settled_at,
   coalesce(deadline_at <= clock_timestamp(), false) as past_deadline,
   (extract(epoch from clock_timestamp() - absent_at) * 1000)::float8 as absent_for_ms`;
@@ -152,6 +155,7 @@ export function transactionOf(row: TransactionRow): Transaction {
     playerId: row.player_id,
     externalPlayerId: row.external_player_id,
     refId: row.ref_id,
+    operatorReference: row.external_ref ?? row.ref_id,
     amountMinor: BigInt(row.amount_minor),
     currency: row.currency,
     exponent: row.exponent,

@@ -4,6 +4,7 @@ import type { TransactionMovement, TransactionState } from './transaction-state'
 /** One movement of money. Written and changed by wallet.store.ts only; this class is the schema's description and the drift check. */
 @Entity({ name: 'wallet_transaction', comment: 'no index names the state, so the usual change from initiated to confirmed stays on its page' })
 @Unique('wallet_transaction_business_key', ['rgsId', 'refHash', 'businessHash'])
+@Index('wallet_transaction_external_ref', ['operatorId', 'movement', 'externalRef'], { unique: true, where: 'external_ref is not null' })
 @Index('wallet_transaction_rollbacks', ['originalId'], { where: 'original_id is not null' })
 @Index('wallet_transaction_player', ['rgsId', 'playerId', 'id'])
 @Index('wallet_transaction_round', ['rgsId', 'roundHash'], { where: 'round_hash is not null' })
@@ -40,6 +41,9 @@ export class WalletTransactionEntity {
 
   @Column('text', { name: 'ref_id' })
   refId!: string;
+
+  @Column('text', { name: 'external_ref', nullable: true, comment: 'what the operator knows it by, where that is not ref_id' })
+  externalRef!: string | null;
 
   @Column('bigint', { name: 'amount_minor' })
   amountMinor!: string;

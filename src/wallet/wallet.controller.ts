@@ -100,7 +100,7 @@ export class WalletController {
   @preferHeader
   @ApiOkResponse({ description: 'Taken; `applied` says whether money was paid back', type: RollbackAnswer, headers: answerHeaders })
   @acceptedResponse
-  @ApiProblems('malformed_request', 'idempotency_key_reused', 'reference_reused', 'round_closed', 'payload_too_large', 'unsupported_media_type', 'validation_failed')
+  @ApiProblems('malformed_request', 'idempotency_key_reused', 'reference_reused', 'wrong_operator', 'round_closed', 'payload_too_large', 'unsupported_media_type', 'validation_failed')
   async rollback(@Req() request: HubRequest, @Body() body: RollbackRequest, @Res({ passthrough: true }) response: Response): Promise<RollbackAnswer> {
     const waitSeconds = preferredWait(request.get('prefer'));
     const accepted = await this.rollbacks.accept({ ...callOf(request), route: 'POST /wallet/rollback', waits: waitSeconds !== null }, body);

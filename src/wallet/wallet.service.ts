@@ -11,8 +11,8 @@ import { currencyExponent } from '../kernel/money';
 import { Metrics } from '../observability/metrics';
 import { Outbox } from '../outbox/outbox';
 import type { Partner } from '../partners/partner';
-import { PartnerDirectory } from '../partners/partner-directory';
-import { type Movement, isAddressablePlayer, operatorMovementMessage } from '../partners/operator-wire';
+import { PartnerDirectory, isEnvironmentPair } from '../partners/partner-directory';
+import { type Movement, externalReference, isAddressablePlayer, operatorMovementMessage } from '../partners/operator-wire';
 import { type RgsNotice, rgsWebhookBody } from '../partners/rgs-wire';
 import type { CreditRequest, DebitRequest, MovementAnswer, OutcomeStatus, RollbackResult, TimelineEntry, TransactionPage, TransactionView } from './wallet.dto';
 import { type RoundView, roundView } from './rounds.dto';
@@ -80,7 +80,7 @@ export class WalletService {
    * signature_reused, store_unavailable.
    */
   async accept(context: MovementContext, request: DebitRequest | CreditRequest): Promise<AcceptedMovement> {
-    const movement = this.newMovement(context, request, await this.partners.externalPlayerId(context.operator, context.rgs, request.playerId));
+    let movement = this.newMovement(context, request, await this.partners.externalPlayerId(context.operator, context.rgs, request.playerId));
     const refusal = (await this.untidyIds(movement)) ?? policyRefusal(context, movement);
     // Currency lists and limits may change between a request and its repeat, and then the repeat must still get its answer.
     if (refusal !== null && !(await this.store.isKnown(movement))) throw refusal;
@@ -89,7 +89,11 @@ export class WalletService {
     while (this.signing.has(other)) await this.signing.get(other);
     let accepted = await this.withSignature(context, this.batcher.add(movement));
     // Each round refuses at least the request that held the key, so there are as many rounds as such requests at most.
-    while (accepted.verdict === 'try_again') accepted = await this.batcher.add(movement);
+    // The player of a round is who he was when his bet was taken, whatever the links and the template say by now.
+    while (accepted.verdict === 'try_again' || accepted.verdict === 'other_player') {
+      if (accepted.verdict === 'other_player') movement = this.newMovement(context, request, await this.playerOf(accepted.transactionId));
+      accepted = await this.batcher.add(movement);
+    }
     const { verdict, transactionId } = accepted;
     const created = verdict === 'created' || verdict === 'created_unmatched';
     this.metrics.movements.inc({ movement: movement.movement, verdict: created ? 'created' : verdict });
@@ -103,6 +107,12 @@ export class WalletService {
     if (transactionId === null) throw new Error(`an accepted movement must have a transaction (${verdict})`);
     const replayed = verdict === 'replayed';
     return { transactionId, refId: movement.refId, replayed, mayBeSettled: replayed || movement.isFree, warnings: [...(movement.warnings ?? []), ...(verdict === 'created_unmatched' ? (['no_bet_in_round'] as const) : [])] };
+  }
+
+  private async playerOf(betId: string | null): Promise<string> {
+    const bet = betId === null ? undefined : await this.store.find(this.database, betId);
+    if (bet === undefined) throw new Error(`the bet ${betId ?? ''} of a round vanished while its win was taken`);
+    return bet.externalPlayerId;
   }
 
   private async withSignature<T>({ movement, signature }: MovementContext, storing: Promise<T>): Promise<T> {
@@ -166,6 +176,7 @@ export class WalletService {
     const amountMinor = BigInt(request.amountCents);
     const kind = request.kind ?? 'regular';
     const isFree = isFreeBet(movement, kind);
+    const externalRef = externalReference(this.partners.pair(operator, rgs).referenceScope, request.refId, id);
     return {
       id,
       operatorId: operator.id,
@@ -174,6 +185,7 @@ export class WalletService {
       playerId: request.playerId,
       externalPlayerId,
       refId: request.refId,
+      externalRef,
       amountMinor,
       currency: request.currency,
       exponent,
@@ -184,7 +196,7 @@ export class WalletService {
       sessionId: request.sessionId ?? null,
       meta: request.meta === undefined ? null : JSON.stringify(request.meta),
       idempotencyKey: context.idempotencyKey,
-      fingerprint: requestFingerprint(context.route, context.rawBody),
+      fingerprint: requestFingerprint(context.route, isEnvironmentPair(operator, rgs) ? null : operator.code, context.rawBody),
       signature: context.signature === null ? null : BigInt.asIntN(64, BigInt(`0x${context.signature.slice(0, 16)}`)).toString(),
       messageId: newId(),
       deadlineSeconds: movement === 'debit' ? this.config.debitDeadlineSeconds : 0,
@@ -194,7 +206,7 @@ export class WalletService {
       wantsMatch: movement === 'credit' && kind === 'regular' && amountMinor > 0n,
       ...(isFree
         ? freeBetMessage({ playerId: request.playerId, amountMinor, currency: request.currency, refId: request.refId, transactionId: id, roundId: request.roundId ?? null })
-        : operatorMovementMessage(operator, { movement, externalPlayerId, amountMinor, exponent, currency: request.currency, refId: request.refId, correlationId: id })),
+        : operatorMovementMessage(operator, { movement, externalPlayerId, amountMinor, exponent, currency: request.currency, refId: externalRef ?? request.refId, correlationId: id })),
     };
   }
 }

@@ -15,6 +15,8 @@ export interface NewMovement {
   readonly playerId: string;
   readonly externalPlayerId: string;
   readonly refId: string;
+  /** The operator's name for it where it is not the refId. */
+  readonly externalRef: string | null;
   readonly amountMinor: bigint;
   readonly currency: string;
   readonly exponent: number;
@@ -48,9 +50,10 @@ export interface NewMovement {
 
 /**
  * created_unmatched: as created, and it is the first movement of its round, which a win should not be. try_again: its key was held by a
- * request of the same batch that was refused, so the key is free now.
+ * request of the same batch that was refused, so the key is free now. other_player: a win whose round's bet, the transaction, was taken from
+ * another player of the operator.
  */
-export type AcceptVerdict = 'created' | 'created_unmatched' | 'replayed' | 'key_reused' | 'reference_reused' | 'rolled_back' | 'round_closed' | 'signature_reused' | 'try_again';
+export type AcceptVerdict = 'created' | 'created_unmatched' | 'replayed' | 'key_reused' | 'reference_reused' | 'rolled_back' | 'round_closed' | 'signature_reused' | 'other_player' | 'try_again';
 
 export interface Accepted {
   readonly verdict: AcceptVerdict;
@@ -370,6 +373,7 @@ function movementRow(movement: NewMovement): Record<string, unknown> {
     player_id: movement.playerId,
     external_player_id: movement.externalPlayerId,
     ref_id: movement.refId,
+    external_ref: movement.externalRef,
     amount_minor: movement.amountMinor.toString(),
     currency: movement.currency,
     exponent: movement.exponent,

@@ -70,7 +70,7 @@ export class WebhooksStore {
   async matchable(limit: number): Promise<{ operatorId: number; body: string }[]> {
     const rows = await this.database.rows<{ operator_id: number; body: string }>(
       `select c.operator_id, c.body from inbound_callback c
-       join wallet_transaction t on t.id = case when c.correlation_id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then c.correlation_id::uuid end and t.ref_id = c.ref_id and t.operator_id = c.operator_id
+       join wallet_transaction t on t.id = case when c.correlation_id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then c.correlation_id::uuid end and c.ref_id in (coalesce(t.external_ref, t.ref_id), 'rollback:' || coalesce(t.external_ref, t.ref_id)) and t.operator_id = c.operator_id
        where c.verdict = 'unmatched' and c.last_at > now() - interval '7 days' order by c.id limit $1`,
       [limit],
     );

@@ -26,7 +26,7 @@ async function rowsRead(tx: Tx): Promise<number> {
 
 /** A bet in a round of its own, by a player who has many; the first one ends its round. */
 function bet(n: number): NewMovement {
-  const names = { playerId: `player-${n}`, externalPlayerId: `player-${n}`, refId: `bet-${n}`, roundId: `fresh-${n}`, idempotencyKey: `key-${n}`, fingerprint: '00', signature: null };
+  const names = { playerId: `player-${n}`, externalPlayerId: `player-${n}`, refId: `bet-${n}`, roundId: `fresh-${n}`, idempotencyKey: `key-${n}`, fingerprint: '00', signature: null, externalRef: null };
   const about = { operatorId: 1, rgsId: 2, movement: 'debit', kind: 'regular', amountMinor: 100n, currency: 'USD', exponent: 2, gameId: null, sessionId: null, meta: null, waited: false, isFree: false, warnings: null, wantsMatch: false } as const;
   return { ...names, ...about, id: uuidv7(), roundClosed: n === 0, messageId: uuidv7(), path: '/', body: '{}', deadlineSeconds: 60 };
 }

@@ -615,6 +615,7 @@ describe('mock operator', () => {
         supportedCurrencies: ['USD', 'EUR', 'JPY', 'KWD'],
         latencyMs: 0,
         callbackDelayMs: 0,
+        referenceScope: 'player',
         listForm: 'items',
       });
       expect((await admin('PUT', 'settings', { hubUrl: 'ftp://x', latencyMs: -1, callbacks: 'on' })).json.reason).toBe(

@@ -112,7 +112,7 @@ describe('operators and game servers are rows', () => {
     expect(await northTold()).toMatchObject([{ playerId }]);
     // Callbacks name the player as the operator does; or as the RGS does.
     for (const name of [external, playerId])
-      expect((await hub.callback({ playerId: name, amount: '5.00', currency: 'USD', status: 'OK', event: 'withdraw', refId: body.refId, correlationId: body.correlationId }, as(NORTH_OPERATOR))).status).toBe(200);
+      expect((await hub.callback({ playerId: name, amount: '5.00', currency: 'USD', status: 'OK', event: 'withdraw', refId: `hub~${body.transactionId}`, correlationId: body.correlationId }, as(NORTH_OPERATOR))).status).toBe(200);
     // A link is of one pair: the other RGS's player of that name is somebody else.
     const home = await hub.debit({ playerId });
     await hub.reaches(home.body.transactionId, 'confirmed');

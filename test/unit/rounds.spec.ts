@@ -6,7 +6,7 @@ import { TRANSITIONS, type TransactionState } from '../../src/wallet/transaction
 const AT = new Date('2026-11-23T12:00:00Z');
 let number = 0;
 const transaction = (movement: Transaction['movement'], state: TransactionState, change: Partial<Transaction> = {}): Transaction => ({
-  id: `id-${(number += 1)}`, operatorId: 1, rgsId: 2, movement, playerId: 'ann', externalPlayerId: 'ann', refId: `ref-${number}`, amountMinor: 500n, currency: 'USD', exponent: 2, kind: 'regular', roundId: 'r', roundClosed: false,
+  id: `id-${(number += 1)}`, operatorId: 1, rgsId: 2, movement, playerId: 'ann', externalPlayerId: 'ann', operatorReference: 'ref', refId: `ref-${number}`, amountMinor: 500n, currency: 'USD', exponent: 2, kind: 'regular', roundId: 'r', roundClosed: false,
   gameId: null, sessionId: null, meta: null, state, balanceMinor: null, reason: null, reasonCode: null, warnings: null, messageId: 'm', originalId: null, tombstone: false, undo: null, undoMessageId: null, absentForMs: null, pastDeadline: false, applied: null, waited: false, createdAt: AT, settledAt: null,
   ...change,
 });

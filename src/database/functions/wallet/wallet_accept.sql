@@ -2,6 +2,7 @@
 --   created | replayed (same key and request, or same business key and data) | key_reused | reference_reused
 --   try_again (its key was held, in this very batch, by a request that is refused and so leaves the key free)
 --   rolled_back (the bet was rolled back before it came) | round_closed (a debit on a closed round)
+--   other_player (a credit of a round whose bet was taken from another player of the operator; the transaction is the bet)
 --   signature_reused (the very signature, which version 1 binds to no route, made a movement of the other kind before)
 --   created_unmatched (as created; only for rows with wants_match, whose round nobody had moved money in before)
 -- A row with is_free is a bet that takes no money: it is confirmed here, and its message goes to the RGS instead of the operator.
@@ -22,7 +23,7 @@ begin
     select * from json_to_recordset(p_rows) as r (id uuid, operator_id integer, rgs_id integer, movement text, player_id text, external_player_id text,
       ref_id text, amount_minor bigint, currency text, exponent smallint, kind text, round_id text, round_closed boolean, game_id text, session_id text,
       meta text, message_id uuid, waited boolean, is_free boolean, warnings text[], idempotency_key text, fingerprint text,
-      signature bigint, deadline_seconds double precision)
+      signature bigint, deadline_seconds double precision, external_ref text)
   ), new_key as (
     insert into idempotency_key (rgs_id, key, fingerprint, transaction_id)
     select rgs_id, idempotency_key, decode(fingerprint, 'hex'), id from input where idempotency_key is not null
@@ -32,11 +33,11 @@ begin
   ), created as (
     insert into wallet_transaction (id, operator_id, rgs_id, movement, player_id, external_player_id, ref_id, amount_minor, currency, exponent,
       kind, round_id, round_closed, game_id, session_id, meta, message_id, waited, warnings, state, settled_at,
-      signature, deadline_at)
+      signature, deadline_at, external_ref)
     select id, operator_id, rgs_id, movement, player_id, external_player_id, ref_id, amount_minor, currency, exponent,
       kind, round_id, round_closed, game_id, session_id, meta::json, case when is_free then null else message_id end, waited, warnings,
       case when is_free then 'confirmed' else 'initiated' end, case when is_free then now() end,
-      signature, case when deadline_seconds > 0 and is_free is not true then v_now + deadline_seconds * interval '1 second' end
+      signature, case when deadline_seconds > 0 and is_free is not true then v_now + deadline_seconds * interval '1 second' end, external_ref
     from input i
     where (i.idempotency_key is null or exists (select 1 from new_key k where k.transaction_id = i.id))
       -- A value and not "exists", which the planner may answer by reading all rounds once.
@@ -44,6 +45,10 @@ begin
         select r.closed_at is not null from wallet_round r
         where r.rgs_id = i.rgs_id and r.player_hash = wallet_hash(i.player_id) and r.player_round_hash = wallet_player_round_hash(i.round_id, i.player_id, i.operator_id)
           and r.round_id = i.round_id and r.player_id = i.player_id and r.operator_id = i.operator_id), false))
+      and not (i.movement = 'credit' and i.round_id is not null and coalesce((
+        select not bool_or(b.external_player_id = i.external_player_id) from wallet_transaction b
+        where b.rgs_id = i.rgs_id and b.round_hash = wallet_hash(i.round_id) and b.round_id = i.round_id and b.player_id = i.player_id and b.operator_id = i.operator_id
+          and b.movement = 'debit' and not b.tombstone), false))
       -- Beside the place in the index where the row itself will stand, so no other page is read.
       and not coalesce((
         select o.signature = i.signature from wallet_transaction o
@@ -117,7 +122,7 @@ begin
     from json_array_elements(p_rows) with ordinality as e (value, o),
          json_to_record(value) as r (id uuid, operator_id integer, rgs_id integer, movement text, player_id text, ref_id text, amount_minor bigint,
            currency text, kind text, round_id text, round_closed boolean, game_id text, idempotency_key text, fingerprint text,
-           signature bigint)
+           signature bigint, external_player_id text)
   ), judged as materialized (
     select i.place, i.id, i.rgs_id, i.idempotency_key, k.transaction_id as key_holder,
       case
@@ -133,12 +138,16 @@ begin
           where o.rgs_id = i.rgs_id and o.ref_hash = wallet_hash(i.ref_id)
             and o.business_hash = wallet_business_hash(i.ref_id, i.player_id, case i.movement when 'debit' then 'credit' else 'debit' end, i.operator_id)
             and o.signature = i.signature) then 'signature_reused'
+        when t.id is null and i.movement = 'credit' then 'other_player'
         when t.id is null then 'round_closed'
         when t.amount_minor = i.amount_minor and t.currency = i.currency and t.kind = i.kind and t.round_closed = i.round_closed
           and t.round_id is not distinct from i.round_id and t.game_id is not distinct from i.game_id then 'replayed'
         else 'reference_reused'
       end as verdict,
-      coalesce(first.id, case when same.movement then t.id end) as answer_id
+      coalesce(first.id, case when same.movement then t.id end, case when t.id is null and i.movement = 'credit' then (
+        select b.id from wallet_transaction b
+        where b.rgs_id = i.rgs_id and b.round_hash = wallet_hash(i.round_id) and b.round_id = i.round_id and b.player_id = i.player_id and b.operator_id = i.operator_id
+          and b.movement = 'debit' and not b.tombstone order by b.id limit 1) end) as answer_id
     from input i
     left join idempotency_key k on k.rgs_id = i.rgs_id and k.key_check = wallet_hash(i.idempotency_key) and k.key_hash = wallet_hash_long(i.idempotency_key, 1)
     -- Null when the key belongs to a request of this very batch that made no transaction either.
@@ -153,11 +162,11 @@ begin
   ), refused as (
     -- A refused request leaves its key free.
     delete from idempotency_key k using judged j
-    where j.verdict in ('reference_reused', 'rolled_back', 'round_closed', 'signature_reused')
+    where j.verdict in ('reference_reused', 'rolled_back', 'round_closed', 'signature_reused', 'other_player')
       and k.rgs_id = j.rgs_id and k.key_check = wallet_hash(j.idempotency_key) and k.key_hash = wallet_hash_long(j.idempotency_key, 1) and k.transaction_id = j.id
   )
   select j.place,
-    case when j.verdict = 'key_reused' and exists (select 1 from judged h where h.id = j.key_holder and h.verdict in ('reference_reused', 'rolled_back', 'round_closed', 'signature_reused')) then 'try_again' else j.verdict end,
+    case when j.verdict = 'key_reused' and exists (select 1 from judged h where h.id = j.key_holder and h.verdict in ('reference_reused', 'rolled_back', 'round_closed', 'signature_reused', 'other_player')) then 'try_again' else j.verdict end,
     case when j.verdict in ('created', 'created_unmatched') then j.id else j.answer_id end
   from judged j order by j.place;
 end $function$;
