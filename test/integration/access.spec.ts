@@ -141,7 +141,7 @@ describe('access', () => {
   describe('to a route whose author forgot @Access', () => {
     let app: INestApplication;
     beforeAll(async () => {
-      const config = parseConfig({ NODE_ENV: 'test', ...environment, DATABASE_URL: hub.database.url, LOG_LEVEL: 'silent', ROLE: 'api' });
+      const config = parseConfig({ NODE_ENV: 'test', ...environment, DATABASE_URL: hub.database.url, LOG_LEVEL: 'silent', ROLE: 'api', PARTNER_CHANGE_ACCEPTED: 'true' });
       app = await NestFactory.create({ module: class Forgotten {}, imports: [AppModule.register(config)], controllers: [ForgottenController] }, { logger: false, abortOnError: false });
       await app.listen(0, '127.0.0.1');
     });

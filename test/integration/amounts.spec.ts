@@ -216,7 +216,7 @@ describe('the operator\'s decimals', () => {
     const transaction = await pending('USD', '1999');
     for (const amount of ['19.98', '20', '1999', '19.991', '19.9900000000000001', '-19.99', '"19.9"', '0', '1e400', '1e99', '9'.repeat(5_000)]) {
       const answer = await callback(transaction, 'USD', amount);
-      expect([409, 422]).toContain(answer.status);
+      expect([amount.slice(0, 20), [409, 422].includes(answer.status) ? 'refused' : answer.text]).toEqual([amount.slice(0, 20), 'refused']);
       expectProblem(answer, answer.status === 409 ? 'callback_mismatch' : 'validation_failed');
       expect(answer.body.errors[0].field).toBe('amount');
     }

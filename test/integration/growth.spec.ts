@@ -107,13 +107,13 @@ describe('a store that has grown', () => {
       await sql.rows('analyze wallet_transaction, wallet_event, idempotency_key, wallet_round');
       // A day of debits; the newest are open.
       await sql.rows(
-        `insert into wallet_transaction (id, operator_id, rgs_id, movement, player_id, external_player_id, ref_id, amount_minor, currency, exponent, round_id, message_id, state, settled_at, created_at)
+        `insert into wallet_transaction (id, operator_id, rgs_id, movement, player_id, external_player_id, ref_id, amount_minor, currency, exponent, round_id, message_id, state, settled_at, created_at, deadline_at)
          select (left(uuid_v7_floor(at)::text, 14) || '7' || right(gen_random_uuid()::text, 21))::uuid, 1, 2, 'debit', 'player-' || n % 500, 'player-' || n % 500, 'ref-' || n, 100, 'USD', 2, 'round-' || n % 2000, gen_random_uuid(),
-           case when n > ${MANY} - 10 then 'initiated' else 'confirmed' end, case when n <= ${MANY} - 10 then at end, at
+           case when n > ${MANY} - 10 then 'initiated' else 'confirmed' end, case when n <= ${MANY} - 10 then at end, at, at + interval '60 seconds'
          from generate_series(1, ${MANY}) n, lateral (select now() - interval '1 day' * (${MANY} - n) / ${MANY} - interval '90 seconds' as at) t`,
       );
       newest = (await sql.rows<{ id: string }>('select id from wallet_transaction order by id desc limit 10')).map(({ id }) => id);
-      await sql.rows(`insert into wallet_cursor (name, at) values ('deadline', now() - interval '65 seconds')`);
+      await sql.rows(`insert into wallet_cursor (name, at) values ('deadline:60', now() - interval '65 seconds')`);
       // All rounds were closed when the planner last looked. Since then a quarter as many were opened, and stay open.
       await sql.rows('alter table wallet_round set (autovacuum_enabled = false)');
       await sql.rows(`insert into wallet_round (rgs_id, round_id, player_id, operator_id, closed_at) select 2, 'closed-' || n, 'player-' || n % 500, 1, now() from generate_series(1, ${MANY}) n`);

@@ -224,7 +224,7 @@ describe('a repeated request', () => {
         const before = new Set((await hub.operatorCalls()).map(({ n }) => n as number));
         const answers = await Promise.all(
           requests.map(({ route, playerId, refId, amountCents, key, at }) =>
-            post(at === 0 ? hub : twin, route, { playerId: `${playerId}-${run}`, refId: `${refId}-${run}`, amountCents, currency: 'USD' }, key === null ? null : `${key}-${run}`),
+            post(at === 0 ? hub : twin, route, { playerId: `${playerId}-${run}`, refId: `${refId}-${run}`, amountCents, currency: 'USD', gameId: route }, key === null ? null : `${key}-${run}`),
           ),
         );
         const outcomes = answers.map((answer) => (answer.status === 200 ? { is: isReplay(answer) ? ('replayed' as const) : ('created' as const), id: String(answer.body.transactionId) } : { is: String(answer.body.code), id: '' }));

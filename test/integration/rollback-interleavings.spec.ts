@@ -40,13 +40,13 @@ describe('bets, rollbacks and their duplicates in any order', () => {
   const send = ({ playerId }: Game, step: Step, through: TestHub): Promise<HttpAnswer> => {
     switch (step) {
       case 'bet':
-        return through.debit({ playerId, refId: 'bet', amountCents: 700 }, { idempotencyKey: `bet-${playerId}` });
+        return through.debit({ playerId, refId: `bet-${playerId}`, amountCents: 700 }, { idempotencyKey: `bet-${playerId}` });
       case 'undo':
-        return rollback(through, { playerId, refId: 'undo', originalRefId: 'bet' }, { idempotencyKey: `undo-${playerId}` });
+        return rollback(through, { playerId, refId: 'undo', originalRefId: `bet-${playerId}` }, { idempotencyKey: `undo-${playerId}` });
       case 'undo again':
-        return rollback(through, { playerId, refId: 'undo', originalRefId: 'bet' });
+        return rollback(through, { playerId, refId: 'undo', originalRefId: `bet-${playerId}` });
       case 'undo otherwise':
-        return rollback(through, { playerId, refId: 'undo-2', originalRefId: 'bet' });
+        return rollback(through, { playerId, refId: 'undo-2', originalRefId: `bet-${playerId}` });
     }
   };
 
@@ -96,7 +96,7 @@ describe('bets, rollbacks and their duplicates in any order', () => {
         undone &&
         undos.length === new Set(list.filter(({ step }) => step !== 'bet').map(({ step }) => (step === 'undo otherwise' ? 2 : 1))).size &&
         undos.every(({ state, applied }) => state === 'confirmed' && applied === moved) &&
-        booking.join() === (moved ? 'withdraw bet,deposit rollback:bet' : '') &&
+        booking.join() === (moved ? `withdraw bet-${playerId},deposit rollback:bet-${playerId}` : '') &&
         words.join() === (bet.tombstone ? '' : bet.state === 'rejected' ? 'REJECTED' : bet.state === 'compensated' ? 'ROLLED_BACK' : 'OK,ROLLED_BACK');
       return sound ? [] : [{ playerId, list, bet, undos, booking, words }];
     });
@@ -114,12 +114,12 @@ describe('bets, rollbacks and their duplicates in any order', () => {
     const players = Array.from({ length: 100 }, (_, index) => `q${index}`);
     await Promise.all(
       players.flatMap((playerId, index) => [
-        (index % 2 === 0 ? hub : second).debit({ playerId, refId: 'bet' }),
-        rollback(index % 3 === 0 ? hub : second, { playerId, refId: 'undo', originalRefId: 'bet' }),
+        (index % 2 === 0 ? hub : second).debit({ playerId, refId: `bet-${playerId}` }),
+        rollback(index % 3 === 0 ? hub : second, { playerId, refId: 'undo', originalRefId: `bet-${playerId}` }),
       ]),
     );
     await hub.drained(30_000);
     const books = grouped(await hub.operatorBooks(), ({ playerId }) => playerId);
-    for (const playerId of players) expect(['', 'withdraw bet,deposit rollback:bet']).toContain((books.get(playerId) ?? []).map(({ direction, reference }) => `${direction} ${reference}`).join());
+    for (const playerId of players) expect(['', `withdraw bet-${playerId},deposit rollback:bet-${playerId}`]).toContain((books.get(playerId) ?? []).map(({ direction, reference }) => `${direction} ${reference}`).join());
   });
 });

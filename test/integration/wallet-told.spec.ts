@@ -21,7 +21,7 @@ describe('what an RGS is told', () => {
       { fault: { kind: 'refuse', reason: 'limit_reached' }, reason: 'limit_reached', reasonCode: 'limit_reached' },
       { fault: { kind: 'refuse', reason: 'GAME_NOT_AVAILABLE' }, reason: 'GAME_NOT_AVAILABLE', reasonCode: 'bet_not_allowed' },
       { fault: { kind: 'refuse', reason: 'E-77' }, reason: 'E-77', reasonCode: 'other' },
-      { fault: { kind: 'status', status: 401, body: { status: 'ERROR', reason: 'invalid signature' } }, reason: 'invalid signature', reasonCode: 'operator_misconfigured' },
+      { fault: { kind: 'status', status: 401, body: { status: 'ERROR', reason: 'invalid signature' } }, reason: 'operator_misconfigured', reasonCode: 'operator_misconfigured' },
       { fault: { kind: 'status', status: 404 }, reason: 'injected 404', reasonCode: 'operator_misconfigured' },
     ])('is $reasonCode in the answer, the look-up and the webhook, beside "$reason"', async ({ fault, reason, reasonCode }) => {
       await hub.operatorFault({ ...fault, next: 1 });

@@ -149,7 +149,7 @@ class Rows {
     if (!this.possible.standsIn(row)) return;
     const { reference } = this.asked;
     if (decimalText(row.reference) !== reference && decimalText(row.refId) !== reference) return this.doubtfully(row, 'a row has the reference in another spelling or place', null);
-    const field = disagreement(this.asked, row);
+    const field = disagreement(this.asked, row, 'listed');
     if (field !== null) return this.doubtfully(row, `a row has the reference and another ${field}`, field);
     if (isGiven(row.status) && !(typeof row.status === 'string' && this.rules.isApplied(row.status))) return this.doubtfully(row, 'a row has the reference and a status that is no booking', null);
     // A bet and its win may have one reference, and two players may.
