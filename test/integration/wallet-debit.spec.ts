@@ -14,7 +14,7 @@ describe('a debit', () => {
 
     expect(answer.status).toBe(200);
     const { transactionId } = answer.body;
-    expect(answer.body).toEqual({ status: 'initiated', refId: 'bet-1', correlationId: transactionId, balanceCents: null, reason: null, transactionId });
+    expect(answer.body).toEqual({ status: 'initiated', refId: 'bet-1', correlationId: transactionId, balanceCents: null, reason: null, reasonCode: null, transactionId });
 
     const settled = await hub.reaches(transactionId, 'confirmed');
     expect(settled).toMatchObject({ status: 'OK', balanceCents: 99_998_001, amountCents: 1999, roundId: 'round-1', event: 'debit' });

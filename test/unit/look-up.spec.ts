@@ -125,7 +125,8 @@ function answerOf(seed: number): Answer {
   ])();
   let raw = write(body, dice, dice.is(0.3));
   if (dice.is(0.03)) raw = raw.slice(0, dice.below(raw.length));
-  if (dice.is(0.02)) raw += dice.pick(['[]', ',', ' null', '\n{"reference":"other"}']);
+  // Not behind a cut: cut to nothing, "[]" would be a whole list without the movement.
+  else if (dice.is(0.02)) raw += dice.pick(['[]', ',', ' null', '\n{"reference":"other"}']);
   if (dice.is(0.05)) raw = `\ufeff${raw}`;
   const headers: Record<string, string> = {};
   if (dice.is(0.1)) headers.link = dice.pick(MORE_LINKS);
