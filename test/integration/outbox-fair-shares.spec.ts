@@ -1,3 +1,4 @@
+import { bucketCapacity } from '../../src/outbox/outbox.worker';
 import { addPartner, as, followPartners, partnerId } from '../support/partner-rows';
 import { TestHub, movement } from '../support/test-hub';
 import { waitFor } from '../support/wait-for';
@@ -61,6 +62,26 @@ describe('a game server that fills an operator\'s queue', () => {
     const share = calls.slice(first, last + 1).filter(Boolean).length / (last + 1 - first);
     expect(share).toBeGreaterThan(0.35);
     expect(share).toBeLessThan(0.65);
+  });
+
+  it('cannot spend in repeats and late calls what is kept for another, nor leave the operator\'s rate in debt', async () => {
+    await queue('credit', as(LOUD));
+    await hub.reaches((await hub.debit({ playerId: 'calm-before' })).body.transactionId, 'confirmed');
+    await hub.clear();
+    const operator = await partnerId(hub, 'operator');
+    const kept = Math.floor(bucketCapacity(RATE_PER_SECOND) / 2);
+    // Both were silent for long: what is kept is whole, and the bucket is full.
+    await hub.database.query(`update outbox_destination set tokens = burst, tokens_at = clock_timestamp(), sharers_at = clock_timestamp() - interval '1 minute' where id = $1`, [operator]);
+    // In one statement, so that the bucket gets next to nothing meanwhile.
+    const reserve = async (waitMsMax: number): Promise<number> => {
+      const rows = await hub.database.query<{ ms: number | null }>('select outbox_reserve_permit($1, $2) as ms from generate_series(1, 40)', [operator, waitMsMax]);
+      return rows.filter(({ ms }) => ms !== null).length;
+    };
+    const permits = async () => (await hub.database.query<{ tokens: number }>('select tokens from outbox_destination where id = $1', [operator]))[0]?.tokens;
+    await reserve(0);
+    expect(await permits()).toBeGreaterThanOrEqual(kept);
+    await reserve(10_000);
+    expect(await permits()).toBeGreaterThan(0);
   });
 
   it('leaves half of its own part to bets when wins wait, and to wins when bets wait', async () => {
