@@ -5,6 +5,7 @@ import type net from 'node:net';
 export interface RecordedRequest {
   /** ms epoch, fractional: when the whole request was there. */
   readonly at: number;
+  readonly method: string;
   readonly path: string;
   readonly headers: http.IncomingHttpHeaders;
   /** The bytes as they came, as text. */
@@ -63,7 +64,7 @@ export class RecordingProxy {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
     const body = Buffer.concat(chunks);
-    const recorded: RecordedRequest = { at: performance.timeOrigin + performance.now(), path: request.url ?? '', headers: request.headers, body: body.toString('utf8'), endedAt: null, status: null };
+    const recorded: RecordedRequest = { at: performance.timeOrigin + performance.now(), method: request.method ?? '', path: request.url ?? '', headers: request.headers, body: body.toString('utf8'), endedAt: null, status: null };
     this.requests.push(recorded);
     const onward = http.request({ host: this.target.hostname, port: this.target.port, path: request.url, method: request.method, headers: request.headers });
     response.once('close', () => {
