@@ -14,6 +14,8 @@ export interface RecordedRequest {
   endedAt: number | null;
   /** Null when the client left before an answer began. */
   status: number | null;
+  /** The answer's body as it came, as text. */
+  answer: string;
 }
 
 /** Stands between the hub and a partner, writes every request down to the byte, and can vanish like a machine that is switched off. */
@@ -64,7 +66,7 @@ export class RecordingProxy {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
     const body = Buffer.concat(chunks);
-    const recorded: RecordedRequest = { at: performance.timeOrigin + performance.now(), method: request.method ?? '', path: request.url ?? '', headers: request.headers, body: body.toString('utf8'), endedAt: null, status: null };
+    const recorded: RecordedRequest = { at: performance.timeOrigin + performance.now(), method: request.method ?? '', path: request.url ?? '', headers: request.headers, body: body.toString('utf8'), endedAt: null, status: null, answer: '' };
     this.requests.push(recorded);
     const onward = http.request({ host: this.target.hostname, port: this.target.port, path: request.url, method: request.method, headers: request.headers });
     response.once('close', () => {
@@ -80,6 +82,7 @@ export class RecordingProxy {
     onward.once('response', (answer) => {
       recorded.status = answer.statusCode ?? null;
       response.writeHead(answer.statusCode ?? 502, answer.headers);
+      answer.on('data', (chunk: Buffer) => (recorded.answer += chunk.toString('utf8')));
       answer.pipe(response);
     });
     onward.end(body);
