@@ -1,5 +1,7 @@
 // `npm run sql -- "select …"`: a look into the tables of the hub that this environment names, the embedded PostgreSQL included.
-// Reads only, unless --write is given. `--url` prints the URL for a psql of your own; it may hold a password.
+// Reads only, unless --write is given. `--psql` starts a psql of your own there.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { buildIfNeeded, installIfNeeded } from './install.mjs';
@@ -8,7 +10,8 @@ import { fail, requireNode, root } from './run.mjs';
 
 const USAGE = `npm run sql -- "select id, state, amount_minor from wallet_transaction order by id desc limit 5"
 npm run sql -- --write "update …"     without --write nothing can be changed
-npm run sql -- --url                  the URL, for psql "$(npm run --silent sql -- --url)"; it may hold a password
+npm run sql -- --psql                 your own psql there, with the password
+npm run sql -- --url                  the URL without the password
 On a terminal a table, else one JSON object a line.`;
 
 requireNode();
@@ -18,8 +21,8 @@ await buildIfNeeded();
 
 const args = process.argv.slice(2);
 const isWrite = args.includes('--write');
-const [sql, ...more] = args.filter((arg) => !['--write', '--url'].includes(arg));
-if (!args.includes('--url') && (sql === undefined || sql.trim() === '' || more.length > 0)) fail(USAGE);
+const [sql, ...more] = args.filter((arg) => !['--write', '--url', '--psql'].includes(arg));
+if (!args.includes('--url') && !args.includes('--psql') && (sql === undefined || sql.trim() === '' || more.length > 0)) fail(USAGE);
 
 const built = createRequire(path.join(root, 'dist', 'src', 'main.js'));
 const { parseDatabaseConfig } = built('./config/config.js');
@@ -28,7 +31,9 @@ const { Client } = built('pg');
 
 try {
   await withDatabaseUrl(parseDatabaseConfig(process.env), async (url) => {
-    if (args.includes('--url')) return process.stdout.write(`${url}\n`);
+    const { open, password } = apart(url);
+    if (args.includes('--url')) return process.stdout.write(`${open}\n`);
+    if (args.includes('--psql')) return psql(open, password);
     const client = new Client({ connectionString: url, application_name: 'hub-sql' });
     await client.connect();
     try {
@@ -40,6 +45,22 @@ try {
   });
 } catch (error) {
   fail(error.message);
+}
+
+function apart(url) {
+  const parts = new URL(url);
+  const password = decodeURIComponent(parts.password);
+  parts.password = '';
+  return { open: parts.toString(), password };
+}
+
+/** Every user of the machine reads the arguments of a program, but not its environment. */
+async function psql(url, password) {
+  const child = spawn('psql', [url], { stdio: 'inherit', env: { ...process.env, ...(password === '' ? {} : { PGPASSWORD: password }) } });
+  // Ctrl-C ends a statement of psql, which goes on.
+  process.on('SIGINT', () => undefined);
+  const [code] = await once(child, 'exit');
+  process.exitCode = code ?? 1;
 }
 
 function show(answer) {

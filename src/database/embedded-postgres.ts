@@ -5,12 +5,12 @@
  * What lies under the data directory:
  *   postgres/        the cluster, as initdb makes it
  *   postgres.log     what the server says
- *   postgres.json    the port of the last run and the process that owns the server
+ *   postgres.json    the port of the last run, the process that owns the server, and the password; for its owner's eyes only
  *   postgres.lock    held while somebody starts or stops the server
  */
 import { spawn, spawnSync } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import * as fs from 'node:fs';
 import * as net from 'node:net';
 import * as os from 'node:os';
@@ -56,9 +56,12 @@ interface ProcessName {
 }
 
 interface RunRecord {
-  port: number;
+  /** Null until the first start. */
+  port: number | null;
   /** Null after a clean stop. */
   owner: (ProcessName & { address?: string | undefined }) | null;
+  /** Undefined: the cluster was made by a release that had none, or the record was lost. */
+  password?: string | undefined;
 }
 
 interface RunningServer {
@@ -94,9 +97,12 @@ const READY_TIMEOUT_MS = 120_000;
 const LOCK_TIMEOUT_MS = 180_000;
 const FAST_STOP_TIMEOUT_MS = 20_000;
 const IMMEDIATE_STOP_TIMEOUT_MS = 10_000;
+const INVALID_PASSWORD = '28P01';
 const PING_TIMEOUT_MS = 5_000;
 const POLL_MS = 25;
 const LOG_BYTES_MAX = 20_000_000;
+
+const SUPERUSER = 'postgres';
 
 const OR_SET_URL = 'Or set DATABASE_URL to a PostgreSQL of your own.';
 
@@ -112,7 +118,8 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     const runner = await chooseRunner(home);
     await makeCluster(native, home, runner, options.settings ?? {}, log);
 
-    const running = (await waitForRunning(home, log)) ?? (await startServer(native, home, runner, options, log));
+    const found = await waitForRunning(home, log);
+    const running = found !== undefined && !(await endIfOpen(home, found, log)) ? found : await startServer(native, home, runner, options, log);
     const mine = claimOwnership(home, running, options, log);
     const other = mine ? null : (readRecord(home)?.owner ?? null);
     if (options.port !== undefined && options.port !== running.port) {
@@ -122,7 +129,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     let stopping: Promise<void> | undefined;
     let stopped = false;
     return {
-      url: `postgres://postgres@127.0.0.1:${running.port}/postgres`,
+      url: urlOf(running.port, readRecord(home)?.password),
       port: running.port,
       pid: running.pid,
       owned: mine,
@@ -133,6 +140,10 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
       },
     };
   });
+}
+
+function urlOf(port: number, password: string | undefined): string {
+  return `postgres://${SUPERUSER}${password === undefined ? '' : `:${password}`}@127.0.0.1:${port}/postgres`;
 }
 
 /**
@@ -306,15 +317,20 @@ async function makeCluster(native: string, home: Home, runner: Runner, settings:
 
   const fresh = path.join(home.directory, `postgres.new-${randomUUID()}`);
   fs.mkdirSync(fresh, { mode: 0o700 });
+  const password = newPassword();
+  // A file, since every user of the machine reads the arguments of a program.
+  const passwordFile = `${fresh}.password`;
+  fs.writeFileSync(passwordFile, `${password}\n`, { mode: 0o600 });
   if (runner.identity.uid !== undefined && runner.identity.gid !== undefined) {
-    fs.chownSync(fresh, runner.identity.uid, runner.identity.gid);
+    for (const made of [fresh, passwordFile]) fs.chownSync(made, runner.identity.uid, runner.identity.gid);
   }
   log(`embedded Postgres: making a new data directory ${home.cluster}`);
-  const args = ['-D', fresh, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-instructions'];
+  const args = ['-D', fresh, '-U', SUPERUSER, '-A', 'scram-sha-256', '--pwfile', passwordFile, '-E', 'UTF8', '--locale=C', '--no-instructions'];
   // Who turns fsync off has chosen speed over survival; flushing the new files to the disk would be wasted.
   if (settings['fsync'] === 'off') args.push('--no-sync');
   const [program, programArgs] = runner.command(path.join(native, 'bin', 'initdb'), args);
   const result = await run(program, programArgs, runner.identity);
+  fs.rmSync(passwordFile, { force: true });
   if (result.code !== 0) {
     fs.rmSync(fresh, { recursive: true, force: true });
     throw new Error(
@@ -322,6 +338,8 @@ async function makeCluster(native: string, home: Home, runner: Runner, settings:
         `Check that ${home.directory} is on a local disk with space left and that the user who runs Postgres may enter it and the package directory. ${OR_SET_URL}`,
     );
   }
+  // Before the cluster has its name: one that is there always has a password that is known.
+  changeRecord(home, { password });
   fs.renameSync(fresh, home.cluster);
 }
 
@@ -331,6 +349,76 @@ async function majorVersion(native: string): Promise<string> {
   const major = /PostgreSQL\) (\d+)/.exec(output)?.[1];
   if (code === 0 && major !== undefined) return major;
   throw new Error(`The embedded Postgres cannot be run here (${reason}):\n${output.trim()}\nThe binaries need glibc on Linux. ${OR_SET_URL}`);
+}
+
+// ---- the password ------------------------------------------------------------------------------------------------------
+
+function newPassword(): string {
+  // Stands in URLs and in quotes as it is.
+  return randomBytes(32).toString('base64url');
+}
+
+function passwordUnknown(home: Home): string {
+  return `${home.record} does not hold the password of ${home.cluster}. Put the file back, or delete it: the next start of a stopped server sets a new password.`;
+}
+
+/** Releases before this one let every user of the machine in, over TCP and as superuser. */
+function isOpen(home: Home): boolean {
+  return fs.readFileSync(accessFileOf(home), 'utf8').split('\n').some((line) => TRUSTING_LINE.test(line));
+}
+
+/** As in pg_hba.conf, whose method is the last word of a line. */
+const TRUSTING_LINE = /^([^#]*\s)trust(\s*(?:#.*)?)$/;
+
+function accessFileOf(home: Home): string {
+  return path.join(home.cluster, 'pg_hba.conf');
+}
+
+/**
+ * Ends a server that trusts everybody and whose owner has died, so that it comes back with a password. A living owner of the release before is
+ * left alone: it could not connect any more.
+ */
+async function endIfOpen(home: Home, running: RunningServer, log: Log): Promise<boolean> {
+  const owner = readRecord(home)?.owner ?? null;
+  if (!isOpen(home) || owner === null || isAlive(owner)) return false;
+  log(`embedded Postgres: the server that runs (process id ${running.pid}) lets every user of this machine in; starting it anew with a password`);
+  await endServer(home, running, log);
+  return true;
+}
+
+/**
+ * Gives a stopped cluster a password when it has none, or when nobody knows it any more. In single-user mode, which opens no port: whoever
+ * may write these files may set it, and nobody else can come in meanwhile. Killed half-way, the next start does it again.
+ */
+async function closeCluster(native: string, home: Home, runner: Runner, log: Log): Promise<void> {
+  const known = readRecord(home)?.password;
+  if (known !== undefined && !isOpen(home)) return;
+  if (fs.existsSync(path.join(home.cluster, 'standby.signal'))) {
+    throw new Error(`${home.cluster} is a standby, which has the password of its primary. Copy the primary's postgres.json to ${home.record}. ${OR_SET_URL}`);
+  }
+  const password = known ?? newPassword();
+  const deadline = Date.now() + READY_TIMEOUT_MS;
+  const args = ['--single', '-D', home.cluster, '-c', 'password_encryption=scram-sha-256', '-c', 'log_min_error_statement=panic', 'postgres'];
+  const [program, programArgs] = runner.command(path.join(native, 'bin', 'postgres'), args);
+  for (;;) {
+    const { code, reason, output } = await run(program, programArgs, runner.identity, { input: `ALTER ROLE ${SUPERUSER} PASSWORD '${password}'\n`, env: ignoreStaleLock(home) });
+    // It goes on after a failed statement, and its exit code is 0 then.
+    if (code === 0 && !/^.*(ERROR|FATAL|PANIC):/m.test(output)) break;
+    if (!/pre-existing shared memory block/.test(output) || Date.now() > deadline) {
+      throw new Error(`The embedded Postgres in ${home.cluster} could not be given a password (${reason}):\n${output.trim()}\n${OR_SET_URL}`);
+    }
+    await delay(10 * POLL_MS);
+  }
+  changeRecord(home, { password });
+  const file = accessFileOf(home);
+  const { uid, gid } = fs.statSync(file);
+  const text = fs.readFileSync(file, 'utf8').split('\n').map((line) => line.replace(TRUSTING_LINE, '$1scram-sha-256$2')).join('\n');
+  const fresh = `${file}.new`;
+  fs.rmSync(fresh, { force: true });
+  fs.writeFileSync(fresh, text, { mode: 0o600 });
+  fs.chownSync(fresh, uid, gid);
+  fs.renameSync(fresh, file);
+  log(`embedded Postgres: ${home.cluster} has a password now, which stands in ${home.record}`);
 }
 
 // ---- a server that is running already ------------------------------------------------------------------------------------
@@ -344,7 +432,13 @@ async function waitForRunning(home: Home, log: Log): Promise<RunningServer | und
   for (let isFirst = true; ; isFirst = false) {
     const lock = readServerLock(home);
     if (!lock || !isServerOf(home, lock.pid)) return undefined;
-    if (lock.port !== undefined && (await answers(home, lock.port))) return { pid: lock.pid, port: lock.port };
+    if (lock.port !== undefined) {
+      const answer = await ask(home, lock.port);
+      if (answer === 'ours') return { pid: lock.pid, port: lock.port };
+      if (answer === 'refused' && lock.isReady) {
+        throw new Error(`${passwordUnknown(home)} A server with process id ${lock.pid} still runs: end it (kill -INT ${lock.pid}) first. ${OR_SET_URL}`);
+      }
+    }
     if (isFirst) log(`embedded Postgres: a server with process id ${lock.pid} is there already; waiting for it to answer`);
     if (Date.now() > deadline) {
       throw new Error(
@@ -356,15 +450,15 @@ async function waitForRunning(home: Home, log: Log): Promise<RunningServer | und
   }
 }
 
-/** postmaster.pid: line 1 is the process id, line 4 the port; the later lines appear while the server starts. */
-function readServerLock(home: Home): { pid: number; port: number | undefined } | undefined {
+/** postmaster.pid: line 1 is the process id, line 4 the port, line 8 how far the server is; the later lines appear while it starts. */
+function readServerLock(home: Home): { pid: number; port: number | undefined; isReady: boolean } | undefined {
   const text = readIfThere(path.join(home.cluster, 'postmaster.pid'));
   if (text === undefined) return undefined;
   const lines = text.split('\n');
   const pid = Number(lines[0]);
   const port = Number(lines[3]);
   if (!Number.isInteger(pid) || pid <= 0) return undefined;
-  return { pid, port: Number.isInteger(port) && port > 0 ? port : undefined };
+  return { pid, port: Number.isInteger(port) && port > 0 ? port : undefined, isReady: ['ready', 'standby'].includes((lines[7] ?? '').trim()) };
 }
 
 /** Whether this living process is the Postgres of this cluster, and not another one that was given an old process id. */
@@ -381,14 +475,15 @@ function isServerOf(home: Home, pid: number): boolean {
   }
 }
 
-/** True when the server on this port answers a query and works on this very cluster. */
-async function answers(home: Home, port: number): Promise<boolean> {
+/** Whether the server on this port answers a query and works on this very cluster; `refused`: it does not take the password. */
+async function ask(home: Home, port: number): Promise<'ours' | 'refused' | 'no'> {
+  const password = readRecord(home)?.password;
   const client = new Client({
     host: '127.0.0.1',
     port,
-    user: 'postgres',
+    user: SUPERUSER,
     database: 'postgres',
-    password: '',
+    password: password ?? '',
     ssl: false,
     connectionTimeoutMillis: PING_TIMEOUT_MS,
     query_timeout: PING_TIMEOUT_MS,
@@ -398,9 +493,10 @@ async function answers(home: Home, port: number): Promise<boolean> {
   try {
     await client.connect();
     const result = await client.query<{ directory: string }>("SELECT current_setting('data_directory') AS directory");
-    return result.rows[0]?.directory === home.cluster;
-  } catch {
-    return false;
+    return result.rows[0]?.directory === home.cluster ? 'ours' : 'no';
+  } catch (error) {
+    // Without a password it is the driver that gives up.
+    return codeOf(error) === INVALID_PASSWORD || (password === undefined && !isOpen(home)) ? 'refused' : 'no';
   } finally {
     await client.end().catch(() => undefined);
   }
@@ -416,7 +512,7 @@ function claimOwnership(home: Home, running: RunningServer, { address }: Embedde
   }
   if (owner !== null && !isAlive(owner)) {
     log(`embedded Postgres: the process ${owner.pid} that started the server (process id ${running.pid}) is gone; this process takes it over`);
-    writeRecord(home, { port: running.port, owner: { ...self(), address } });
+    changeRecord(home, { port: running.port, owner: { ...self(), address } });
     return true;
   }
   log(`embedded Postgres: sharing the server on port ${running.port} (process id ${running.pid}) that another process owns`);
@@ -431,6 +527,7 @@ const startedHere = new Map<string, number>();
 async function startServer(native: string, home: Home, runner: Runner, options: EmbeddedPostgresOptions, log: Log): Promise<RunningServer> {
   const deadline = Date.now() + READY_TIMEOUT_MS;
   const settings = { ...DEFAULT_SETTINGS, ...options.settings };
+  await closeCluster(native, home, runner, log);
   let port = options.port ?? readRecord(home)?.port ?? options.firstPort ?? (await freePort());
   let isWaiting = false;
 
@@ -438,7 +535,7 @@ async function startServer(native: string, home: Home, runner: Runner, options: 
     if (!(await isFree(port))) port = await otherPort(port, options, log);
     // Written before the start: if this process is killed while the server comes up, the next one still finds an owner that
     // is dead, and takes over.
-    writeRecord(home, { port, owner: { ...self(), address: options.address } });
+    changeRecord(home, { port, owner: { ...self(), address: options.address } });
 
     const args = ['-D', home.cluster, '-p', String(port)];
     for (const [name, value] of Object.entries(settings)) args.push('-c', `${name}=${value}`);
@@ -494,8 +591,14 @@ async function readyOrExit(child: ChildProcess, home: Home, port: number, deadli
   child.once('error', (error) => (ended = messageOf(error)));
   child.once('exit', (code, signal) => (ended = signal === null ? `exit code ${code}` : `ended by ${signal}`));
   for (;;) {
-    if (ended === undefined && (await answers(home, port))) return undefined;
+    const answer = ended === undefined ? await ask(home, port) : 'no';
+    if (answer === 'ours') return undefined;
     if (ended !== undefined) return ended;
+    const lock = readServerLock(home);
+    if (answer === 'refused' && lock?.pid === child.pid && lock?.isReady === true) {
+      child.kill('SIGINT');
+      return passwordUnknown(home);
+    }
     if (Date.now() > deadline) {
       child.kill('SIGQUIT');
       return `no answer within ${READY_TIMEOUT_MS / 1000} seconds`;
@@ -563,20 +666,21 @@ async function stopServer(home: Home, running: RunningServer, log: Log): Promise
     const isThere = lock !== undefined && isServerOf(home, lock.pid);
     // Somebody restarted the server after it had died under us; that one is theirs.
     if (isThere && lock.pid !== running.pid) return;
-    if (isThere) {
-      // Fast shutdown: open transactions are rolled back, the rest is written, and the next start needs no recovery.
-      signal(running.pid, 'SIGINT');
-      if (!(await hasGone(home, running.pid, FAST_STOP_TIMEOUT_MS))) {
-        log(`embedded Postgres: no end after ${FAST_STOP_TIMEOUT_MS / 1000} seconds; stopping it at once (the next start recovers)`);
-        signal(running.pid, 'SIGQUIT');
-        if (!(await hasGone(home, running.pid, IMMEDIATE_STOP_TIMEOUT_MS))) {
-          throw new Error(`The embedded Postgres (process id ${running.pid}) does not stop. See ${home.logFile}; end it with kill -KILL ${running.pid}.`);
-        }
-      }
-    }
-    if (isSelf(readRecord(home)?.owner ?? null)) writeRecord(home, { port: running.port, owner: null });
+    if (isThere) await endServer(home, running, log);
+    if (isSelf(readRecord(home)?.owner ?? null)) changeRecord(home, { port: running.port, owner: null });
     log('embedded Postgres: stopped');
   });
+}
+
+async function endServer(home: Home, { pid }: RunningServer, log: Log): Promise<void> {
+  // Fast shutdown: open transactions are rolled back, the rest is written, and the next start needs no recovery.
+  signal(pid, 'SIGINT');
+  if (await hasGone(home, pid, FAST_STOP_TIMEOUT_MS)) return;
+  log(`embedded Postgres: no end after ${FAST_STOP_TIMEOUT_MS / 1000} seconds; stopping it at once (the next start recovers)`);
+  signal(pid, 'SIGQUIT');
+  if (!(await hasGone(home, pid, IMMEDIATE_STOP_TIMEOUT_MS))) {
+    throw new Error(`The embedded Postgres (process id ${pid}) does not stop. See ${home.logFile}; end it with kill -KILL ${pid}.`);
+  }
 }
 
 async function hasGone(home: Home, pid: number, timeoutMs: number): Promise<boolean> {
@@ -602,17 +706,23 @@ function readRecord(home: Home): RunRecord | undefined {
   const text = readIfThere(home.record);
   if (text === undefined) return undefined;
   try {
-    const { port, owner } = JSON.parse(text) as Partial<RunRecord>;
-    if (typeof port !== 'number' || !Number.isInteger(port)) return undefined;
-    return { port, owner: owner && typeof owner.pid === 'number' ? owner : null };
+    const { port, owner, password } = JSON.parse(text) as Partial<RunRecord>;
+    return {
+      port: typeof port === 'number' && Number.isInteger(port) ? port : null,
+      owner: owner && typeof owner.pid === 'number' ? owner : null,
+      ...(typeof password === 'string' && password !== '' ? { password } : {}),
+    };
   } catch {
     return undefined;
   }
 }
 
-function writeRecord(home: Home, record: RunRecord): void {
+function changeRecord(home: Home, changes: Partial<RunRecord>): void {
+  const record: RunRecord = { port: null, owner: null, ...readRecord(home), ...changes };
   const fresh = `${home.record}.${process.pid}`;
-  fs.writeFileSync(fresh, `${JSON.stringify(record)}\n`);
+  // One that a killed process left would keep its mode.
+  fs.rmSync(fresh, { force: true });
+  fs.writeFileSync(fresh, `${JSON.stringify(record)}\n`, { mode: 0o600 });
   fs.renameSync(fresh, home.record);
 }
 
@@ -716,10 +826,12 @@ interface RunResult {
   output: string;
 }
 
-function run(program: string, args: readonly string[], identity: Runner['identity'] = {}): Promise<RunResult> {
+function run(program: string, args: readonly string[], identity: Runner['identity'] = {}, { input = '', env = {} }: { input?: string; env?: NodeJS.ProcessEnv } = {}): Promise<RunResult> {
   return new Promise((resolve) => {
-    const child = spawn(program, args, { ...identity, cwd: '/', stdio: ['ignore', 'pipe', 'pipe'], env: SERVER_ENVIRONMENT });
+    const child = spawn(program, args, { ...identity, cwd: '/', stdio: ['pipe', 'pipe', 'pipe'], env: { ...SERVER_ENVIRONMENT, ...env } });
     let output = '';
+    // A program that ends without reading it says why by its exit.
+    child.stdin.on('error', () => undefined).end(input);
     child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString('utf8')));
     child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString('utf8')));
     child.once('error', (error) => resolve({ code: null, reason: messageOf(error), output }));

@@ -76,7 +76,7 @@ export class World {
           {
             ...HUB_ENVIRONMENT,
             BREAKER_FAILURES: String(breakerFailures),
-            DATABASE_URL: `postgres://postgres@127.0.0.1:${cable.port}/postgres`,
+            DATABASE_URL: throughPort(postgres.url, cable.port),
             OPERATOR_BASE_URL: `${far?.operator.url ?? near.operator}/`,
             RGS_WEBHOOK_URL: `${far?.rgs.url ?? near.rgs}/webhooks`,
             ...(far === null ? {} : { NODE_EXTRA_CA_CERTS: far.certificate }),
@@ -169,6 +169,13 @@ export async function control(baseUrl: string, method: string, route: string, bo
   const text = await response.text();
   if (!response.ok) throw new Error(`${method} ${route} answered ${response.status}: ${text}`);
   return text;
+}
+
+/** The same server with the same password, through another port. */
+function throughPort(databaseUrl: string, port: number): string {
+  const url = new URL(databaseUrl);
+  url.port = String(port);
+  return url.toString();
 }
 
 function portOf(url: string): number {

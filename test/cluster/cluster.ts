@@ -95,7 +95,7 @@ type Made = [EmbeddedPostgres, EmbeddedPostgres | undefined, MockOperator, MockR
 async function startParts(options: ClusterOptions, parts: Part[], make: (...made: Made) => Cluster): Promise<Cluster> {
   fs.mkdirSync(options.directory, { recursive: true });
   const { postgres, replica } = await startDatabases(options, parts);
-  const pgbouncer = options.pgbouncer === undefined ? undefined : await PgBouncer.start(options.pgbouncer, path.join(options.directory, 'pgbouncer'), postgres.port);
+  const pgbouncer = options.pgbouncer === undefined ? undefined : await PgBouncer.start(options.pgbouncer, path.join(options.directory, 'pgbouncer'), postgres.url);
   if (pgbouncer !== undefined) parts.push(() => pgbouncer.stop());
   const operator = await startMockOperator({ startingBalanceMinor: 1_000_000_000_000n });
   parts.push(() => operator.close());

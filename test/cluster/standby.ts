@@ -8,6 +8,8 @@ export function copyOfStopped(dataDir: string, copy: string): void {
   fs.mkdirSync(copy, { recursive: true });
   // With owners and modes, about which Postgres is strict.
   execFileSync('cp', ['-a', path.join(dataDir, 'postgres'), copy]);
+  // The password, which a standby has from its primary.
+  fs.copyFileSync(path.join(dataDir, 'postgres.json'), path.join(copy, 'postgres.json'));
 }
 
 /** Makes a copy follow the server that stands at `port`. In its own file and not on the command line, so that a later copy can say otherwise. */

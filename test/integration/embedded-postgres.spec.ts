@@ -36,7 +36,7 @@ beforeAll(() => {
     launcher,
     `const { startEmbeddedPostgres } = require('./embedded-postgres.cjs');
      startEmbeddedPostgres({ dataDir: process.argv[2], settings: ${JSON.stringify(settings)} }).then(async (pg) => {
-       console.log(JSON.stringify({ port: pg.port, pid: pg.pid, owned: pg.owned }));
+       console.log(JSON.stringify({ port: pg.port, pid: pg.pid, owned: pg.owned, url: pg.url }));
        process.stdin.on('end', () => pg.stop().then(() => process.exit(0))).resume();
      }, (error) => { console.error(error); process.exit(1); });`,
   );
@@ -61,7 +61,7 @@ async function start(options: { port?: number } = {}): Promise<EmbeddedPostgres>
   return server;
 }
 
-async function launch(env: Readonly<Record<string, string>> = {}): Promise<{ child: ChildProcess; port: number; pid: number; owned: boolean }> {
+async function launch(env: Readonly<Record<string, string>> = {}): Promise<{ child: ChildProcess; port: number; pid: number; owned: boolean; url: string }> {
   const child = spawn(process.execPath, [launcher, dataDir], {
     stdio: ['pipe', 'pipe', 'pipe'],
     env: { ...process.env, ...env, NODE_PATH: path.join(root, 'node_modules') },
@@ -70,13 +70,13 @@ async function launch(env: Readonly<Record<string, string>> = {}): Promise<{ chi
   let stderr = '';
   child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString('utf8')));
   for await (const line of readline.createInterface({ input: child.stdout })) {
-    return { child, ...(JSON.parse(line) as { port: number; pid: number; owned: boolean }) };
+    return { child, ...(JSON.parse(line) as { port: number; pid: number; owned: boolean; url: string }) };
   }
   throw new Error(`the launcher ended early:\n${stderr}`);
 }
 
-async function query(server: { port: number }, sql: string): Promise<Record<string, unknown>[]> {
-  const client = new Client({ host: '127.0.0.1', port: server.port, user: 'postgres', database: 'postgres' });
+async function query({ url }: { url: string }, sql: string): Promise<Record<string, unknown>[]> {
+  const client = new Client({ connectionString: url });
   // Some tests kill the server.
   client.on('error', () => undefined);
   await client.connect();
@@ -85,6 +85,46 @@ async function query(server: { port: number }, sql: string): Promise<Record<stri
   } finally {
     await client.end();
   }
+}
+
+/** What somebody meets who has no password, or guesses one: over TCP every user of the machine is the same. */
+async function strangersSeen({ port }: { port: number }): Promise<string[]> {
+  const tries = [{}, { password: 'postgres' }, { password: 'postgres', user: 'hub' }, { password: 'postgres', replication: 'true' }];
+  return Promise.all(
+    tries.map(async (options) => {
+      const client = new Client({ host: '127.0.0.1', port, user: 'postgres', database: 'postgres', ...options });
+      try {
+        await client.connect();
+        return 'let in';
+      } catch (error) {
+        return /password/.test(String(error)) ? 'refused' : String(error);
+      } finally {
+        await client.end();
+      }
+    }),
+  );
+}
+
+/** Makes of a running server what releases without a password left. */
+async function makeFormer(server: { url: string }): Promise<void> {
+  const file = path.join(dataDir, 'postgres', 'pg_hba.conf');
+  fs.writeFileSync(file, fs.readFileSync(file, 'utf8').replaceAll(/scram-sha-256$/gm, 'trust'));
+  await query(server, 'ALTER ROLE postgres PASSWORD NULL; SELECT pg_reload_conf()');
+}
+
+function forgetPassword(): void {
+  const record = path.join(dataDir, 'postgres.json');
+  const { port, owner } = JSON.parse(fs.readFileSync(record, 'utf8')) as { port: number; owner: object | null };
+  fs.writeFileSync(record, JSON.stringify({ port, owner }));
+  fs.chmodSync(record, 0o644);
+}
+
+function filesUnder(directory: string): string[] {
+  return fs.readdirSync(directory, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile()).map((entry) => path.join(entry.parentPath, entry.name));
+}
+
+function modeOf(file: string): string {
+  return (fs.statSync(file).mode & 0o777).toString(8);
 }
 
 function isRunning(child: ChildProcess): boolean {
@@ -121,7 +161,7 @@ describe('the embedded Postgres', () => {
   it('starts, keeps its data and its port over a stop, and stops cleanly', async () => {
     const first = await start();
     expect(first.owned).toBe(true);
-    expect(first.url).toBe(`postgres://postgres@127.0.0.1:${first.port}/postgres`);
+    expect(first.url).toMatch(new RegExp(`^postgres://postgres:[\\w-]{43}@127\\.0\\.0\\.1:${first.port}/postgres$`));
     await query(first, 'CREATE TABLE kept (n bigint); INSERT INTO kept VALUES (42)');
     await first.stop();
     await first.stop();
@@ -132,6 +172,78 @@ describe('the embedded Postgres', () => {
     expect(second.port).toBe(first.port);
     expect(second.owned).toBe(true);
     expect(await query(second, 'SELECT n FROM kept')).toEqual([{ n: '42' }]);
+  });
+
+  it('lets nobody in without the password, which stands in a file for its owner alone and in no log', async () => {
+    const lines: string[] = [];
+    const server = await startEmbeddedPostgres({ dataDir, settings, log: (line) => lines.push(line) });
+    servers.push(server);
+    expect(await strangersSeen(server)).toEqual(['refused', 'refused', 'refused', 'refused']);
+    await expect(query({ url: server.url.replace(/.@/, '@') }, 'select 1')).rejects.toMatchObject({ code: '28P01' });
+
+    const { password } = new URL(server.url);
+    const holders = filesUnder(dataDir).filter((file) => fs.readFileSync(file).includes(password));
+    expect(holders).toEqual([path.join(dataDir, 'postgres.json')]);
+    expect(modeOf(path.join(dataDir, 'postgres.json'))).toBe('600');
+    expect(lines.join('\n')).toContain('ready on');
+    expect(lines.join('\n')).not.toContain(password);
+  });
+
+  it('gives a data directory of the release before a password, and keeps its data', async () => {
+    const first = await start();
+    await query(first, 'CREATE TABLE kept (n int); INSERT INTO kept VALUES (5)');
+    await makeFormer(first);
+    await first.stop();
+    forgetPassword();
+
+    const second = await start();
+    expect(await strangersSeen(second)).toEqual(['refused', 'refused', 'refused', 'refused']);
+    expect(await query(second, 'SELECT n FROM kept')).toEqual([{ n: 5 }]);
+    expect(second.port).toBe(first.port);
+    expect(modeOf(path.join(dataDir, 'postgres.json'))).toBe('600');
+    await second.stop();
+    expect((await start()).url).toBe(second.url);
+  });
+
+  it('starts a server of the release before anew when its owner was killed, and leaves it alone while the owner lives', async () => {
+    const former = await launch();
+    await query(former, 'CREATE TABLE kept (n int); INSERT INTO kept VALUES (6)');
+    await makeFormer(former);
+    forgetPassword();
+    const guest = await start();
+    expect(guest).toMatchObject({ pid: former.pid, owned: false, url: `postgres://postgres@127.0.0.1:${former.port}/postgres` });
+    await guest.stop();
+
+    await kill(former.child);
+    const next = await start();
+    expect(next.owned).toBe(true);
+    expect(next.pid).not.toBe(former.pid);
+    expect(await strangersSeen(next)).toEqual(['refused', 'refused', 'refused', 'refused']);
+    expect(await query(next, 'SELECT n FROM kept')).toEqual([{ n: 6 }]);
+  });
+
+  it('sets a new password when the old one is lost, but neither below a server that runs nor on a standby', async () => {
+    const first = await start();
+    const record = path.join(dataDir, 'postgres.json');
+    const kept = fs.readFileSync(record, 'utf8');
+    fs.rmSync(record);
+    await expect(start()).rejects.toThrow(/does not hold the password[^]*kill -INT/);
+    fs.writeFileSync(record, kept);
+    await first.stop();
+
+    fs.rmSync(record);
+    const signal = path.join(dataDir, 'postgres', 'standby.signal');
+    fs.writeFileSync(signal, '');
+    await expect(start()).rejects.toThrow(/is a standby, which has the password of its primary/);
+    fs.rmSync(signal);
+    const second = await start();
+    expect(await query(second, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
+    expect(second.url).not.toBe(first.url);
+    await second.stop();
+
+    fs.writeFileSync(record, JSON.stringify({ port: second.port, owner: null, password: 'of-another-cluster' }));
+    await expect(start()).rejects.toThrow(/does not hold the password/);
+    fs.rmSync(record);
   });
 
   it('does not hear what the shell says of another server', async () => {

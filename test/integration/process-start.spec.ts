@@ -1,9 +1,10 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import { type MockOperator, startMockOperator } from '../../mocks/operator/start';
 import { hubArguments } from '../support/hub-command';
 import { HubProcess, freePort } from '../support/hub-process';
@@ -65,15 +66,21 @@ describe('a process that starts', () => {
   it('a data folder in use is refused by the name of its user, unless it is to be shared; its PostgreSQL has a port that stays', async () => {
     const dataDir = path.join(folder, 'data');
     const port = await freePort();
-    const first = await hub({ DATA_DIR: dataDir, EMBEDDED_DATABASE_PORT: String(port) });
+    const first = await hub({ DATA_DIR: dataDir, EMBEDDED_DATABASE_PORT: String(port), LOG_LEVEL: 'trace' });
     const second = await refused({ NODE_ENV: 'test', DATA_DIR: dataDir });
     expect([second.code, second.said]).toEqual([1, expect.stringContaining(`is in use by the process ${first.child.pid} (${first.url})`)]);
     expect(second.said).toContain('DATA_DIR_SHARED=true');
     const shared = await hub({ DATA_DIR: dataDir, DATA_DIR_SHARED: 'true' });
     expect(await shared.end('SIGTERM')).toBe(0);
     expect((await fetch(`${first.url}/health/ready`)).status).toBe(200);
-    expect(JSON.parse(readFileSync(path.join(dataDir, 'postgres.json'), 'utf8'))).toMatchObject({ port });
+    const record = JSON.parse(readFileSync(path.join(dataDir, 'postgres.json'), 'utf8')) as { port: number; password: string };
+    expect(record).toMatchObject({ port, password: expect.stringMatching(/^[\w-]{43}$/) });
+    const sql = (...args: string[]) => promisify(execFile)(process.execPath, [path.join(ROOT, 'scripts/sql.mjs'), ...args], { env: { PATH: process.env.PATH ?? '', DATA_DIR: dataDir, NODE_ENV: 'test' } });
+    expect((await sql('--url')).stdout).toMatch(new RegExp(`^postgres://postgres@127\\.0\\.0\\.1:${port}/postgres\\n$`, 'm'));
+    expect((await sql('select count(*) > 0 as migrated from migrations')).stdout).toMatch(/^\{"migrated":true\}\n$/m);
     expect(await first.end('SIGTERM')).toBe(0);
+    expect(first.log()).toContain('hub.started');
+    expect(first.log() + second.said + shared.log()).not.toContain(record.password);
   }, 150_000);
 
   it('is refused on a database whose living processes send money elsewhere, and what it changes after them is told', async () => {
