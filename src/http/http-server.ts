@@ -24,9 +24,20 @@ interface Exchange {
 interface Connection {
   /** Requests that are not answered yet; more than one with pipelining. */
   readonly open: Set<Exchange>;
-  latest: Exchange | undefined;
   /** While the port closes: how far its answer has got, and when that was last seen to change. */
   progress: { mark: string; at: number };
+}
+
+/** Told to an answer that is not out yet when its client closes its half of the connection. */
+const HALF_CLOSED = Symbol('the client closed its half');
+
+/**
+ * Calls once the client has closed its half of the connection. It may have left or may still read; TCP does not say which before it is written to.
+ * So whoever is told this ends a wait, and answers all the same.
+ */
+export function whenHalfClosed(response: ServerResponse, act: () => void): void {
+  if (response.req.socket.readableEnded) act();
+  else response.once(HALF_CLOSED, act);
 }
 
 /**
@@ -46,8 +57,15 @@ export class HubServer {
     this.http.keepAliveTimeout = KEEP_ALIVE_MS;
     this.http.headersTimeout = KEEP_ALIVE_MS + 1_000;
     this.http.requestTimeout = 30_000;
+    // Who closes its half behind its last request gets the answers to what came whole. By itself Node ends the connection at once and drops
+    // them, movements that were made included. The types leave this property out.
+    Object.assign(this.http, { httpAllowHalfOpen: true });
     this.http.on('connection', (socket: Socket) => {
-      this.connections.set(socket, { open: new Set(), latest: undefined, progress: { mark: '', at: 0 } });
+      const connection: Connection = { open: new Set(), progress: { mark: '', at: 0 } };
+      this.connections.set(socket, connection);
+      socket.once('end', () => {
+        for (const { response } of connection.open) response.emit(HALF_CLOSED);
+      });
       socket.once('close', () => this.connections.delete(socket));
     });
     this.http.on('checkExpectation', (_request, response) => {
@@ -101,10 +119,7 @@ export class HubServer {
   private receive(request: IncomingMessage, response: ServerResponse): void {
     const exchange: Exchange = { request, response };
     const connection = this.connections.get(request.socket);
-    if (connection !== undefined) {
-      connection.latest = exchange;
-      connection.open.add(exchange);
-    }
+    connection?.open.add(exchange);
     response.once('close', () => {
       connection?.open.delete(exchange);
       // A connection that was busy when the server began to close would otherwise stay open for its whole keep-alive time.
@@ -133,11 +148,17 @@ export class HubServer {
     this.http.on('clientError', (error: NodeJS.ErrnoException, socket) => {
       if (error.code === 'ECONNRESET' || refused.has(socket)) return;
       refused.add(socket);
-      const refuse = () => refuseConnection(socket, error.code === 'HPE_HEADER_OVERFLOW' ? 'headers_too_large' : 'malformed_request');
-      // Bytes behind a whole request do not make that request wrong: its own answer goes out first.
-      const before = this.connections.get(socket)?.latest;
-      if (before?.request.complete === true && !before.response.writableFinished) before.response.once('close', refuse);
-      else refuse();
+      const open = [...(this.connections.get(socket)?.open ?? [])];
+      const cut = open.find(({ request }) => !request.complete);
+      const refuse = () => {
+        // Answered before its body had come whole, for a missing token say: that was the answer.
+        if (cut?.response.writableEnded === true) endSoon(socket);
+        else refuseConnection(socket, error.code === 'HPE_HEADER_OVERFLOW' ? 'headers_too_large' : 'malformed_request');
+      };
+      // Bytes behind whole requests do not make those wrong: their own answers go out first.
+      const before = open.filter(({ request, response }) => request.complete && !response.writableFinished).at(-1);
+      if (before === undefined) refuse();
+      else before.response.once('close', refuse);
     });
   }
 }
@@ -194,7 +215,12 @@ function refuseConnection(socket: Duplex, code: ErrorCode): void {
   if (!socket.writable) return;
   const { status, title, head, body } = answerTo(code);
   const lines = [`HTTP/1.1 ${status} ${title}`, ...Object.entries(head).map(([name, value]) => `${name}: ${value}`)];
-  socket.end(`${lines.join('\r\n')}\r\n\r\n${body}`);
+  endSoon(socket, `${lines.join('\r\n')}\r\n\r\n${body}`);
+}
+
+/** What was written goes out, and the client gets a moment to read it. */
+function endSoon(socket: Duplex, text = ''): void {
+  socket.end(text);
   setTimeout(() => socket.destroy(), LINGER_MS).unref();
 }
 

@@ -5,6 +5,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { Access } from '../http/access';
 import { Actor } from '../http/caller';
+import { whenHalfClosed } from '../http/http-server';
 import { ApiProblems } from '../http/openapi';
 import type { ReconRun } from './engine/run';
 import { LegacyFile } from './legacy-file';
@@ -51,9 +52,11 @@ export class ReconciliationController {
       response.status(202).setHeader('Location', pathOf(run)).setHeader('Preference-Applied', 'respond-async').setHeader('X-Recon-Run-Id', run.id).json({ runId: run.id });
       return;
     }
-    // Nobody waits for the file any more: reading on would only burden both partners and the store.
+    // Nobody waits for the file any more: reading on would only burden both partners and the store. While the lists are read a client that closed
+    // its half and still reads cannot be told from one that left, and most left: both get nothing. A file that is there goes out to either.
     const gone = new AbortController();
     response.once('close', () => gone.abort(new Error('the client left')));
+    if (query.run === undefined) whenHalfClosed(response, () => void (response.headersSent || response.destroy()));
     try {
       await this.send(await this.reconciliation.sealed(query, actor, gone.signal), query.raw === '1', request, response);
     } catch (error) {

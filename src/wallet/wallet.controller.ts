@@ -6,6 +6,7 @@ import { Access, type HubRequest } from '../http/access';
 import { AnswersItsOwnCommit } from '../http/durable-answers';
 import { CallingRgs, type Pair, callingRgs, rawBodyOf } from '../http/caller';
 import { IDEMPOTENCY_KEY_LENGTH_MAX, checkedIdempotencyKey } from '../http/idempotency-key';
+import { whenHalfClosed } from '../http/http-server';
 import { TakesJson } from '../http/json-body.guard';
 import { WAIT_SECONDS_MAX, preferredWait } from '../http/prefer';
 import { ApiProblems } from '../http/openapi';
@@ -159,6 +160,7 @@ export class WalletController {
     if (waitSeconds !== null && (transaction === undefined || !isFinal(transaction))) {
       const hungUp = new AbortController();
       response.once('close', () => hungUp.abort());
+      whenHalfClosed(response, () => hungUp.abort());
       isTold = await this.waiters.wait(transactionId, waitSeconds * 1000, hungUp.signal);
       transaction = await this.wallet.findAny(transactionId);
       if (transaction !== undefined && isFinal(transaction) && lacksBalance(transaction)) {

@@ -305,6 +305,20 @@ describe('something on the wire that is not HTTP', () => {
     expect(answers.map(({ status }) => status)).toEqual([...Array.from({ length: 50 }, (_, n) => (n % 2 === 0 ? 200 : 404)), 400]);
   });
 
+  it('gets all its answers, in order, although the client closes its half behind the last request', async () => {
+    const request = (n: number) => httpText('GET', n % 3 === 0 ? '/wallet/transactions?playerId=honest' : n % 3 === 1 ? `/nowhere-${n}` : '/admin/failed-transactions', signed(''));
+    const statuses = Array.from({ length: 12 }, (_, n) => (n % 3 === 1 ? 404 : 200));
+    const requests = statuses.map((_status, n) => request(n));
+    for (const [bytes, expected] of [
+      [[request(0)], [200]],
+      [requests, statuses],
+      [[...requests, httpText('POST', '/wallet/debit', [...ALLOWED, ['Content-Length', '1000']], '{"playerId":')], [...statuses, 400]],
+    ] as const) {
+      const answers = await rawExchange(hub.url, Buffer.concat(bytes), { end: true });
+      expect(answers.map(({ status }) => status)).toEqual(expected);
+    }
+  });
+
   it('in place of the next chunk of a body is 400, and the movement is not made', async () => {
     const head = httpText('POST', '/wallet/debit', [...ALLOWED, ['Transfer-Encoding', 'chunked']]);
     const [answer] = await rawExchange(hub.url, Buffer.concat([head, Buffer.from('5\r\n{"pla\r\nnot a length\r\n')]));

@@ -5,6 +5,7 @@ import { startMockOperator } from '../../mocks/operator/start';
 import { WalletStore } from '../../src/wallet/wallet.store';
 import { HubProcess } from '../support/hub-process';
 import { holdOperator, releaseOperator, rollback, told, wait } from '../support/money';
+import { httpText, rawExchange } from '../support/raw-socket';
 import { signatureOf, signedRequest } from '../support/signed-request';
 import { testDatabase } from '../support/test-database';
 import { TestHub, control, movement } from '../support/test-hub';
@@ -164,6 +165,17 @@ describe('a request that prefers to wait', () => {
     expect(await told(hub, 'jon')).toEqual(['bet OK']);
     const again = await hub.call('POST', '/wallet/debit', raw, { idempotencyKey: 'k' });
     expect([again.status, again.body.status]).toEqual([200, 'OK']);
+  });
+
+  it('is over when its caller closes its half, who still gets his answer', async () => {
+    await holdOperator(hub.database);
+    const raw = JSON.stringify(movement({ playerId: 'mia', refId: 'bet' }));
+    const timestamp = Math.floor(Date.now() / 1000).toString();
+    const headers: [string, string][] = [['Content-Type', 'application/json'], ['Authorization', 'Bearer change_token'], ['X-Timestamp', timestamp], ['X-Signature', signatureOf('change_secret', timestamp, raw)], ['Prefer', 'wait=20'], ['Content-Length', String(Buffer.byteLength(raw))]];
+    const answers = await rawExchange(hub.url, httpText('POST', '/wallet/debit', headers, raw), { end: true });
+    expect(answers.map(({ status, body }) => [status, body.status])).toEqual([[202, 'initiated']]);
+    await releaseOperator(hub.database);
+    await hub.drained();
   });
 
   it('does not wait for a request that is refused', async () => {
