@@ -47,7 +47,7 @@ async function main(): Promise<void> {
   });
   let clean = true;
   try {
-    printUrls(cluster);
+    printUrls(cluster, directory);
     if (isProof) {
       const result = await rollingRestart(cluster, { callers: wholeNumber('callers', values.callers), log: say });
       process.stdout.write(`${JSON.stringify(result)}\n`);
@@ -64,15 +64,22 @@ async function main(): Promise<void> {
   process.exitCode = clean ? 0 : 1;
 }
 
-function printUrls(cluster: Cluster): void {
+function printUrls(cluster: Cluster, directory: string): void {
+  const [database, replica] = [cluster.postgres, cluster.replica].map((server) => (server === undefined ? undefined : withoutPassword(server.url)));
   say(`
   hub            ${cluster.balancer.url}   (balancer)
   api            ${cluster.api.map(({ url }) => url).join('  ')}
   workers        ${cluster.workers.map(({ url }) => url).join('  ')}
   mock operator  ${cluster.operator.url}
   mock RGS       ${cluster.rgs.url}
-  PostgreSQL     ${cluster.postgres.url}${cluster.replica === undefined ? '' : `\n  its replica    ${cluster.replica.url}`}
+  PostgreSQL     ${database}   (its password stands in ${path.join(directory, 'primary', 'postgres.json')})${replica === undefined ? '' : `\n  its replica    ${replica}`}
 `);
+}
+
+function withoutPassword(url: string): string {
+  const parts = new URL(url);
+  parts.password = '';
+  return parts.toString();
 }
 
 main().catch((error: unknown) => {
