@@ -2,11 +2,16 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Route } from './routes';
 
+interface PostmanEvent {
+  readonly listen: string;
+  readonly script: { readonly exec: readonly string[] };
+}
+
 interface PostmanItem {
   readonly name: string;
   readonly item?: readonly PostmanItem[];
   readonly request?: { readonly method: string; readonly url: { readonly path: readonly string[] } };
-  readonly event?: readonly { readonly listen: string; readonly script: { readonly exec: readonly string[] } }[];
+  readonly event?: readonly PostmanEvent[];
 }
 
 export interface PostmanRequest extends Route {
@@ -14,8 +19,14 @@ export interface PostmanRequest extends Route {
   readonly tests: string;
 }
 
-export function postmanCollection(): { item: readonly PostmanItem[] } {
-  return JSON.parse(readFileSync(path.join(__dirname, '../../postman_collection.json'), 'utf8')) as { item: readonly PostmanItem[] };
+export interface PostmanCollection {
+  readonly item: readonly PostmanItem[];
+  readonly event: readonly PostmanEvent[];
+  readonly variable: readonly { readonly key: string; readonly value: string }[];
+}
+
+export function postmanCollection(): PostmanCollection {
+  return JSON.parse(readFileSync(path.join(__dirname, '../../postman_collection.json'), 'utf8')) as PostmanCollection;
 }
 
 /** Every request of the collection, with its path as OpenAPI writes it. */
