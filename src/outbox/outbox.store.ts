@@ -52,6 +52,14 @@ export interface BreakerMove {
   readonly openSeconds: number | null;
 }
 
+/** What a partner may know of its own destination. */
+export interface Standing {
+  readonly pausedAt: Date | null;
+  readonly pauseReason: string | null;
+  /** Messages that are neither delivered nor dead. */
+  readonly waiting: number;
+}
+
 export interface DestinationHealth {
   readonly destinationId: number;
   readonly due: number;
@@ -300,6 +308,19 @@ export class OutboxStore {
       const [row] = await tx.rows<{ repaired: number }>('select outbox_repair_lanes() as repaired');
       return row?.repaired ?? 0;
     });
+  }
+
+  /** Reads the heads of what waits and their lanes; never the lanes of players for whom nothing does. */
+  async standing(destinationId: number): Promise<Standing> {
+    const [row] = await this.database.rows<{ paused_at: Date | null; pause_reason: string | null; waiting: string }>(
+      `select d.paused_at, d.pause_reason,
+         (select coalesce(sum(coalesce(l.last_seq - l.head_seq + 1, 1)), 0) from outbox_head h
+          left join outbox_lane l on l.destination_id = h.destination_id and l.lane_key = h.lane_key where h.destination_id = d.id) as waiting
+       from outbox_destination d where d.id = $1`,
+      [destinationId],
+    );
+    // A destination begins with its first delivery loop.
+    return row === undefined ? { pausedAt: null, pauseReason: null, waiting: 0 } : { pausedAt: row.paused_at, pauseReason: row.pause_reason, waiting: Number(row.waiting) };
   }
 
   async health(): Promise<DestinationHealth[]> {

@@ -4,7 +4,7 @@ import { HubError } from '../kernel/errors';
 import type { DeliveryHandler } from './delivery-handler';
 import type { NewMessage, Outcome, Queue } from './outbox-message';
 import { OutboxRecordsStore, type OutboxRecord, type RecordFilter } from './outbox-records.store';
-import { type DestinationHealth, type MessagePosition, OutboxStore } from './outbox.store';
+import { type DestinationHealth, type MessagePosition, OutboxStore, type Standing } from './outbox.store';
 import { WakeUps } from './wake-ups';
 
 export interface FinishedMessage {
@@ -139,6 +139,11 @@ export class Outbox {
     const resumed = await this.store.resume(tx, destinationId);
     if (resumed) tx.afterCommit(() => this.wake(destinationId));
     return resumed;
+  }
+
+  /** Whether a destination is paused, and how much waits for it. */
+  standing(destinationId: number): Promise<Standing> {
+    return this.store.standing(destinationId);
   }
 
   destinations(): Promise<DestinationHealth[]> {

@@ -140,3 +140,13 @@ export class OutboxRecordView {
   @ApiProperty({ type: 'object', additionalProperties: true, description: 'The body exactly as it is sent, down to the digits of its amounts', example: { amount: 5, currency: 'USD', reference: 'bet-1001', correlationId: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11' } }) payload!: unknown;
   @ApiProperty({ enum: ['rgs', 'operator'], example: 'operator' }) queue!: Queue;
 }
+
+export class RgsStanding {
+  @ApiProperty({ description: 'What the hub calls you', example: 'rgs' }) code!: string;
+  @ApiProperty({ enum: ['rgs'], example: 'rgs' }) role!: 'rgs';
+  @ApiProperty({ description: 'true: your webhook is not called until the hub\'s ops resume it', example: true }) paused!: boolean;
+  @ApiProperty({ type: 'string', format: 'date-time', nullable: true, example: '2026-11-23T12:00:00.000Z' }) pausedSince!: string | null;
+  @ApiProperty({ type: 'string', nullable: true, example: 'the endpoint answered 410 Gone' }) pauseReason!: string | null;
+  @ApiProperty({ type: 'integer', description: 'Webhooks that are not delivered yet, in flight or waiting', example: 12 }) waiting!: number;
+  @ApiProperty({ type: 'string', nullable: true, description: 'Whom to ask; null: the hub\'s ops', example: null }) contact!: string | null;
+}

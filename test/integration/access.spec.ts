@@ -17,6 +17,7 @@ const CONTRACT: readonly (readonly [RegExp, ...(Access | 'public')[]])[] = [
   [/^\/swagger/, 'public'],
   [/^\/wallet\//, 'rgs'],
   [/^\/rounds\//, 'rgs'],
+  [/^\/v1\/me$/, 'rgs'],
   [/^\/webhooks\/incoming$/, 'operator'],
   [/^\/webhooks\/outbox$/, 'ops'],
   [/^\/admin\//, 'ops'],
