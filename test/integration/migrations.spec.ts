@@ -112,6 +112,29 @@ describe('the migrations', () => {
     }
   });
 
+  it('and the hub need no more than a role that owns its database', async () => {
+    const url = new URL(await emptyDatabase());
+    const name = url.pathname.slice(1);
+    const asAdmin = (...statements: string[]) => withClient(process.env[ADMIN_URL_VARIABLE] ?? '', async (client) => {
+      for (const statement of statements) await client.query(statement);
+    });
+    // As docs/runbook.md says under Deploying.
+    await asAdmin(`create role ${name} login password 'of-the-role' nosuperuser nocreatedb nocreaterole noreplication nobypassrls`, `alter database ${name} owner to ${name}`, `revoke all on database ${name} from public`);
+    [url.username, url.password] = [name, 'of-the-role'];
+    const hub = await HubProcess.start({ DATABASE_URL: url.toString(), OPERATOR_BASE_URL: 'http://127.0.0.1:9/', RGS_WEBHOOK_URL: 'http://127.0.0.1:9/webhooks' });
+    try {
+      expect(await pendingMigrations(url.toString())).toEqual([]);
+      expect((await fetch(`${hub.url}/health/ready`)).status).toBe(200);
+      const refused = withClient(url.toString(), (client) => client.query(`copy (select 1) to program 'true'`));
+      await expect(refused).rejects.toMatchObject({ code: '42501' });
+    } finally {
+      expect(await hub.end('SIGTERM')).toBe(0);
+      databases.splice(databases.indexOf(name), 1);
+      await asAdmin(`drop database ${name} with (force)`, `drop role ${name}`);
+    }
+    expect(hub.log()).not.toMatch(/permission denied|must be/);
+  });
+
   it('must be there before a hub starts that may not run them', async () => {
     const url = await emptyDatabase();
     const names = await migrate(url);
