@@ -36,11 +36,11 @@ export function signedDebits(count: number, { host, players, prefix, header = ''
 }
 
 /** One signed request as bytes. `headers` are whole lines with their line ends. */
-export function signedPost(path: string, body: string, host: string, headers = ''): Buffer {
+export function signedPost(path: string, body: string, host: string, headers = '', { token, secret }: { token: string; secret: string } = { token: TOKEN, secret: SECRET }): Buffer {
   const timestamp = Math.floor(Date.now() / 1000).toString();
-  const signature = createHmac('sha256', SECRET).update(`${timestamp}:${body}`).digest('hex');
+  const signature = createHmac('sha256', secret).update(`${timestamp}:${body}`).digest('hex');
   return Buffer.from(
-    `POST ${path} HTTP/1.1\r\nHost: ${host}\r\nAuthorization: Bearer ${TOKEN}\r\nContent-Type: application/json\r\nX-Timestamp: ${timestamp}\r\nX-Signature: ${signature}\r\n${headers}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+    `POST ${path} HTTP/1.1\r\nHost: ${host}\r\nAuthorization: Bearer ${token}\r\nContent-Type: application/json\r\nX-Timestamp: ${timestamp}\r\nX-Signature: ${signature}\r\n${headers}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   );
 }
 

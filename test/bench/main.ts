@@ -11,13 +11,14 @@ import { appendHistory } from './history';
 import { idle } from './idle';
 import { ingest } from './ingest';
 import { latency } from './latency';
+import { noisyNeighbour } from './noisy-neighbour';
 import { pinnedSnapshot } from './pinned-snapshot';
 import { type Line, lineOf, table } from './report';
 import { withDatabase } from './stage';
 import { wait } from './wait';
 
 /** In this order; each brings its own databases and hubs and leaves nothing behind. */
-const BENCHES: readonly Bench[] = [ingest, drain, deliver, latency, wait, fullFlow, idle, blockedPlayer, pinnedSnapshot, growth, cost];
+const BENCHES: readonly Bench[] = [ingest, drain, deliver, latency, wait, fullFlow, idle, blockedPlayer, pinnedSnapshot, noisyNeighbour, growth, cost];
 
 const ROUNDS = 3;
 

@@ -25,6 +25,9 @@ const TARGETS: Readonly<Record<string, readonly Target[]>> = {
   idle_rss_mb: [value('at most', 150)],
   blocked_player: [ratio('at least', 0.9)],
   pinned_snapshot_claim_p50_ms: [value('at most', 5)],
+  noisy_neighbour_p50_ms: [ratio('at most', 1.2)],
+  noisy_neighbour_p99_ms: [ratio('at most', 2)],
+  noisy_neighbour_bets_lost: [value('at most', 0)],
   ingest_at_10m: [ratio('at least', 0.85)],
   drain_at_10m: [ratio('at least', 0.85)],
 };
