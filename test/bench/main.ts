@@ -8,6 +8,7 @@ import { drain } from './drain';
 import { fullFlow } from './full-flow';
 import { growth } from './growth';
 import { appendHistory } from './history';
+import { hostile } from './hostile';
 import { idle } from './idle';
 import { ingest } from './ingest';
 import { latency } from './latency';
@@ -18,7 +19,7 @@ import { withDatabase } from './stage';
 import { wait } from './wait';
 
 /** In this order; each brings its own databases and hubs and leaves nothing behind. */
-const BENCHES: readonly Bench[] = [ingest, drain, deliver, latency, wait, fullFlow, idle, blockedPlayer, pinnedSnapshot, noisyNeighbour, growth, cost];
+const BENCHES: readonly Bench[] = [ingest, drain, deliver, latency, wait, fullFlow, idle, blockedPlayer, pinnedSnapshot, noisyNeighbour, hostile, growth, cost];
 
 const ROUNDS = 3;
 

@@ -28,6 +28,9 @@ const TARGETS: Readonly<Record<string, readonly Target[]>> = {
   noisy_neighbour_p50_ms: [ratio('at most', 1.2)],
   noisy_neighbour_p99_ms: [ratio('at most', 2)],
   noisy_neighbour_bets_lost: [value('at most', 0)],
+  hostile_body_p99_ms: [ratio('at most', 2)],
+  hostile_query_p99_ms: [ratio('at most', 2)],
+  hostile_document_p99_ms: [ratio('at most', 2)],
   ingest_at_10m: [ratio('at least', 0.85)],
   drain_at_10m: [ratio('at least', 0.85)],
 };
