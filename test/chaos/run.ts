@@ -172,6 +172,9 @@ export async function waitForQuiet(world: Pick<World, 'query'>, log: (line: stri
   }
 }
 
+/** Longer than a time-out and the grace under any plan. */
+const IN_FLIGHT_MS_MAX = 120_000;
+
 async function resolveParked(world: World, facts: Facts, how: 'retry' | 'books'): Promise<void> {
   const booked = new Set(facts.books.map(({ playerId, direction, reference }) => `${playerId} ${direction} ${reference}`));
   for (const { transaction_id } of facts.parked) {
@@ -180,12 +183,19 @@ async function resolveParked(world: World, facts: Facts, how: 'retry' | 'books')
     const reference = row.undo_message_id === null ? `${row.external_player_id} ${row.movement === 'debit' ? 'withdraw' : 'deposit'} ${row.ref_id}` : `${row.external_player_id} deposit rollback:${row.ref_id}`;
     // Half of the time the books are enough to go by.
     const resolution = how === 'retry' && Number.parseInt(transaction_id.slice(-1), 16) % 2 === 0 ? 'retry' : booked.has(reference) ? 'applied' : 'not_applied';
-    const answer = await fetch(`${world.hubs[0]?.url}/admin/failed-transactions/${transaction_id}`, {
-      method: 'PATCH',
-      headers: { authorization: 'Bearer change_token', 'content-type': 'application/json' },
-      body: JSON.stringify({ resolution, reason: 'chaos run: as the operator\'s books say' }),
-    });
-    const text = await answer.text();
+    const resolve = () =>
+      fetch(`${world.hubs[0]?.url}/admin/failed-transactions/${transaction_id}`, {
+        method: 'PATCH',
+        headers: { authorization: 'Bearer change_token', 'content-type': 'application/json' },
+        body: JSON.stringify({ resolution, reason: 'chaos run: as the operator\'s books say' }),
+      });
+    let answer = await resolve();
+    let text = await answer.text();
+    // What was lost last may still be booked: a person waits for as long as the answer says.
+    for (const deadline = Date.now() + IN_FLIGHT_MS_MAX; answer.status === 409 && text.includes('money_in_flight') && Date.now() < deadline; text = await answer.text()) {
+      await delay(Number(answer.headers.get('retry-after') ?? 1) * 1000);
+      answer = await resolve();
+    }
     if (!answer.ok) throw new Error(`resolving ${transaction_id} as ${resolution} was answered ${answer.status}: ${text}`);
   }
 }
