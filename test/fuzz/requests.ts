@@ -1,4 +1,5 @@
 import { createHash, createHmac } from 'node:crypto';
+import { currencyExponent, toMajorUnits } from '../../src/kernel/money';
 import type { Random } from '../chaos/prng';
 import type { Json, WalkedOperation } from '../support/openapi-walk';
 import type { Pool } from './pool';
@@ -119,7 +120,7 @@ function fieldsOf(random: Random, operation: WalkedOperation, pool: Pool, serial
       const known = pool.movements.length === 0 ? undefined : random.pick(pool.movements);
       if (known === undefined) return sample;
       const { playerId, amountCents, currency, refId, transactionId, movement } = known;
-      return { playerId, amount: amountCents / 100, currency, status: 'OK', event: movement === 'debit' ? 'withdraw' : 'deposit', refId, correlationId: transactionId };
+      return { playerId, amount: toMajorUnits(BigInt(amountCents), currencyExponent(currency, {})), currency, status: 'OK', event: movement === 'debit' ? 'withdraw' : 'deposit', refId, correlationId: transactionId };
     }
     case 'resolve':
       return { resolution: random.pick(['applied', 'not_applied', 'applied', 'retry']), reason: 'fuzz resolves it' };
