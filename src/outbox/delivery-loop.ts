@@ -281,6 +281,8 @@ export class DeliveryLoop {
       permit: (why) => this.permit(message, why === 'repeat' ? 0 : deadline - destination.timeoutMs - performance.now()),
       mayLeave: () => !this.stopping,
     });
+    // A connection that was ready only after the signal says nothing of the partner, and the next process shall not wait for its pause.
+    if (this.stopping && result.status === null && result.verdict.class === 'throttled') return this.unsent(message, lease, 'the hub is stopping');
     // How long the partner takes, without the connection: one that is called rarely needs a new one each time and is not slow for that.
     if (result.durationMs !== null) this.limit.ended(performance.now(), result.durationMs - waitedMs, result.status !== null);
     this.parts.metrics.concurrencyLimit.set({ destination: this.destination.code }, this.limit.current);

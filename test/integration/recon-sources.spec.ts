@@ -247,6 +247,7 @@ describe('the readers of partners\' lists', () => {
     it.each([
       { how: 'links in a circle', link: '</v2/transactions?page=2>; rel="next"', reason: 'cursor_repeated' },
       { how: 'a link that cannot be read', link: '<oops', reason: 'not_a_list' },
+      { how: 'a link that means next without angle brackets', link: '/v2/transactions?page=2; rel=next', reason: 'not_a_list' },
     ])('$how', async ({ link, reason }) => {
       operator.serve((_request, response) => json(response.setHeader('link', link), []));
       expect(await failure(read())).toMatchObject({ reason });
