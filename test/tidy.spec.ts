@@ -54,6 +54,13 @@ it('the image starts the hub as `npm run start:hub` does', () => {
   expect(/^CMD (.*)$/m.exec(textOf('Dockerfile'))?.[1]).toBe(JSON.stringify(command).replaceAll(',', ', '));
 });
 
+it('each page of docs/decisions has a heading of one form, and its row in the index', () => {
+  const pages = readdirSync(path.join(ROOT, 'docs/decisions')).filter((file) => file !== 'README.md').sort();
+  const rows = [...textOf('docs/decisions/README.md').matchAll(/^\| \[(\d{4})\]\(([^)]+)\) \| ([^|]+) \| [a-z][^|]* \|$/gm)].map(([, number, file, title]) => ({ file, heading: `# ${number}: ${title}` }));
+  expect(rows).toEqual(pages.map((file) => ({ file, heading: textOf(`docs/decisions/${file}`).split('\n', 1)[0] })));
+  expect(new Set(pages.map((file) => file.slice(0, 4))).size).toBe(pages.length);
+});
+
 it('the table of errors in README.md is the catalogue', () => {
   const table = /<!-- errors:start -->([\s\S]*?)<!-- errors:end -->/.exec(textOf('README.md'))?.[1] ?? '';
   const [header = [], , ...rows] = table
