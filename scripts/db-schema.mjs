@@ -1,4 +1,4 @@
-// `npm run db:schema`: writes src/database/schema.sql anew, from a throw-away database with all migrations.
+// `npm run db:schema`: regenerates src/database/schema.sql from a throw-away database with all migrations.
 import fs from 'node:fs';
 import { createRequire } from 'node:module';
 import os from 'node:os';

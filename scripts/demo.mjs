@@ -21,7 +21,7 @@ const bearer = env('BEARER_TOKEN', 'change_token');
 const token = { rgs: env('RGS_TOKEN', bearer), finance: env('FINANCE_TOKEN', bearer) };
 const secret = env('HMAC_SECRET', 'change_secret');
 
-/** What the person at the terminal can mend; the message says how. */
+/** What the person at the terminal can fix; the message says how. */
 class DemoError extends Error {}
 
 // Unique, so that the demo runs on a stack that holds data, also its own of an earlier run.
@@ -190,7 +190,7 @@ X-Mismatch-Count             ${mismatches}
     process.stdout.write(`  not confirmed: ${odd.body.refId} ${odd.transactionId ?? '(not taken)'} ${odd.state ?? odd.fault}\n`);
   }
   if (mismatches > 0) {
-    process.stdout.write(`${own} of the mismatches are of this run. The others were there before, or belong to movements that are still on their way.\n`);
+    process.stdout.write(`${own} of the mismatches are of this run. The others were there before, or belong to movements that are still in flight.\n`);
   }
   const isGood = [confirmed, deliveredOnce, toldOnce].every((n) => n === total) && mismatches === 0;
   process.stdout.write(isGood ? 'Everything adds up.\n' : 'This does not add up.\n');

@@ -295,6 +295,6 @@ function notes() {
   if (envFile.kept.length > 0) found.push(`Not from .env, since the shell says something else: ${envFile.kept.join(', ')}.`);
   if (hadData && services.length > 1)
     found.push(`The mocks begin with empty books and ${process.env.DATABASE_URL ? 'the database' : dataDir()} does not: what earlier starts booked, reconciliation will miss there (missing_in_operator, missing_in_rgs, or a run
-that fails as source_suspicious). To begin anew: curl -X POST ${url.hub}/admin/clear-db -H "Authorization: Bearer ${process.env.OPS_TOKEN ? '$OPS_TOKEN' : process.env.BEARER_TOKEN ? '$BEARER_TOKEN' : 'change_token'}"`);
+that fails as source_suspicious). To start over: curl -X POST ${url.hub}/admin/clear-db -H "Authorization: Bearer ${process.env.OPS_TOKEN ? '$OPS_TOKEN' : process.env.BEARER_TOKEN ? '$BEARER_TOKEN' : 'change_token'}"`);
   return found;
 }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs once, when the primary's volume is new. For an older volume do the same by hand; docs/runbook.md says how.
+# Runs once, when the primary's volume is new. For an older volume do the same manually; docs/runbook.md says how.
 set -eu
 psql --set=ON_ERROR_STOP=1 --set=password="$POSTGRES_PASSWORD" --username="$POSTGRES_USER" --dbname="$POSTGRES_DB" <<'SQL'
 create role replicator with replication login password :'password';
