@@ -213,6 +213,13 @@ describe('a delivery that fails is tried again', () => {
       expect((await hub.outbox({ queue: 'operator' })).map(({ attemptCount, status }) => ({ attemptCount, status }))).toEqual(Array(3).fill({ attemptCount: 1, status: 'sent' }));
     });
 
+    it.each(['retry in 40', '12e2', '-5', 'tomorrow'])('a Retry-After of "%s" is none: nobody is held up', async (words) => {
+      await hub.operatorFault({ kind: 'status', status: 429, headers: { 'Retry-After': words }, next: 1 });
+      const { transactionId } = (await hub.debit()).body;
+      await hub.reaches(transactionId, 'confirmed');
+      expect(line.requests.map(({ status }) => status)).toEqual([429, 200]);
+    });
+
     it('Retry-After: 0 does not become a busy loop', async () => {
       await hub.operatorFault({ kind: 'throttle', retryAfter: 0, next: 3 });
       const { transactionId } = (await hub.debit()).body;

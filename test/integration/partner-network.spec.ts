@@ -2,7 +2,6 @@ import { once } from 'node:events';
 import net from 'node:net';
 import zlib from 'node:zlib';
 import { Logger } from '../../src/observability/logger';
-import { connectToFirst } from '../../src/partners/connector';
 import { PartnerDirectory } from '../../src/partners/partner-directory';
 import { OddServer, SilentPort, httpAnswer, selfSigned } from '../support/odd-server';
 import { type TestDatabase, testDatabase } from '../support/test-database';
@@ -93,21 +92,6 @@ describe('a connection that never comes: nothing left, so it is no attempt and n
       await waitFor('the destination says why', async () => (await hub.call('GET', '/admin/destinations')).body.find(({ code, lastError }: { code: string; lastError: string | null }) => code === 'operator' && reason.test(lastError ?? '')));
     } finally {
       await stop();
-    }
-  });
-
-  it('several addresses, the first of which drops SYNs: the next is tried beside it, and the late one stays in the race', async () => {
-    const server = await OddServer.start((socket) => void socket.write(httpAnswer(OK)));
-    const deaf = await SilentPort.open('127.0.0.2', server.port);
-    try {
-      const lookup = ((_name: string, _options: unknown, found: (error: null, addresses: { address: string; family: number }[]) => void) =>
-        found(null, [{ address: '127.0.0.2', family: 4 }, { address: '127.0.0.1', family: 4 }])) as never;
-      const socket = await new Promise<net.Socket | null>((resolve) => void connectToFirst({ host: 'casino.example', port: server.port, lookup }, (_error, winner) => resolve(winner)));
-      expect(socket?.remoteAddress).toBe('127.0.0.1');
-      socket?.destroy();
-    } finally {
-      await deaf.close();
-      await server.stop();
     }
   });
 });
