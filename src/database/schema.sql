@@ -612,6 +612,8 @@ create table recon.run (
   finished_at timestamp with time zone,
   legacy_sha256 bytea,
   list_shards smallint not null default 1,
+  lost_leases integer not null default 0,
+  lost_at text,
   constraint run_business_date CHECK (((business_date IS NULL) OR (window_from IS NOT NULL))),
   constraint run_error CHECK (((error IS NOT NULL) = (state = 'failed'::text))),
   constraint run_finished CHECK (((finished_at IS NOT NULL) = (state = ANY (ARRAY['sealed'::text, 'failed'::text, 'cancelled'::text])))),
@@ -634,6 +636,8 @@ comment on column recon.run.as_of is 'the moment at which ages are measured';
 comment on column recon.run.lease_token is 'fence: whoever writes for the run names the token under which it took the run';
 comment on column recon.run.legacy_sha256 is 'of the six-column file, for runs of kind legacy; csv_sha256 is of the report';
 comment on column recon.run.list_shards is 'parts of the window in which the lists are read at once; the result does not depend on it';
+comment on column recon.run.lost_leases is 'leases in a row that expired at the same progress: the process died or lost touch';
+comment on column recon.run.lost_at is 'the progress at which the last lease expired: state, buckets, pages';
 
 create table recon.schedule (
   id uuid not null,

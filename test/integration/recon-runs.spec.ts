@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
+import { SchedulerRegistry } from '@nestjs/schedule';
 import { parse } from 'csv-parse/sync';
 import { RunStore } from '../../src/reconciliation/engine/run.store';
+import { RunWorker } from '../../src/reconciliation/engine/run.worker';
 import { manifestFaults, sha256Hex } from '../../src/reconciliation/manifest';
 import { ReconDuties } from '../../src/reconciliation/recon-duties';
 import { businessDateOf } from '../../src/reconciliation/window';
@@ -45,6 +47,39 @@ describe('a run', () => {
   });
 
   it('of a window that has not ended is refused to the first hub\'s call, too', async () => expectProblem(await hub.call('GET', '/reconciliation_data?from=2026-01-01T00:00:00Z&to=2030-01-01T00:00:00Z'), 'validation_failed'));
+
+  it('that lost five processes at the same point fails with a reason; progress or a stop in between does not count', async () => {
+    const list = await ListServer.start();
+    const other = await TestHub.start({ env: { OPERATOR_BASE_URL: list.url, ROLE: 'api' } });
+    try {
+      // Silent to the end, so the process that reads it makes no progress.
+      list.serve(() => undefined);
+      // Who polls would take the run between two lines of this test.
+      other.app.get(SchedulerRegistry).deleteInterval('reconciliation.poll');
+      const { id } = (await begin(other)).body;
+      const runs = other.app.get(RunStore);
+      const lose = async (): Promise<number | undefined> => {
+        await other.database.query(`update recon.run set lease_until = clock_timestamp() - interval '1 second' where id = $1`, [id]);
+        return (await runs.claim('a process that dies', 60, id))?.lostLeases;
+      };
+      await waitFor('the run is read', async () => (await runs.find(id))?.state === 'ingesting');
+      expect([await lose(), await lose()]).toEqual([1, 2]);
+      const claimed = await runs.find(id);
+      await runs.release(claimed!);
+      expect((await runs.claim('the next process', 60, id))?.lostLeases).toBe(0);
+      for (let n = 1; n <= 4; n++) expect(await lose()).toBe(n);
+      await other.database.query(`update recon.run set buckets_done = buckets_done + 1 where id = $1`, [id]);
+      expect(await lose()).toBe(1);
+      for (let n = 2; n <= 4; n++) expect(await lose()).toBe(n);
+      await other.database.query(`update recon.run set lease_until = clock_timestamp() - interval '1 second' where id = $1`, [id]);
+      await other.app.get(RunWorker).stop(id, 'its process died');
+      await other.app.get(RunWorker).start(id);
+      expect(await ended(other, id)).toMatchObject({ state: 'failed', error: { reason: 'processes_died' } });
+    } finally {
+      await other.stop();
+      await list.stop();
+    }
+  });
 
   it('of a business day is begun, tells how far it is, and finds everything in order', async () => {
     const answer = await begin(hub, { businessDate: today(), zone: 'Europe/Malta', cutoff: '06:00', provisional: true });

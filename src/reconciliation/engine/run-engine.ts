@@ -20,6 +20,9 @@ const SUSPICIOUS_FROM_ROWS = 1_000;
 /** A crash of Postgres empties the staging tables; how often a run begins anew before it gives up. */
 const ANEW_MAX = 5;
 
+/** How many processes in a row may die at the same point of a run: what kills a process kills the next one, too. */
+const LOST_LEASES_MAX = 5;
+
 /** A class, so that tests can put another number in its place. */
 export class EngineLimits {
   /** Staged rows per step of the first pass: small runs take one step, large ones a bounded amount of memory and of work that a crash repeats. */
@@ -48,6 +51,7 @@ export class RunEngine {
   async execute(run: HeldRun, gone: AbortSignal): Promise<ReconRun> {
     const started = performance.now();
     try {
+      if (run.lostLeases >= LOST_LEASES_MAX) throw new RunFailure('processes_died', null, `${run.lostLeases} processes in a row died or lost the database at the same point of this run`);
       const sealed = await this.toSeal(run, gone);
       this.logger.event('info', 'reconciliation.sealed', { runId: run.id, kind: run.kind, ...sealed.counts, durationMs: Math.round(performance.now() - started) });
       return sealed;

@@ -9,7 +9,7 @@ export const PAD_SECONDS = 2 * 3600;
 
 const LIVE = LIVE_STATES.map((state) => `'${state}'`).join(', ');
 const COLUMNS = `id, kind, state, operator_id, rgs_id, window_from, window_to, business_date::text as business_date, zone, cutoff, as_of, grace_seconds, hard_limit_seconds, pad_seconds, list_shards, rules,
-  slot, lease_token, buckets_done, items_written, counts, item_count, csv_sha256, csv_bytes, legacy_sha256, error, created_by, created_at, started_at, finished_at`;
+  slot, lease_token, lost_leases, buckets_done, items_written, counts, item_count, csv_sha256, csv_bytes, legacy_sha256, error, created_by, created_at, started_at, finished_at`;
 
 /** Another process took the run over, or somebody cancelled it: whatever is being written must not be committed. */
 export class LeaseLostError extends Error {
@@ -56,6 +56,7 @@ export class RunStore {
 
   /**
    * Takes a run that waits, or whose holder has fallen silent: `id`, or the oldest. Undefined when there is none, or no slot for it.
+   * A lease that expired counts against the run unless it made progress meanwhile.
    * The lock waits out a page that its former holder is committing, so that afterwards only the new token writes.
    */
   async claim(owner: string, leaseSeconds: number, id: string | null = null): Promise<HeldRun | undefined> {
@@ -63,14 +64,17 @@ export class RunStore {
       // One statement is a transaction already; looking for work each second should cost one round trip.
       const [row] = await this.database.rows<RunRow>(
         `with due as (
-           select r.id as due_id, coalesce(r.slot, (select min(s) from generate_series(0, ${SLOTS - 1}) s where not exists (select 1 from recon.run o where o.slot = s))) as due_slot
+           select r.id as due_id, r.lease_until is not null as is_lost,
+             concat_ws('/', r.state, r.buckets_done, r.items_written, (select sum(p.pages) from recon.source_progress p where p.run_id = r.id)) as progress,
+             coalesce(r.slot, (select min(s) from generate_series(0, ${SLOTS - 1}) s where not exists (select 1 from recon.run o where o.slot = s))) as due_slot
            from recon.run r where r.state in (${LIVE}) and (r.lease_until is null or r.lease_until < clock_timestamp())
              -- Who looks for work leaves a run that was made this moment to the process that made it and is about to take it.
              and case when $3::uuid is null then r.state <> 'queued' or r.created_at < clock_timestamp() - interval '1 second' else r.id = $3 end
            order by r.slot is null, r.created_at, r.id limit 1 for update of r skip locked
          )
          update recon.run r set slot = due_slot, state = case r.state when 'queued' then 'ingesting' else r.state end, lease_owner = $1, lease_token = r.lease_token + 1,
-           lease_until = clock_timestamp() + $2 * interval '1 second', started_at = coalesce(r.started_at, now())
+           lease_until = clock_timestamp() + $2 * interval '1 second', started_at = coalesce(r.started_at, now()),
+           lost_leases = case when not is_lost then 0 when r.lost_at = progress then r.lost_leases + 1 else 1 end, lost_at = case when is_lost then progress end
          from due where r.id = due_id and due_slot is not null returning ${COLUMNS}`,
         [owner, leaseSeconds, id],
       );
@@ -162,6 +166,7 @@ interface RunRow extends Row {
   rules: RunRules;
   slot: number | null;
   lease_token: string;
+  lost_leases: number;
   buckets_done: number;
   items_written: boolean;
   counts: RunCounts | null;
@@ -195,6 +200,7 @@ function toRun(row: RunRow): ReconRun {
     rules: row.rules,
     slot: row.slot,
     leaseToken: row.lease_token,
+    lostLeases: row.lost_leases,
     bucketsDone: row.buckets_done,
     itemsWritten: row.items_written,
     counts: row.counts,

@@ -73,6 +73,8 @@ export interface ReconRun {
   readonly rules: RunRules;
   readonly slot: number | null;
   readonly leaseToken: string;
+  /** Leases in a row that expired without progress before this one. */
+  readonly lostLeases: number;
   readonly bucketsDone: number;
   readonly itemsWritten: boolean;
   readonly counts: RunCounts | null;
