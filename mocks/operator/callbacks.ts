@@ -22,7 +22,7 @@ export interface Callback {
   correlationId: string;
 }
 
-/** One callback on its way. */
+/** One callback in flight. */
 interface Delivery {
   body: string;
   /** How many attempts have failed. */
@@ -76,7 +76,7 @@ export class Callbacks implements OnModuleDestroy {
     return { delivered: this.delivered, failed: this.failed, pending: this.open.size };
   }
 
-  /** Forgets what waits, and what is on its way no longer counts: nothing of one test shows in the next. */
+  /** Forgets what waits, and what is in flight no longer counts: nothing of one test shows in the next. */
   clear(): void {
     for (const timer of this.timers) clearTimeout(timer);
     this.timers.clear();

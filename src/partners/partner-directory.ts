@@ -11,7 +11,7 @@ import type { Partner, PartnerPair, TokenOwner } from './partner';
 import { type PartnerFromEnvironment, type PartnerSnapshot, PartnersStore, type WrittenPartner } from './partners.store';
 import { REPLICA_LIVES_MS, Replicas } from './replicas';
 
-/** Age at which the copy of the partner tables is read anew; a change of a partner takes effect within it on every replica. */
+/** Age at which the copy of the partner tables is read again; a change of a partner takes effect within it on every replica. */
 const SNAPSHOT_AGE_MS_MAX = 5_000;
 
 /** Codes of the pair that the environment describes. */

@@ -234,7 +234,7 @@ export class PartnerHttp implements OnApplicationShutdown {
     if (performance.now() > attempt.latest) throw new PermitRefused();
     attempt.tries += 1;
     for (const [name, value] of Object.entries(this.signatureHeaders(attempt.partner, { method: 'POST', url: attempt.request.url, idempotencyKey: attempt.request.headers['Idempotency-Key'] ?? '', body: attempt.request.body }))) config.headers.set(name, value);
-    // From the first byte of this try to the last one of its answer: a partner that drips a byte a second must not hold the slot for ever.
+    // From the first byte of this try to the last one of its answer: a partner that drips a byte a second must not hold the slot forever.
     config.timeout = attempt.partner.timeoutMs;
     return config;
   }

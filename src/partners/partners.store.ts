@@ -117,7 +117,7 @@ export class PartnersStore {
     return row.id;
   }
 
-  /** The pair that the environment describes; a scope that was changed by hand stays. */
+  /** The pair that the environment describes; a scope that was changed manually stays. */
   async ensurePair(tx: Tx, operatorId: number, rgsId: number, referenceScope: PartnerPair['referenceScope']): Promise<void> {
     await tx.rows('insert into partner_pair (operator_id, rgs_id, reference_scope) values ($1, $2, $3) on conflict on constraint partner_pair_pkey do nothing', [operatorId, rgsId, referenceScope]);
   }

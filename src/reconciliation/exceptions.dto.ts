@@ -72,7 +72,7 @@ export class ExceptionView {
   @ApiProperty({ type: 'string', ...nullable, description: 'Major units', example: '10.00' }) amount!: string | null;
   @ApiProperty({ type: 'string', ...nullable, example: 'bet-1001' }) refId!: string | null;
   @ApiProperty({ type: 'string', ...nullable, example: RUN }) correlationId!: string | null;
-  @ApiProperty({ type: 'string', ...nullable, description: 'The message that would mend it', example: RUN }) outboxId!: string | null;
+  @ApiProperty({ type: 'string', ...nullable, description: 'The message that would fix it', example: RUN }) outboxId!: string | null;
   @ApiProperty({ type: 'string', enum: ['rgs', 'operator'], ...nullable, example: 'operator' }) outboxQueue!: string | null;
   @ApiProperty({ type: 'string', ...nullable, description: 'Who deals with it', example: 'anna' }) owner!: string | null;
   @ApiProperty({ ...instant, ...nullable, description: 'By when somebody should have', example: '2026-11-23T09:20:00.000Z' }) dueAt!: string | null;

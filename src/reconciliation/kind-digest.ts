@@ -4,7 +4,7 @@ import type { ReconRun } from './engine/run';
 import { LegacyFile } from './legacy-file';
 import { ReportService } from './report.service';
 
-/** The digest of the file that is meant: six columns for the first hub's call, the report for everything else. */
+/** The digest of the file that is meant: six columns for the legacy hub's call, the report for everything else. */
 @Injectable()
 export class KindDigest extends ReportDigest {
   constructor(

@@ -9,7 +9,7 @@ import { guarded } from './report-csv';
 const COLUMNS = ['refId', 'correlationId', 'direction', 'amount', 'inRGS', 'inOperator'];
 const PAGE_ITEMS = 500;
 
-/** The first hub's file: six columns, CRLF, Python's True and False and its way to print a float. */
+/** The legacy hub's file: six columns, CRLF, Python's True and False and its way to print a float. */
 @Injectable()
 export class LegacyFile {
   constructor(private readonly store: LegacyFileStore) {}

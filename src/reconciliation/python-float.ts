@@ -2,7 +2,7 @@
 const DECIMAL = /^(-?)(\d+)(?:\.(\d*))?(?:[eE]([+-]?\d{1,4}))?$/;
 
 /**
- * A decimal as Python prints a float ("10" is 10.0, "19.90" is 19.9, "0.00001" is 1e-05): the first hub's files look so, and finance's
+ * A decimal as Python prints a float ("10" is 10.0, "19.90" is 19.9, "0.00001" is 1e-05): the legacy hub's files look so, and finance's
  * sheets read them. Works on the text, so no digit is lost; text that is no decimal stays as it is.
  */
 export function pythonFloat(decimal: string): string {

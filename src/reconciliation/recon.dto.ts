@@ -30,7 +30,7 @@ export class RunSource {
   @ApiProperty({ type: 'integer', example: 12 }) pages!: number;
   @ApiProperty({ type: 'integer', description: 'staged + rejected', example: 59_000 }) rowsSeen!: number;
   @ApiProperty({ type: 'integer', example: 59_000 }) rowsStaged!: number;
-  @ApiProperty({ type: 'integer', description: 'Rows that can be laid beside nothing: without a correlation id, for example', example: 0 }) rowsRejected!: number;
+  @ApiProperty({ type: 'integer', description: 'Rows that cannot be matched: without a correlation id, for example', example: 0 }) rowsRejected!: number;
   @ApiProperty({ description: 'Whether the list was read to its end', example: true }) done!: boolean;
 }
 
@@ -107,7 +107,7 @@ export class ItemQuery extends PageQuery {
   @Length(1, 40)
   class?: string;
 
-  @ApiPropertyOptional({ enum: ['broken', 'in_flight'], description: 'Only broken ones, or only those still on their way' })
+  @ApiPropertyOptional({ enum: ['broken', 'in_flight'], description: 'Only broken ones, or only those still in flight' })
   @IsOptional()
   @IsIn(['broken', 'in_flight'])
   state?: 'broken' | 'in_flight';

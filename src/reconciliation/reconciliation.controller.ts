@@ -36,7 +36,7 @@ export class ReconciliationController {
       'X-Mismatch-Count': { description: 'Lines of the file without its heading', schema: { type: 'integer', example: 1 } },
       'X-Recon-Rejected-Count': { description: 'Rows of either list without a correlation id; they stand in no line', schema: { type: 'integer', example: 0 } },
       'X-Recon-Value-Mismatch-Count': { description: 'Movements that both sides list and that differ in amount, currency, direction, status or number', schema: { type: 'integer', example: 0 } },
-      'X-Recon-In-Flight-Count': { description: 'Movements that may still be on their way', schema: { type: 'integer', example: 0 } },
+      'X-Recon-In-Flight-Count': { description: 'Movements that may still be in flight', schema: { type: 'integer', example: 0 } },
       'X-Recon-Run-Id': { description: 'The run; ?run= gives the same file again', schema: { type: 'string', format: 'uuid', example: '0198c2c4-3f6e-7cc0-8d8b-0d5e4a8f0b11' } },
       'Repr-Digest': { description: 'SHA-256 of the file (RFC 9530); not with raw=1', schema: { type: 'string', example: 'sha-256=:yO2bQk8mQm6yq5Fz1VqPqvJbXAY1p3m8m6c1V5n0nq0=:' } },
       ETag: { description: 'The same for If-None-Match', schema: { type: 'string', example: '"c8ed9b424f26"' } },

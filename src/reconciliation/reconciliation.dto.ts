@@ -19,7 +19,7 @@ function IsZone(): PropertyDecorator {
   });
 }
 
-/** What the first hub's file may be asked for beyond what the first hub gave. */
+/** What the legacy hub's file may be asked for beyond what the legacy hub gave. */
 export class ReconciliationQuery {
   @ApiPropertyOptional({ description: 'Downloads a sealed run again instead of making one: its id, or latest', example: 'latest' })
   @IsOptional()

@@ -7,7 +7,7 @@ import { ReconRuns } from './engine/runs.service';
 import type { ReconciliationQuery } from './reconciliation.dto';
 import { WindowError, businessDays } from './window';
 
-/** The first hub's call: one request makes or joins a run, waits for its end and gets its file. */
+/** The legacy hub's call: one request makes or joins a run, waits for its end and gets its file. */
 @Injectable()
 export class ReconciliationService {
   constructor(

@@ -20,7 +20,7 @@ export function guarded(text: string): string {
   return FORMULA.test(text) ? `'${text}` : text;
 }
 
-/** One cell as text. Flags are True and False, as in the first hub's file. */
+/** One cell as text. Flags are True and False, as in the legacy hub's file. */
 export function csvCell(value: string | boolean | null, { kind }: Column, raw: boolean): string {
   if (value === null) return '';
   if (typeof value === 'boolean') return value ? 'True' : 'False';

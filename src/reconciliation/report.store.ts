@@ -120,13 +120,13 @@ export class ReportStore {
     return row;
   }
 
-  /** Sealed runs without a manifest, oldest first. The first hub's call makes one file a call and is signed only when somebody asks. */
+  /** Sealed runs without a manifest, oldest first. The legacy hub's call makes one file a call and is signed only when somebody asks. */
   async unsigned(limit: number): Promise<RunRecord[]> {
     const rows = await this.database.rows(`select ${RUN} from recon.run where state = 'sealed' and manifest is null and kind <> 'legacy' order by finished_at, id limit $1`, [limit]);
     return rows.map(runOf);
   }
 
-  /** The last run of finance that came to its end; the first hub's call is none. */
+  /** The last run of finance that came to its end; the legacy hub's call is none. */
   async latestSealed(): Promise<{ finishedAt: Date; inFlight: number } | undefined> {
     const [row] = await this.database.rows<{ finishedAt: Date; inFlight: number }>(
       `select finished_at as "finishedAt", coalesce((counts ->> 'inFlight')::integer, 0) as "inFlight" from recon.run where state = 'sealed' and kind <> 'legacy' order by finished_at desc limit 1`,

@@ -58,7 +58,7 @@ export class RunsController {
 
   @Post('runs/:runId/retry')
   @HttpCode(202)
-  @ApiOperation({ summary: 'Begin a run that failed or was cancelled anew', description: 'A new run with the same parameters, as of now.' })
+  @ApiOperation({ summary: 'Retry a run that failed or was cancelled', description: 'A new run with the same parameters, as of now.' })
   @runParam
   @ApiAcceptedResponse({ description: 'The new run', type: RunView, headers: LOCATION })
   @ApiProblems('not_found', 'run_state_conflict', 'upstream_failed')

@@ -12,7 +12,7 @@ import { type Schedule, type ScheduledRun, ScheduleStore } from './schedule.stor
 import { WindowError, businessDateOf, businessWindow, checkCutoff, checkZone, lastClosedDate } from './window';
 
 const TICK_MS = 15_000;
-/** A run that failed is begun anew after so long, until its day is too old to be caught up. */
+/** A run that failed is started over after so long, until its day is too old to be caught up. */
 const RETRY_AFTER_MS = 15 * 60_000;
 
 /** Begins a run for every business day, also for those that passed while no hub was up. */

@@ -21,10 +21,10 @@ export type ListFaultReason =
   | 'not_complete_yet'
   /** More reading time, rows or empty pages than any honest list needs. */
   | 'never_ends'
-  /** A resume does not find the rows that were read before; the list is to be read anew. */
+  /** A resume does not find the rows that were read before; the list is to be read again. */
   | 'list_changed';
 
-/** Something about the partner's list that no repeat would mend. The message quotes nothing of it. */
+/** Something about the partner's list that no repeat would fix. The message quotes nothing of it. */
 export class ListFault extends Error {
   constructor(
     readonly reason: ListFaultReason,

@@ -24,7 +24,7 @@ export interface Output {
 }
 
 const LINKS_MAX = 40;
-/** The process's own streams, under the names that shells give them. Opened by path they would be truncated, or begun anew at their start. */
+/** The process's own streams, under the names that shells give them. Opened by path they would be truncated, or written from the start again. */
 const STREAM = /^\/(?:dev|proc\/self)\/(?:fd\/(\d{1,6})|(stdin|stdout|stderr))$/;
 
 /** Finds out what `name` is before the run is begun, so that an hour's work does not end at a typing error. Throws CliError 2. */

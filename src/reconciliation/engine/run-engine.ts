@@ -17,8 +17,8 @@ import { type Progress, type ShardProgress, StageStore, type StagedSource, whole
 
 /** Hub rows above which a list of less than half of them is taken for a broken list, and not for a broken world. */
 const SUSPICIOUS_FROM_ROWS = 1_000;
-/** A crash of Postgres empties the staging tables; how often a run begins anew before it gives up. */
-const ANEW_MAX = 5;
+/** A crash of Postgres empties the staging tables; how often a run starts over before it gives up. */
+const RESTARTS_MAX = 5;
 
 /** How many processes in a row may die at the same point of a run: what kills a process kills the next one, too. */
 const LOST_LEASES_MAX = 5;
@@ -77,9 +77,9 @@ export class RunEngine {
   }
 
   private async toItems(run: HeldRun, gone: AbortSignal): Promise<void> {
-    for (let anew = 0; ; anew++) {
+    for (let restarts = 0; ; restarts++) {
       const known = await this.stage.progress(run);
-      const isResumed = known.size > 0 && anew === 0;
+      const isResumed = known.size > 0 && restarts === 0;
       const isWhole = isResumed && (await this.stage.isWhole(run, wholeOf(known)));
       if (isResumed) this.logger.event('info', 'reconciliation.resumed', { runId: run.id, state: run.state, isWhole, bucketsDone: run.bucketsDone });
       if (!isWhole) await this.stage.begin(run);
@@ -92,7 +92,7 @@ export class RunEngine {
         return;
       } catch (error) {
         // The one innocent reason for sums that do not add up: Postgres crashed meanwhile and the staging tables are empty.
-        if (!(error instanceof BridgeError) || anew >= ANEW_MAX || (await this.stage.isWhole(run, progress))) throw error;
+        if (!(error instanceof BridgeError) || restarts >= RESTARTS_MAX || (await this.stage.isWhole(run, progress))) throw error;
         this.logger.event('warn', 'reconciliation.staging_lost', { runId: run.id, error: error.message });
       }
     }
@@ -122,7 +122,7 @@ export class RunEngine {
     return progress;
   }
 
-  /** Without this, a list that lost half its rows gives finance a million breaks that are none. The first hub's file must report even an empty side. */
+  /** Without this, a list that lost half its rows gives finance a million breaks that are none. The legacy hub's file must report even an empty side. */
   private refuseSuspicious(run: HeldRun, progress: ReadonlyMap<StagedSource, Progress>): void {
     if (run.kind === 'legacy' || run.rules.allowPartial) return;
     const settled = (source: StagedSource) => [...(progress.get(source)?.totals ?? [])].filter(([attrs]) => (attrs & 3) === STATUS_CODE.settled).reduce((total, [, { n }]) => total + n, 0);

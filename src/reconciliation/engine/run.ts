@@ -20,7 +20,7 @@ export interface RunRequest {
   /** IANA name and HH:MM; business dates in the result are of this zone and cut-off. */
   readonly zone: string;
   readonly cutoff: string;
-  /** Younger than this, what is missing may still be on its way. */
+  /** Younger than this, what is missing may still be in flight. */
   readonly graceSeconds: number;
   /** Run although a list holds less than half of what the hub has. */
   readonly allowPartial: boolean;
@@ -98,7 +98,7 @@ export interface HeldRun extends ReconRun {
 export interface SideFunnel {
   /** Elements of the list. */
   readonly seen: number;
-  /** Of these, rows that could be laid beside nothing. */
+  /** Of these, rows that could not be matched. */
   readonly rejected: number;
   /** Rows of keys that are alike on all sides, inside the window. */
   readonly matched: number;

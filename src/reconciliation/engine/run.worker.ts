@@ -55,7 +55,7 @@ export class RunWorker implements OnApplicationBootstrap, BeforeApplicationShutd
     return this.active.get(id)?.ended;
   }
 
-  /** Stops a run that was cancelled, and waits until nothing of it is on its way. */
+  /** Stops a run that was cancelled, and waits until nothing of it is in flight. */
   async stop(id: string, reason: string): Promise<void> {
     const active = this.active.get(id);
     active?.stop.abort(new Error(reason));

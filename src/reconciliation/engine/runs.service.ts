@@ -72,7 +72,7 @@ export class ReconRuns {
 
   /** Undefined when it has ended already, or never was. */
   async cancel(id: string, reason: string): Promise<ReconRun | undefined> {
-    // First what is on its way here, then the run: so nobody waits for a list of which nobody wants to hear.
+    // First what is in flight here, then the run: so nobody waits for a list of which nobody wants to hear.
     await this.worker.stop(id, reason);
     return this.stage.bulk(async (tx) => {
       const cancelled = await this.store.cancel(tx, id);

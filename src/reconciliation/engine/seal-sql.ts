@@ -154,7 +154,7 @@ const shown = (word: string) => `coalesce(nullif(${word}, ''), '(none)')`;
 const instant = (at: string) => `to_char(${at} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
 
 /**
- * The message that would mend it, in the queue of the side that lacks it, and of no other: the operator's in place of an RGS's would book again.
+ * The message that would fix it, in the queue of the side that lacks it, and of no other: the operator's in place of an RGS's would book again.
  * What is parked has none: a person says first what became of it.
  */
 const MENDS_AT_OPERATOR = `(f.presence & 2 = 0 or (f.presence & 1 <> 0 and f.hub_st < ${STATUS_CODE.settled}))`;

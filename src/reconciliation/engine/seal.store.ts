@@ -92,7 +92,7 @@ export class SealStore {
     return dayBounds(days.map(({ day }) => day), zone, cutoff);
   }
 
-  /** The file of the first hub counts what is on its way as missing, so it opens no exceptions; neither does a rehearsal, nor a day that is not over. */
+  /** The file of the legacy hub counts what is in flight as missing, so it opens no exceptions; neither does a rehearsal, nor a day that is not over. */
   private async exceptions(tx: Sql, run: HeldRun): Promise<void> {
     if (run.kind === 'legacy' || run.rules.dryRun || run.rules.provisional === true) return;
     const { from, to } = edges(run);

@@ -57,7 +57,7 @@ export interface PageLines {
 
 /**
  * Rows as the lines of a COPY, with the totals of what they hold. One for a list: its two buffers are used again and again, since a reader
- * that makes megabytes of garbage per page makes a process of hundreds. Two, so that one is on its way to the store while the other is filled.
+ * that makes megabytes of garbage per page makes a process of hundreds. Two, so that one is in flight to the store while the other is filled.
  */
 export class StageLines implements RowSink {
   private buffer: Buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);

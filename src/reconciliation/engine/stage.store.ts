@@ -7,7 +7,7 @@ import type { HeldRun } from './run';
 import { RunStore } from './run.store';
 import { FLAG, SOURCE, STAGE_COLUMNS, type Totals, packCurrency, totalsFromJson, totalsSum, totalsToJson } from './stage-lines';
 
-/** Rows that could be laid beside nothing are kept up to so many per list and part: enough to see what is wrong with a list. */
+/** Rows that could not be matched are kept up to so many per list and part: enough to see what is wrong with a list. */
 export const REJECTS_KEPT_MAX = 10_000;
 
 export const NOT_DURABLE: BulkOptions = { durable: false };
@@ -31,7 +31,7 @@ export interface Progress {
 /** Of all lists, by source and part. */
 export type ShardProgress = ReadonlyMap<StagedSource, ReadonlyMap<number, Progress>>;
 
-/** A page on its way into the staging table. */
+/** A page in flight into the staging table. */
 export interface StagedPage {
   readonly source: StagedSource;
   /** Part of the list, from 0. */
@@ -65,7 +65,7 @@ export class StageStore {
     return progress;
   }
 
-  /** Forgets what was staged, for a run that begins or begins anew. */
+  /** Forgets what was staged, for a run that begins or starts over. */
   async begin(run: HeldRun): Promise<void> {
     await this.database.bulk(async (tx) => {
       await this.runs.fence(tx, run);

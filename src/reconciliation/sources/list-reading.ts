@@ -10,7 +10,7 @@ import { isRejected, type RowMapper } from './list-rows';
 import type { ReadLimits } from './read-limits';
 import { type RejectedRow, type RowSink, SourceError, type SourcePage, type SourceWindow, type StagedRow } from './source';
 
-/** Refusals that other parameters would not mend. */
+/** Refusals that other parameters would not fix. */
 const NOT_ABOUT_PARAMETERS = new Set([401, 403, 408]);
 
 /**
@@ -19,7 +19,7 @@ const NOT_ABOUT_PARAMETERS = new Set([401, 403, 408]);
  */
 const SLICE = { rows: 250, bytes: 64 * 1024 } as const;
 
-/** A page as fetched, or a bare array that is still on its way. */
+/** A page as fetched, or a bare array that is still in flight. */
 type Fetched = { readonly kind: 'page'; readonly form: 'items' | 'link'; readonly rows: PageRows; readonly next: string | null; readonly claims: PageClaims } | { readonly kind: 'array'; readonly answer: OpenAnswer };
 
 /**
@@ -73,7 +73,7 @@ export class ListReading {
     }
   }
 
-  /** The list as the first hub asked for it, which must be a bare array. */
+  /** The list as the legacy hub asked for it, which must be a bare array. */
   private plain(): Promise<OpenAnswer> {
     return this.call.fetch(this.base, (answer) => {
       if (answer.first !== OPEN_BRACKET) throw unreadable(answer);

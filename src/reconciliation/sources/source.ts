@@ -31,7 +31,7 @@ export interface StagedRow {
   readonly rowId: string | null;
 }
 
-/** A row that can be laid beside nothing; it is counted and shown, never staged. */
+/** A row that cannot be matched; it is counted and shown, never staged. */
 export interface RejectedRow {
   readonly reason: 'no_key' | 'not_an_object' | 'too_large';
   /** Its JSON, at most 500 characters. */
@@ -40,7 +40,7 @@ export interface RejectedRow {
 
 /** Takes rows as they come, so that nobody holds a page of them: they would outlive the young generation of the heap, and stay for long. */
 export interface RowSink {
-  /** A page begins, or begins anew since its connection broke: what was added after the last page that was given is void. */
+  /** A page begins, or starts over since its connection broke: what was added after the last page that was given is void. */
   restart(): void;
   add(row: StagedRow): void;
 }
@@ -102,7 +102,7 @@ export class SourceError extends Error {
 export abstract class SourceReader {
   /**
    * Pages of the list, oldest first where the side has an order. `window` null: everything; a side without a time filter gives everything in
-   * any case, so rows may lie outside the window. `cursor` null: from the start. A page is fetched when it is asked for; who wants one on its way while another is stored asks before storing.
+   * any case, so rows may lie outside the window. `cursor` null: from the start. A page is fetched when it is asked for; who wants one in flight while another is stored asks before storing.
    * Rows go to the sink; when a page is given they are all there, and nothing is added before the next page is asked for.
    * Throws SourceError for every fault and when `gone` fires; never ends early without throwing. An empty list is one page without rows.
    */
