@@ -138,6 +138,12 @@ export class Database implements Sql {
 }
 
 /**
+ * A plan that was made while a table was empty would go on reading all of it when it is full, or all of an index beside which it merges. Everything
+ * here is found by index, row by row; and then one plan is as good for any batch, where the server would plan anew for each length of an array.
+ */
+const BEGIN_BY_INDEX = 'begin; set local enable_seqscan = off; set local enable_mergejoin = off; set local enable_hashjoin = off; set local plan_cache_mode = force_generic_plan';
+
+/**
  * The pool of the hot path: accepting, claiming and settling. Every statement of its transactions is prepared once per connection: for
  * batches of some tens of rows, parsing and planning anew cost a fifth of the database's CPU.
  */
@@ -148,8 +154,7 @@ export class HotDatabase extends Database {
     const committed: (() => void)[] = [];
     let broken = false;
     try {
-      // A plan that was made while a table was empty would go on reading all of it when it is full. Everything here is found by index.
-      await client.query('begin; set local enable_seqscan = off');
+      await client.query(BEGIN_BY_INDEX);
       let result: T;
       try {
         result = await work(preparedTransaction(client, committed));

@@ -3,6 +3,8 @@ import { v7 as uuidv7 } from 'uuid';
 import { dataSourceOptions } from '../../src/database/data-source';
 import { Database, HotDatabase, type Parameter, type ReportsDatabase, type Tx } from '../../src/database/database';
 import { OutboxDuties } from '../../src/outbox/outbox-duties';
+import type { LeasedMessage } from '../../src/outbox/outbox-message';
+import { OutboxStore } from '../../src/outbox/outbox.store';
 import { OutboxRecordsStore, type OutboxRecord, type RecordFilter } from '../../src/outbox/outbox-records.store';
 import { RollbackStore } from '../../src/wallet/rollback.store';
 import { RoundsStore } from '../../src/wallet/rounds.store';
@@ -153,6 +155,62 @@ describe('a store that has grown', () => {
         expect({ mode, read, few: read < FEW }).toEqual({ mode, read: expect.any(Number), few: true });
         expect(read).toBeGreaterThan(0);
       }
+    });
+  });
+
+  describe('under plans that were made while it was empty, before the first look of autovacuum', () => {
+    let database: TestDatabase;
+    let dataSource: DataSource;
+    let sql: Database;
+    let outbox: OutboxStore;
+    let messages: LeasedMessage[];
+    const DESTINATION = 1;
+    /** Over the one connection, whose functions keep their plans. */
+    const on = (tx: Tx): HotDatabase => ({ prepared: (_: string, text: string, parameters: readonly Parameter[]) => tx.rows(text, parameters) }) as unknown as HotDatabase;
+    const accept = (tx: Tx, first: number, size: number): Promise<unknown> => new WalletStore(tx as unknown as Database, on(tx)).accept(Array.from({ length: size }, (_, n) => ({ ...bet(first + n), signature: String(first + n) })));
+    const claim = async (tx: Tx, want: number): Promise<void> => {
+      ({ messages } = await new OutboxStore(tx as unknown as Database, on(tx)).claim(DESTINATION, want, 60_000, 60_000, 'growth', new Date(0)));
+    };
+    const settle = async (tx: Tx): Promise<void> => {
+      expect(new Set(await outbox.lock(tx, messages))).toEqual(new Set(['ok']));
+      await outbox.settle(tx, messages.map(({ id }) => ({ id, outcome: 'sent', class: 'delivered', status: 200, error: null, durationMs: 1, delayMs: 0, open: true, landing: null })), 'growth');
+    };
+
+    beforeAll(async () => {
+      database = await testDatabase();
+      dataSource = await new DataSource({ ...dataSourceOptions(database.url, { applicationName: 'growth', poolSize: 1 }), entities: [], migrations: [] }).initialize();
+      sql = new Database(dataSource);
+      outbox = new OutboxStore(sql, new HotDatabase(dataSource));
+      for (const table of ['wallet_transaction', 'wallet_round', 'idempotency_key', 'outbox_head', 'outbox_lane']) await sql.rows(`alter table ${table} set (autovacuum_enabled = false)`);
+      await sql.rows(`insert into partner (id, code, role, base_url, currencies) overriding system value values (1, 'growth-operator', 'operator', 'http://127.0.0.1:1', '{USD}'), (2, 'growth-rgs', 'rgs', 'http://127.0.0.1:1', '{USD}') on conflict do nothing`);
+      await outbox.upsertDestinations([{ id: DESTINATION, queue: 'operator', ratePerSecond: 0, burst: 1, breakerFailures: 10, breakerOpenSeconds: 10 }]);
+      const hot = new HotDatabase(dataSource);
+      // Often enough that each statement has its plan for any values.
+      for (let n = 0; n < 8; n += 1) {
+        await sql.transaction((tx) => accept(tx, n * 2, 2));
+        await sql.transaction((tx) => claim(tx, 10));
+        await hot.transaction(settle);
+      }
+      for (let n = 0; n < MANY / 4; n += 500) await sql.transaction((tx) => accept(tx, 1_000 + n, 500));
+    });
+    afterAll(async () => {
+      await dataSource.destroy();
+      await database.drop();
+    });
+
+    it.each([
+      ['accepting', (tx: Tx) => accept(tx, 100_000, 20)],
+      ['claiming', (tx: Tx) => claim(tx, 20)],
+      ['settling', settle],
+    ])('%s goes by index', async (_, work) => {
+      const read = await new HotDatabase(dataSource).transaction(async (tx) => {
+        // As outside of such a transaction, in which accepting and claiming are called.
+        if (work !== settle) await tx.rows(`select set_config(n, boot_val, true) from pg_settings s, unnest($1::text[]) n where s.name = n`, [['enable_seqscan', 'enable_mergejoin', 'enable_hashjoin', 'plan_cache_mode']]);
+        const before = await rowsRead(tx);
+        await work(tx);
+        return (await rowsRead(tx)) - before;
+      });
+      expect(read).toBeLessThan(FEW);
     });
   });
 

@@ -4,19 +4,23 @@
 -- p_land_ms is how long from now a call that leaves under this lease may still be booked; null for a destination where that is no question.
 -- It is written down before anything leaves, so that a process that dies cannot forget it; what was written before is answered, and settling
 -- puts it back when nothing left. The destination row is locked with NO KEY UPDATE and SKIP LOCKED: when another replica claims, this one simply comes back.
+-- One plan for all claims: by itself the server plans anew for each, since it knows the length of an array only then. Its joins go row by row by index;
+-- a merge that was planned while few heads were waiting would read the whole index when there are many.
 create or replace function outbox_lease(p_destination integer, p_want integer, p_lease_ms double precision, p_land_ms double precision, p_owner text, p_floor timestamp with time zone)
  RETURNS TABLE(id uuid, token bigint, attempts integer, claims integer, releases integer, lane_key text, event_type text, transaction_id uuid, path text, body text, expires_in_ms double precision, first_sent_at timestamp with time zone, may_land_until timestamp with time zone, lands_in_ms double precision, probe boolean, wait_ms double precision)
  LANGUAGE plpgsql
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
 #variable_conflict use_column
 declare
-  d record; v_now timestamptz; v_permits integer := p_want; v_tokens double precision; v_claimed integer; v_wait double precision; v_next timestamptz; v_room integer;
-  v_due integer[]; v_take integer[]; v_most integer; v_short boolean; v_more boolean; v_sharers integer[]; v_own double precision[];
+  d outbox_destination; v_now timestamptz; v_permits integer := p_want; v_tokens double precision; v_claimed integer; v_wait double precision; v_next timestamptz; v_room integer;
+  v_shares integer[]; v_due integer[]; v_take integer[]; v_all integer; v_most integer := 0; v_more boolean := true; v_sharers integer[]; v_own double precision[];
 begin
-  select x.*, array(select s.share from outbox_share s where s.destination_id = p_destination) as shares into d
-  from outbox_destination x where x.id = p_destination for no key update of x skip locked;
+  select * into d from outbox_destination x where x.id = p_destination for no key update skip locked;
   if not found then
     wait_ms := 5; return next; return;
   end if;
@@ -38,7 +42,8 @@ begin
     -- Five calls at once for the whole cluster, twice as many after every five seconds; after forty seconds that is more than anybody asks for.
     -- Messages that another claim is leasing right now are not counted yet, but it holds the row of the destination until it has.
     v_room := greatest(0, 5 * power(2, floor(extract(epoch from v_now - d.closed_at) / 5))::integer - (
-      select count(*) from outbox_head h where h.destination_id = p_destination and h.share = any (d.shares) and h.leased and h.visible_at > v_now and h.visible_at < 'infinity')::integer);
+      select count(*) from outbox_share k join outbox_head h on h.destination_id = k.destination_id and h.share = k.share
+      where k.destination_id = p_destination and h.leased and h.visible_at > v_now and h.visible_at < 'infinity')::integer);
     v_permits := least(v_permits, v_room);
   end if;
   if d.rate_per_second > 0 then
@@ -46,26 +51,33 @@ begin
     v_permits := least(v_permits, floor(v_tokens)::integer);
   end if;
 
-  if cardinality(d.shares) > 1 and v_permits > 0 then
-    -- Counted and not yet locked: what another partner is served instead must stay free.
-    select array_agg(n.due order by k.place), least(sum(n.due), v_permits), sum(n.due) > v_permits, sum(n.due) > v_permits or (sum(n.due) = v_permits and v_permits < p_want) into v_due, v_most, v_short, v_more
-    from unnest(d.shares) with ordinality k (share, place) cross join lateral (
-      select count(*)::integer as due from (
-        select from outbox_head h where h.destination_id = p_destination and h.share = k.share and h.visible_at >= p_floor and h.visible_at <= v_now limit v_permits
-      ) heads
-    ) n;
+  if v_permits > 0 then
+    -- Counted and not yet locked: what another partner is served instead must stay free. What comes due next is seen in passing. Nobody sleeps
+    -- for longer than that anyway: behind it lie the dead versions of all leases of the last half minute, and while a long transaction keeps
+    -- them alive an unbounded look walks over every one of them.
+    select array_agg(k.share), array_agg(n.due), coalesce(sum(n.due), 0), min(n.next) into v_shares, v_due, v_all, v_next
+    from outbox_share k cross join lateral (
+      select (count(*) filter (where h.visible_at <= v_now))::integer as due, min(h.visible_at) filter (where h.visible_at > v_now) as next from (
+        select visible_at from outbox_head where destination_id = p_destination and share = k.share and visible_at >= p_floor and visible_at <= v_now + interval '1500 milliseconds'
+        order by visible_at limit v_permits + 1
+      ) h
+    ) n
+    where k.destination_id = p_destination;
+    v_take := v_due; v_most := least(v_all, v_permits); v_more := v_all > v_permits or (v_all = v_permits and v_permits < p_want);
+  end if;
+
+  if cardinality(v_shares) > 1 then
     if d.rate_per_second > 0 then
       -- Of its part of the rate each partner saves up a few permits that nobody else may take: a call of one who sends little leaves at once.
       select array_agg(p.id order by p.id), array_agg(least(greatest(1, d.burst / 2 / p.sharers), coalesce(d.sharer_tokens[array_position(d.sharer_ids, p.id)], 0)
         + greatest(extract(epoch from v_now - d.sharers_at), 0) * d.rate_per_second / p.sharers) order by p.id) into v_sharers, v_own
-      from (select share / 2 as id, count(*) over () as sharers from unnest(d.shares) share group by share / 2) p;
+      from (select share / 2 as id, count(*) over () as sharers from unnest(v_shares) share group by share / 2) p;
     end if;
-    v_take := v_due;
-    if v_most > 0 and (v_short or cardinality(v_sharers) > 1) then
+    if v_most > 0 and (v_all > v_permits or cardinality(v_sharers) > 1) then
       with queued as materialized (
         -- The two kinds of one partner take turns. By chance among equals: most claims are for one or two, and the next must not begin with the same one again.
         select k.place::integer as place, k.share / 2 as sharer, row_number() over (partition by k.share / 2 order by nth, random()) as turn
-        from unnest(d.shares, v_due) with ordinality k (share, due, place) cross join generate_series(1, k.due) nth
+        from unnest(v_shares, v_due) with ordinality k (share, due, place) cross join generate_series(1, k.due) nth
       ), ordered as (
         select q.place, q.turn <= o.own as is_own, row_number() over (order by q.turn <= o.own desc, q.turn - o.own, random()) as turn
         from queued q cross join lateral (select case when cardinality(v_sharers) > 1 then floor(v_own[array_position(v_sharers, q.sharer)]) else 0 end as own) o
@@ -76,19 +88,19 @@ begin
         where turn <= v_permits and (is_own or d.rate_per_second = 0 or turn <= floor(v_tokens) - coalesce((select permits from kept), 0)) group by place
       )
       select array_agg(coalesce(t.n, 0) order by k.place), coalesce(sum(t.n), 0),
-        array(select o.own - coalesce((select sum(x.own) from taken x where d.shares[x.place] / 2 = o.id), 0) from unnest(v_sharers, v_own) o (id, own) order by o.id)
+        array(select o.own - coalesce((select sum(x.own) from taken x where v_shares[x.place] / 2 = o.id), 0) from unnest(v_sharers, v_own) o (id, own) order by o.id)
       into v_take, v_most, v_own
-      from unnest(d.shares) with ordinality k (share, place) left join taken t on t.place = k.place;
+      from unnest(v_shares) with ordinality k (share, place) left join taken t on t.place = k.place;
       v_more := v_more or v_most < least(v_permits, (select sum(due) from unnest(v_due) due));
     end if;
-  else
-    v_most := greatest(v_permits, 0); v_more := v_permits < p_want; v_take := array_fill(v_most, array[cardinality(d.shares)]);
+  elsif v_all > v_permits then
+    v_take := array[v_permits];
   end if;
 
   if v_most > 0 then
     return query
     with due as materialized (
-      select h.message_id, h.first_sent_at, h.may_land_until from unnest(d.shares, v_take) k (share, most) cross join lateral (
+      select h.message_id, h.first_sent_at, h.may_land_until from unnest(v_shares, v_take) k (share, most) cross join lateral (
         select h.message_id, h.first_sent_at, h.may_land_until from outbox_head h
         where h.destination_id = p_destination and h.share = k.share and h.visible_at >= p_floor and h.visible_at <= v_now
         order by h.visible_at limit k.most for update skip locked
@@ -128,16 +140,10 @@ begin
       v_wait := 50;
     elsif v_claimed = v_most and v_more and d.rate_per_second > 0 then
       v_wait := (1 - (v_tokens - v_claimed - floor(v_tokens - v_claimed))) / d.rate_per_second * 1000;
-    elsif v_more and cardinality(d.shares) > 1 then
+    elsif v_more then
       -- What was counted is in other hands, and what was left out for it is due.
       v_wait := 5;
     else
-      -- Nobody sleeps for longer than this anyway. Behind it lie the dead versions of all leases of the last half minute, and while a
-      -- long transaction keeps them alive an unbounded look walks over every one of them.
-      select min(n.visible_at) into v_next from unnest(d.shares) k (share) cross join lateral (
-        select h.visible_at from outbox_head h
-        where h.destination_id = p_destination and h.share = k.share and h.visible_at > v_now and h.visible_at <= v_now + interval '1500 milliseconds' order by h.visible_at limit 1
-      ) n;
       v_wait := case when v_next is null then 3600000 else extract(epoch from v_next - v_now) * 1000 end;
     end if;
     id := null; token := null; attempts := null; claims := null; releases := null; lane_key := null; expires_in_ms := null; first_sent_at := null; may_land_until := null; lands_in_ms := null; event_type := null;

@@ -7,23 +7,30 @@
 --   created_unmatched (as created; only for rows with wants_match, whose round nobody had moved money in before)
 -- A row with is_free is a bet that takes no money: it is confirmed here, and its message goes to the RGS instead of the operator.
 -- Every insert goes in the order of its unique index, so two batches with the same keys wait for each other at most one way.
+-- One plan for all batches: by itself the server plans anew for each, since it knows the length of an array only then.
 create or replace function wallet_accept(p_rows json)
  RETURNS TABLE(place integer, verdict text, transaction_id uuid)
  LANGUAGE plpgsql
  SET enable_seqscan TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
 #variable_conflict use_column
 declare
   v_created uuid[];
   v_now timestamptz := clock_timestamp();
+  v_ids uuid[];
   v_has_free boolean;
+  v_ends_round boolean;
+  v_wants_match boolean;
+  v_messages outbox_new_message[];
   v_unmatched uuid[];
 begin
   with input as materialized (
-    select * from json_to_recordset(p_rows) as r (id uuid, operator_id integer, rgs_id integer, movement text, player_id text, external_player_id text,
+    select * from rows from (json_to_recordset(p_rows) as (id uuid, operator_id integer, rgs_id integer, movement text, player_id text, external_player_id text,
       ref_id text, amount_minor bigint, currency text, exponent smallint, kind text, round_id text, round_closed boolean, game_id text, session_id text,
-      meta text, message_id uuid, waited boolean, is_free boolean, warnings text[], idempotency_key text, fingerprint text,
-      signature bigint, deadline_seconds double precision, external_ref text)
+      meta text, message_id uuid, path text, body text, waited boolean, is_free boolean, warnings text[], wants_match boolean, idempotency_key text, fingerprint text,
+      signature bigint, deadline_seconds double precision, external_ref text)) with ordinality as r
   ), new_key as (
     insert into idempotency_key (rgs_id, key, fingerprint, transaction_id)
     select rgs_id, idempotency_key, decode(fingerprint, 'hex'), id from input where idempotency_key is not null
@@ -49,23 +56,28 @@ begin
         select not bool_or(b.external_player_id = i.external_player_id) from wallet_transaction b
         where b.rgs_id = i.rgs_id and b.round_hash = wallet_hash(i.round_id) and b.round_id = i.round_id and b.player_id = i.player_id and b.operator_id = i.operator_id
           and b.movement = 'debit' and not b.tombstone), false))
-      -- Beside the place in the index where the row itself will stand, so no other page is read.
+      -- Beside the place in the index where the row itself will stand, so no other page is read. The order, of one row at most, is what names that
+      -- index: by equal costs a plan that was made while the table was empty took another one, and read all movements of the RGS for each new one.
       and not coalesce((
-        select o.signature = i.signature from wallet_transaction o
-        where o.rgs_id = i.rgs_id and o.ref_hash = wallet_hash(i.ref_id)
-          and o.business_hash = wallet_business_hash(i.ref_id, i.player_id, case i.movement when 'debit' then 'credit' else 'debit' end, i.operator_id)), false)
+        select o.signature = i.signature from wallet_transaction o, (select wallet_business_hash(i.ref_id, i.player_id, case i.movement when 'debit' then 'credit' else 'debit' end, i.operator_id) as hash offset 0) other
+        where o.rgs_id = i.rgs_id and o.ref_hash = wallet_hash(i.ref_id) and o.business_hash between other.hash and other.hash
+        order by o.business_hash limit 1), false)
     order by rgs_id, wallet_hash(ref_id), wallet_business_hash(ref_id, player_id, movement, operator_id), id
     on conflict on constraint wallet_transaction_business_key do nothing
-    returning id, message_id
+    returning id
   )
-  select coalesce(array_agg(id), '{}'), coalesce(bool_or(message_id is null), false) into v_created, v_has_free from created;
+  -- The input is taken apart once: for a batch of small movements that is a good part of the work. The lane is the operator's own player: two
+  -- RGSs that move one wallet share its order.
+  select array_agg(i.id order by i.ordinality), coalesce(array_agg(c.id) filter (where c.id is not null), '{}'),
+    coalesce(bool_or(i.is_free and c.id is not null), false), coalesce(bool_or(i.round_closed), false), coalesce(bool_or(i.wants_match), false),
+    array_agg(row (i.message_id, i.operator_id, i.operator_id, i.rgs_id, i.external_player_id, i.movement, i.id, i.path, i.body,
+      case when i.deadline_seconds > 0 then v_now + i.deadline_seconds * interval '1 second' end)::outbox_new_message) filter (where i.is_free is not true and c.id is not null)
+  into v_ids, v_created, v_has_free, v_ends_round, v_wants_match, v_messages
+  from input i left join created c on c.id = i.id;
 
-  -- The lane is the operator's own player: two RGSs that move one wallet share its order.
-  perform outbox_enqueue(array_agg(row (r.message_id, r.operator_id, r.operator_id, r.rgs_id, r.external_player_id, r.movement, r.id, r.path, r.body,
-      case when r.deadline_seconds > 0 then v_now + r.deadline_seconds * interval '1 second' end)::outbox_new_message))
-  from json_to_recordset(p_rows) as r (id uuid, message_id uuid, operator_id integer, rgs_id integer, external_player_id text, movement text, path text, body text, deadline_seconds double precision, is_free boolean)
-  where r.id = any (v_created) and r.is_free is not true
-  having count(*) > 0;
+  if v_messages is not null then
+    perform outbox_enqueue(v_messages);
+  end if;
 
   -- After the operator's lanes: settling takes the lanes of both in this order too.
   if v_has_free then
@@ -77,38 +89,50 @@ begin
     where r.id = any (v_created) and r.is_free order by r.id;
   end if;
 
-  with mine as materialized (
-    select r.* from json_to_recordset(p_rows) as r (id uuid, rgs_id integer, round_id text, player_id text, operator_id integer, movement text, wants_match boolean)
-    where round_id is not null and id = any (v_created)
-  ), opened as (
+  if v_wants_match then
+    with mine as materialized (
+      select r.* from json_to_recordset(p_rows) as r (id uuid, rgs_id integer, round_id text, player_id text, operator_id integer, movement text, wants_match boolean)
+      where round_id is not null and id = any (v_created)
+    ), opened as (
+      insert into wallet_round (rgs_id, round_id, player_id, operator_id)
+      select rgs_id, round_id, player_id, operator_id from mine
+      group by rgs_id, round_id, player_id, operator_id
+      order by rgs_id, wallet_hash(player_id), wallet_player_round_hash(round_id, player_id, operator_id)
+      on conflict on constraint wallet_round_pkey do nothing
+      returning rgs_id, round_id, player_id, operator_id
+    )
+    select array_agg(m.id) into v_unmatched from mine m join opened using (rgs_id, round_id, player_id, operator_id)
+    where m.wants_match and not exists (select 1 from mine d where d.movement = 'debit' and d.round_id = m.round_id and d.player_id = m.player_id and d.rgs_id = m.rgs_id and d.operator_id = m.operator_id);
+    if v_unmatched is not null then
+      update wallet_transaction set warnings = warnings || '{no_bet_in_round}' where id = any (v_unmatched);
+    end if;
+  else
     insert into wallet_round (rgs_id, round_id, player_id, operator_id)
-    select rgs_id, round_id, player_id, operator_id from mine
+    select rgs_id, round_id, player_id, operator_id
+    from json_to_recordset(p_rows) as r (id uuid, rgs_id integer, round_id text, player_id text, operator_id integer)
+    where round_id is not null and id = any (v_created)
     group by rgs_id, round_id, player_id, operator_id
     order by rgs_id, wallet_hash(player_id), wallet_player_round_hash(round_id, player_id, operator_id)
-    on conflict on constraint wallet_round_pkey do nothing
-    returning rgs_id, round_id, player_id, operator_id
-  )
-  select array_agg(m.id) into v_unmatched from mine m join opened using (rgs_id, round_id, player_id, operator_id)
-  where m.wants_match and not exists (select 1 from mine d where d.movement = 'debit' and d.round_id = m.round_id and d.player_id = m.player_id and d.rgs_id = m.rgs_id and d.operator_id = m.operator_id);
-  if v_unmatched is not null then
-    update wallet_transaction set warnings = warnings || '{no_bet_in_round}' where id = any (v_unmatched);
+    on conflict on constraint wallet_round_pkey do nothing;
   end if;
 
   -- Which of them are open is asked of the rows that the key has found. As a condition of theirs it led the planner to wallet_round_open,
   -- which while the statistics know of few open rounds looks shorter than the key: each batch then read every open round there is.
-  with closing as materialized (
-    select w.rgs_id, w.player_hash, w.player_round_hash, w.closed_at
-    from json_to_recordset(p_rows) as r (id uuid, rgs_id integer, round_id text, player_id text, operator_id integer, round_closed boolean)
-    join wallet_round w on w.rgs_id = r.rgs_id and w.player_hash = wallet_hash(r.player_id) and w.player_round_hash = wallet_player_round_hash(r.round_id, r.player_id, r.operator_id)
-      and w.round_id = r.round_id and w.player_id = r.player_id and w.operator_id = r.operator_id
-    where r.round_closed and r.id = any (v_created)
-    order by w.rgs_id, w.player_hash, w.player_round_hash for update of w
-  )
-  update wallet_round w set closed_at = now() from closing c
-  where c.closed_at is null and w.rgs_id = c.rgs_id and w.player_hash = c.player_hash and w.player_round_hash = c.player_round_hash;
+  if v_ends_round then
+    with closing as materialized (
+      select w.rgs_id, w.player_hash, w.player_round_hash, w.closed_at
+      from json_to_recordset(p_rows) as r (id uuid, rgs_id integer, round_id text, player_id text, operator_id integer, round_closed boolean)
+      join wallet_round w on w.rgs_id = r.rgs_id and w.player_hash = wallet_hash(r.player_id) and w.player_round_hash = wallet_player_round_hash(r.round_id, r.player_id, r.operator_id)
+        and w.round_id = r.round_id and w.player_id = r.player_id and w.operator_id = r.operator_id
+      where r.round_closed and r.id = any (v_created)
+      order by w.rgs_id, w.player_hash, w.player_round_hash for update of w
+    )
+    update wallet_round w set closed_at = now() from closing c
+    where c.closed_at is null and w.rgs_id = c.rgs_id and w.player_hash = c.player_hash and w.player_round_hash = c.player_round_hash;
+  end if;
 
-  if cardinality(v_created) = json_array_length(p_rows) then
-    return query select o::integer - 1, case when (value ->> 'id')::uuid = any (v_unmatched) then 'created_unmatched' else 'created' end, (value ->> 'id')::uuid from json_array_elements(p_rows) with ordinality as e (value, o);
+  if cardinality(v_created) = cardinality(v_ids) then
+    return query select n::integer - 1, case when id = any (v_unmatched) then 'created_unmatched' else 'created' end, id from unnest(v_ids) with ordinality e (id, n);
     return;
   end if;
 
