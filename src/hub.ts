@@ -1,6 +1,6 @@
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { NestFactory } from '@nestjs/core';
-import { SwaggerModule } from '@nestjs/swagger';
+import { type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
 import express, { type Express } from 'express';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -15,6 +15,7 @@ import { HubAdapter, HubServer } from './http/http-server';
 import { SWAGGER_UI_OPTIONS, openApiDocument } from './http/openapi';
 import { Pacer } from './http/pacer';
 import { Readiness } from './http/readiness';
+import { toYaml } from './http/yaml';
 import { PartnerDirectory } from './partners/partner-directory';
 import { OUTCOME_WEBHOOK } from './wallet/webhook.dto';
 import { rawBody, requestContext } from './http/request.middleware';
@@ -30,9 +31,18 @@ export async function createHub(config: Config, clock?: Clock, server: HubServer
   app.use(requestContext(logger, app.get(Metrics)), rawBody());
   app.use(apiDocuments({ access: config.apiDocs, hasToken: (request) => hasKnownToken(request, config, app.get(PartnerDirectory)), pacer: app.get(Pacer) }));
   app.get(Readiness).onStop(() => server.leave());
-  // Made when somebody asks for it: the document and what its making leaves behind are megabytes that a hub at work never needs.
-  SwaggerModule.setup('swagger', app, () => openApiDocument(app, packageVersion(), [OUTCOME_WEBHOOK]), { jsonDocumentUrl: 'swagger-json', customSiteTitle: 'Integration Hub', swaggerOptions: SWAGGER_UI_OPTIONS });
+  serveApiDocuments(app);
   return app;
+}
+
+/** Made when somebody asks for it: the document and what its making leaves behind are megabytes that a hub at work never needs. */
+function serveApiDocuments(app: NestExpressApplication): void {
+  const make = (): OpenAPIObject => openApiDocument(app, packageVersion(), [OUTCOME_WEBHOOK]);
+  SwaggerModule.setup('swagger', app, make, { jsonDocumentUrl: 'swagger-json', raw: ['json'], customSiteTitle: 'Integration Hub', swaggerOptions: SWAGGER_UI_OPTIONS });
+  const router: Express = app.getHttpAdapter().getInstance();
+  router.get('/swagger-yaml', (_request, response) => {
+    response.type('text/yaml').send(toYaml(JSON.parse(JSON.stringify(make()))));
+  });
 }
 
 /** A proxy that keeps /admin inside compares letters; so must the hub. Nest's own adapter has made its router, which reads this once, before anybody can say it. */

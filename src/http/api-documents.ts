@@ -32,22 +32,38 @@ export interface ApiDocumentsOptions {
  */
 export function apiDocuments({ access, hasToken, pacer }: ApiDocumentsOptions): (request: HubRequest, response: Response, next: NextFunction) => void {
   const kept = new Map<string, KeptDocument>();
+  /** Ends, however it ends, when nothing more comes of the making. */
+  const making = new Map<string, Promise<void>>();
+  const answer = (request: HubRequest, response: Response, next: NextFunction): void => {
+    // Kept apart: what serves the files of Swagger UI sees only the rest of the path behind its folder, and so would we once it has begun.
+    const { path } = request;
+    const document = kept.get(path);
+    if (document !== undefined) return serve(document, request, response, pacer);
+    // A HEAD has no bytes to keep, and part of a file is none.
+    if (request.method !== 'GET' || kept.size >= KEPT_MAX) return next();
+    // Who comes while it is made waits for it. Eight who ask at once must not have it made eight times.
+    const made = making.get(path);
+    if (made !== undefined) return void made.then(() => (response.destroyed ? undefined : answer(request, response, next)));
+    delete request.headers.range;
+    making.set(
+      path,
+      new Promise<void>((resolve) => {
+        response.once('close', resolve);
+        collectAnswer(response, (finished) => {
+          kept.set(path, finished);
+          resolve();
+          serve(finished, request, response, pacer);
+        });
+      }).finally(() => making.delete(path)),
+    );
+    next();
+  };
   return (request, response, next) => {
     if (!DOCUMENT.test(request.path)) return next();
     if (access === 'off') return next(new HubError('not_found'));
     if (access === 'token' && !hasToken(request)) return next(new HubError('unauthorized'));
     if (request.method !== 'GET' && request.method !== 'HEAD') return next();
-    const document = kept.get(request.path);
-    if (document !== undefined) return serve(document, request, response, pacer);
-    // A HEAD has no bytes to keep, and part of a file is none.
-    if (request.method === 'GET' && kept.size < KEPT_MAX) {
-      delete request.headers.range;
-      collectAnswer(response, (made) => {
-        kept.set(request.path, made);
-        serve(made, request, response, pacer);
-      });
-    }
-    next();
+    answer(request, response, next);
   };
 }
 
