@@ -252,6 +252,22 @@ describe('refusals', () => {
     expect(Array.from({ length: 5 }, () => new Pacer(0).delayMs(0))).toEqual([0, 0, 0, 0, 0]);
   });
 
+  it('count by their size: a few large ones are as many as a hundred small ones', async () => {
+    const paced = await TestHub.start({ database: hub.database, env: { ROLE: 'api', REFUSALS_PER_SECOND: '100' } });
+    try {
+      const took = async (count: number, field: string): Promise<number> => {
+        const started = performance.now();
+        await Promise.all(Array.from({ length: count }, async () => expectProblem(await paced.debit({ [field]: 1 }), 'validation_failed')));
+        return performance.now() - started;
+      };
+      expect(await took(2, 'x'.repeat(60_000))).toBeLessThan(1_000);
+      // 2 of 30 shares are above the burst of 50 by now, and six more are 180 shares: 1.8 s.
+      expect(await took(6, 'x'.repeat(60_000))).toBeGreaterThan(1_500);
+    } finally {
+      await paced.stop();
+    }
+  });
+
   it('of one caller do not hold up the money of another', async () => {
     const paced = await TestHub.start({ database: hub.database, env: { ROLE: 'api', REFUSALS_PER_SECOND: '20' } });
     try {
