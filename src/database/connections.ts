@@ -6,7 +6,7 @@ import { DIFFERING_SETTINGS, FIXED_SETTINGS } from './session-settings';
 import { StoreClient } from './store-client';
 
 /**
- * Accepting keeps two connections busy, settling two per queue, claiming one per destination at a time; NOTIFY, permits and reports share
+ * Accepting keeps two connections busy and now and then a third, settling two per queue, claiming one per destination at a time; NOTIFY, permits and reports share
  * the rest. A process that only answers requests does none of the delivering.
  */
 export const HOT_POOL_SIZE: Readonly<Record<Config['role'], number>> = { all: 8, api: 4, worker: 8 };

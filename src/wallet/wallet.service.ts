@@ -71,7 +71,7 @@ export class WalletService {
     private readonly outbox: Outbox,
     private readonly metrics: Metrics,
   ) {
-    this.batcher = new Batcher({ run: (movements) => this.store.accept(movements), batchMax: BATCH_MAX, flightsMax: FLIGHTS_MAX, queueMax: QUEUE_MAX });
+    this.batcher = new Batcher({ run: (movements) => this.store.accept(movements), batchMax: BATCH_MAX, flightsMax: FLIGHTS_MAX, queueMax: QUEUE_MAX, sourceOf: ({ rgsId }) => rgsId });
   }
 
   /**

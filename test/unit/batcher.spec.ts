@@ -117,4 +117,81 @@ describe('Batcher', () => {
     const results = await Promise.allSettled([short.add(1), short.add(2)]);
     expect(results.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
   });
+
+  describe('with several sources', () => {
+    const loud = (n: number) => `loud ${n}`;
+    const texts = (prefix: string, from: number, to: number) => numbers(to - from, from).map((n) => `${prefix} ${n}`);
+    let batches: string[][];
+    let commits: (() => void)[];
+    let shared: Batcher<string, string>;
+    beforeEach(() => {
+      batches = [];
+      commits = [];
+      shared = new Batcher<string, string>({
+        run: async (items) => {
+          batches.push(items);
+          await new Promise<void>((resolve) => commits.push(resolve));
+          return items;
+        },
+        batchMax: 4,
+        flightsMax: 2,
+        queueMax: 10,
+        sourceOf: (item) => item.split(' ')[0],
+      });
+    });
+    const commit = async (): Promise<void> => {
+      commits.shift()?.();
+      await turn();
+      await turn();
+    };
+
+    it('one whose queue is long makes another wait for no commit: that one gets a batch of its own', async () => {
+      const first = numbers(8).map((n) => shared.add(loud(n)));
+      await turn();
+      const ofLoud = [...first, ...numbers(6, 8).map((n) => shared.add(loud(n)))];
+      expect(batches).toEqual([texts('loud', 0, 4), texts('loud', 4, 8)]);
+      const ofQuiet = shared.add('quiet 0');
+      await turn();
+      expect(batches.at(-1)).toEqual(['quiet 0']);
+      // One more, and no more than that: with three on their way everybody waits.
+      const later = [shared.add('quiet 1'), shared.add('third 0')];
+      await turn();
+      expect(batches).toHaveLength(3);
+      while (commits.length > 0) await commit();
+      expect(await Promise.all([...ofLoud, ofQuiet, ...later])).toEqual([...texts('loud', 0, 14), 'quiet 0', 'quiet 1', 'third 0']);
+    });
+
+    it('they take turns in a batch, each in its own order', async () => {
+      const answers = [...texts('loud', 0, 8), ...texts('quiet', 0, 2), ...texts('third', 0, 3)].map((text) => shared.add(text));
+      await turn();
+      while (commits.length > 0) await commit();
+      expect(batches).toEqual([
+        ['loud 0', 'quiet 0', 'third 0', 'loud 1'],
+        ['loud 2', 'quiet 1', 'third 1', 'loud 3'],
+        ['loud 4', 'third 2', 'loud 5', 'loud 6'],
+        ['loud 7'],
+      ]);
+      await Promise.all(answers);
+    });
+
+    it('a full queue of one refuses that one alone', async () => {
+      const ofLoud = numbers(8).map((n) => shared.add(loud(n)));
+      await turn();
+      const waiting = numbers(10, 8).map((n) => shared.add(loud(n)));
+      await expect(shared.add('loud 99')).rejects.toBeInstanceOf(QueueFullError);
+      const ofQuiet = shared.add('quiet 0');
+      await turn();
+      while (commits.length > 0) await commit();
+      expect(await ofQuiet).toBe('quiet 0');
+      expect(await Promise.all([...ofLoud, ...waiting])).toHaveLength(18);
+    });
+
+    it('many with a little each share batches as one source does', async () => {
+      const answers = numbers(8).map((n) => shared.add(`source-${n} 0`));
+      await turn();
+      expect(batches.map(({ length }) => length)).toEqual([4, 4]);
+      while (commits.length > 0) await commit();
+      await Promise.all(answers);
+    });
+  });
 });
