@@ -14,6 +14,8 @@ export const HALF_REQUEST_GRACE_MS = 2_000;
 /** A client that takes nothing of its answer for this long while the port closes will not take the rest. */
 const STALLED_READER_MS = 10_000;
 const LOOK_MS = 250;
+/** Node's pipeline alone listens for the end of an answer seven times, eight when it breaks off; from the eleventh listener on Node would warn of a leak. All go with the answer. */
+const LISTENERS_MAX = 20;
 
 interface Exchange {
   readonly request: IncomingMessage;
@@ -120,6 +122,7 @@ export class HubServer {
     const exchange: Exchange = { request, response };
     const connection = this.connections.get(request.socket);
     connection?.open.add(exchange);
+    response.setMaxListeners(LISTENERS_MAX);
     response.once('close', () => {
       connection?.open.delete(exchange);
       // A connection that was busy when the server began to close would otherwise stay open for its whole keep-alive time.

@@ -121,8 +121,6 @@ async function deliver(response: Response, file: ReportFile, gzip: boolean, sign
   const { bytes, sha256 } = signed.manifest.report;
   const body = Readable.from(file.body, { objectMode: false });
   let left = false;
-  // A pipeline that ends in an error listens to the response once more than the eleventh listener that Node takes for a leak. All go with it.
-  response.setMaxListeners(20);
   response.once('close', () => (left = !response.writableFinished));
   try {
     if (file.form === '' && !gzip) {
