@@ -1,55 +1,64 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Bench } from './bench';
-import { ConnectionPool, KeepAlive, TOKEN, percentile, signedDebits, signedPost } from './load';
+import { ConnectionPool, percentile, signedDebits } from './load';
+import { CALLERS, NOISE_KINDS, type NoiseCommand, type NoiseHeard, type NoiseKind } from './noise';
+import { median } from './report';
 import { freshDatabase, withHub } from './stage';
+import { cpuSeconds } from './usage';
 
 const RATE_PER_SECOND = 200;
-/** Each sends its next request when the answer to the one before is there. */
-const CALLERS = 8;
-
-/** The most expensive requests that the hub was known to take, each from somebody who repeats it as fast as he is answered. */
-const NOISES: Readonly<Record<'body' | 'query' | 'document', (host: string) => readonly Buffer[]>> = {
-  body: (host) => [
-    // 6 500 unknown fields; 15 000 objects in a list; escapes to the brim, which the thorough reader takes letter by letter.
-    `{${Array.from({ length: 6_500 }, (_, n) => `"f${n}":1`).join(',')}}`.slice(0, 65_000),
-    `{"playerId":[${Array(15_000).fill('{}').join(',')}]}`,
-    `{"meta":{"a":"${'\\u0041'.repeat(10_500)}"}}`,
-    `{"meta":{${Array.from({ length: 2_000 }, (_, n) => `"\\u0041${n}":[{}]`).join(',')}}}`,
-  ].map((body) => signedPost('/wallet/debit', body, host)),
-  query: (host) => [Array.from({ length: 2_000 }, (_, n) => `p${n}=1`).join('&'), `refId=${'%00'.repeat(4_000)}`, `${'playerId=a&'.repeat(1_000)}limit=1`].map((query) => Buffer.from(`GET /webhooks/outbox?${query} HTTP/1.1\r\nHost: ${host}\r\nAuthorization: Bearer ${TOKEN}\r\n\r\n`)),
-  document: (host) => ['/swagger-yaml', '/swagger-json', '/swagger/swagger-ui-init.js', '/swagger/swagger-ui-bundle.js'].map((path) => Buffer.from(`GET ${path} HTTP/1.1\r\nHost: ${host}\r\n\r\n`)),
-};
+/** Twenty thousand samples of either kind, in windows short enough that what else the machine does falls into both. */
+const FULL = { windows: 20, seconds: 5 };
+const QUICK = { windows: 5, seconds: 2 };
 
 /** p99 of a quiet caller's debits beside eight who send the worst of one kind. The yardstick is the same caller alone, in windows that alternate with the noisy ones. */
 export const hostile: Bench = {
   name: 'hostile',
-  figures: Object.keys(NOISES).map((kind) => `hostile_${kind}_p99_ms`),
-  run: async ({ serverUrl, quick, rounds, report, note }) => {
-    const seconds = quick ? 2 : 12;
+  figures: NOISE_KINDS.map((kind) => `hostile_${kind}_p99_ms`),
+  run: async ({ serverUrl, quick, report, note }) => {
+    const { windows, seconds } = quick ? QUICK : FULL;
+    const count = seconds * RATE_PER_SECOND;
     const database = await freshDatabase(serverUrl, 'bench_hostile');
-    await withHub({ DATABASE_URL: database, ROLE: 'api', NODE_ENV: 'development' }, async ({ port }) => {
-      const host = `127.0.0.1:${port}`;
-      await quiet(port, 400, 'warm');
-      for (const [kind, requests] of Object.entries(NOISES)) {
-        const alone: number[] = [];
-        const beside: number[] = [];
-        let answered = 0;
-        for (let round = 0; round < rounds; round += 1) {
-          alone.push(...(await quiet(port, seconds * RATE_PER_SECOND, `${kind}-alone-${round}`)));
-          const noise = await Noise.start(port, requests(host));
-          beside.push(...(await quiet(port, seconds * RATE_PER_SECOND, `${kind}-beside-${round}`)));
-          answered += await noise.stop();
+    await withHub({ DATABASE_URL: database, ROLE: 'api', NODE_ENV: 'development' }, async ({ port, pid }) => {
+      const noise = new Noise(port);
+      try {
+        await quiet(port, 400, 'warm');
+        for (const kind of NOISE_KINDS) {
+          const alone: Float64Array[] = [];
+          const beside: Float64Array[] = [];
+          const heard: NoiseHeard[] = [];
+          const hubCpu = { alone: 0, beside: 0 };
+          for (let window = 0; window < windows; window += 1) {
+            const started = cpuSeconds(pid);
+            alone.push(await quiet(port, count, `${kind}-alone-${window}`));
+            const between = cpuSeconds(pid);
+            noise.begin(kind);
+            beside.push(await quiet(port, count, `${kind}-beside-${window}`));
+            heard.push(await noise.end());
+            hubCpu.alone += between - started;
+            hubCpu.beside += cpuSeconds(pid) - between;
+          }
+          const ofAll = (latencies: readonly Float64Array[], share: number): number => percentile(Float64Array.from(latencies.flatMap((window) => [...window])).sort(), share);
+          const p99 = (latencies: readonly Float64Array[]): number => median(latencies.map((window) => percentile(window, 0.99)));
+          report({ name: `hostile_${kind}_p99_ms`, value: p99(beside), unit: 'ms', yardstick: 'the same caller alone', yardstickValue: p99(alone), rounds: windows });
+          const perSecond = (of: (window: NoiseHeard) => number): number => heard.reduce((sum, window) => sum + of(window), 0) / (windows * seconds);
+          const percent = (share: number): string => `${Math.round(share * 100)} %`;
+          note(`  ${kind}: ${windows * count} debits alone and as many beside ${CALLERS} callers, who got ${Math.round(perSecond(({ answers }) => answers))} answers and ${perSecond(({ megabytes }) => megabytes).toFixed(1)} MB a second`);
+          note(`  ${kind}: over all of them ${[0.5, 0.99, 0.999].map((share) => `${ofAll(beside, share).toFixed(1)} ms beside and ${ofAll(alone, share).toFixed(1)} alone`).join(', ')} (p50, p99, p99.9)`);
+          note(`  ${kind}: of one core the hub took ${percent(hubCpu.beside / (windows * seconds))} beside and ${percent(hubCpu.alone / (windows * seconds))} alone, the callers ${percent(perSecond((window) => window.cpuSeconds))}`);
         }
-        const p99 = (latencies: readonly number[]): number => percentile(Float64Array.from(latencies).sort(), 0.99);
-        report({ name: `hostile_${kind}_p99_ms`, value: p99(beside), unit: 'ms', yardstick: 'the same caller alone', yardstickValue: p99(alone), rounds });
-        note(`  ${kind}: ${alone.length} quiet samples, ${beside.length} beside ${CALLERS} callers who got ${Math.round(answered / (seconds * rounds))} answers a second`);
+      } finally {
+        noise.leave();
       }
     });
   },
 };
 
-/** Open loop, so that a stall is seen by all who came during it. Milliseconds from sending a debit to its answer. */
-async function quiet(port: number, count: number, prefix: string): Promise<number[]> {
+/** Milliseconds from sending a debit to its answer, sorted. Open loop, so that a stall is seen by all who came during it. */
+async function quiet(port: number, count: number, prefix: string): Promise<Float64Array> {
   const requests = signedDebits(count, { host: `127.0.0.1:${port}`, players: 5_000, prefix });
   const connections = new ConnectionPool(port);
   const latencies: number[] = [];
@@ -69,31 +78,36 @@ async function quiet(port: number, count: number, prefix: string): Promise<numbe
   }
   await Promise.all(sends);
   connections.close();
-  return latencies;
+  return Float64Array.from(latencies).sort();
 }
 
-/** Eight callers that go on until they are stopped. */
+/** Eight callers in a process of their own, which go on until they are stopped. */
 class Noise {
-  private running = true;
-  private answered = 0;
-  private callers: Promise<void>[] = [];
+  private readonly child = fork(path.join(__dirname, 'noise.js'), { execArgv: [] });
 
-  static async start(port: number, requests: readonly Buffer[]): Promise<Noise> {
-    const noise = new Noise();
-    const connections = await Promise.all(Array.from({ length: CALLERS }, () => KeepAlive.open(port)));
-    noise.callers = connections.map(async (connection, caller) => {
-      for (let n = caller; noise.running; n += 1) {
-        await connection.send(requests[n % requests.length] as Buffer);
-        noise.answered += 1;
-      }
-      connection.close();
-    });
-    return noise;
+  private readonly gone = once(this.child, 'exit').then(() => Promise.reject(new Error('the noise ended by itself')));
+
+  constructor(private readonly port: number) {
+    // After the last window it may end.
+    this.gone.catch(() => undefined);
   }
 
-  async stop(): Promise<number> {
-    this.running = false;
-    await Promise.all(this.callers);
-    return this.answered;
+  begin(kind: NoiseKind): void {
+    this.tell({ begin: kind, port: this.port });
+  }
+
+  async end(): Promise<NoiseHeard> {
+    const heard = Promise.race([once(this.child, 'message'), this.gone]);
+    this.tell({ end: true });
+    const [message] = (await heard) as [NoiseHeard];
+    return message;
+  }
+
+  leave(): void {
+    if (this.child.connected) this.child.disconnect();
+  }
+
+  private tell(command: NoiseCommand): void {
+    this.child.send(command);
   }
 }

@@ -15,6 +15,7 @@ import { latency } from './latency';
 import { noisyNeighbour } from './noisy-neighbour';
 import { pinnedSnapshot } from './pinned-snapshot';
 import { type Line, lineOf, table } from './report';
+import { endAllOnSignals } from '../support/leftovers';
 import { withDatabase } from './stage';
 import { wait } from './wait';
 
@@ -32,6 +33,7 @@ const HELP = `npm run bench [-- options]
 `;
 
 async function main(): Promise<void> {
+  endAllOnSignals();
   const { values } = parseArgs({ options: { quick: { type: 'boolean', default: false }, only: { type: 'string' }, record: { type: 'boolean', default: false }, help: { type: 'boolean', default: false } } });
   if (values.help) {
     process.stderr.write(HELP);

@@ -6,6 +6,7 @@ import { Client } from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
 import { type Line, lineOf, table } from './report';
 import { BROKEN_PER_1000, HUB_SQL, ID_SQL } from './recon-world';
+import { endAllOnSignals } from '../support/leftovers';
 import { type Measured, freshDatabase, query, withDatabase, withHub, withProgram } from './stage';
 
 const HELP = `npm run bench:recon [-- options]
@@ -29,6 +30,7 @@ function report(name: string, value: number, unit: string, yardstick: string, ya
 }
 
 async function main(): Promise<void> {
+  endAllOnSignals();
   const { values } = parseArgs({ options: { rows: { type: 'string', default: '1000000' }, heap: { type: 'string' }, form: { type: 'string', default: 'pages' }, small: { type: 'string', default: '9000' }, help: { type: 'boolean', default: false } } });
   if (values.help) return void process.stderr.write(HELP);
   const [rows, small] = [Number(values.rows), Number(values.small)];

@@ -6,9 +6,10 @@ import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
-import { startEmbeddedPostgres } from '../../src/database/embedded-postgres';
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/database/embedded-postgres';
 import { migrate } from '../../src/database/migrate';
 import { hubArguments } from '../support/hub-command';
+import { ownedChild, withOwned } from '../support/leftovers';
 
 /** A quarter of the machine's memory, as PostgreSQL's manual advises: with less, the indexes that are in no order are read and written again for each debit. */
 const SHARED_BUFFERS_MB = Math.floor(os.totalmem() / 4 / 1024 / 1024);
@@ -16,13 +17,12 @@ const SHARED_BUFFERS_MB = Math.floor(os.totalmem() / 4 / 1024 / 1024);
 /** A throw-away Postgres with real fsync, set as docs/scaling.md says; both a figure and its yardstick run on it. Checkpoints are far apart, so none falls into one's rounds only. */
 export async function withDatabase<T>(work: (url: string) => Promise<T>): Promise<T> {
   const dataDir = mkdtempSync(path.join(os.tmpdir(), 'hub-bench-'));
-  const server = await startEmbeddedPostgres({ dataDir, settings: { max_connections: '300', shared_buffers: `${SHARED_BUFFERS_MB}MB`, max_wal_size: '16GB', checkpoint_timeout: '30min' } });
-  try {
-    return await work(server.url);
-  } finally {
+  const starting = startEmbeddedPostgres({ dataDir, settings: { max_connections: '300', shared_buffers: `${SHARED_BUFFERS_MB}MB`, max_wal_size: '16GB', checkpoint_timeout: '30min' } });
+  const end = async (server: EmbeddedPostgres): Promise<void> => {
     await server.stop();
     rmSync(dataDir, { recursive: true, force: true });
-  }
+  };
+  return withOwned(starting, end, ({ url }) => work(url));
 }
 
 /** A fresh migrated database of its own, so that no round pays for the rows of another. */
@@ -57,10 +57,10 @@ export async function withHub<T>(env: Readonly<Record<string, string>>, work: (h
   const args = hubArguments();
   args.splice(-1, 0, ...nodeOptions);
   const port = await freePort();
-  const child = spawn(process.execPath, args, {
+  const child = ownedChild(spawn(process.execPath, args, {
     env: { PATH: process.env.PATH ?? '', NODE_ENV: 'test', HOST: '127.0.0.1', PORT: String(port), LOG_LEVEL: 'warn', RATE_LIMIT_PER_MINUTE: '0', ...env },
     stdio: ['ignore', 'ignore', 'inherit'],
-  });
+  }));
   try {
     await ready(port, child);
     return await work({ port, pid: pidOf(child), child });
@@ -71,7 +71,7 @@ export async function withHub<T>(env: Readonly<Record<string, string>>, work: (h
 
 /** Another program of this folder in its own process; it writes its port as its first line. */
 export async function withProgram<T>(file: string, args: readonly string[], env: Readonly<Record<string, string>>, work: (program: Measured) => Promise<T>): Promise<T> {
-  const child = spawn(process.execPath, [path.resolve(__dirname, file), ...args], { env: { PATH: process.env.PATH ?? '', ...env }, stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = ownedChild(spawn(process.execPath, [path.resolve(__dirname, file), ...args], { env: { PATH: process.env.PATH ?? '', ...env }, stdio: ['ignore', 'pipe', 'inherit'] }));
   try {
     const [line] = (await Promise.race([once(child.stdout, 'data'), once(child, 'exit')])) as [unknown];
     const port = Number(String(line));

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
+import { endAllOnSignals, ownedFolder } from '../support/leftovers';
 import type { OperatorKind } from './plan';
 import { explain, runChaos } from './run';
 import type { Network } from './world';
@@ -29,6 +30,7 @@ function networkKind(text: string): Network {
 }
 
 async function main(): Promise<void> {
+  endAllOnSignals();
   const { values } = parseArgs({
     options: {
       seed: { type: 'string' },
@@ -45,7 +47,7 @@ async function main(): Promise<void> {
   // A seed that is named is the one to repeat; otherwise three new ones, one after the other.
   const first = values.seed === undefined ? Math.floor(Math.random() * 1_000_000) : wholeNumber('seed', values.seed);
   const count = wholeNumber('seeds', values.seeds ?? (values.seed === undefined ? '3' : '1'));
-  const directory = mkdtempSync(path.join(os.tmpdir(), 'hub-chaos-'));
+  const directory = ownedFolder(mkdtempSync(path.join(os.tmpdir(), 'hub-chaos-')));
   let isClean = true;
   for (let seed = first; seed < first + count; seed++) {
     const report = await runChaos({

@@ -1,6 +1,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { withOwned } from '../support/leftovers';
 import { type Violation, check, offendersOf, timelineOf } from './checker';
 import { Disturber } from './disturber';
 import { type Facts, gatherFacts } from './facts';
@@ -51,20 +52,10 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   const started = performance.now();
   const log = (line: string): void => options.log(`[seed ${options.seed} ${((performance.now() - started) / 1000).toFixed(1)} s] ${line}`);
   log(`${plan.movements} movements in ${plan.requests} requests of ${plan.scripts.length} players, ${plan.disturbances.length} disturbances, ${plan.refusals.length} refusals`);
-  const world = await World.start(directory, options.hubs, options.operator ?? 'idempotent', options.breakerFailures ?? 10, options.network ?? 'near');
-  // Whoever stops the run must not leave its processes behind.
-  const stopped = (): void => void world.stop().finally(() => process.exit(130));
-  process.once('SIGINT', stopped).once('SIGTERM', stopped);
-  let keep = true;
-  try {
-    const report = await storm(plan, world, options, log, started, directory);
-    keep = report.verdict !== 'ok';
-    return report;
-  } finally {
-    process.off('SIGINT', stopped).off('SIGTERM', stopped);
-    await world.stop();
-    if (!keep) fs.rmSync(directory, { recursive: true, force: true });
-  }
+  const world = World.start(directory, options.hubs, options.operator ?? 'idempotent', options.breakerFailures ?? 10, options.network ?? 'near');
+  const report = await withOwned(world, (it) => it.stop(), (it) => storm(plan, it, options, log, started, directory));
+  if (report.verdict === 'ok') fs.rmSync(directory, { recursive: true, force: true });
+  return report;
 }
 
 async function storm(plan: Plan, world: World, options: ChaosOptions, log: (line: string) => void, started: number, directory: string): Promise<ChaosReport> {

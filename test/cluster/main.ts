@@ -1,9 +1,9 @@
 import 'reflect-metadata';
-import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
+import { endAllOnSignals, withOwned } from '../support/leftovers';
 import { Cluster } from './cluster';
 import { isClean, rollingRestart } from './rolling-restart';
 
@@ -36,7 +36,9 @@ async function main(): Promise<void> {
   const isProof = values['restart-under-load'];
   const directory = mkdtempSync(path.join(os.tmpdir(), 'hub-cluster-'));
   say(`starting; logs are in ${directory}`);
-  const cluster = await Cluster.start({
+  // Until somebody stops it is how long it is to run.
+  endAllOnSignals(isProof ? undefined : 0);
+  const starting = Cluster.start({
     directory,
     api: wholeNumber('api', values.api),
     workers: wholeNumber('workers', values.workers),
@@ -46,21 +48,19 @@ async function main(): Promise<void> {
     env: { LOG_LEVEL: 'warn' },
   });
   let clean = true;
-  try {
-    printUrls(cluster, directory);
-    if (isProof) {
-      const result = await rollingRestart(cluster, { callers: wholeNumber('callers', values.callers), log: say });
-      process.stdout.write(`${JSON.stringify(result)}\n`);
-      clean = isClean(result);
-    } else {
-      await Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')]);
-      say('stopping');
-    }
-  } finally {
+  const end = async (cluster: Cluster): Promise<void> => {
     await cluster.stop();
-  }
-  if (clean) rmSync(directory, { recursive: true, force: true });
-  else say(`logs are kept in ${directory}`);
+    if (clean) rmSync(directory, { recursive: true, force: true });
+    else say(`logs are kept in ${directory}`);
+  };
+  await withOwned(starting, end, async (cluster) => {
+    printUrls(cluster, directory);
+    if (!isProof) return new Promise<void>(() => undefined);
+    clean = false;
+    const result = await rollingRestart(cluster, { callers: wholeNumber('callers', values.callers), log: say });
+    process.stdout.write(`${JSON.stringify(result)}\n`);
+    clean = isClean(result);
+  });
   process.exitCode = clean ? 0 : 1;
 }
 

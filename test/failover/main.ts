@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
+import { endAllOnSignals, ownedFolder } from '../support/leftovers';
 import type { ActName } from './acts';
 import { type FailoverReport, runFailover } from './run';
 
@@ -28,6 +29,7 @@ function wholeNumber(name: string, text: string): number {
 }
 
 async function main(): Promise<void> {
+  endAllOnSignals();
   const { values } = parseArgs({
     options: { only: { type: 'string' }, movements: { type: 'string', default: '1500' }, hubs: { type: 'string', default: '2' }, callers: { type: 'string', default: '32' }, seed: { type: 'string' }, help: { type: 'boolean' } },
   });
@@ -36,7 +38,7 @@ async function main(): Promise<void> {
   const unknown = names.filter((name) => !(name in VARIANTS));
   if (unknown.length > 0) throw new Error(`there is no variant ${unknown.join(', ')}\n${USAGE}`);
   const seed = values.seed === undefined ? Math.floor(Math.random() * 1_000_000) : wholeNumber('seed', values.seed);
-  const directory = mkdtempSync(path.join(os.tmpdir(), 'hub-failover-'));
+  const directory = ownedFolder(mkdtempSync(path.join(os.tmpdir(), 'hub-failover-')));
   const log = (line: string): void => void process.stderr.write(`${line}\n`);
   const reports: FailoverReport[] = [];
   for (const name of names) {

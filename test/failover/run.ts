@@ -7,6 +7,7 @@ import { GameServer } from '../chaos/game-server';
 import { makePlan } from '../chaos/plan';
 import { waitForQuiet } from '../chaos/run';
 import { control } from '../chaos/world';
+import { withOwned } from '../support/leftovers';
 import { ACTS, type ActName, type Seen } from './acts';
 import { Stage } from './stage';
 
@@ -50,20 +51,10 @@ export async function runFailover(options: FailoverOptions): Promise<FailoverRep
   const started = performance.now();
   const log = (line: string): void => options.log(`[${options.name} ${((performance.now() - started) / 1000).toFixed(1)} s] ${line}`);
   const losesOnPurpose = options.underLoad.includes('async');
-  const stage = await Stage.start({ directory, hubs: options.hubs, synchronous: !losesOnPurpose, ...(options.settings === undefined ? {} : { settings: options.settings }) });
-  // Whoever stops the run must not leave its processes behind.
-  const stopped = (): void => void stage.stop().finally(() => process.exit(130));
-  process.once('SIGINT', stopped).once('SIGTERM', stopped);
-  let keep = true;
-  try {
-    const report = await play(options, stage, log, losesOnPurpose, started);
-    keep = report.verdict !== 'ok';
-    return report;
-  } finally {
-    process.off('SIGINT', stopped).off('SIGTERM', stopped);
-    await stage.stop();
-    if (!keep) fs.rmSync(directory, { recursive: true, force: true });
-  }
+  const stage = Stage.start({ directory, hubs: options.hubs, synchronous: !losesOnPurpose, ...(options.settings === undefined ? {} : { settings: options.settings }) });
+  const report = await withOwned(stage, (it) => it.stop(), (it) => play(options, it, log, losesOnPurpose, started));
+  if (report.verdict === 'ok') fs.rmSync(directory, { recursive: true, force: true });
+  return report;
 }
 
 async function play(options: FailoverOptions, stage: Stage, log: (line: string) => void, losesOnPurpose: boolean, started: number): Promise<FailoverReport> {

@@ -4,8 +4,9 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { startMockOperator } from '../../mocks/operator/start';
 import { startMockRgs } from '../../mocks/rgs/start';
-import { startEmbeddedPostgres } from '../../src/database/embedded-postgres';
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/database/embedded-postgres';
 import { HubProcess } from '../support/hub-process';
+import { endAllOnSignals, withOwned } from '../support/leftovers';
 import { type FuzzReport, fuzz } from './run';
 
 const HELP = `npm run fuzz [-- options]
@@ -32,15 +33,25 @@ async function main(): Promise<number> {
   const note = (text: string): void => void process.stderr.write(`${text}\n`);
   note(`seed ${seed}; npm run fuzz -- --seed ${seed}${requests === 100_000 ? '' : ` --requests ${requests}`} repeats it`);
 
+  endAllOnSignals();
   const dataDir = mkdtempSync(path.join(os.tmpdir(), 'hub-fuzz-'));
-  const database = await startEmbeddedPostgres({ dataDir, settings: { fsync: 'off' } });
+  const end = async (database: EmbeddedPostgres): Promise<void> => {
+    await database.stop();
+    rmSync(dataDir, { recursive: true, force: true });
+  };
+  const report = await withOwned(startEmbeddedPostgres({ dataDir, settings: { fsync: 'off' } }), end, ({ url }) => fuzzHubOn(url, requests, seed, note));
+  tell(report);
+  return report.findings.length === 0 ? 0 : 1;
+}
+
+async function fuzzHubOn(databaseUrl: string, requests: number, seed: number, note: (text: string) => void): Promise<FuzzReport> {
   const operator = await startMockOperator();
   const rgs = await startMockRgs();
   let hub: HubProcess | undefined;
   try {
     hub = await HubProcess.start({
       NODE_ENV: 'development',
-      DATABASE_URL: database.url,
+      DATABASE_URL: databaseUrl,
       OPERATOR_BASE_URL: operator.url,
       RGS_WEBHOOK_URL: `${rgs.url}/webhooks`,
       RATE_LIMIT_PER_MINUTE: '0',
@@ -56,14 +67,11 @@ async function main(): Promise<number> {
       { seed, requests, past: whole ? 200 : Math.floor(requests / 250), good: whole ? 20 : Math.floor(requests / 2_500), note },
     );
     if (report.findings.length > 0) note(`the hub's log:\n${hub.log().slice(-20_000)}`);
-    tell(report);
-    return report.findings.length === 0 ? 0 : 1;
+    return report;
   } finally {
     await hub?.end('SIGTERM');
     await operator.close();
     await rgs.close();
-    await database.stop();
-    rmSync(dataDir, { recursive: true, force: true });
   }
 }
 

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import net from 'node:net';
 import { hubArguments } from './hub-command';
+import { ownedChild } from './leftovers';
 import { waitFor } from './wait-for';
 
 /** A built hub in a process of its own, for tests that kill, stop or multiply hubs. */
@@ -15,10 +16,10 @@ export class HubProcess {
   static async start(env: Readonly<Record<string, string>>, main?: string, options: readonly string[] = []): Promise<HubProcess> {
     const port = await freePort();
     const output: string[] = [];
-    const child = spawn(process.execPath, [...hubArguments(main).slice(0, -1), ...options, ...hubArguments(main).slice(-1)], {
+    const child = ownedChild(spawn(process.execPath, [...hubArguments(main).slice(0, -1), ...options, ...hubArguments(main).slice(-1)], {
       env: { PATH: process.env.PATH ?? '', NODE_ENV: 'test', HOST: '127.0.0.1', PORT: String(port), LOG_LEVEL: 'warn', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    }));
     for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk: Buffer) => output.push(chunk.toString()));
     const hub = new HubProcess(`http://127.0.0.1:${port}`, child, output);
     await waitFor(`hub process ${child.pid} is ready`, async () => {
