@@ -24,8 +24,8 @@ const wanted = values.only === undefined ? Object.keys(faults) : values.only.spl
 
 const root = mkdtempSync(path.join(os.tmpdir(), 'hub-regressions-'));
 process.on('exit', () => rmSync(root, { recursive: true, force: true }));
-for (const name of ['src', 'dist', 'package.json', 'package-lock.json', 'tsconfig.json', 'scripts', 'docs', 'docker-compose.yml', 'Dockerfile', '.env.example', 'README.md']) cpSync(path.join(before, name), path.join(root, name), { recursive: true });
-for (const name of ['test', 'mocks', 'jest.browser.config.mjs', 'postman_collection.json']) cpSync(path.join(HERE, name), path.join(root, name), { recursive: true });
+for (const name of ['src', 'dist', 'package.json', 'package-lock.json', 'tsconfig.json', 'scripts', 'docs', 'docker-compose.yml', 'Dockerfile', '.env.example', 'README.md', 'postman_collection.json']) cpSync(path.join(before, name), path.join(root, name), { recursive: true });
+for (const name of ['test', 'mocks', 'jest.browser.config.mjs']) cpSync(path.join(HERE, name), path.join(root, name), { recursive: true });
 symlinkSync(path.join(before, 'node_modules'), path.join(root, 'node_modules'));
 // The packages are those of the release before; what only the tests have since comes from here.
 cpSync(path.join(before, 'jest.config.mjs'), path.join(root, 'jest.before.mjs'));

@@ -9,7 +9,7 @@ const ENV = {
   MAX_RETRIES: '0', OPERATOR_TIMEOUT_MS: String(TIMEOUT_MS), RESOLVE_GRACE_SECONDS: String(GRACE_MS / 1000), OUTBOX_LEASE_SECONDS: '3', BREAKER_FAILURES: '10000',
   CALLBACK_TIMEOUT_SECONDS: '30', DEBIT_DEADLINE_SECONDS: '60', OUTBOX_RETRY_SCHEDULE_SECONDS: '0.05,0.05,0.05,1,1,1,1,1',
 };
-const CAN = { idempotent_by_reference: true, status_query: true, rollback_route: false, refusal_is_final: false, timeout_ms: TIMEOUT_MS };
+const CAN = { idempotent_by_reference: true, status_query: true, rollback_route: false, timeout_ms: TIMEOUT_MS };
 
 describe('what left and was not answered', () => {
   let hub: TestHub;
