@@ -4,6 +4,8 @@ import { HubError } from '../kernel/errors';
 import { Logger } from '../observability/logger';
 import { Outbox } from '../outbox/outbox';
 import type { MessagePosition } from '../outbox/outbox.store';
+import { resolvedTo } from '../wallet/rules/by-hand';
+import { noticeOf } from '../wallet/rules/transition';
 import { Settlement, changeBy, inFlight } from '../wallet/settlement';
 import type { MoneyTransaction } from '../wallet/transaction';
 import type { TransactionState } from '../wallet/transaction-state';
@@ -68,7 +70,6 @@ export class FailedTransactionsService {
 
   private async resolveIn(tx: Tx, actor: string, id: string, resolution: Resolution, reason: string): Promise<TransactionState> {
     const { transaction, messageId, position } = await this.lockParked(tx, id);
-    const undoing = transaction.undoMessageId !== null;
     let to: TransactionState = 'parked';
     if (resolution === 'retry') {
       await this.outbox.replay(tx, 'operator', messageId);
@@ -76,10 +77,10 @@ export class FailedTransactionsService {
       // Whatever a person found in the operator's books, a call that is out may change it a moment later.
       const refusal = inFlight(id, position);
       if (refusal !== null) throw refusal;
-      to = this.outcomeOf(transaction, resolution, undoing);
-      const notice = to === 'confirmed' ? 'OK' : to === 'rejected' ? 'REJECTED' : to === 'compensated' ? 'ROLLED_BACK' : null;
-      const undo = to === 'compensating' ? (transaction.undo ?? 'deadline') : transaction.undo;
-      await this.settlement.write(tx, [{ transaction: { ...transaction, undo }, change: { ...changeBy('admin', transaction, to, to === 'confirmed' ? null : 'resolved by hand', { actor, reason, resolution }), undo }, notice }]);
+      const resolved = resolvedTo(transaction, resolution);
+      const { undo } = resolved;
+      to = resolved.to;
+      await this.settlement.write(tx, [{ transaction: { ...transaction, undo }, change: { ...changeBy('admin', transaction, to, to === 'confirmed' ? null : 'resolved by hand', { actor, reason, resolution }), undo }, notice: noticeOf(to) }]);
       await this.outbox.finish(tx, [{ id: messageId, destinationId: transaction.operatorId, outcome: resolution === 'applied' ? 'sent' : 'dead' }], 'resolved by hand');
     }
     const entry = { actor, action: 'transaction.resolve' as const, target: id, before: { state: transaction.state, reason: transaction.reason }, after: { state: to, resolution, reason } };
@@ -100,14 +101,5 @@ export class FailedTransactionsService {
     // A repayment that began meanwhile has a message of its own, and then the transaction is not parked.
     if (transaction?.state !== 'parked' || (transaction.undoMessageId ?? transaction.messageId) !== messageId) throw new HubError('not_parked', { correlationId: id });
     return { transaction, messageId, position };
-  }
-
-  /** What a person's finding makes of a parked transaction. */
-  private outcomeOf(transaction: MoneyTransaction, resolution: 'applied' | 'not_applied', undoing: boolean): TransactionState {
-    // The repayment was parked: booked means undone; not booked means that the stake is still with the operator, and the bet stands.
-    if (undoing) return resolution === 'applied' ? 'compensated' : 'confirmed';
-    if (resolution === 'not_applied') return 'rejected';
-    // An applied bet that the RGS wants undone, or whose time is over, is paid back now: the game went on without it, whoever finds it booked.
-    return transaction.undo !== null || transaction.pastDeadline ? 'compensating' : 'confirmed';
   }
 }

@@ -227,6 +227,7 @@ create table partner (
   updated_at timestamp with time zone not null default now(),
   refusal_is_final boolean not null default false,
   signature_version_required smallint not null default 1,
+  answers_later boolean not null default false,
   constraint partner_amount_encoding CHECK ((amount_encoding = ANY (ARRAY['number'::text, 'string'::text]))),
   constraint partner_amount_minor_max CHECK (((amount_minor_max >= 1) AND (amount_minor_max <= '9007199254740991'::bigint))),
   constraint partner_code_key UNIQUE (code),
@@ -239,6 +240,7 @@ comment on column partner.base_url is 'operator: root of its wallet API; rgs: th
 comment on column partner.retired_currencies is 'no longer taken for debits; credits still pass, since a win is never gated';
 comment on column partner.refusal_is_final is 'the operator keeps refusals with the reference: a refused repeat speaks for every call before it';
 comment on column partner.signature_version_required is 'least version of the signature that its requests must have';
+comment on column partner.answers_later is 'it may accept a call and book it later, until the callback time-out: a call whose answer was lost may be booked until then';
 
 create table partner_credential (
   id integer not null generated always as identity,

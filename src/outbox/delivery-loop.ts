@@ -9,9 +9,9 @@ import type { Metrics } from '../observability/metrics';
 import type { Partner } from '../partners/partner';
 import type { PartnerDirectory } from '../partners/partner-directory';
 import type { Outbox } from './outbox';
-import type { OutcomeClass } from '../partners/operator-wire';
 import { ConcurrencyLimit } from './concurrency-limit';
 import type { Plan } from './delivery-handler';
+import { type Conclusion, SET_ASIDE, conclusionOf, endsWithinMs, goesStraight, isExpiredAfter, landsAfterClaimMs, outlastsLease } from './lease-rules';
 import type { LostLeases } from './lost-leases';
 import type { DeliveryResult, Disposition, LeasedMessage, OperatorResult, Traces } from './outbox-message';
 import type { OutboxStore } from './outbox.store';
@@ -59,6 +59,8 @@ export interface LoopSettings {
   readonly ratePerSecond: number;
   /** How long after its time-out a call may still be booked. */
   readonly graceMs: number;
+  /** How long what an operator accepted may wait for its callback. */
+  readonly callbackTimeoutMs: number;
 }
 
 /** Delivers to one destination: claim as many as there are free slots, send each, settle each, sleep when there is nothing. */
@@ -157,7 +159,7 @@ export class DeliveryLoop {
     const stop = this.parts.metrics.claimSeconds.startTimer({ queue: this.destination.role });
     // A partner's row may change while a message is leased; this attempt keeps the time-out and the lease that it began with.
     const lease: Lease = { destination: this.destination, leaseMs: this.leaseMs, claimedAt: askedAt };
-    const landMs = lease.destination.role === 'operator' ? lease.leaseMs + this.settings.graceMs : null;
+    const landMs = lease.destination.role === 'operator' ? landsAfterClaimMs(lease.leaseMs, { timeoutMs: lease.destination.timeoutMs, answersLater: lease.destination.answersLater, graceMs: this.settings.graceMs, callbackTimeoutMs: this.settings.callbackTimeoutMs }) : null;
     const { messages, waitMs, slowed } = await this.parts.store.claim(this.destinationId, free, lease.leaseMs, landMs, this.settings.replica, this.watermark.floorAt(askedAt));
     stop();
     // Without a limit or a breaker nothing else keeps a claim from taking all that it wants.
@@ -216,29 +218,18 @@ export class DeliveryLoop {
 
   /** Nothing leaves, and a person decides; `retry` and replay begin to count anew. */
   private setAside(message: LeasedMessage, lease: Lease): DeliveryResult {
-    const reason = 'set aside: each process that handled it ended or lost touch before it had a result';
-    if (lease.destination.role === 'operator') return this.concluded(message, lease, 'unknown', reason, { outcome: 'blocked', delayMs: 0 });
-    return { queue: 'rgs', message, destination: lease.destination, status: null, tries: 0, durationMs: null, traces: untouched(lease.claimedAt), verdict: { class: 'failed', reason, retryAfterMs: null }, proposed: { outcome: 'dead', delayMs: 0, open: true } };
+    if (lease.destination.role === 'operator') return this.concluded(message, lease, SET_ASIDE);
+    return { queue: 'rgs', message, destination: lease.destination, status: null, tries: 0, durationMs: null, traces: untouched(lease.claimedAt), verdict: { class: 'failed', reason: SET_ASIDE.reason, retryAfterMs: null }, proposed: { outcome: 'dead', delayMs: 0, open: true } };
   }
 
   private async attempt(message: LeasedMessage, lease: Lease): Promise<DeliveryResult> {
     const { destination, claimedAt } = lease;
-    const expired = message.expiresInMs !== null && message.expiresInMs <= performance.now() - claimedAt;
-    if (destination.role !== 'operator' || (message.claims <= 1 && message.mayLandUntil === null && !expired)) return this.send(message, lease);
+    if (destination.role !== 'operator' || goesStraight(message, isExpiredAfter(message, performance.now() - claimedAt))) return this.send(message, lease);
     const plan = await this.planFor(message);
     if (plan === null) return this.unsent(message, lease, 'the store is away');
-    switch (plan.action) {
-      case 'send':
-        return this.send(message, lease);
-      case 'ask':
-        return this.ask(message, lease, plan);
-      case 'finish':
-        return this.concluded(message, lease, plan.outcome === 'sent' ? 'applied' : 'rejected_business', 'settled by other means', { outcome: plan.outcome, delayMs: 0 });
-      case 'expire':
-        return this.concluded(message, lease, 'expired', plan.reason, { outcome: 'dead', delayMs: 0 });
-      case 'give_up':
-        return this.concluded(message, lease, 'unknown', 'the operator can neither be asked nor be sent the same reference again', { outcome: 'blocked', delayMs: 0 });
-    }
+    if (plan.action === 'send') return this.send(message, lease);
+    if (plan.action === 'ask') return this.ask(message, lease, plan);
+    return this.concluded(message, lease, conclusionOf(plan));
   }
 
   /** Null while the store is away: without knowing what became of the movement, nothing may leave, and nothing did. */
@@ -252,8 +243,9 @@ export class DeliveryLoop {
   }
 
   /** A result that needed no call. */
-  private concluded(message: LeasedMessage, { destination, claimedAt }: Lease, verdictClass: OutcomeClass, reason: string, proposed: Disposition): OperatorResult {
-    return { queue: 'operator', message, destination, status: null, tries: 0, durationMs: null, traces: untouched(claimedAt), verdict: { class: verdictClass, reason, balance: null, retryAfterMs: null }, proposed, ifUnknown: proposed };
+  private concluded(message: LeasedMessage, { destination, claimedAt }: Lease, { class: said, outcome, reason }: Conclusion): OperatorResult {
+    const proposed: Disposition = { outcome, delayMs: 0 };
+    return { queue: 'operator', message, destination, status: null, tries: 0, durationMs: null, traces: untouched(claimedAt), verdict: { class: said, reason, balance: null, retryAfterMs: null }, proposed, ifUnknown: proposed };
   }
 
   private async ask(message: LeasedMessage, lease: Lease, question: Extract<Plan, { action: 'ask' }>): Promise<DeliveryResult> {
@@ -271,9 +263,7 @@ export class DeliveryLoop {
     const tooLate = this.tooLate(lease);
     if (tooLate !== null) return this.unsent(message, lease, tooLate);
     const { destination, claimedAt } = lease;
-    const leaseEnds = claimedAt + lease.leaseMs;
-    // No repeat starts after the message expired: by then its outcome is asked for, not tried for.
-    const deadline = message.expiresInMs === null || message.expiresInMs <= 0 ? leaseEnds : Math.min(leaseEnds, claimedAt + message.expiresInMs + destination.timeoutMs);
+    const deadline = claimedAt + endsWithinMs(lease.leaseMs, destination.timeoutMs, message.expiresInMs);
     const { result, healthy, waitedMs } = await this.parts.sender.send(destination, message, {
       deadline,
       permitUntil: claimedAt + permitAgeMs(this.settings.ratePerSecond),
@@ -293,7 +283,7 @@ export class DeliveryLoop {
   /** Why a call must not leave any more under this lease; null when it may. */
   private tooLate({ claimedAt, leaseMs, destination }: Lease): string | null {
     if (this.stopping) return 'the hub is stopping';
-    return performance.now() > claimedAt + leaseMs - destination.timeoutMs ? 'the lease would have ended during the call' : null;
+    return outlastsLease(leaseMs, destination.timeoutMs, performance.now() - claimedAt) ? 'the lease would have ended during the call' : null;
   }
 
   /** Until when the permit is good, once it is; null when there is none in time. */

@@ -1,14 +1,9 @@
 import { Injectable } from '@nestjs/common';
 import { isStoreUnavailable } from '../database/pg-errors';
 import { Logger } from '../observability/logger';
+import { LOST_LEASES_MAX, handlingOf } from './lease-rules';
 import type { LeasedMessage } from './outbox-message';
 import { OutboxStore } from './outbox.store';
-
-/**
- * Leases of one message that may end without a word before nobody handles it any more. What ends a process under load ends it again after
- * each start, since the message is still there; a person can look at it, a process cannot.
- */
-export const LOST_LEASES_MAX = 3;
 
 export type Handling = 'usual' | 'alone' | 'later' | 'set_aside';
 
@@ -36,11 +31,12 @@ export class LostLeases {
       if (!isStoreUnavailable(error)) throw error;
       return 'later';
     }
-    if (lost >= LOST_LEASES_MAX) {
+    const handling = handlingOf(lost);
+    if (handling === 'set_aside') {
       this.logger.event('error', 'outbox.set_aside', { messageId: message.id, correlationId: message.transactionId, eventType: message.eventType, lostLeases: lost });
       return 'set_aside';
     }
-    if (lost < LOST_LEASES_MAX - 1) return 'usual';
+    if (handling === 'usual') return 'usual';
     if (this.isTaken) return 'later';
     this.isTaken = true;
     return 'alone';

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import type { Tx } from '../database/database';
 import { HubError } from '../kernel/errors';
 import type { DeliveryHandler } from './delivery-handler';
+import { endingOf } from './lease-rules';
 import type { NewMessage, Outcome, Queue } from './outbox-message';
 import { OutboxRecordsStore, type OutboxRecord, type RecordFilter } from './outbox-records.store';
 import { type DestinationHealth, type MessagePosition, OutboxStore, type Standing } from './outbox.store';
@@ -60,7 +61,7 @@ export class Outbox {
 
   /**
    * Ends messages whose outcome became known by other means. The caller holds their lanes. A message that is being sent right now is
-   * left alone: its own answer comes, and contradictions must be seen. One behind its head keeps its place, and ends when its turn comes.
+   * left alone but for repeats of what was refused: its own answer comes, and contradictions must be seen. One behind its head keeps its place, and ends when its turn comes.
    */
   async finish(tx: Tx, messages: readonly FinishedMessage[], reason: string): Promise<void> {
     if (messages.length === 0) return;
@@ -70,9 +71,10 @@ export class Outbox {
     const ids = [...first.keys()];
     await this.store.closeDead(tx, ids);
     const positions = await this.store.positions(tx, ids);
-    const waiting = ids.filter((id) => positions.get(id)?.place === 'waiting');
-    if (waiting.length > 0) await this.store.expire(tx, waiting);
-    const idle = [...first.values()].filter(({ id }) => positions.get(id)?.place === 'idle');
+    const endings = new Map([...first.values()].map(({ id, outcome }) => [id, endingOf(positions.get(id)?.place ?? 'done', outcome)]));
+    const expiring = ids.filter((id) => endings.get(id) === 'expire');
+    if (expiring.length > 0) await this.store.expire(tx, expiring);
+    const idle = [...first.values()].filter(({ id }) => endings.get(id) === 'settle');
     if (idle.length === 0) return;
     await this.store.settle(tx, idle.map(({ id, outcome }) => ({ id, outcome, class: reason, status: null, error: outcome === 'sent' ? null : reason, durationMs: null, delayMs: 0, open: false, landing: null })), 'hub');
     tx.afterCommit(() => {

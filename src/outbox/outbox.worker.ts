@@ -100,7 +100,7 @@ export class OutboxWorker implements OnApplicationBootstrap, BeforeApplicationSh
   }
 
   private startLoop(id: number): void {
-    const settings = { replica: this.replica, slotsMax: this.config.outboxConcurrency, leaseMs: this.config.outboxLeaseSeconds * 1000, ratePerSecond: this.ratePerSecond, graceMs: this.config.resolveGraceSeconds * 1000 };
+    const settings = { replica: this.replica, slotsMax: this.config.outboxConcurrency, leaseMs: this.config.outboxLeaseSeconds * 1000, ratePerSecond: this.ratePerSecond, graceMs: this.config.resolveGraceSeconds * 1000, callbackTimeoutMs: this.config.callbackTimeoutSeconds * 1000 };
     const loop = new DeliveryLoop(id, settings, this);
     this.loops.set(id, loop);
     this.wakeUps.register(id, loop);

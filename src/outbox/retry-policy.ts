@@ -21,14 +21,14 @@ export function jitteredDelayMs(boundSeconds: number, random: number): number {
 }
 
 /**
- * What to do with a message after an answer of this class. `attempts` counts earlier attempts that left, `releases` those given back,
- * `random` is uniform in [0, 1).
+ * What to do with a message after an answer of this class. `attempts` counts earlier attempts that left, `releases` those given back; `mayLandUntil`
+ * is null when none of those that left may still be booked; `random` is uniform in [0, 1).
  */
 export function propose(
   queue: 'operator' | 'rgs',
   verdictClass: OperatorVerdict['class'] | WebhookVerdict['class'],
   retryAfterMs: number | null,
-  counts: { readonly attempts: number; readonly releases: number; readonly expiresInMs: number | null },
+  counts: { readonly attempts: number; readonly releases: number; readonly expiresInMs: number | null; readonly mayLandUntil?: Date | null },
   rules: RetryRules,
   random: number,
 ): Disposition {
@@ -49,8 +49,9 @@ export function propose(
       // The destination is paused as a whole; the message waits for it.
       return later('released', 0);
     case 'accepted':
-      // The first answer "accepted" buys time for the callback. After it, silence is an unknown outcome like any other.
-      if (counts.attempts === 0) return later('retry', untilExpiry(rules.callbackTimeoutSeconds * 1000, counts.expiresInMs));
+      // The first answer "accepted" buys time for the callback, also when all calls before it are proven unbooked. After it, silence is an unknown
+      // outcome like any other.
+      if (counts.attempts === 0 || counts.mayLandUntil === null) return later('retry', untilExpiry(rules.callbackTimeoutSeconds * 1000, counts.expiresInMs));
       return again(queue, counts, rules, random);
     case 'unknown':
     case 'failed':

@@ -14,6 +14,7 @@ import { messageOf } from '../kernel/errors';
 import { Logger } from '../observability/logger';
 import { Metrics } from '../observability/metrics';
 import type { Plan } from './delivery-handler';
+import { classAfterTries, landsAfterMs } from './lease-rules';
 import type { DeliveryResult, LeasedMessage, OperatorResult, Traces } from './outbox-message';
 import { type RetryRules, propose } from './retry-policy';
 
@@ -104,15 +105,8 @@ export class Sender {
     return { ...base, traces, queue: 'operator', verdict, proposed, ifUnknown };
   }
 
-  /**
-   * A lost call may be booked until its time-out and the grace are over, counted from the end of the attempt, since only the last of its tries has
-   * a beginning that is known here; one that was accepted until its callback is overdue as well. The time-out is the one that the call had: the
-   * partner's row may say another by now.
-   */
-  private traces(destination: Partner, answer: Answer, verdict: OperatorVerdict, began: number): Traces {
-    const lost = verdict.class === 'unknown' || verdict.class === 'accepted' || answer.tries > 1;
-    const workMs = verdict.class === 'accepted' ? Math.max(destination.timeoutMs, this.rules.callbackTimeoutSeconds * 1000) : destination.timeoutMs;
-    return { began, answered: answer.kind === 'answered', landsMs: lost ? workMs + this.graceMs : null };
+  private traces({ timeoutMs, answersLater }: Partner, answer: Answer, verdict: OperatorVerdict, began: number): Traces {
+    return { began, answered: answer.kind === 'answered', landsMs: landsAfterMs(verdict.class, answer.tries, { timeoutMs, callbackTimeoutMs: this.rules.callbackTimeoutSeconds * 1000, graceMs: this.graceMs, answersLater }) };
   }
 
   private webhookResult(base: ResultBase, answer: Answer, began: number): DeliveryResult {
@@ -162,9 +156,9 @@ function explained(verdict: OperatorVerdict, answer: Answer): OperatorVerdict {
   return saysMore ? { ...verdict, detail: whatCame(answer) } : verdict;
 }
 
-/** "Try later" as the answer to a repeat within one attempt says nothing about the lost request before it. */
 function settledVerdict(verdict: OperatorVerdict, tries: number): OperatorVerdict {
-  return verdict.class === 'throttled' && tries > 1 ? { ...verdict, class: 'unknown' } : verdict;
+  const settled = classAfterTries(verdict.class, tries);
+  return settled === verdict.class ? verdict : { ...verdict, class: settled };
 }
 
 type ResultBase = Pick<DeliveryResult, 'message' | 'destination' | 'status' | 'tries' | 'durationMs' | 'seen'>;

@@ -8,7 +8,8 @@ import { Logger } from '../observability/logger';
 import { Metrics } from '../observability/metrics';
 import { Outbox } from './outbox';
 import type { DeliveryResult, Disposition, OperatorResult, Queue } from './outbox-message';
-import { type Landing, type LockVerdict, OutboxStore, type SettledRow } from './outbox.store';
+import { landingOf } from './lease-rules';
+import { type LockVerdict, OutboxStore, type SettledRow } from './outbox.store';
 import { targetUrl } from './sender';
 
 const BATCH_MAX = 500;
@@ -134,16 +135,6 @@ function settledRow(result: DeliveryResult, disposition: Disposition): SettledRo
     durationMs: result.durationMs,
     delayMs: disposition.delayMs,
     open: disposition.outcome === 'blocked' || (disposition.open ?? false),
-    landing: result.queue === 'rgs' || disposition.outcome === 'sent' ? null : landingOf(result, disposition),
-  };
-}
-
-function landingOf({ message, traces }: OperatorResult, disposition: Disposition): Landing {
-  return {
-    lost: traces.landsMs !== null,
-    answered: traces.answered,
-    landsMs: traces.landsMs ?? 0,
-    hadFirstSentAt: message.firstSentAt,
-    hadMayLandUntil: disposition.proven === true ? null : message.mayLandUntil,
+    landing: result.queue === 'rgs' ? null : landingOf(result, disposition),
   };
 }

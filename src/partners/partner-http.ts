@@ -12,6 +12,7 @@ import { type AnswerHead, Departure, LeanAdapter, type LeanConfig, NeverLeft } f
 import type { Partner } from './partner';
 import { retryAfterMs } from './retry-after';
 import { sign, signBound } from './signature';
+import { isRepeated, mayLeave } from './tries';
 
 /** An answer longer than this is not read to the end: no wallet says more in one status. */
 const ANSWER_BYTES_MAX = 16 * 1024;
@@ -218,10 +219,7 @@ export class PartnerHttp implements OnApplicationShutdown {
         if (attempt === undefined) return false;
         const answer = this.failure(error);
         if (answer.kind !== 'not_sent') attempt.last = { ...answer, tries: attempt.tries, durationMs: 0, waitedMs: 0 };
-        // A refused connection or a partner that names its own pause is for the queue to handle, not for a loop in one attempt.
-        if (answer.kind === 'not_sent' || (answer.kind === 'answered' && answer.retryAfterMs !== null)) return false;
-        const nextEnds = performance.now() + this.backoffMs(attempt.tries) + attempt.partner.timeoutMs;
-        return attempt.request.repeatable && nextEnds < attempt.request.deadline;
+        return isRepeated(answer, attempt.request.repeatable, performance.now() + this.backoffMs(attempt.tries) + attempt.partner.timeoutMs, attempt.request.deadline);
       },
     };
   }
@@ -231,7 +229,7 @@ export class PartnerHttp implements OnApplicationShutdown {
     if (attempt === undefined) return config;
     if (attempt.tries > 0 && !(await attempt.take('repeat'))) throw new PermitRefused();
     // Looked at after the permit: the store may have let us wait for it until somebody else has the lease, or has settled the movement.
-    if (performance.now() > attempt.latest) throw new PermitRefused();
+    if (!mayLeave(performance.now(), attempt.partner.timeoutMs, attempt.request.deadline)) throw new PermitRefused();
     attempt.tries += 1;
     for (const [name, value] of Object.entries(this.signatureHeaders(attempt.partner, { method: 'POST', url: attempt.request.url, idempotencyKey: attempt.request.headers['Idempotency-Key'] ?? '', body: attempt.request.body }))) config.headers.set(name, value);
     // From the first byte of this try to the last one of its answer: a partner that drips a byte a second must not hold the slot forever.

@@ -58,6 +58,9 @@ export class PartnerEntity {
   @Column('boolean', { name: 'refusal_is_final', default: false, comment: 'the operator keeps refusals with the reference: a refused repeat speaks for every call before it' })
   refusalIsFinal!: boolean;
 
+  @Column('boolean', { name: 'answers_later', default: false, comment: 'it may accept a call and book it later, until the callback time-out: a call whose answer was lost may be booked until then' })
+  answersLater!: boolean;
+
   @Column('integer', { name: 'timeout_ms', default: 10_000 })
   timeoutMs!: number;
 

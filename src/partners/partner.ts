@@ -33,6 +33,8 @@ export interface Partner {
   readonly rollbackRoute: boolean;
   /** Whether it keeps refusals with the reference, so that a refused repeat speaks for every call before it. */
   readonly refusalIsFinal: boolean;
+  /** Whether it may accept a call and book it later, until the callback time-out: a call whose answer was lost may be booked until then. */
+  readonly answersLater: boolean;
   readonly timeoutMs: number;
   /** Live signing keys, newest first: the first signs, all verify. */
   readonly signingKeys: readonly string[];

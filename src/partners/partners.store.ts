@@ -46,6 +46,7 @@ interface PartnerRow extends Row {
   status_query: boolean;
   rollback_route: boolean;
   refusal_is_final: boolean;
+  answers_later: boolean;
   timeout_ms: number;
   signing_keys: string[];
   signing_kids: string[];
@@ -149,6 +150,7 @@ function partnerOf(row: PartnerRow): Partner {
     statusQuery: row.status_query,
     rollbackRoute: row.rollback_route,
     refusalIsFinal: row.refusal_is_final,
+    answersLater: row.answers_later,
     timeoutMs: row.timeout_ms,
     signingKeys: row.signing_keys,
     // Labels are free text; as in a URL they have neither commas nor blanks.

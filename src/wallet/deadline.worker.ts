@@ -6,6 +6,7 @@ import { Database } from '../database/database';
 import { messageOf } from '../kernel/errors';
 import { Logger } from '../observability/logger';
 import { Outbox } from '../outbox/outbox';
+import { deadlineEnds } from './rules/undo';
 import { Settlement, changeBy } from './settlement';
 import { WalletStore } from './wallet.store';
 
@@ -80,9 +81,7 @@ export class DeadlineWorker implements OnModuleInit {
     return this.database.transaction(async (tx) => {
       await this.outbox.lockLane(tx, seen.operatorId, seen.externalPlayerId);
       const transaction = (await this.store.lock(tx, [id])).get(id);
-      if (transaction?.state !== 'initiated' || !transaction.pastDeadline) return false;
-      const { maybeSent } = await this.outbox.position(tx, messageId);
-      if (maybeSent) return false;
+      if (transaction === undefined || !deadlineEnds(transaction, (await this.outbox.position(tx, messageId)).maybeSent)) return false;
       await this.settlement.write(tx, [{ transaction, change: changeBy('hub', transaction, 'rejected', 'deadline', {}), notice: 'REJECTED' }]);
       await this.outbox.finish(tx, [{ id: messageId, destinationId: transaction.operatorId, outcome: 'dead' }], 'expired');
       return true;

@@ -10,6 +10,7 @@ import { Outbox } from '../outbox/outbox';
 import { PartnerDirectory, isEnvironmentPair } from '../partners/partner-directory';
 import { isAddressablePlayer } from '../partners/operator-wire';
 import { RollbackStore } from './rollback.store';
+import { undoingOf } from './rules/undo';
 import { Settlement, changeBy } from './settlement';
 import type { MoneyTransaction, Transaction } from './transaction';
 import type { RollbackRequest } from './wallet.dto';
@@ -98,25 +99,24 @@ export class RollbackService {
 
   /** Starts undoing a bet. True: it is undone already; false: there is nothing to undo; null: it will be known later. */
   private async undo(tx: Tx, bet: MoneyTransaction): Promise<boolean | null> {
-    switch (bet.state) {
-      case 'rejected':
-        return false;
-      case 'rolled_back':
-        return !bet.tombstone;
-      case 'compensated':
-        return true;
-      case 'rolling_back':
-      case 'compensating':
-        return null;
-      case 'confirmed':
-        await this.refuseAfterCredit(tx, bet);
+    const isOpen = bet.messageId !== null && (bet.state === 'initiated' || bet.state === 'unknown' || bet.state === 'parked');
+    const { answer, step, endsWithWin } = undoingOf(bet, isOpen && (await this.outbox.position(tx, bet.messageId)).maybeSent);
+    if (endsWithWin) await this.refuseAfterCredit(tx, bet);
+    switch (step) {
+      case 'none':
+        return answer;
+      case 'pay_back':
         await this.settlement.write(tx, [{ transaction: { ...bet, undo: 'rollback' }, change: { ...changeBy('rgs', bet, 'rolling_back', 'rolled_back', {}), undo: 'rollback' }, notice: null }]);
-        return bet.messageId === null ? this.undoFreeBet(tx, bet) : null;
-      case 'initiated':
-      case 'unknown':
-      case 'parked':
-        if (bet.undo === null) await this.refuseAfterCredit(tx, bet);
-        return this.undoOpen(tx, bet);
+        return bet.messageId === null ? this.undoFreeBet(tx, bet) : answer;
+      case 'end':
+        // It never left, so it ends here; its message is finished now, or when its turn comes.
+        await this.settlement.write(tx, [{ transaction: bet, change: { ...changeBy('rgs', bet, 'rejected', 'rolled_back', {}), undo: 'rollback' }, notice: 'REJECTED' }]);
+        await this.outbox.finish(tx, [{ ...messageOf(bet), outcome: 'dead' }], 'rolled_back');
+        return answer;
+      case 'recall':
+        await this.store.requestUndo(tx, bet.id);
+        await this.outbox.recall(tx, messageOf(bet));
+        return answer;
     }
   }
 
@@ -131,22 +131,13 @@ export class RollbackService {
     if (bet.roundId !== null && (await this.rollbacks.roundHasCredit(tx, bet))) throw new HubError('round_closed', { detail: 'the round has a win already, so its bets stay', correlationId: bet.id });
   }
 
-  private async undoOpen(tx: Tx, bet: MoneyTransaction): Promise<false | null> {
-    if (bet.messageId === null) throw new Error(`bet ${bet.id} has no message`);
-    const { maybeSent } = await this.outbox.position(tx, bet.messageId);
-    if (bet.state === 'initiated' && !maybeSent) {
-      // It never left, so it ends here; its message is finished now, or when its turn comes.
-      await this.settlement.write(tx, [{ transaction: bet, change: { ...changeBy('rgs', bet, 'rejected', 'rolled_back', {}), undo: 'rollback' }, notice: 'REJECTED' }]);
-      await this.outbox.finish(tx, [{ id: bet.messageId, destinationId: bet.operatorId, outcome: 'dead' }], 'rolled_back');
-      return false;
-    }
-    await this.store.requestUndo(tx, bet.id);
-    await this.outbox.recall(tx, { id: bet.messageId, destinationId: bet.operatorId });
-    return null;
-  }
-
   private async checkSameBet(tx: Tx, known: Transaction, request: RollbackRequest): Promise<void> {
     const original = known.originalId === null ? undefined : await this.store.find(tx, known.originalId);
     if (original?.refId !== request.originalRefId) throw new HubError('reference_reused', { correlationId: known.id });
   }
+}
+
+function messageOf({ id, messageId, operatorId }: MoneyTransaction): { readonly id: string; readonly destinationId: number } {
+  if (messageId === null) throw new Error(`bet ${id} has no message`);
+  return { id: messageId, destinationId: operatorId };
 }

@@ -11,14 +11,18 @@ import type { DeliveryHandler, Plan } from '../outbox/delivery-handler';
 import { Outbox } from '../outbox/outbox';
 import type { Disposition, LeasedMessage, NewMessage, OperatorResult, Queue } from '../outbox/outbox-message';
 import type { MessagePosition } from '../outbox/outbox.store';
-import { type OutcomeClass, askedMovement, operatorUndoMessage } from '../partners/operator-wire';
+import { askedMovement, operatorUndoMessage } from '../partners/operator-wire';
 import type { Partner } from '../partners/partner';
 import { PartnerDirectory } from '../partners/partner-directory';
 import { type RgsOutcome, rgsWebhookBody } from '../partners/rgs-wire';
 import { RollbackStore } from './rollback.store';
 import type { EventSource, MoneyTransaction, TransactionChange } from './transaction';
 import { type ReasonCode, hubReasonCode, reasonCodeOf } from './reason-code';
-import { type Decision, ENDED, type Evidence, type TransactionState, decide, endOf, known } from './transaction-state';
+import { isInFlight, replayRefusal } from './rules/by-hand';
+import { planOf } from './rules/plan';
+import { type Applied, type Statement, absenceAfter, dispositionOf, expiredAtClaim, judge, statementOf } from './rules/statement';
+import { beginsRepayment, rollbacksHear, undoAfter } from './rules/transition';
+import { type Decision, ENDED } from './transaction-state';
 import { Waiters } from './waiters';
 import { type Fill, WalletStore } from './wallet.store';
 
@@ -27,38 +31,6 @@ import { type Fill, WalletStore } from './wallet.store';
  * the reason of a refusal. Operators that call back before they answer do so by milliseconds.
  */
 const ANSWER_WAIT_MS = 500;
-
-/** What an operator said about one transaction. */
-export interface Statement {
-  readonly transactionId: string;
-  /** Null for a callback about the movement. */
-  readonly messageId: string | null;
-  readonly class: OutcomeClass;
-  readonly source: Evidence['source'];
-  readonly reason: string | null;
-  /** Major units as the operator wrote them. */
-  readonly balance: string | null;
-  readonly lastAttempt: boolean;
-  readonly repeated: boolean;
-  readonly inFlight: boolean;
-  /** Of a look-up: how long ago its question began, in ms. What the list lacks was not booked by then, and may have been since. */
-  readonly askedMsAgo: number;
-  /** How long something that was lost may still be booked, in ms from now; at least that long no question proves anything. 0 or less: nothing can be. */
-  readonly landsInMs: number;
-  /** Whether the movement's time was over before this was asked or said. */
-  readonly expired: boolean;
-  /** Of a callback: whether the hub's own call is in flight, so that an answer comes. */
-  readonly answerInFlight: boolean;
-  /** Kept in the transaction's history. */
-  readonly evidence: Record<string, unknown>;
-}
-
-/** A decision, and the state that the transaction is in after it. */
-export interface Applied extends Decision {
-  readonly state: TransactionState;
-  /** Of "absent": when a question can prove it. */
-  readonly askAgainInMs: number;
-}
 
 /** A change of one transaction and what the RGS is told of it. */
 export interface Move {
@@ -92,23 +64,30 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
     const transaction = await this.store.findMoney(this.database, transactionIdOf(message));
     if (transaction === undefined) throw new Error(`message ${message.id} belongs to no transaction`);
     const operator = this.partners.byId(transaction.operatorId);
-    const undo = message.id === transaction.undoMessageId;
-    if (undo ? ENDED.has(transaction.state) : known(transaction.state)) return { action: 'finish', outcome: undo && transaction.state === 'confirmed' ? 'dead' : endOf(transaction.state) };
-
-    const unwanted = !undo && (transaction.undo !== null || isExpired(message));
-    const open = transaction.state === 'initiated' || transaction.state === 'unknown';
-    const mayBeBooked = message.mayLandUntil !== null;
-    if (unwanted && open && !mayBeBooked) return { action: 'expire', reason: transaction.undo === 'rollback' ? 'rolled_back' : 'deadline' };
-    // Asking moves nothing, so it is the way to learn about a bet that nobody wants any more; otherwise a repeat also gets the bet placed.
-    if (unwanted && operator.statusQuery) return ask(operator, transaction, undo);
-    if (operator.idempotentByReference || !mayBeBooked) return { action: 'send' };
-    if (!operator.statusQuery) return { action: 'give_up' };
-    return ask(operator, transaction, undo);
+    const isUndo = message.id === transaction.undoMessageId;
+    const planned = planOf({ state: transaction.state, undo: transaction.undo, isUndo, undoing: transaction.undoMessageId !== null, isExpired: expiredAtClaim(message), mayBeBooked: message.mayLandUntil !== null }, operator);
+    switch (planned) {
+      case 'send':
+      case 'give_up':
+        return { action: planned };
+      case 'ask':
+        return ask(operator, transaction, isUndo);
+      case 'finish_sent':
+        return { action: 'finish', outcome: 'sent' };
+      case 'finish_dead':
+        return { action: 'finish', outcome: 'dead' };
+      case 'expire_rolled_back':
+        return { action: 'expire', reason: 'rolled_back' };
+      case 'expire_deadline':
+        return { action: 'expire', reason: 'deadline' };
+    }
   }
 
   async settle(tx: Tx, results: readonly OperatorResult[]): Promise<Disposition[]> {
-    const decisions = await this.apply(tx, results.map(statementOf));
-    return results.map((result, index) => this.dispositionOf(result, decisions[index]));
+    const now = performance.now();
+    const decisions = await this.apply(tx, results.map((result) => statementOf(result, transactionIdOf(result.message), now)));
+    const settledAt = performance.now();
+    return results.map((result, index) => dispositionOf(result, decisions[index], settledAt));
   }
 
   async refuseReplay(tx: Tx, { id, queue, transactionId, position }: { readonly id: string; readonly queue: Queue; readonly transactionId: string; readonly position: MessagePosition }): Promise<HubError | null> {
@@ -119,12 +98,18 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
     const transaction = (await this.store.lock(tx, [transactionId])).get(transactionId);
     if (transaction === undefined) return null;
     const refused = (detail: string): HubError => new HubError('replay_refused', { detail, correlationId: transactionId });
-    if (transaction.state === 'rejected') return refused('the transaction was rejected and the RGS was told so; sending it again could take the money after all');
-    const operator = this.partners.byId(transaction.operatorId);
-    // A repeat that the operator recognises is what the schedule does as well. Of the others the first call must have come to its end.
-    if (operator.idempotentByReference) return null;
-    if (!operator.statusQuery) return refused('the operator neither recognises a repeated reference nor can be asked; sending it again could move the money twice');
-    return inFlight(transactionId, position);
+    switch (replayRefusal(transaction, id === transaction.messageId || id === transaction.undoMessageId, this.partners.byId(transaction.operatorId), position)) {
+      case null:
+        return null;
+      case 'rejected':
+        return refused('the transaction was rejected and the RGS was told so; sending it again could take the money after all');
+      case 'superseded':
+        return refused('a later message pays this bet back; replay that one');
+      case 'unresolvable':
+        return refused('the operator neither recognises a repeated reference nor can be asked; sending it again could move the money twice');
+      case 'in_flight':
+        return inFlight(transactionId, position);
+    }
   }
 
   /** One decision per statement, in order. The caller holds the lanes of all transactions. */
@@ -143,11 +128,11 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
         moves = [];
         seen.clear();
       }
-      const decision = decide(this.evidenceOf(transaction, statement));
-      decisions.push({ ...decision, state: decision.to ?? transaction.state, askAgainInMs: Math.max(0, this.shortfallMs(transaction, statement) - statement.askedMsAgo) });
-      if (decision.message === 'ask_again' && transaction.absentForMs === null) await this.store.markAbsent(tx, transaction.id, statement.askedMsAgo);
-      // Used up by the send that it allows, or void since a question had no answer: the next proof begins anew.
-      else if (transaction.absentForMs !== null && (decision.message === 'again' || statement.class === 'unknown')) await this.store.forgetAbsence(tx, transaction.id);
+      const decision = judge(transaction, statement, this.partners.byId(transaction.operatorId), this.apartMs(transaction));
+      decisions.push(decision);
+      const absence = absenceAfter(transaction, statement.class, decision.message);
+      if (absence === 'begins') await this.store.markAbsent(tx, transaction.id, statement.askedMsAgo);
+      else if (absence === 'ends') await this.store.forgetAbsence(tx, transaction.id);
       const change = changeOf(transaction, statement, decision);
       if (change === null) {
         const fill = fillOf(transaction, statement);
@@ -181,17 +166,18 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
   /** Writes changes with all that follows from them: history, repayment, the rollbacks that waited for them, and the RGS's webhook. */
   async write(tx: Tx, moves: readonly Move[]): Promise<void> {
     if (moves.length === 0) return;
-    // A free bet has no message to the operator, and so nothing that could be paid back.
-    const undoMessages = moves.flatMap(({ transaction, change }) => (transaction.messageId !== null && change.kind === 'transition' && (change.to === 'compensating' || change.to === 'rolling_back') ? [this.undoMessage(transaction)] : []));
+    const undoMessages = moves.flatMap(({ transaction, change }) => (change.kind === 'transition' && beginsRepayment(transaction, change.to) ? [this.undoMessage(transaction)] : []));
     await this.store.change(
       tx,
       moves.map(({ change }) => ({ ...change, undoMessageId: undoMessages.find(({ transactionId }) => transactionId === change.transactionId)?.id ?? null })),
     );
     await this.tell(tx, moves);
     await this.outbox.enqueue(tx, undoMessages);
-    // A bet that is confirmed with a rollback waiting for it stands: a person found its repayment refused for good.
-    const ended = moves.filter(({ transaction, change }) => transaction.movement === 'debit' && change.kind === 'transition' && ['compensated', 'rolled_back', 'rejected', 'confirmed'].includes(change.to) && (change.to !== 'confirmed' || transaction.undo !== null));
-    const rollbacks = ended.length === 0 ? [] : await this.rollbacks.completeRollbacks(tx, ended.map(({ change: { transactionId, to, balanceMinor } }) => ({ originalId: transactionId, state: to === 'confirmed' ? 'rejected' : 'confirmed', applied: to === 'compensated' || to === 'rolled_back', balanceMinor })));
+    const heard = moves.flatMap(({ transaction, change }) => {
+      const said = change.kind === 'transition' ? rollbacksHear(transaction, change.to) : null;
+      return said === null ? [] : [{ originalId: transaction.id, balanceMinor: change.balanceMinor, ...said }];
+    });
+    const rollbacks = heard.length === 0 ? [] : await this.rollbacks.completeRollbacks(tx, heard);
     tx.afterCommit(() => {
       for (const move of moves) this.report(move);
       // Those of an incomplete outcome wait for its answer as the bet does.
@@ -199,31 +185,9 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
     });
   }
 
-  private evidenceOf(transaction: MoneyTransaction, statement: Statement): Evidence {
-    const operator = this.partners.byId(transaction.operatorId);
-    return {
-      ...statement,
-      state: transaction.state,
-      movement: transaction.movement,
-      about: statement.messageId !== null && statement.messageId === transaction.undoMessageId ? 'undo' : 'movement',
-      resolvable: operator.idempotentByReference || operator.statusQuery,
-      // A callback may speak of a call that left in time and is still on its way; whatever was asked or sent after the deadline cannot.
-      unwanted: transaction.movement === 'debit' && (transaction.undo !== null || (statement.expired && (transaction.state !== 'initiated' || statement.source !== 'operator_callback'))),
-      refusalIsFinal: operator.refusalIsFinal,
-      absentProven: statement.class === 'absent' && this.shortfallMs(transaction, statement) <= 0,
-      undoing: transaction.undoMessageId !== null,
-    };
-  }
-
-  /**
-   * How much later this question should have begun to prove that the movement was never booked, in ms; 0 or less: it does prove it. Two questions
-   * must begin a time-out and the grace apart, and the second when nothing lost can be booked any more. Their answers do not count: a slow list is
-   * as old as the moment at which it was asked for.
-   */
-  private shortfallMs({ operatorId, absentForMs }: MoneyTransaction, { askedMsAgo, landsInMs }: Statement): number {
-    const apartMs = this.partners.byId(operatorId).timeoutMs + this.config.resolveGraceSeconds * 1000;
-    const sinceFirstMs = absentForMs === null ? 0 : absentForMs - askedMsAgo;
-    return Math.max(apartMs - sinceFirstMs, landsInMs + askedMsAgo);
+  /** How far apart two questions must begin to prove that the operator does not know a movement. */
+  private apartMs({ operatorId }: MoneyTransaction): number {
+    return this.partners.byId(operatorId).timeoutMs + this.config.resolveGraceSeconds * 1000;
   }
 
   private async tell(tx: Tx, moves: readonly Move[]): Promise<void> {
@@ -254,26 +218,6 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
     };
   }
 
-  private dispositionOf(result: OperatorResult, decision: Applied | undefined): Disposition {
-    switch (decision?.message) {
-      case undefined:
-      case 'proposed':
-        return result.proposed;
-      case 'if_unknown':
-        return result.ifUnknown;
-      case 'after_landing':
-        return { ...result.ifUnknown, delayMs: Math.max(result.ifUnknown.delayMs, landsInMs(result)) };
-      case 'ask_again':
-        return { outcome: 'released', delayMs: decision.askAgainInMs };
-      case 'again':
-        return { outcome: 'released', delayMs: 0, proven: true };
-      case 'sent':
-      case 'dead':
-      case 'blocked':
-        return { outcome: decision.message, delayMs: 0, open: decision.state === 'parked' };
-    }
-  }
-
   private report({ transaction, change, incomplete = false }: Move): void {
     const about = { correlationId: transaction.id, movement: transaction.movement, from: change.from, source: change.source, reason: change.reason };
     if (change.kind === 'contradiction') {
@@ -295,40 +239,10 @@ function transactionIdOf(message: LeasedMessage): string {
   return message.transactionId;
 }
 
-/** The claim's own view: a call that left in time counts as in time, however late its answer. */
-function isExpired({ expiresInMs }: LeasedMessage): boolean {
-  return expiresInMs !== null && expiresInMs <= 0;
-}
-
-function statementOf(result: OperatorResult): Statement {
-  const { message, verdict } = result;
-  return {
-    transactionId: transactionIdOf(message),
-    messageId: message.id,
-    class: verdict.class,
-    source: verdict.class === 'absent' || (verdict.class === 'applied' && result.status === null) ? 'operator_list' : 'operator_response',
-    reason: verdict.reason,
-    balance: verdict.balance,
-    lastAttempt: result.ifUnknown.outcome === 'blocked' || result.ifUnknown.outcome === 'dead',
-    repeated: message.mayLandUntil !== null || result.tries > 1,
-    inFlight: result.tries > 1 || (message.landsAt !== null && message.landsAt > result.traces.began),
-    askedMsAgo: performance.now() - result.traces.began,
-    landsInMs: landsInMs(result),
-    answerInFlight: false,
-    expired: isExpired(message),
-    evidence: { message: message.eventType, attempt: message.attempts + 1, status: result.status, class: verdict.class, reason: verdict.detail ?? verdict.reason, balance: verdict.balance },
-  };
-}
-
-/** Until nothing of the message can be booked any more, calls of this attempt included, in ms from now. */
-function landsInMs({ message, traces }: OperatorResult): number {
-  return Math.max(message.landsAt === null ? -Infinity : message.landsAt - performance.now(), traces.landsMs ?? -Infinity);
-}
-
 /** Why a person must wait before anything is done about this movement by hand; null when nothing of it can be booked any more. */
-export function inFlight(transactionId: string, { place, landsInMs: ms }: Pick<MessagePosition, 'place' | 'landsInMs'>): HubError | null {
-  if (place !== 'in_flight' && ms === 0) return null;
-  const seconds = Math.max(1, Math.ceil(ms / 1000));
+export function inFlight(transactionId: string, position: Pick<MessagePosition, 'place' | 'landsInMs'>): HubError | null {
+  if (!isInFlight(position)) return null;
+  const seconds = Math.max(1, Math.ceil(position.landsInMs / 1000));
   return new HubError('money_in_flight', { detail: `money may still be booked for ${seconds} seconds`, retryAfterSeconds: seconds, correlationId: transactionId });
 }
 
@@ -355,7 +269,7 @@ function changeOf(transaction: MoneyTransaction, statement: Statement, decision:
         : statement.reason === null
           ? { reason: transaction.reason, reasonCode: transaction.reasonCode }
           : { reason: statement.reason, reasonCode: reasonCodeOf(statement.class, statement.reason) }),
-    undo: to === 'compensating' && transaction.undo === null ? 'deadline' : transaction.undo,
+    undo: undoAfter(to, transaction.undo),
     evidence: statement.evidence,
   };
 }

@@ -9,13 +9,15 @@ import { HotDatabase } from '../database/database';
 import { HubError, messageOf } from '../kernel/errors';
 import { Logger } from '../observability/logger';
 import { Metrics } from '../observability/metrics';
+import { isEnd } from '../outbox/lease-rules';
 import { type FinishedMessage, Outbox } from '../outbox/outbox';
 import { disagreement } from '../partners/asked-movement';
 import { decimalText, parseExactJson } from '../partners/exact-json';
 import { askedMovement, classOfStatusWord, operatorReference } from '../partners/operator-wire';
 import type { Partner } from '../partners/partner';
 import { PartnerDirectory } from '../partners/partner-directory';
-import { Settlement, type Statement } from '../wallet/settlement';
+import { type Statement, callbackStatement, saysNothingNew } from '../wallet/rules/statement';
+import { Settlement } from '../wallet/settlement';
 import type { Decision } from '../wallet/transaction-state';
 import type { Transaction } from '../wallet/transaction';
 import { WalletStore } from '../wallet/wallet.store';
@@ -95,8 +97,8 @@ export class WebhooksService {
     }
     const messageId = undo ? transaction.undoMessageId : transaction.messageId;
     const statement = statementOf(operator, transaction, callback, undo ? messageId : null);
-    if (saysNothingNew(transaction, statement)) {
-      // The usual case: the answer to the hub's call was first. A settled state does not go back, so no lock is needed to know it.
+    if (saysNothingNew(transaction, undo, statement.class)) {
+      // The usual case: the answer to the hub's call was first.
       await this.keepMore(operator, { ...record, verdict: 'repeated' }, transaction.id);
       this.heard('repeated', operator, callback, transaction.id);
       return;
@@ -132,7 +134,7 @@ export class WebhooksService {
         const decision = decisions[place];
         if (decision === undefined) throw new Error('a statement must get a decision');
         verdicts.set(heard, verdictOf(decision, heard.statement));
-        if ((decision.message === 'sent' || decision.message === 'dead') && heard.messageId !== null) finished.push({ id: heard.messageId, destinationId: heard.operator.id, outcome: decision.message });
+        if (isEnd(decision.message) && heard.messageId !== null) finished.push({ id: heard.messageId, destinationId: heard.operator.id, outcome: decision.message });
       });
       await this.outbox.finish(tx, finished, 'callback');
       await this.store.record(tx, held.map((heard) => ({ ...heard.record, verdict: verdicts.get(heard) ?? 'undecided' })));
@@ -213,27 +215,7 @@ function statementOf(operator: Partner, transaction: Transaction, callback: Oper
   const outcome = classOfStatusWord(operator, callback.status) ?? 'unknown';
   const reason = outcome === 'applied' ? null : (callback.reason ?? callback.status);
   const balance = decimalText(callback.balance);
-  return {
-    transactionId: transaction.id,
-    messageId,
-    class: outcome,
-    source: 'operator_callback',
-    reason,
-    balance,
-    lastAttempt: false,
-    repeated: false,
-    inFlight: false,
-    askedMsAgo: 0,
-    landsInMs: -Infinity,
-    answerInFlight: false,
-    expired: transaction.pastDeadline,
-    evidence: { status: callback.status, class: outcome, reason, balance },
-  };
-}
-
-function saysNothingNew({ state }: Transaction, { messageId, class: said }: Statement): boolean {
-  if (messageId !== null) return (state === 'compensated' || state === 'rolled_back') && said === 'applied';
-  return (state === 'confirmed' && said === 'applied') || (state === 'rejected' && said === 'rejected_business');
+  return callbackStatement({ transactionId: transaction.id, messageId, class: outcome, reason, balance, evidence: { status: callback.status, class: outcome, reason, balance } }, transaction.pastDeadline);
 }
 
 function verdictOf(decision: Decision, statement: Statement): CallbackVerdict {

@@ -101,7 +101,7 @@ async function drainOutbox(url: string, count: number): Promise<number> {
     },
   };
   const destination = { id: 1, code: 'bench', role: 'rgs', timeoutMs: 1000, idempotentByReference: true } as unknown as Partner;
-  const settings = { replica: 'bench', slotsMax: SLOTS, leaseMs: 30_000, ratePerSecond: 0, graceMs: 10_000 };
+  const settings = { replica: 'bench', slotsMax: SLOTS, leaseMs: 30_000, ratePerSecond: 0, graceMs: 10_000, callbackTimeoutMs: 60_000 };
   const loop = new DeliveryLoop(destination.id, settings, { partners: { byId: () => destination } as unknown as PartnerDirectory, store, outbox, sender: noop as unknown as Sender, settler, lostLeases: new LostLeases(store, logger), logger, metrics, heartbeats: new Heartbeats(new SystemClock()) });
   const started = performance.now();
   loop.start();

@@ -61,7 +61,7 @@ export class OutboxRig {
     const destination = { id: partner.id, code: 'bench', role: 'rgs', timeoutMs: 1000, idempotentByReference: true } as unknown as Partner;
     const noop = { send: (to: Partner, message: LeasedMessage, _limits: SendLimits) => rig.take(to, message) };
     const parts = { partners: { byId: () => destination } as unknown as PartnerDirectory, store, outbox, sender: noop as unknown as Sender, settler, lostLeases: new LostLeases(store, logger), logger, metrics, heartbeats: new Heartbeats(new SystemClock()) };
-    const rig: OutboxRig = new OutboxRig(pools, plain, store, () => new DeliveryLoop(partner.id, { replica: 'bench', slotsMax: SLOTS, leaseMs: 30_000, ratePerSecond: 0, graceMs: 10_000 }, parts), partner.id);
+    const rig: OutboxRig = new OutboxRig(pools, plain, store, () => new DeliveryLoop(partner.id, { replica: 'bench', slotsMax: SLOTS, leaseMs: 30_000, ratePerSecond: 0, graceMs: 10_000, callbackTimeoutMs: 60_000 }, parts), partner.id);
     rig.timeClaims();
     return rig;
   }

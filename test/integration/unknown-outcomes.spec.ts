@@ -385,4 +385,13 @@ describe('a repeat within an attempt', () => {
     expect(await hub.reaches(id, 'rejected')).toMatchObject({ reason: 'deadline' });
     expect(await callsOf(hub, 'bob')).toHaveLength(1);
   });
+
+  it('does not leave when a callback refused the bet meanwhile', async () => {
+    const id = await unanswered('eve');
+    const [bet] = await hub.database.query<{ ref_id: string }>('select ref_id from wallet_transaction where id = $1', [id]);
+    expect((await hub.callback({ playerId: 'eve', amount: 5, currency: 'USD', status: 'REJECTED', event: 'withdraw', refId: bet?.ref_id, correlationId: id })).status).toBe(200);
+    await hub.reaches(id, 'rejected');
+    await waitFor('the attempt ended', async () => (await hub.database.query(`select 1 from outbox_attempt a join wallet_transaction t on t.message_id = a.message_id where t.id = $1 and a.class = 'unknown'`, [id])).length === 1);
+    expect(await callsOf(hub, 'eve')).toHaveLength(1);
+  });
 });

@@ -177,6 +177,79 @@ describe('what left and was not answered', () => {
     expect(operator.booked(playerId)).toEqual(['withdraw']);
   });
 
+  it('may have been accepted by an operator that answers later, and is then believed absent only when its callback is overdue', async () => {
+    await configureOperator({ ...CAN, idempotent_by_reference: false, answers_later: true }, hub);
+    const playerId = newPlayer();
+    operator.script(playerId, (_call, reply) => {
+      reply.reset();
+      return reply.book(TIMEOUT_MS + GRACE_MS + 500);
+    });
+    const id = await place(playerId);
+    await waitFor('it was booked after time-out and grace', () => Promise.resolve(operator.booked(playerId).length === 1));
+    await timePasses(hub.database, 31);
+    await hub.reaches(id, 'confirmed');
+    await quiet(playerId);
+    expect(operator.callsOf(playerId)).toEqual(['withdraw']);
+    expect(await outcomes(playerId)).toEqual(['OK']);
+    await configureOperator({ answers_later: false }, hub);
+  });
+
+  it('waits for its callback when it is accepted by the last attempt, and its lane does not stop unseen', async () => {
+    const playerId = newPlayer();
+    operator.script(playerId, (_call, reply) => reply.status(202, { status: 'PENDING' }));
+    await holdOperator(hub.database);
+    const id = await place(playerId);
+    // As after a schedule that is used up, and a proof that nothing of it was booked.
+    await hub.database.query('update outbox_head set attempts = 99 where message_id = $1', [await operatorMessage(id)]);
+    await releaseOperator(hub.database);
+    await waitFor('it was accepted', async () => (await attempts(id)).length === 1);
+    const [head] = await hub.database.query<{ due: boolean }>(`select visible_at < 'infinity' as due from outbox_head where message_id = $1`, [await operatorMessage(id)]);
+    expect(head?.due).toBe(true);
+    expect((await callback(playerId, id)).status).toBe(200);
+    await hub.reaches(id, 'confirmed');
+  });
+
+  describe('when its repayment was refused', () => {
+    const parked = async (playerId: string): Promise<string> => {
+      operator.script(playerId, (call, reply) => (call.direction === 'withdraw' ? reply.ok() : reply.status(402, { status: 'REJECTED', reason: 'closed' })));
+      const id = await place(playerId);
+      await hub.reaches(id, 'confirmed');
+      await rollback(hub, { playerId, refId: 'undo', originalRefId: `debit@${playerId}` });
+      await hub.reaches(id, 'parked');
+      return id;
+    };
+    const repayment = async (id: string): Promise<string> => {
+      const [row] = await hub.database.query<{ undo_message_id: string }>('select undo_message_id from wallet_transaction where id = $1', [id]);
+      return row?.undo_message_id ?? '';
+    };
+
+    it('is not sent again by a replay of the bet: it is known to be booked', async () => {
+      const playerId = newPlayer();
+      const id = await parked(playerId);
+      expect((await hub.replay('operator', await operatorMessage(id))).status).toBe(200);
+      await quiet(playerId);
+      expect(operator.callsOf(playerId)).toEqual(['withdraw', 'deposit']);
+      expect((await hub.transaction(id)).state).toBe('parked');
+    });
+
+    it('is paid back by the repayment that counts, and by no earlier one', async () => {
+      const playerId = newPlayer();
+      const id = await parked(playerId);
+      const first = await repayment(id);
+      await nothingInFlight(hub.database);
+      expect((await resolve(id, 'not_applied')).body.state).toBe('confirmed');
+      await rollback(hub, { playerId, refId: 'undo again', originalRefId: `debit@${playerId}` });
+      await hub.reaches(id, 'parked');
+      expect(await repayment(id)).not.toBe(first);
+      const refused = await hub.replay('operator', first);
+      expect([refused.status, refused.body.code]).toEqual([409, 'replay_refused']);
+      operator.script(playerId, (_call, reply) => reply.ok());
+      expect((await hub.replay('operator', await repayment(id))).status).toBe(200);
+      await hub.reaches(id, 'compensated');
+      expect(operator.booked(playerId)).toEqual(['withdraw', 'deposit']);
+    });
+  });
+
   describe('and what is told of it', () => {
     /** Calls back before it answers, as many wallets do: the callback has no balance, the answer has. */
     const callsBackFirst = (playerId: string, answers: Readonly<Record<string, () => { status: string; balance?: number; reason?: string; http?: number }>>): void =>

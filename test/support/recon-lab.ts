@@ -33,7 +33,7 @@ export type Lists = Readonly<Record<Side, readonly unknown[]>>;
 function partner(role: Partner['role']): Partner {
   return {
     id: role === 'rgs' ? PAIR.rgsId : PAIR.operatorId, code: role, role, active: true, baseUrl: 'http://localhost/', currencies: new Set(['USD', 'EUR']), retiredCurrencies: new Set(['JPY']), currencyExponents: {}, amountEncoding: 'number', amountMinorMax: 1n,
-    playerIdTemplate: '{playerId}', statusWords: { applied: ['OK'], pending: ['PENDING'], refused: ['REJECTED'] }, idempotentByReference: true, statusQuery: true, rollbackRoute: false, timeoutMs: 1, refusalIsFinal: false, signingKeys: [], keys: [], signatureVersionRequired: 1,
+    playerIdTemplate: '{playerId}', statusWords: { applied: ['OK'], pending: ['PENDING'], refused: ['REJECTED'] }, idempotentByReference: true, statusQuery: true, rollbackRoute: false, timeoutMs: 1, refusalIsFinal: false, answersLater: false, signingKeys: [], keys: [], signatureVersionRequired: 1,
   };
 }
 const PARTNERS = { rgs: partner('rgs'), operator: partner('operator') };

@@ -10,7 +10,7 @@ import { rowMapper } from '../../src/reconciliation/sources/list-rows';
 
 const partner = (role: Partner['role'], change: Partial<Partner> = {}): Partner => ({
   id: 1, code: role, role, active: true, baseUrl: 'http://localhost/', currencies: new Set(['USD']), retiredCurrencies: new Set(), currencyExponents: {}, amountEncoding: 'number', amountMinorMax: 1n,
-  playerIdTemplate: '{playerId}', statusWords: { applied: ['OK', 'DONE'], pending: ['PENDING'], refused: ['REJECTED'] }, idempotentByReference: true, statusQuery: true, rollbackRoute: false, timeoutMs: 1, refusalIsFinal: false, signingKeys: [], keys: [], signatureVersionRequired: 1,
+  playerIdTemplate: '{playerId}', statusWords: { applied: ['OK', 'DONE'], pending: ['PENDING'], refused: ['REJECTED'] }, idempotentByReference: true, statusQuery: true, rollbackRoute: false, timeoutMs: 1, refusalIsFinal: false, answersLater: false, signingKeys: [], keys: [], signatureVersionRequired: 1,
   ...change,
 });
 const operatorRow = rowMapper(partner('operator', { currencyExponents: { KWD: 2 } }));

@@ -1,0 +1,30 @@
+import type { MessagePosition } from '../../outbox/outbox.store';
+import type { MoneyTransaction } from '../transaction';
+import type { Capabilities } from './plan';
+import { undoAfter } from './transition';
+
+/** Whether anything of a movement may still be booked, so that nothing may be done about it by hand. */
+export function isInFlight({ place, landsInMs }: Pick<MessagePosition, 'place' | 'landsInMs'>): boolean {
+  return place === 'in_flight' || landsInMs > 0;
+}
+
+/** Why an operator message must not be sent once more by hand, or not yet; null when it may. `isCurrent`: it moves the money, or is the repayment that counts. */
+export function replayRefusal({ state }: Pick<MoneyTransaction, 'state'>, isCurrent: boolean, operator: Capabilities, position: Pick<MessagePosition, 'place' | 'landsInMs'>): 'rejected' | 'superseded' | 'unresolvable' | 'in_flight' | null {
+  if (state === 'rejected') return 'rejected';
+  // Paid back by both, a bet would be paid back twice.
+  if (!isCurrent) return 'superseded';
+  // A repeat that the operator recognises is what the schedule does as well. Of the others the first call must have come to its end.
+  if (operator.idempotentByReference) return null;
+  if (!operator.statusQuery) return 'unresolvable';
+  return isInFlight(position) ? 'in_flight' : null;
+}
+
+/** What a person's finding makes of a parked transaction. */
+export function resolvedTo({ undo, undoMessageId, pastDeadline }: Pick<MoneyTransaction, 'undo' | 'undoMessageId' | 'pastDeadline'>, finding: 'applied' | 'not_applied'): { readonly to: 'compensated' | 'confirmed' | 'rejected' | 'compensating'; readonly undo: MoneyTransaction['undo'] } {
+  // The repayment was parked: booked means undone; not booked means that the stake is still with the operator, and the bet stands.
+  if (undoMessageId !== null) return { to: finding === 'applied' ? 'compensated' : 'confirmed', undo };
+  if (finding === 'not_applied') return { to: 'rejected', undo };
+  // An applied bet that the RGS wants undone, or whose time is over, is paid back now: the game went on without it, whoever finds it booked.
+  const to = undo !== null || pastDeadline ? 'compensating' : 'confirmed';
+  return { to, undo: undoAfter(to, undo) };
+}

@@ -1,0 +1,36 @@
+import type { Partner } from '../../partners/partner';
+import type { Transaction } from '../transaction';
+import { ENDED, endOf, known } from '../transaction-state';
+
+/** What an operator can do about a call whose answer was lost. */
+export type Capabilities = Pick<Partner, 'idempotentByReference' | 'statusQuery' | 'refusalIsFinal'>;
+
+export interface LeaseFacts {
+  readonly state: Transaction['state'];
+  readonly undo: Transaction['undo'];
+  /** Whether the message is the one that pays the bet back. */
+  readonly isUndo: boolean;
+  /** Whether paying back was begun, so that the bet is known to be booked, also while its repayment is parked. */
+  readonly undoing: boolean;
+  readonly isExpired: boolean;
+  /** Whether a call of it left whose answer was lost, and which is not proven unbooked. */
+  readonly mayBeBooked: boolean;
+}
+
+export type Planned = 'send' | 'ask' | 'give_up' | 'expire_rolled_back' | 'expire_deadline' | 'finish_sent' | 'finish_dead';
+
+/** What a lease may do with a message that may have left before, or that must not be sent any more. */
+export function planOf({ state, undo, isUndo, undoing, isExpired, mayBeBooked }: LeaseFacts, operator: Capabilities): Planned {
+  // Of a repayment it is known when the bet's end is: a confirmed bet that a person let stand is paid back no more.
+  if (isUndo ? ENDED.has(state) : known(state)) return (isUndo && state === 'confirmed') || endOf(state) === 'dead' ? 'finish_dead' : 'finish_sent';
+
+  if (!isUndo && undoing) return 'finish_sent';
+
+  const unwanted = !isUndo && (undo !== null || isExpired);
+  const open = state === 'initiated' || state === 'unknown';
+  if (unwanted && open && !mayBeBooked) return undo === 'rollback' ? 'expire_rolled_back' : 'expire_deadline';
+  // Asking moves nothing, so it is the way to learn about a bet that nobody wants any more; otherwise a repeat also gets the bet placed.
+  if (unwanted && operator.statusQuery) return 'ask';
+  if (operator.idempotentByReference || !mayBeBooked) return 'send';
+  return operator.statusQuery ? 'ask' : 'give_up';
+}

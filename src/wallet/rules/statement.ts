@@ -1,0 +1,152 @@
+import type { Disposition, LeasedMessage, OperatorResult } from '../../outbox/outbox-message';
+import type { OutcomeClass } from '../../partners/operator-wire';
+import type { MoneyTransaction, Transaction } from '../transaction';
+import { type Decision, type Evidence, decide } from '../transaction-state';
+import type { Capabilities } from './plan';
+
+/** What an operator said about one transaction. */
+export interface Statement {
+  readonly transactionId: string;
+  /** Null for a callback about the movement. */
+  readonly messageId: string | null;
+  readonly class: OutcomeClass;
+  readonly source: Evidence['source'];
+  readonly reason: string | null;
+  /** Major units as the operator wrote them. */
+  readonly balance: string | null;
+  readonly lastAttempt: boolean;
+  readonly repeated: boolean;
+  readonly inFlight: boolean;
+  /** Of a look-up: how long ago its question began, in ms. What the list lacks was not booked by then, and may have been since. */
+  readonly askedMsAgo: number;
+  /** How long something that was lost may still be booked, in ms from now; at least that long no question proves anything. 0 or less: nothing can be. */
+  readonly landsInMs: number;
+  /** Whether the movement's time was over before this was asked or said. */
+  readonly expired: boolean;
+  /** Of a callback: whether the hub's own call is in flight, so that an answer comes. */
+  readonly answerInFlight: boolean;
+  /** Kept in the transaction's history. */
+  readonly evidence: Record<string, unknown>;
+}
+
+/** The parts of a delivery's result that say something about money. */
+export interface Heard {
+  readonly message: Pick<LeasedMessage, 'id' | 'eventType' | 'attempts' | 'mayLandUntil' | 'landsAt' | 'expiresInMs'>;
+  readonly status: number | null;
+  readonly tries: number;
+  readonly traces: OperatorResult['traces'];
+  readonly verdict: Pick<OperatorResult['verdict'], 'class' | 'reason' | 'balance' | 'detail'>;
+  readonly ifUnknown: Pick<Disposition, 'outcome'>;
+}
+
+/** What the answer to a lease says, at `now` by `performance.now()`. */
+export function statementOf(result: Heard, transactionId: string, now: number): Statement {
+  const { message, verdict } = result;
+  return {
+    transactionId,
+    messageId: message.id,
+    class: verdict.class,
+    source: verdict.class === 'absent' || (verdict.class === 'applied' && result.status === null) ? 'operator_list' : 'operator_response',
+    reason: verdict.reason,
+    balance: verdict.balance,
+    lastAttempt: result.ifUnknown.outcome === 'blocked' || result.ifUnknown.outcome === 'dead',
+    repeated: message.mayLandUntil !== null || result.tries > 1,
+    inFlight: result.tries > 1 || (message.landsAt !== null && message.landsAt > result.traces.began),
+    askedMsAgo: now - result.traces.began,
+    landsInMs: landsInMs(result, now),
+    answerInFlight: false,
+    expired: expiredAtClaim(message),
+    evidence: { message: message.eventType, attempt: message.attempts + 1, status: result.status, class: verdict.class, reason: verdict.detail ?? verdict.reason, balance: verdict.balance },
+  };
+}
+
+/** What a callback says. It speaks about the transaction as a whole, and of no call in particular. */
+export function callbackStatement(said: Pick<Statement, 'transactionId' | 'messageId' | 'class' | 'reason' | 'balance' | 'evidence'>, pastDeadline: boolean): Statement {
+  return { ...said, source: 'operator_callback', lastAttempt: false, repeated: false, inFlight: false, askedMsAgo: 0, landsInMs: -Infinity, answerInFlight: false, expired: pastDeadline };
+}
+
+/** The claim's own view: a call that left in time counts as in time, however late its answer. */
+export function expiredAtClaim({ expiresInMs }: Pick<LeasedMessage, 'expiresInMs'>): boolean {
+  return expiresInMs !== null && expiresInMs <= 0;
+}
+
+/** Until nothing of the message can be booked any more, calls of this attempt included, in ms from now. */
+export function landsInMs({ message, traces }: Pick<Heard, 'message' | 'traces'>, now: number): number {
+  return Math.max(message.landsAt === null ? -Infinity : message.landsAt - now, traces.landsMs ?? -Infinity);
+}
+
+/** The parts of a transaction that decide what a statement about it means. */
+export type Facts = Pick<MoneyTransaction, 'state' | 'movement' | 'undo' | 'undoMessageId' | 'absentForMs'>;
+
+/** `apartMs`: the operator's time-out and the grace. */
+export function evidenceOf(transaction: Facts, statement: Statement, operator: Capabilities, apartMs: number): Evidence {
+  return {
+    ...statement,
+    state: transaction.state,
+    movement: transaction.movement,
+    about: statement.messageId !== null && statement.messageId === transaction.undoMessageId ? 'undo' : 'movement',
+    resolvable: operator.idempotentByReference || operator.statusQuery,
+    // A callback may speak of a call that left in time and is still on its way; whatever was asked or sent after the deadline cannot.
+    unwanted: transaction.movement === 'debit' && (transaction.undo !== null || (statement.expired && (transaction.state !== 'initiated' || statement.source !== 'operator_callback'))),
+    refusalIsFinal: operator.refusalIsFinal,
+    absentProven: statement.class === 'absent' && shortfallMs(transaction, statement, apartMs) <= 0,
+    undoing: transaction.undoMessageId !== null,
+  };
+}
+
+/**
+ * How much later this question should have begun to prove that the movement was never booked, in ms; 0 or less: it does prove it. Two questions
+ * must begin a time-out and the grace apart, and the second when nothing lost can be booked any more. Their answers do not count: a slow list is
+ * as old as the moment at which it was asked for.
+ */
+export function shortfallMs({ absentForMs }: Pick<Facts, 'absentForMs'>, { askedMsAgo, landsInMs: ms }: Pick<Statement, 'askedMsAgo' | 'landsInMs'>, apartMs: number): number {
+  const sinceFirstMs = absentForMs === null ? 0 : absentForMs - askedMsAgo;
+  return Math.max(apartMs - sinceFirstMs, ms + askedMsAgo);
+}
+
+/** A decision, and the state that the transaction is in after it. */
+export interface Applied extends Decision {
+  readonly state: Transaction['state'];
+  /** Of "absent": when a question can prove it. */
+  readonly askAgainInMs: number;
+}
+
+/** What a statement does to its transaction. */
+export function judge(transaction: Facts, statement: Statement, operator: Capabilities, apartMs: number): Applied {
+  const decision = decide(evidenceOf(transaction, statement, operator, apartMs));
+  return { ...decision, state: decision.to ?? transaction.state, askAgainInMs: Math.max(0, shortfallMs(transaction, statement, apartMs) - statement.askedMsAgo) };
+}
+
+/** What a statement does to the proof that the operator does not know the movement: begins it, ends it, or nothing. */
+export function absenceAfter({ absentForMs }: Pick<Facts, 'absentForMs'>, said: Statement['class'], message: Decision['message']): 'begins' | 'ends' | null {
+  if (message === 'ask_again' && absentForMs === null) return 'begins';
+  // Used up by the send that it allows, or void since a question had no answer: the next proof begins anew.
+  return absentForMs !== null && (message === 'again' || said === 'unknown') ? 'ends' : null;
+}
+
+/** Whether a callback repeats what is settled. A settled state does not go back, so no lock is needed to know it. */
+export function saysNothingNew({ state }: Pick<Transaction, 'state'>, isUndo: boolean, said: OutcomeClass): boolean {
+  if (isUndo) return (state === 'compensated' || state === 'rolled_back') && said === 'applied';
+  return (state === 'confirmed' && said === 'applied') || (state === 'rejected' && said === 'rejected_business');
+}
+
+/** What becomes of the message whose lease is settled, at `now` by `performance.now()`. */
+export function dispositionOf(result: Heard & { readonly proposed: Disposition; readonly ifUnknown: Disposition }, decision: Applied | undefined, now: number): Disposition {
+  switch (decision?.message) {
+    case undefined:
+    case 'proposed':
+      return result.proposed;
+    case 'if_unknown':
+      return result.ifUnknown;
+    case 'after_landing':
+      return { ...result.ifUnknown, delayMs: Math.max(result.ifUnknown.delayMs, landsInMs(result, now)) };
+    case 'ask_again':
+      return { outcome: 'released', delayMs: decision.askAgainInMs };
+    case 'again':
+      return { outcome: 'released', delayMs: 0, proven: true };
+    case 'sent':
+    case 'dead':
+    case 'blocked':
+      return { outcome: decision.message, delayMs: 0, open: decision.state === 'parked' };
+  }
+}

@@ -1,0 +1,31 @@
+import type { RgsOutcome } from '../../partners/rgs-wire';
+import type { MoneyTransaction } from '../transaction';
+import type { TransactionState } from '../transaction-state';
+
+/** Why a bet is paid back from now on; a bet that nobody asked to undo is paid back because its time was over. */
+export function undoAfter(to: TransactionState, undo: MoneyTransaction['undo']): MoneyTransaction['undo'] {
+  return to === 'compensating' ? (undo ?? 'deadline') : undo;
+}
+
+/** Whether a message that pays the bet back begins with this transition. A free bet has no message to the operator, and so nothing that could be paid back. */
+export function beginsRepayment({ messageId }: Pick<MoneyTransaction, 'messageId'>, to: TransactionState): boolean {
+  return messageId !== null && (to === 'compensating' || to === 'rolling_back');
+}
+
+/** What the rollbacks that wait for this bet hear: money was paid back, it was not, or nothing yet (null). */
+export function rollbacksHear({ movement, undo }: Pick<MoneyTransaction, 'movement' | 'undo'>, to: TransactionState): { readonly state: 'confirmed' | 'rejected'; readonly applied: boolean } | null {
+  if (movement !== 'debit') return null;
+  if (to === 'compensated' || to === 'rolled_back') return PAID_BACK;
+  if (to === 'rejected') return NOTHING_TAKEN;
+  // A bet that is confirmed with a rollback waiting for it stands: a person found its repayment refused for good.
+  return to === 'confirmed' && undo !== null ? STANDS : null;
+}
+
+const PAID_BACK = { state: 'confirmed', applied: true } as const;
+const NOTHING_TAKEN = { state: 'confirmed', applied: false } as const;
+const STANDS = { state: 'rejected', applied: false } as const;
+
+/** What the RGS is told of a movement that a person resolved. */
+export function noticeOf(to: TransactionState): RgsOutcome | null {
+  return to === 'confirmed' ? 'OK' : to === 'rejected' ? 'REJECTED' : to === 'compensated' ? 'ROLLED_BACK' : null;
+}

@@ -1,0 +1,41 @@
+import type { MoneyTransaction } from '../transaction';
+
+/** What a rollback does to its bet. */
+export interface Undoing {
+  /** True: it is undone; false: there is nothing to undo; null: it will be known later. */
+  readonly answer: boolean | null;
+  /** pay_back: the bet is booked. end: it never left. recall: from now on its outcome is asked for, and undone. */
+  readonly step: 'none' | 'pay_back' | 'end' | 'recall';
+  /** Whether a win in the bet's round forbids it. */
+  readonly endsWithWin: boolean;
+}
+
+const NOTHING: Undoing = { answer: false, step: 'none', endsWithWin: false };
+const UNDONE: Undoing = { answer: true, step: 'none', endsWithWin: false };
+const UNDER_WAY: Undoing = { answer: null, step: 'none', endsWithWin: false };
+
+/** `maybeSent`: whether its message may have left; asked for open bets only. */
+export function undoingOf({ state, undo, tombstone }: Pick<MoneyTransaction, 'state' | 'undo' | 'tombstone'>, maybeSent: boolean): Undoing {
+  switch (state) {
+    case 'rejected':
+      return NOTHING;
+    case 'rolled_back':
+      return tombstone ? NOTHING : UNDONE;
+    case 'compensated':
+      return UNDONE;
+    case 'rolling_back':
+    case 'compensating':
+      return UNDER_WAY;
+    case 'confirmed':
+      return { answer: null, step: 'pay_back', endsWithWin: true };
+    case 'initiated':
+    case 'unknown':
+    case 'parked':
+      return state === 'initiated' && !maybeSent ? { answer: false, step: 'end', endsWithWin: undo === null } : { answer: null, step: 'recall', endsWithWin: undo === null };
+  }
+}
+
+/** Whether the deadline worker ends a bet: its time is over, and it never left. One that may have left is resolved when it is claimed. */
+export function deadlineEnds({ state, pastDeadline }: Pick<MoneyTransaction, 'state' | 'pastDeadline'>, maybeSent: boolean): boolean {
+  return state === 'initiated' && pastDeadline && !maybeSent;
+}
