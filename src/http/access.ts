@@ -1,7 +1,8 @@
-import { SetMetadata, applyDecorators } from '@nestjs/common';
+import { SetMetadata, UseInterceptors, applyDecorators } from '@nestjs/common';
 import { ApiSecurity } from '@nestjs/swagger';
 import type { Request } from 'express';
 import type { Partner } from '../partners/partner';
+import { DurableAnswers } from './durable-answers';
 import { ApiProblems } from './openapi';
 
 export type AccessName = 'rgs' | 'operator' | 'ops' | 'finance' | 'public';
@@ -27,15 +28,17 @@ export interface HubRequest extends Request {
 
 /**
  * Says who may call a route, to the guards and to the OpenAPI document alike. A route without it answers 403:
- * forgetting it must shut a door, not open one.
+ * forgetting it must shut a door, not open one. `ownCommit`: the answer tells only of what its own commit wrote, or the route sees to it by itself.
  */
-export function Access(who: AccessName | readonly ('ops' | 'finance')[], options: { signed?: boolean } = {}): MethodDecorator & ClassDecorator {
+export function Access(who: AccessName | readonly ('ops' | 'finance')[], options: { signed?: boolean; ownCommit?: boolean } = {}): MethodDecorator & ClassDecorator {
   const signed = options.signed ?? false;
   const names = typeof who === 'string' ? [who] : who;
   const rule: AccessRule = { names, signed };
-  if (who === 'public') return applyDecorators(SetMetadata(ACCESS_RULE, rule));
+  const durable = options.ownCommit === true ? [] : [UseInterceptors(DurableAnswers)];
+  if (who === 'public') return applyDecorators(SetMetadata(ACCESS_RULE, rule), ...durable);
   return applyDecorators(
     SetMetadata(ACCESS_RULE, rule),
+    ...durable,
     // The headers of a signature are credentials and no parameters: clients that are generated from the document sign in one place.
     ...names.flatMap((name) => (signed ? [ApiSecurity({ [name]: [], [`${name}Signature`]: [], timestamp: [] }), ApiSecurity({ [name]: [], [`${name}SignatureV2`]: [] })] : [ApiSecurity(name)])),
     ApiProblems('unauthorized', 'forbidden'),

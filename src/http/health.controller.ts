@@ -7,7 +7,6 @@ import { messageOf } from '../kernel/errors';
 import { Heartbeats } from '../observability/heartbeats';
 import { Metrics } from '../observability/metrics';
 import { Access } from './access';
-import { AnswersItsOwnCommit } from './durable-answers';
 import { Readiness } from './readiness';
 
 /** A worker's loop beats at least once a second; a minute of silence is a hang. */
@@ -28,7 +27,6 @@ class ReadyAnswer {
 }
 
 @Controller()
-@AnswersItsOwnCommit()
 export class HealthController {
   constructor(
     private readonly database: Database,
@@ -39,7 +37,7 @@ export class HealthController {
   ) {}
 
   @Get('health')
-  @Access('public')
+  @Access('public', { ownCommit: true })
   @ApiTags('health')
   @ApiOperation({ summary: 'The process answers' })
   @ApiOkResponse({ description: 'It does', type: HealthAnswer })
@@ -48,7 +46,7 @@ export class HealthController {
   }
 
   @Get('health/live')
-  @Access('public')
+  @Access('public', { ownCommit: true })
   @ApiTags('health')
   @ApiOperation({ summary: 'The process lives; restart it when this fails' })
   @ApiOkResponse({ description: 'It does', type: HealthAnswer })
@@ -57,7 +55,7 @@ export class HealthController {
   }
 
   @Get('health/ready')
-  @Access('public')
+  @Access('public', { ownCommit: true })
   @ApiTags('health')
   @ApiOperation({ summary: 'The process can serve: database, migrations, worker heartbeat, not stopping', description: '200 when every check is ok, 503 with the same shape otherwise.' })
   @ApiOkResponse({ description: 'Every check is ok', type: ReadyAnswer })
@@ -75,7 +73,7 @@ export class HealthController {
   }
 
   @Get('metrics')
-  @Access('ops')
+  @Access('ops', { ownCommit: true })
   @ApiTags('ops')
   @ApiOperation({ summary: 'Prometheus metrics' })
   @ApiProduces('text/plain')

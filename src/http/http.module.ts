@@ -1,9 +1,8 @@
 import { Module } from '@nestjs/common';
-import { APP_FILTER, APP_GUARD, APP_INTERCEPTOR, APP_PIPE } from '@nestjs/core';
+import { APP_FILTER, APP_GUARD, APP_PIPE } from '@nestjs/core';
 import { type Config } from '../config/config';
 import { CONFIG } from '../config/config.module';
 import { AccessGuard } from './access.guard';
-import { DurableAnswers } from './durable-answers';
 import { HealthController } from './health.controller';
 import { JsonBodyGuard } from './json-body.guard';
 import { Pacer } from './pacer';
@@ -22,7 +21,6 @@ import { StrictValidationPipe } from './validation';
     { provide: APP_GUARD, useClass: AccessGuard },
     { provide: APP_GUARD, useClass: SignatureGuard },
     { provide: APP_GUARD, useClass: JsonBodyGuard },
-    { provide: APP_INTERCEPTOR, useClass: DurableAnswers },
     { provide: APP_PIPE, useClass: StrictValidationPipe },
   ],
   exports: [Readiness, Pacer],

@@ -3,7 +3,6 @@ import { ApiAcceptedResponse, ApiBody, ApiHeader, ApiOkResponse, ApiOperation, A
 import type { Response } from 'express';
 import { isUUID } from 'class-validator';
 import { Access, type HubRequest } from '../http/access';
-import { AnswersItsOwnCommit } from '../http/durable-answers';
 import { CallingRgs, type Pair, callingRgs, rawBodyOf } from '../http/caller';
 import { IDEMPOTENCY_KEY_LENGTH_MAX, checkedIdempotencyKey } from '../http/idempotency-key';
 import { whenHalfClosed } from '../http/http-server';
@@ -50,7 +49,6 @@ const answerHeaders = {
 
 @ApiTags('wallet')
 @Controller('wallet')
-@Access('rgs', { signed: true })
 export class WalletController {
   constructor(
     private readonly wallet: WalletService,
@@ -60,7 +58,7 @@ export class WalletController {
   ) {}
 
   @Post('debit')
-  @AnswersItsOwnCommit()
+  @Access('rgs', { signed: true, ownCommit: true })
   @HttpCode(200)
   @TakesJson()
   @ApiOperation({ summary: 'Take a stake from a player', description: 'Stores the movement and answers at once; it is then delivered to the operator in the player\'s order, and the outcome comes by webhook.' })
@@ -75,7 +73,7 @@ export class WalletController {
   }
 
   @Post('credit')
-  @AnswersItsOwnCommit()
+  @Access('rgs', { signed: true, ownCommit: true })
   @HttpCode(200)
   @TakesJson()
   @ApiOperation({ summary: 'Pay a win to a player', description: 'As a debit. A credit never overtakes an earlier debit of the same player, and is never given up silently.' })
@@ -90,6 +88,7 @@ export class WalletController {
   }
 
   @Post('rollback')
+  @Access('rgs', { signed: true })
   @HttpCode(200)
   @TakesJson()
   @ApiOperation({
@@ -116,6 +115,7 @@ export class WalletController {
   }
 
   @Get('transactions/:transactionId')
+  @Access('rgs', { signed: true })
   @ApiOperation({ summary: 'One transaction with its timeline' })
   @ApiParam({ name: 'transactionId', format: 'uuid', description: '`transactionId` of the answer to the movement', example: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11' })
   @ApiOkResponse({ description: 'The transaction as it is now', type: TransactionView })
@@ -126,6 +126,7 @@ export class WalletController {
   }
 
   @Get('transactions')
+  @Access('rgs', { signed: true })
   @ApiOperation({ summary: 'Transactions by any identifier, newest first', description: 'At least one of refId, correlationId, roundId and playerId.' })
   @ApiOkResponse({ description: 'A page of transactions', type: TransactionPage })
   @ApiProblems('validation_failed')

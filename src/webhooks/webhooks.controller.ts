@@ -3,7 +3,6 @@ import { ApiBody, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
 import { Access, type HubRequest } from '../http/access';
 import { callingOperator, rawBodyOf } from '../http/caller';
-import { AnswersItsOwnCommit } from '../http/durable-answers';
 import { TakesJson } from '../http/json-body.guard';
 import { ApiProblems } from '../http/openapi';
 import { Outbox } from '../outbox/outbox';
@@ -19,9 +18,8 @@ export class WebhooksController {
   ) {}
 
   @Post('incoming')
-  @AnswersItsOwnCommit()
   @HttpCode(200)
-  @Access('operator', { signed: true })
+  @Access('operator', { signed: true, ownCommit: true })
   @TakesJson()
   @ApiTags('webhooks')
   @ApiOperation({
