@@ -19,8 +19,8 @@ const { Client } = built('pg');
 const dataDir = fs.mkdtempSync(path.join(os.tmpdir(), 'hub-schema-'));
 const server = await startEmbeddedPostgres({ dataDir, settings: { fsync: 'off', shared_buffers: '16MB' } });
 try {
-  await migrate(server.url);
-  const client = new Client({ connectionString: server.url });
+  await migrate(server.ownerUrl);
+  const client = new Client({ connectionString: server.ownerUrl });
   await client.connect();
   const schema = await describeSchema({ rows: async (sql, parameters) => (await client.query(sql, parameters)).rows });
   await client.end();

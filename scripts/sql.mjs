@@ -10,6 +10,7 @@ import { fail, requireNode, root } from './run.mjs';
 
 const USAGE = `npm run sql -- "select id, state, amount_minor from wallet_transaction order by id desc limit 5"
 npm run sql -- --write "update …"     without --write nothing can be changed
+npm run sql -- --owner …              as the owner of the tables (ALTER, VACUUM, the audit log): DATABASE_OWNER_URL, or the embedded server's
 npm run sql -- --psql                 your own psql there, with the password
 npm run sql -- --url                  the URL without the password
 On a terminal a table, else one JSON object a line.`;
@@ -21,16 +22,19 @@ await buildIfNeeded();
 
 const args = process.argv.slice(2);
 const isWrite = args.includes('--write');
-const [sql, ...more] = args.filter((arg) => !['--write', '--url', '--psql'].includes(arg));
+const isOwner = args.includes('--owner');
+const [sql, ...more] = args.filter((arg) => !['--write', '--owner', '--url', '--psql'].includes(arg));
 if (!args.includes('--url') && !args.includes('--psql') && (sql === undefined || sql.trim() === '' || more.length > 0)) fail(USAGE);
 
 const built = createRequire(path.join(root, 'dist', 'src', 'main.js'));
 const { parseDatabaseConfig } = built('./config/config.js');
-const { withDatabaseUrl } = built('./database/open-database.js');
+const { withDatabaseUrls } = built('./database/open-database.js');
 const { Client } = built('pg');
 
 try {
-  await withDatabaseUrl(parseDatabaseConfig(process.env), async (url) => {
+  await withDatabaseUrls(parseDatabaseConfig(process.env), async (urls) => {
+    const url = isOwner ? urls.ownerUrl : urls.url;
+    if (url === undefined) throw new Error('--owner needs DATABASE_OWNER_URL. Where one role does all, leave it out.');
     const { open, password } = apart(url);
     if (args.includes('--url')) return process.stdout.write(`${open}\n`);
     if (args.includes('--psql')) return psql(open, password);

@@ -3,11 +3,12 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseEnv } from 'node:util';
-import { type Config, describeConfig, parseConfig } from './config/config';
+import { type Config, describeConfig, parseConfig, roleOf } from './config/config';
+import type { Exception } from './config/production';
 import { checkConnections } from './database/connections';
-import { directUrlOf } from './database/data-source';
+import { directUrlOf, pooledUrlOf } from './database/data-source';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './database/embedded-postgres';
-import { migrate, pendingMigrations } from './database/migrate';
+import { migrate, pendingMigrations, powersOf } from './database/migrate';
 import { HubServer } from './http/http-server';
 import { Readiness } from './http/readiness';
 import { createHub, packageVersion } from './hub';
@@ -32,7 +33,7 @@ async function main(signals: StopSignals): Promise<void> {
   const embedded = await embeddedDatabase(config, server, logger);
   try {
     signals.throwIfStopped();
-    await serve(embedded === undefined ? config : { ...config, databaseUrl: embedded.url }, server, logger, signals, embedded);
+    await serve(embedded === undefined ? config : { ...config, databaseUrl: embedded.url, databaseOwnerUrl: embedded.ownerUrl }, server, logger, signals, embedded);
   } catch (error) {
     if (!(error instanceof StopFailed)) throw error;
     await embedded?.stop();
@@ -48,8 +49,12 @@ async function main(signals: StopSignals): Promise<void> {
 const EMBEDDED_STOP_SECONDS = 30;
 
 function tellWhatIsInsecure(config: Config, logger: Logger): void {
-  for (const { exception, faults } of config.insecureAccepted)
-    logger.event('warn', 'config.insecure_accepted', faults.length > 0 ? { exception, faults } : { exception, note: 'nothing needs this exception; take it out of INSECURE_ACCEPTED' });
+  // What a role may do is known to its server.
+  for (const { exception, faults } of config.insecureAccepted) if (exception !== 'database_superuser') tellException(exception, faults, logger);
+}
+
+function tellException(exception: Exception, faults: readonly string[], logger: Logger): void {
+  logger.event('warn', 'config.insecure_accepted', faults.length > 0 ? { exception, faults } : { exception, note: 'nothing needs this exception; take it out of INSECURE_ACCEPTED' });
 }
 
 /** People put a `.env` beside the hub and expect it to be heard. `npm start` and docker compose read it; the hub itself does not. */
@@ -85,20 +90,35 @@ async function checkDatabase(config: Config, logger: Logger): Promise<void> {
 }
 
 async function bringUpToDate(config: Config, logger: Logger): Promise<void> {
-  const directUrl = directUrlOf(config);
+  const ownerUrl = config.databaseOwnerUrl;
   if (config.migrateOnStart) {
-    const migrations = await migrate(directUrl);
+    const migrations = await migrate(ownerUrl ?? directUrlOf(config), ownerUrl === undefined ? undefined : { role: roleOf(pooledUrlOf(config)), mayClear: config.allowClearDb });
     if (migrations.length > 0) logger.event('info', 'database.migrated', { migrations });
-    return;
+    if (ownerUrl === undefined) return;
   }
-  const pending = await pendingMigrations(directUrl);
-  if (pending.length > 0) throw new Error(`the database lacks migrations: ${pending.join(', ')}. Run "npm run db:migrate", or start with MIGRATE_ON_START=true`);
+  const pending = await pendingMigrations(directUrlOf(config));
+  if (pending.length === 0) return;
+  if (config.migrateOnStart) throw new Error('DATABASE_URL and DATABASE_OWNER_URL lead to different databases: what the owner has migrated is not where the hub would serve');
+  throw new Error(`the database lacks migrations: ${pending.join(', ')}. Run "npm run db:migrate", or start with MIGRATE_ON_START=true`);
+}
+
+/** What the role that serves could do to the books beyond serving: refused when the owner is another one, and when it is the server's superuser in production; told otherwise. */
+async function checkRole(config: Config, logger: Logger): Promise<void> {
+  const { role, isSuperuser, powers } = await powersOf(directUrlOf(config));
+  const says = `the role "${role}" of DATABASE_URL ${powers.join(', ')}`;
+  const isAccepted = config.insecureAccepted.some(({ exception }) => exception === 'database_superuser');
+  if (isAccepted) tellException('database_superuser', isSuperuser ? [says] : [], logger);
+  if (powers.length === 0) return;
+  if (config.databaseOwnerUrl !== undefined) throw new Error(`The hub does not start, since DATABASE_OWNER_URL is set and ${says} all the same. docs/runbook.md, "The hub's two roles", has the statements that take it away`);
+  if (isSuperuser && config.production && !isAccepted) throw new Error(`The hub does not start in production: ${says}. Make it a role of its own (docs/runbook.md, "The hub's two roles"), or accept it: INSECURE_ACCEPTED=database_superuser`);
+  logger.event('warn', 'database.one_role', { role, powers, note: 'whoever has the connection of the hub could do the same; DATABASE_OWNER_URL sets the owner of the tables apart' });
 }
 
 async function serve(config: Config, server: HubServer, logger: Logger, signals: StopSignals, embedded: EmbeddedPostgres | undefined): Promise<void> {
-  // Both may be left half-way: a migration is one transaction, which ends with its connection.
+  // Each may be left half-way: a migration is one transaction, which ends with its connection.
   await signals.unlessStopped(checkDatabase(config, logger));
   await signals.unlessStopped(bringUpToDate(config, logger));
+  await signals.unlessStopped(checkRole(config, logger));
   // No enableShutdownHooks: Nest would answer the same signals by closing the port at once, and the order below is on purpose.
   const app = await createHub(config, undefined, server);
   await app.init();

@@ -22,6 +22,8 @@ export interface Config {
   readonly databaseUrl: string | undefined;
   /** The same database past a pooler, for what needs a session: LISTEN, and the advisory lock of migrations. Undefined: `databaseUrl`. */
   readonly databaseDirectUrl: string | undefined;
+  /** The same database as the role that owns the tables; migrations run as it. Undefined: `databaseUrl` names one role for all, or somebody else migrates. */
+  readonly databaseOwnerUrl: string | undefined;
   /** A streaming replica for reports. Undefined: `databaseUrl`. */
   readonly reportsDatabaseUrl: string | undefined;
   readonly dataDir: string;
@@ -125,10 +127,33 @@ export function isProduction(env: Environment): boolean {
   return !['development', 'test'].includes(env.NODE_ENV?.trim() ?? '');
 }
 
+/** The role that this URL names, if it names one. */
+export function roleOf(url: string): string {
+  return decodeURIComponent(new URL(url).username);
+}
+
+/** The owner grants its rights to the role of DATABASE_URL, so that one must be named, and another. */
+function ownerFaults(read: Reader, { databaseUrl, databaseDirectUrl, databaseOwnerUrl }: Pick<Config, 'databaseUrl' | 'databaseDirectUrl' | 'databaseOwnerUrl'>): void {
+  if (databaseOwnerUrl === undefined || databaseUrl === undefined) return;
+  const role = roleOf(databaseUrl);
+  if (role === '') read.fault('DATABASE_URL', 'must name its role beside DATABASE_OWNER_URL, which grants it its rights');
+  else if (role === roleOf(databaseOwnerUrl)) read.fault('DATABASE_OWNER_URL', `names the role "${role}" as DATABASE_URL does; the hub serves as another one than the owner of its tables`);
+  if (databaseDirectUrl !== undefined && roleOf(databaseDirectUrl) !== role) read.fault('DATABASE_DIRECT_URL', 'must name the same role as DATABASE_URL');
+}
+
+export type DatabaseConfig = Pick<Config, 'databaseUrl' | 'databaseDirectUrl' | 'databaseOwnerUrl' | 'dataDir' | 'allowClearDb'>;
+
 /** What a tool needs that only looks at the database, so that it runs where no secret is. */
-export function parseDatabaseConfig(env: Environment): Pick<Config, 'databaseUrl' | 'dataDir'> {
+export function parseDatabaseConfig(env: Environment): DatabaseConfig {
   const read = new Reader(env);
-  const config = { databaseUrl: read.databaseUrl('DATABASE_URL'), dataDir: read.text('DATA_DIR', '.data') };
+  const config = {
+    databaseUrl: read.databaseUrl('DATABASE_URL'),
+    databaseDirectUrl: read.databaseUrl('DATABASE_DIRECT_URL'),
+    databaseOwnerUrl: read.databaseUrl('DATABASE_OWNER_URL'),
+    dataDir: read.text('DATA_DIR', '.data'),
+    allowClearDb: read.flag('ALLOW_CLEAR_DB', !isProduction(env)),
+  };
+  ownerFaults(read, config);
   if (read.faults.length > 0) throw new ConfigError(read.faults);
   return config;
 }
@@ -157,6 +182,7 @@ export function parseConfig(env: Environment): Config {
     logFormat: read.choice<LogFormat>('LOG_FORMAT', 'auto', ['auto', 'json', 'pretty']),
     databaseUrl: read.databaseUrl('DATABASE_URL'),
     databaseDirectUrl: read.databaseUrl('DATABASE_DIRECT_URL'),
+    databaseOwnerUrl: read.databaseUrl('DATABASE_OWNER_URL'),
     reportsDatabaseUrl: read.databaseUrl('REPORTS_DATABASE_URL'),
     dataDir: read.text('DATA_DIR', '.data'),
     dataDirShared: read.flag('DATA_DIR_SHARED', false),
@@ -210,8 +236,9 @@ export function parseConfig(env: Environment): Config {
   if (config.outboxLeaseSeconds * 1000 < config.operatorTimeoutMs + 1000)
     read.fault('OUTBOX_LEASE_SECONDS', `must exceed OPERATOR_TIMEOUT_MS by at least one second (${config.operatorTimeoutMs} ms)`);
   if (config.shutdownTimeoutSeconds < config.drainSeconds + 1) read.fault('SHUTDOWN_TIMEOUT_SECONDS', `must exceed DRAIN_SECONDS by at least one second (${config.drainSeconds} s)`);
+  ownerFaults(read, config);
   // The embedded database has one address, and it is not known before it runs.
-  for (const [name, url] of [['DATABASE_DIRECT_URL', config.databaseDirectUrl], ['REPORTS_DATABASE_URL', config.reportsDatabaseUrl]] as const)
+  for (const [name, url] of [['DATABASE_DIRECT_URL', config.databaseDirectUrl], ['DATABASE_OWNER_URL', config.databaseOwnerUrl], ['REPORTS_DATABASE_URL', config.reportsDatabaseUrl]] as const)
     if (url !== undefined && config.databaseUrl === undefined) read.fault(name, 'is only of use beside DATABASE_URL');
   const secrets: NamedSecret[] = [
     ...named('BEARER_TOKEN', production ? listOf(bearer) : []),
@@ -232,13 +259,14 @@ export function parseConfig(env: Environment): Config {
 
 /** What may be logged: secrets only as "configured". */
 export function describeConfig(config: Config): Record<string, unknown> {
-  const { tokens, hmacSecret: _hmac, reconSigningKey: _reconSigningKey, operatorHmacSecret: _operatorHmac, databaseUrl, databaseDirectUrl, reportsDatabaseUrl, ...open } = config;
+  const { tokens, hmacSecret: _hmac, reconSigningKey: _reconSigningKey, operatorHmacSecret: _operatorHmac, databaseUrl, databaseDirectUrl, databaseOwnerUrl, reportsDatabaseUrl, ...open } = config;
   return {
     ...open,
     operatorBaseUrl: shownUrl(config.operatorBaseUrl),
     rgsWebhookUrl: shownUrl(config.rgsWebhookUrl),
     database: databaseUrl === undefined ? 'embedded' : new URL(databaseUrl).host,
     ...(databaseDirectUrl === undefined ? {} : { databaseDirect: new URL(databaseDirectUrl).host }),
+    ...(databaseOwnerUrl === undefined ? {} : { databaseOwner: new URL(databaseOwnerUrl).host }),
     ...(reportsDatabaseUrl === undefined ? {} : { reportsDatabase: new URL(reportsDatabaseUrl).host }),
     tokensConfigured: Object.fromEntries(Object.entries(tokens).map(([name, list]) => [name, list.length])),
     hmacSecretConfigured: true,

@@ -6,6 +6,7 @@ export const EXCEPTIONS = {
   shared_secrets: 'one secret under two names',
   bearer_token: 'BEARER_TOKEN',
   embedded_database: 'no DATABASE_URL',
+  database_superuser: 'a DATABASE_URL whose role is a superuser of the server',
   http_partners: 'partners that are called without TLS',
   unsigned_requests: 'SIGNATURE_REQUIRED=false',
 } as const;

@@ -62,5 +62,5 @@ export function dataSourceOptions(url: string, { applicationName, poolSize, onPo
   };
 }
 
-/** For the TypeORM command line: `DATABASE_URL=… npm run db:migrate`. */
-export default new DataSource(dataSourceOptions(process.env.DATABASE_DIRECT_URL ?? process.env.DATABASE_URL ?? 'postgres://postgres@127.0.0.1:5432/postgres', { applicationName: 'hub-cli', poolSize: 1 }));
+/** For the TypeORM command line, which undoes a migration: `DATABASE_URL=… npx typeorm migration:revert -d dist/src/database/data-source.js`. */
+export default new DataSource(dataSourceOptions(process.env.DATABASE_OWNER_URL ?? process.env.DATABASE_DIRECT_URL ?? process.env.DATABASE_URL ?? 'postgres://postgres@127.0.0.1:5432/postgres', { applicationName: 'hub-cli', poolSize: 1 }));

@@ -5,7 +5,7 @@
  * What lies under the data directory:
  *   postgres/        the cluster, as initdb makes it
  *   postgres.log     what the server says
- *   postgres.json    the port of the last run, the process that owns the server, and the password; for its owner's eyes only
+ *   postgres.json    the port of the last run, the process that owns the server, and the passwords; for its owner's eyes only
  *   postgres.lock    held while somebody starts or stops the server
  */
 import { spawn, spawnSync } from 'node:child_process';
@@ -32,7 +32,12 @@ export interface EmbeddedPostgresOptions {
 }
 
 export interface EmbeddedPostgres {
+  /** Of the role that the hub serves as. */
   url: string;
+  /** Of the role that owns the tables. Undefined: a server of the release before, whose owner still lives, has one role for all. */
+  ownerUrl: string | undefined;
+  /** For what needs the server itself, such as another database; no part of the hub uses it. */
+  superuserUrl: string;
   port: number;
   pid: number;
   /** False when another living process started the server; then stop() leaves it running. */
@@ -60,9 +65,13 @@ interface RunRecord {
   port: number | null;
   /** Null after a clean stop. */
   owner: (ProcessName & { address?: string | undefined }) | null;
-  /** Undefined: the cluster was made by a release that had none, or the record was lost. */
+  /** Of the superuser. Undefined: the cluster was made by a release that had none, or the record was lost. */
   password?: string | undefined;
+  /** Of the two roles, by name. Undefined: the cluster is of a release in which the superuser did all. */
+  rolePasswords?: RolePasswords | undefined;
 }
+
+type RolePasswords = Readonly<Record<typeof OWNER | typeof APPLICATION, string>>;
 
 interface RunningServer {
   pid: number;
@@ -103,6 +112,9 @@ const POLL_MS = 25;
 const LOG_BYTES_MAX = 20_000_000;
 
 const SUPERUSER = 'postgres';
+/** The same names as in docker-compose.yml and docs/runbook.md. */
+const OWNER = 'hub_owner';
+const APPLICATION = 'hub_app';
 
 const OR_SET_URL = 'Or set DATABASE_URL to a PostgreSQL of your own.';
 
@@ -126,10 +138,15 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
       log(`embedded Postgres already runs on port ${running.port}; the wanted port ${options.port} is used from the next start`);
     }
 
+    const passwords = await setUpRoles(home, running, log);
+    const superuserUrl = urlOf(running.port, SUPERUSER, readRecord(home)?.password);
+
     let stopping: Promise<void> | undefined;
     let stopped = false;
     return {
-      url: urlOf(running.port, readRecord(home)?.password),
+      url: passwords === undefined ? superuserUrl : urlOf(running.port, APPLICATION, passwords[APPLICATION]),
+      ownerUrl: passwords === undefined ? undefined : urlOf(running.port, OWNER, passwords[OWNER]),
+      superuserUrl,
       port: running.port,
       pid: running.pid,
       owned: mine,
@@ -142,8 +159,8 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   });
 }
 
-function urlOf(port: number, password: string | undefined): string {
-  return `postgres://${SUPERUSER}${password === undefined ? '' : `:${password}`}@127.0.0.1:${port}/postgres`;
+function urlOf(port: number, role: string, password: string | undefined): string {
+  return `postgres://${role}${password === undefined ? '' : `:${password}`}@127.0.0.1:${port}/postgres`;
 }
 
 /**
@@ -420,6 +437,63 @@ async function closeCluster(native: string, home: Home, runner: Runner, log: Log
   fs.renameSync(fresh, file);
   log(`embedded Postgres: ${home.cluster} has a password now, which stands in ${home.record}`);
 }
+
+// ---- the roles -----------------------------------------------------------------------------------------------------------
+
+/**
+ * The hub serves as a role that owns nothing, and its tables belong to another; neither is a superuser. Whatever is not so is made so at each
+ * start: in a folder of the release before, in which the superuser made the tables, and after that release has run here once more. Undefined on a
+ * server of a release without passwords, which is left alone as long as its owner lives.
+ */
+async function setUpRoles(home: Home, { port }: RunningServer, log: Log): Promise<RolePasswords | undefined> {
+  if (isOpen(home)) return undefined;
+  const { password, rolePasswords: known } = readRecord(home) ?? {};
+  const client = new Client({ host: '127.0.0.1', port, user: SUPERUSER, database: 'postgres', password: password ?? '', ssl: false, connectionTimeoutMillis: PING_TIMEOUT_MS });
+  client.on('error', () => undefined);
+  await client.connect();
+  try {
+    // The messages of the server go into its log, and the passwords must not.
+    await client.query('SET log_min_error_statement = panic; SET log_statement = none; SET search_path = pg_catalog');
+    const { rows } = await client.query<{ standby: boolean; roles: string[] }>('SELECT pg_is_in_recovery() AS standby, array(SELECT rolname::text FROM pg_roles WHERE rolname IN ($1, $2)) AS roles', [OWNER, APPLICATION]);
+    const { standby = false, roles = [] } = rows[0] ?? {};
+    if (standby && known === undefined) throw new Error(`${home.cluster} is a standby, which has the roles of its primary. Copy the primary's postgres.json to ${home.record}. ${OR_SET_URL}`);
+    if (standby && known !== undefined) return known;
+    const passwords = known !== undefined && roles.length === 2 ? known : { [OWNER]: newPassword(), [APPLICATION]: newPassword() };
+    if (passwords !== known) {
+      for (const role of [OWNER, APPLICATION]) if (!roles.includes(role)) await client.query(`CREATE ROLE ${role}`);
+      for (const role of [OWNER, APPLICATION] as const) await client.query(`ALTER ROLE ${role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS PASSWORD '${passwords[role]}'`);
+      // What others do on the server: how many connections are left, and which transaction keeps vacuum from its work.
+      await client.query(`GRANT pg_read_all_stats TO ${OWNER}, ${APPLICATION}`);
+      changeRecord(home, { rolePasswords: passwords });
+    }
+    const handed = await handOver(client);
+    if (handed > 0 || passwords !== known) log(`embedded Postgres: the hub serves as ${APPLICATION}, and its tables belong to ${OWNER}${handed === 0 ? '' : ` (${handed} handed over)`}`);
+    return passwords;
+  } finally {
+    await client.end();
+  }
+}
+
+/** One statement at a time, each of which is right by itself: killed half-way, the next start does the rest. */
+async function handOver(client: Client): Promise<number> {
+  const { rows } = await client.query<{ statement: string }>(OBJECTS_OF_SUPERUSER);
+  for (const { statement } of rows) await client.query(`${statement} OWNER TO ${OWNER}`);
+  return rows.length;
+}
+
+/** REASSIGN OWNED does not work for the superuser, who owns the system's own objects too. Sequences of identity columns go with their table, indexes with theirs, and a table's type with it. */
+const OBJECTS_OF_SUPERUSER = `
+  WITH space AS (SELECT oid, nspname, nspowner FROM pg_namespace WHERE nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema')
+  SELECT format('ALTER DATABASE %I', datname) AS statement FROM pg_database WHERE datname = current_database() AND datdba = 10
+  UNION ALL SELECT format('ALTER SCHEMA %I', nspname) FROM space WHERE nspowner = 10
+  UNION ALL SELECT format('ALTER %s %s', CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' WHEN 'c' THEN 'TYPE' ELSE 'TABLE' END, c.oid::regclass)
+  FROM pg_class c JOIN space ON space.oid = c.relnamespace
+  WHERE c.relowner = 10 AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'c')
+    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('a', 'i', 'e') AND (c.relkind = 'S' OR d.deptype = 'e'))
+  UNION ALL SELECT format('ALTER ROUTINE %s', p.oid::regprocedure) FROM pg_proc p JOIN space ON space.oid = p.pronamespace
+  WHERE p.proowner = 10 AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
+  UNION ALL SELECT format('ALTER TYPE %s', t.oid::regtype) FROM pg_type t JOIN space ON space.oid = t.typnamespace
+  WHERE t.typowner = 10 AND t.typtype IN ('d', 'e') AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e')`;
 
 // ---- a server that is running already ------------------------------------------------------------------------------------
 
@@ -706,11 +780,12 @@ function readRecord(home: Home): RunRecord | undefined {
   const text = readIfThere(home.record);
   if (text === undefined) return undefined;
   try {
-    const { port, owner, password } = JSON.parse(text) as Partial<RunRecord>;
+    const { port, owner, password, rolePasswords } = JSON.parse(text) as Partial<RunRecord>;
     return {
       port: typeof port === 'number' && Number.isInteger(port) ? port : null,
       owner: owner && typeof owner.pid === 'number' ? owner : null,
       ...(typeof password === 'string' && password !== '' ? { password } : {}),
+      ...(typeof rolePasswords?.[OWNER] === 'string' && typeof rolePasswords[APPLICATION] === 'string' ? { rolePasswords } : {}),
     };
   } catch {
     return undefined;

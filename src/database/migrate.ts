@@ -1,19 +1,34 @@
 import { DataSource } from 'typeorm';
 import { dataSourceOptions } from './data-source';
+import { Database } from './database';
+import { isPermissionDenied } from './pg-errors';
+import { type Application, grantToApplication, ownerFault, surplusPowers } from './roles';
 
 /** A migration may rewrite a table; an hour says that it hangs. */
 const MIGRATION_LIMIT_MS = 3_600_000;
 /** Any fixed number: replicas that start together take turns on it. */
 const MIGRATION_LOCK = 7_361_905;
+const SEE_RUNBOOK = 'docs/runbook.md, "The hub\'s two roles", has the statements.';
 
-/** Brings the schema up to date and answers the names of the migrations it ran. Safe when several replicas start at once. */
-export async function migrate(url: string): Promise<string[]> {
+/**
+ * Brings the schema up to date and answers the names of the migrations it ran. Safe when several replicas start at once. `url` is the owner's;
+ * `application` is then granted its rights, every time, since it may be another role than at the last start. Undefined: one role does all.
+ */
+export async function migrate(url: string, application?: Application): Promise<string[]> {
   const dataSource = await new DataSource(dataSourceOptions(url, { applicationName: 'hub-migrate', poolSize: 2, statementLimitMs: MIGRATION_LIMIT_MS })).initialize();
   const lock = dataSource.createQueryRunner();
+  const database = new Database(dataSource);
   try {
     await lock.query('select pg_advisory_lock($1)', [MIGRATION_LOCK]);
+    const fault = application === undefined ? null : await ownerFault(database, application);
+    if (fault !== null) throw new Error(`The database cannot be migrated: ${fault}. ${SEE_RUNBOOK}`);
     const done = await dataSource.runMigrations();
+    if (application !== undefined) await grantToApplication(database, application);
     return done.map(({ name }) => name);
+  } catch (error) {
+    if (!isPermissionDenied(error)) throw error;
+    const mend = application === undefined ? 'Set DATABASE_OWNER_URL to the role that owns the tables, or run "npm run db:migrate" with it' : 'DATABASE_OWNER_URL must name the role that owns the tables';
+    throw new Error(`The database cannot be migrated (${error.message}). ${mend}; ${SEE_RUNBOOK}`, { cause: error });
   } finally {
     await lock.query('select pg_advisory_unlock($1)', [MIGRATION_LOCK]).catch(() => undefined);
     await lock.release();
@@ -22,12 +37,24 @@ export async function migrate(url: string): Promise<string[]> {
 }
 
 /** Names of the migrations that this build has and the database has not. */
-export async function pendingMigrations(url: string): Promise<string[]> {
+export function pendingMigrations(url: string): Promise<string[]> {
+  return looking(url, async (database) => {
+    const { dataSource } = database;
+    const [found] = await database.rows<{ exists: boolean }>(`select to_regclass('migrations') is not null as exists`);
+    const done = found?.exists === true ? await database.rows<{ name: string }>('select name from migrations') : [];
+    return dataSource.migrations.map(({ name, constructor }) => name ?? constructor.name).filter((name) => !done.some((row) => row.name === name));
+  });
+}
+
+/** What the role of this URL could do that serving needs not. */
+export function powersOf(url: string): ReturnType<typeof surplusPowers> {
+  return looking(url, surplusPowers);
+}
+
+async function looking<T>(url: string, work: (database: Database) => Promise<T>): Promise<T> {
   const dataSource = await new DataSource(dataSourceOptions(url, { applicationName: 'hub-migrate', poolSize: 1 })).initialize();
   try {
-    const [found] = await dataSource.query<{ exists: boolean }[]>(`select to_regclass('migrations') is not null as exists`);
-    const done = found?.exists === true ? await dataSource.query<{ name: string }[]>('select name from migrations') : [];
-    return dataSource.migrations.map(({ name, constructor }) => name ?? constructor.name).filter((name) => !done.some((row) => row.name === name));
+    return await work(new Database(dataSource));
   } finally {
     await dataSource.destroy();
   }

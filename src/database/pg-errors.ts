@@ -80,6 +80,11 @@ export function isTransient(error: unknown): boolean {
   return /^40(001|P01)$/.test(property(error, 'code') ?? '');
 }
 
+/** The role has no right to do this. */
+export function isPermissionDenied(error: unknown): error is Error {
+  return error instanceof Error && property(error, 'code') === '42501';
+}
+
 /** A lock was not to be had within lock_timeout. */
 export function isLockTimeout(error: unknown): boolean {
   return property(error, 'code') === '55P03';

@@ -742,6 +742,8 @@ create table recon.summary (
 CREATE UNIQUE INDEX summary_cell ON recon.summary USING btree (run_id, business_date, cur, dir, class, state, source) NULLS NOT DISTINCT;
 comment on table recon.summary is 'bookings per side: class matched, or the class of the item that they belong to';
 
+create function audit_append(p_actor text, p_action text, p_target text, p_before text, p_after text, p_request_id text) returns bigint language plpgsql;
+
 create function audit_entry_is_append_only() returns trigger language plpgsql;
 
 create function ensure_durable() returns void language plpgsql;

@@ -22,7 +22,7 @@ export async function withDatabase<T>(work: (url: string) => Promise<T>): Promis
     await server.stop();
     rmSync(dataDir, { recursive: true, force: true });
   };
-  return withOwned(starting, end, ({ url }) => work(url));
+  return withOwned(starting, end, ({ superuserUrl }) => work(superuserUrl));
 }
 
 /** A fresh migrated database of its own, so that no round pays for the rows of another. */

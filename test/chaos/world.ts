@@ -77,6 +77,7 @@ export class World {
             ...HUB_ENVIRONMENT,
             BREAKER_FAILURES: String(breakerFailures),
             DATABASE_URL: throughPort(postgres.url, cable.port),
+            DATABASE_OWNER_URL: throughPort(postgres.ownerUrl ?? '', cable.port),
             OPERATOR_BASE_URL: `${far?.operator.url ?? near.operator}/`,
             RGS_WEBHOOK_URL: `${far?.rgs.url ?? near.rgs}/webhooks`,
             ...(far === null ? {} : { NODE_EXTRA_CA_CERTS: far.certificate }),
@@ -103,7 +104,7 @@ export class World {
   }
 
   get databaseUrl(): string {
-    return this.postgres.url;
+    return this.postgres.superuserUrl;
   }
 
   /** The cable of one hub to the database, or the one that all hubs share. */

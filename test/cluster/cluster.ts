@@ -60,7 +60,7 @@ export class Cluster {
 
   /** Beside the hubs, past every pooler. */
   async query<T>(sql: string, parameters: unknown[] = []): Promise<T[]> {
-    const client = new Client({ connectionString: this.postgres.url });
+    const client = new Client({ connectionString: this.postgres.superuserUrl });
     await client.connect();
     try {
       return (await client.query(sql, parameters)).rows as T[];
@@ -104,6 +104,7 @@ async function startParts(options: ClusterOptions, parts: Part[], make: (...made
   const env = {
     LOG_LEVEL: 'info',
     DATABASE_URL: pgbouncer?.url ?? postgres.url,
+    DATABASE_OWNER_URL: postgres.ownerUrl ?? '',
     ...(pgbouncer === undefined ? {} : { DATABASE_DIRECT_URL: postgres.url }),
     ...(replica === undefined ? {} : { REPORTS_DATABASE_URL: replica.url }),
     DRAIN_SECONDS: String(DRAIN_SECONDS),

@@ -15,7 +15,7 @@ export function copyOfStopped(dataDir: string, copy: string): void {
 /** Makes a copy follow the server that stands at `port`. In its own file and not on the command line, so that a later copy can say otherwise. */
 export function standbyOf(copy: string, primary: EmbeddedPostgres, port: number, applicationName: string): void {
   const cluster = path.join(copy, 'postgres');
-  const { username, password } = new URL(primary.url);
+  const { username, password } = new URL(primary.superuserUrl);
   const own = fs.statSync(cluster);
   const write = (file: string, text: string): void => {
     fs.writeFileSync(path.join(cluster, file), text);

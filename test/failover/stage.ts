@@ -32,7 +32,7 @@ export class Stage implements Scene {
   static async start(options: StageOptions): Promise<Stage> {
     fs.mkdirSync(options.directory, { recursive: true });
     const [store, operator, rgs] = await Promise.all([StoreSet.start(options), startMockOperator({ supportedCurrencies: PLAN_CURRENCIES, startingBalanceMinor: 1_000_000_000n }), startMockRgs()]);
-    const env = { ...HUB_ENVIRONMENT, NODE_ENV: 'development', DATABASE_URL: store.url, OPERATOR_BASE_URL: operator.url, RGS_WEBHOOK_URL: `${rgs.url}/webhooks` };
+    const env = { ...HUB_ENVIRONMENT, NODE_ENV: 'development', DATABASE_URL: store.url, DATABASE_OWNER_URL: store.ownerUrl, OPERATOR_BASE_URL: operator.url, RGS_WEBHOOK_URL: `${rgs.url}/webhooks` };
     const hubs = await Promise.all(Array.from({ length: options.hubs }, async (_, index) => new HubSlot(index, await freePort(), env, path.join(options.directory, `hub-${index}.log`))));
     operator.settings.hubUrl = hubs[0]?.url ?? '';
     const stage = new Stage(store, operator, rgs, hubs);

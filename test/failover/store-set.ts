@@ -77,7 +77,16 @@ export class StoreSet {
 
   /** Of the application, through the address. */
   get url(): string {
-    const url = new URL(this.primary.postgres.url);
+    return this.throughAddress(this.primary.postgres.url);
+  }
+
+  /** Of the owner of the tables, likewise. */
+  get ownerUrl(): string {
+    return this.throughAddress(this.primary.postgres.ownerUrl ?? '');
+  }
+
+  private throughAddress(address: string): string {
+    const url = new URL(address);
     url.port = String(this.address.port);
     return url.toString();
   }
@@ -209,5 +218,5 @@ export class StoreSet {
 }
 
 function adminUrlOf(postgres: EmbeddedPostgres): string {
-  return postgres.url;
+  return postgres.superuserUrl;
 }

@@ -39,12 +39,12 @@ async function main(): Promise<number> {
     await database.stop();
     rmSync(dataDir, { recursive: true, force: true });
   };
-  const report = await withOwned(startEmbeddedPostgres({ dataDir, settings: { fsync: 'off' } }), end, ({ url }) => fuzzHubOn(url, requests, seed, note));
+  const report = await withOwned(startEmbeddedPostgres({ dataDir, settings: { fsync: 'off' } }), end, (database) => fuzzHubOn(database, requests, seed, note));
   tell(report);
   return report.findings.length === 0 ? 0 : 1;
 }
 
-async function fuzzHubOn(databaseUrl: string, requests: number, seed: number, note: (text: string) => void): Promise<FuzzReport> {
+async function fuzzHubOn({ url: databaseUrl, ownerUrl }: EmbeddedPostgres, requests: number, seed: number, note: (text: string) => void): Promise<FuzzReport> {
   const operator = await startMockOperator();
   const rgs = await startMockRgs();
   let hub: HubProcess | undefined;
@@ -52,6 +52,7 @@ async function fuzzHubOn(databaseUrl: string, requests: number, seed: number, no
     hub = await HubProcess.start({
       NODE_ENV: 'development',
       DATABASE_URL: databaseUrl,
+      DATABASE_OWNER_URL: ownerUrl ?? '',
       OPERATOR_BASE_URL: operator.url,
       RGS_WEBHOOK_URL: `${rgs.url}/webhooks`,
       RATE_LIMIT_PER_MINUTE: '0',

@@ -53,13 +53,13 @@ describe('the audit log', () => {
   const tampered = async (sql: string, look: () => Promise<void>): Promise<void> => {
     await database.query('create table audit_entry_copy as table audit_entry; create table audit_head_copy as table audit_head');
     try {
-      await withClient(database.url, async (client) => {
+      await withClient(database.superuserUrl, async (client) => {
         await client.query('set session_replication_role = replica');
         for (const statement of sql.split(';')) expect((await client.query(statement)).rowCount).toBeGreaterThan(0);
       });
       await look();
     } finally {
-      await withClient(database.url, async (client) => {
+      await withClient(database.superuserUrl, async (client) => {
         await client.query('set session_replication_role = replica; delete from audit_entry; insert into audit_entry table audit_entry_copy; delete from audit_head; insert into audit_head table audit_head_copy');
         await client.query('drop table audit_entry_copy, audit_head_copy');
       });
@@ -214,7 +214,7 @@ describe('the audit log', () => {
       const run = await plantRun(hub, {});
       const manifest = path.join(folder, 'manifest.json');
       writeFileSync(manifest, JSON.stringify((await hub.call('GET', `/v1/recon/runs/${run}/manifest`)).body, null, 2));
-      await withClient(database.url, async (client) => {
+      await withClient(database.superuserUrl, async (client) => {
         await client.query('set session_replication_role = replica; create table kept as table recon.action; delete from recon.action');
         try {
           await tampered(await rewritten((entries) => entries.filter(({ action }) => action !== 'exception.act')), async () => {

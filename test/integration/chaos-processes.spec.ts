@@ -105,6 +105,7 @@ describe('hub processes under fire', () => {
   const startHub = async (): Promise<HubProcess> =>
     HubProcess.start({
       DATABASE_URL: postgres.url,
+      DATABASE_OWNER_URL: postgres.ownerUrl ?? '',
       OPERATOR_BASE_URL: operator.url,
       RGS_WEBHOOK_URL: `${rgs.url}/webhooks`,
       RATE_LIMIT_PER_MINUTE: '0',
@@ -153,7 +154,7 @@ describe('hub processes under fire', () => {
       'every webhook was stored and the outbox is empty',
       async () => {
         if ((await control(rgs.url, 'GET', '/admin/summary')).stored < count) return false;
-        return withClient(postgres.url, async (client) => (await client.query<{ open: number }>('select count(*)::integer as open from outbox_head')).rows[0]?.open === 0);
+        return withClient(postgres.superuserUrl, async (client) => (await client.query<{ open: number }>('select count(*)::integer as open from outbox_head')).rows[0]?.open === 0);
       },
       DEADLINE_MS,
     );
@@ -187,7 +188,7 @@ describe('hub processes under fire', () => {
     expect(new Set(told.map(({ status }) => status))).toEqual(new Set(['OK']));
     expect((await control(rgs.url, 'GET', '/admin/summary')).keyConflicts).toBe(0);
 
-    await withClient(postgres.url, async (client) => {
+    await withClient(postgres.superuserUrl, async (client) => {
       const states = await client.query<{ state: string; n: number }>(`select state, count(*)::integer as n from wallet_transaction where ref_id = any ($1) group by state`, [all.map(({ refId }) => refId)]);
       expect(states.rows).toEqual([{ state: 'confirmed', n: all.length }]);
 
@@ -206,10 +207,10 @@ describe('hub processes under fire', () => {
     });
 
     // Everybody takes locks in the same order; a deadlock would be resolved by the server, a second later each time.
-    const [stats] = (await withClient(postgres.url, (client) => client.query<{ deadlocks: number }>('select deadlocks::integer from pg_stat_database where datname = current_database()'))).rows;
+    const [stats] = (await withClient(postgres.superuserUrl, (client) => client.query<{ deadlocks: number }>('select deadlocks::integer from pg_stat_database where datname = current_database()'))).rows;
     expect(stats?.deadlocks).toBe(0);
 
-    const lanes = await OutboxLanes.open(1, { url: postgres.url, query: () => Promise.reject(new Error('not used')), drop: () => Promise.resolve() });
+    const lanes = await OutboxLanes.open(1, { url: postgres.url, ownerUrl: postgres.ownerUrl ?? '', superuserUrl: postgres.superuserUrl, asOwner: () => Promise.reject(new Error('not used')), query: () => Promise.reject(new Error('not used')), drop: () => Promise.resolve() });
     try {
       for (const { id } of await lanes.query<{ id: number }>('select id from outbox_destination')) expect(await lanes.faults(id)).toEqual(NO_FAULTS);
       expect(await lanes.store.repairLanes()).toBe(0);
@@ -229,7 +230,7 @@ describe('hub processes under fire', () => {
         // It dies at work: what it holds has to wait for its leases. Held still first, since a hub can be between two calls at any moment.
         await waitFor('it holds leases', async () => {
           process.kill(pid, 'SIGSTOP');
-          const leased = await withClient(postgres.url, async (client) => (await client.query<{ n: number }>(`select count(*)::integer as n from outbox_head where leased and owner like '%:' || $1 || ':%'`, [pid])).rows[0]?.n ?? 0);
+          const leased = await withClient(postgres.superuserUrl, async (client) => (await client.query<{ n: number }>(`select count(*)::integer as n from outbox_head where leased and owner like '%:' || $1 || ':%'`, [pid])).rows[0]?.n ?? 0);
           if (leased === 0) process.kill(pid, 'SIGCONT');
           return leased > 0;
         });

@@ -21,7 +21,7 @@ describe('the deadline of a debit', () => {
   const sweep = () => hub.app.get(DeadlineWorker).sweep();
   /** Another replica is at the sweep as long as `work` lasts. */
   const withTurnTaken = <T>(work: () => Promise<T>): Promise<T> =>
-    withClient(hub.database.url, async (replica) => {
+    withClient(hub.database.superuserUrl, async (replica) => {
       await replica.query(`begin; select pg_advisory_xact_lock(hashtext('wallet:deadline'))`);
       return work();
     });

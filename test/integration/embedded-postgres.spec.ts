@@ -36,7 +36,7 @@ beforeAll(() => {
     launcher,
     `const { startEmbeddedPostgres } = require('./embedded-postgres.cjs');
      startEmbeddedPostgres({ dataDir: process.argv[2], settings: ${JSON.stringify(settings)} }).then(async (pg) => {
-       console.log(JSON.stringify({ port: pg.port, pid: pg.pid, owned: pg.owned, url: pg.url }));
+       console.log(JSON.stringify({ port: pg.port, pid: pg.pid, owned: pg.owned, url: pg.url, superuserUrl: pg.superuserUrl }));
        process.stdin.on('end', () => pg.stop().then(() => process.exit(0))).resume();
      }, (error) => { console.error(error); process.exit(1); });`,
   );
@@ -61,7 +61,9 @@ async function start(options: { port?: number } = {}): Promise<EmbeddedPostgres>
   return server;
 }
 
-async function launch(env: Readonly<Record<string, string>> = {}): Promise<{ child: ChildProcess; port: number; pid: number; owned: boolean; url: string }> {
+type Launched = Pick<EmbeddedPostgres, 'port' | 'pid' | 'owned' | 'url' | 'superuserUrl'>;
+
+async function launch(env: Readonly<Record<string, string>> = {}): Promise<Launched & { child: ChildProcess }> {
   const child = spawn(process.execPath, [launcher, dataDir], {
     stdio: ['pipe', 'pipe', 'pipe'],
     env: { ...process.env, ...env, NODE_PATH: path.join(root, 'node_modules') },
@@ -70,12 +72,17 @@ async function launch(env: Readonly<Record<string, string>> = {}): Promise<{ chi
   let stderr = '';
   child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString('utf8')));
   for await (const line of readline.createInterface({ input: child.stdout })) {
-    return { child, ...(JSON.parse(line) as { port: number; pid: number; owned: boolean; url: string }) };
+    return { child, ...(JSON.parse(line) as Launched) };
   }
   throw new Error(`the launcher ended early:\n${stderr}`);
 }
 
-async function query({ url }: { url: string }, sql: string): Promise<Record<string, unknown>[]> {
+/** As the superuser. */
+function query({ superuserUrl }: { superuserUrl: string }, sql: string): Promise<Record<string, unknown>[]> {
+  return queryAt(superuserUrl, sql);
+}
+
+async function queryAt(url: string | undefined, sql: string): Promise<Record<string, unknown>[]> {
   const client = new Client({ connectionString: url });
   // Some tests kill the server.
   client.on('error', () => undefined);
@@ -106,7 +113,7 @@ async function strangersSeen({ port }: { port: number }): Promise<string[]> {
 }
 
 /** Makes of a running server what releases without a password left. */
-async function makeFormer(server: { url: string }): Promise<void> {
+async function makeFormer(server: { superuserUrl: string }): Promise<void> {
   const file = path.join(dataDir, 'postgres', 'pg_hba.conf');
   fs.writeFileSync(file, fs.readFileSync(file, 'utf8').replaceAll(/scram-sha-256$/gm, 'trust'));
   await query(server, 'ALTER ROLE postgres PASSWORD NULL; SELECT pg_reload_conf()');
@@ -161,7 +168,7 @@ describe('the embedded Postgres', () => {
   it('starts, keeps its data and its port over a stop, and stops cleanly', async () => {
     const first = await start();
     expect(first.owned).toBe(true);
-    expect(first.url).toMatch(new RegExp(`^postgres://postgres:[\\w-]{43}@127\\.0\\.0\\.1:${first.port}/postgres$`));
+    for (const [url, role] of [[first.url, 'hub_app'], [first.ownerUrl, 'hub_owner'], [first.superuserUrl, 'postgres']]) expect(url).toMatch(new RegExp(`^postgres://${role}:[\\w-]{43}@127\\.0\\.0\\.1:${first.port}/postgres$`));
     await query(first, 'CREATE TABLE kept (n bigint); INSERT INTO kept VALUES (42)');
     await first.stop();
     await first.stop();
@@ -179,14 +186,16 @@ describe('the embedded Postgres', () => {
     const server = await startEmbeddedPostgres({ dataDir, settings, log: (line) => lines.push(line) });
     servers.push(server);
     expect(await strangersSeen(server)).toEqual(['refused', 'refused', 'refused', 'refused']);
-    await expect(query({ url: server.url.replace(/.@/, '@') }, 'select 1')).rejects.toMatchObject({ code: '28P01' });
+    const urls = [server.superuserUrl, server.ownerUrl ?? '', server.url];
+    for (const url of urls) await expect(queryAt(url.replace(/.@/, '@'), 'select 1')).rejects.toMatchObject({ code: '28P01' });
 
-    const { password } = new URL(server.url);
-    const holders = filesUnder(dataDir).filter((file) => fs.readFileSync(file).includes(password));
+    const passwords = urls.map((url) => new URL(url).password);
+    expect(new Set(passwords).size).toBe(3);
+    const holders = filesUnder(dataDir).filter((file) => passwords.some((password) => fs.readFileSync(file).includes(password)));
     expect(holders).toEqual([path.join(dataDir, 'postgres.json')]);
     expect(modeOf(path.join(dataDir, 'postgres.json'))).toBe('600');
     expect(lines.join('\n')).toContain('ready on');
-    expect(lines.join('\n')).not.toContain(password);
+    for (const password of passwords) expect(lines.join('\n')).not.toContain(password);
   });
 
   it('gives a data directory of the release before a password, and keeps its data', async () => {
@@ -211,7 +220,7 @@ describe('the embedded Postgres', () => {
     await makeFormer(former);
     forgetPassword();
     const guest = await start();
-    expect(guest).toMatchObject({ pid: former.pid, owned: false, url: `postgres://postgres@127.0.0.1:${former.port}/postgres` });
+    expect(guest).toMatchObject({ pid: former.pid, owned: false, url: `postgres://postgres@127.0.0.1:${former.port}/postgres`, ownerUrl: undefined });
     await guest.stop();
 
     await kill(former.child);
@@ -220,6 +229,56 @@ describe('the embedded Postgres', () => {
     expect(next.pid).not.toBe(former.pid);
     expect(await strangersSeen(next)).toEqual(['refused', 'refused', 'refused', 'refused']);
     expect(await query(next, 'SELECT n FROM kept')).toEqual([{ n: 6 }]);
+  });
+
+  it('has two roles that are no superusers: the hub serves as one, and what it serves belongs to the other', async () => {
+    const server = await start();
+    const power = 'SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls AS power, pg_has_role(current_user, (SELECT datdba FROM pg_database WHERE datname = current_database()), $$MEMBER$$) AS owns FROM pg_roles WHERE rolname = current_user';
+    expect(await queryAt(server.url, power)).toEqual([{ power: false, owns: false }]);
+    expect(await queryAt(server.ownerUrl, power)).toEqual([{ power: false, owns: true }]);
+    await queryAt(server.ownerUrl, 'CREATE TABLE kept (n int); GRANT SELECT ON kept TO hub_app');
+    expect(await queryAt(server.url, 'SELECT n FROM kept')).toEqual([]);
+    for (const forbidden of ['CREATE TABLE mine (n int)', 'CREATE SCHEMA mine', 'DROP TABLE kept', 'SET ROLE hub_owner', `COPY kept FROM PROGRAM 'true'`, `SELECT pg_read_file('postgresql.conf')`])
+      await expect(queryAt(server.url, forbidden)).rejects.toMatchObject({ code: '42501' });
+    await server.stop();
+
+    const again = await start();
+    expect([again.url, again.ownerUrl]).toEqual([server.url, server.ownerUrl]);
+  });
+
+  it('hands over what the superuser of the release before has made, of every kind, and again after that release ran once more', async () => {
+    const first = await start();
+    // As the release before left it: no roles, and one password.
+    await query(first, 'ALTER DATABASE postgres OWNER TO postgres; REVOKE pg_read_all_stats FROM hub_owner, hub_app; DROP ROLE hub_owner; DROP ROLE hub_app');
+    await query(first, `CREATE SCHEMA recon; CREATE TYPE pair AS (a int, b int); CREATE TYPE mood AS ENUM ('good'); CREATE DOMAIN cents AS bigint; CREATE SEQUENCE own_numbers;
+      CREATE TABLE weeks (n int GENERATED ALWAYS AS IDENTITY, s serial, at int) PARTITION BY RANGE (at); CREATE TABLE weeks_1 PARTITION OF weeks FOR VALUES FROM (1) TO (9); CREATE INDEX ON weeks (at);
+      CREATE TABLE recon."Odd name" (n cents); CREATE VIEW seen AS SELECT at FROM weeks; CREATE MATERIALIZED VIEW kept_view AS SELECT 1 AS one;
+      CREATE FUNCTION twice(p int) RETURNS int LANGUAGE sql AS 'select 2 * p'; CREATE PROCEDURE nothing() LANGUAGE sql AS ''; INSERT INTO weeks (at) VALUES (5)`);
+    const lines: string[] = [];
+    const record = path.join(dataDir, 'postgres.json');
+    const forget = (): void => {
+      const { rolePasswords: _, ...rest } = JSON.parse(fs.readFileSync(record, 'utf8')) as Record<string, unknown>;
+      fs.writeFileSync(record, JSON.stringify(rest));
+    };
+    await first.stop();
+    forget();
+
+    const second = await startEmbeddedPostgres({ dataDir, settings, log: (line) => lines.push(line) });
+    servers.push(second);
+    expect(lines.join('\n')).toMatch(/serves as hub_app, and its tables belong to hub_owner \(\d+ handed over\)/);
+    const owners = `SELECT DISTINCT owner::regrole::text AS owner FROM (
+      SELECT relowner AS owner FROM pg_class WHERE relnamespace IN ('public'::regnamespace, 'recon'::regnamespace) UNION ALL SELECT proowner FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+      UNION ALL SELECT typowner FROM pg_type WHERE typnamespace IN ('public'::regnamespace, 'recon'::regnamespace) UNION ALL SELECT nspowner FROM pg_namespace WHERE nspname = 'recon' UNION ALL SELECT datdba FROM pg_database WHERE datname = 'postgres') o`;
+    expect(await query(second, owners)).toEqual([{ owner: 'hub_owner' }]);
+    expect(await queryAt(second.ownerUrl, 'SELECT at, s FROM weeks')).toEqual([{ at: 5, s: 1 }]);
+    await query(second, 'CREATE TABLE by_the_former_release (n int)');
+    await second.stop();
+    forget();
+
+    const third = await start();
+    expect(await query(third, owners)).toEqual([{ owner: 'hub_owner' }]);
+    expect(third.url).not.toBe(second.url);
+    await expect(queryAt(second.url, 'SELECT 1')).rejects.toMatchObject({ code: '28P01' });
   });
 
   it('sets a new password when the old one is lost, but neither below a server that runs nor on a standby', async () => {

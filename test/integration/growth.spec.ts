@@ -40,7 +40,7 @@ describe('a store that has grown', () => {
     beforeAll(async () => {
       lanes = await OutboxLanes.open(1);
       destination = await lanes.newDestination();
-      await lanes.query('analyze outbox_head, outbox_lane, outbox_message, outbox_attempt, outbox_dead');
+      await lanes.database.asOwner('analyze outbox_head, outbox_lane, outbox_message, outbox_attempt, outbox_dead');
       // Old and still open: a head that waits, one that failed, one that is dead and stops its lane, with two behind each.
       for (const lane of ['waiting', 'failed', 'blocked']) await lanes.transaction((tx) => lanes.store.enqueue(tx, Array.from({ length: 3 }, () => newMessage(destination, lane))));
       const leases = await lanes.claim(destination, 3);
@@ -105,8 +105,8 @@ describe('a store that has grown', () => {
       database = await testDatabase();
       dataSource = await new DataSource({ ...dataSourceOptions(database.url, { applicationName: 'growth', poolSize: 1 }), entities: [], migrations: [] }).initialize();
       sql = new Database(dataSource);
-      await sql.rows('alter table wallet_transaction set (autovacuum_enabled = false)');
-      await sql.rows('analyze wallet_transaction, wallet_event, idempotency_key, wallet_round');
+      await database.asOwner('alter table wallet_transaction set (autovacuum_enabled = false)');
+      await database.asOwner('analyze wallet_transaction, wallet_event, idempotency_key, wallet_round');
       // A day of debits; the newest are open.
       await sql.rows(
         `insert into wallet_transaction (id, operator_id, rgs_id, movement, player_id, external_player_id, ref_id, amount_minor, currency, exponent, round_id, message_id, state, settled_at, created_at, deadline_at)
@@ -117,9 +117,9 @@ describe('a store that has grown', () => {
       newest = (await sql.rows<{ id: string }>('select id from wallet_transaction order by id desc limit 10')).map(({ id }) => id);
       await sql.rows(`insert into wallet_cursor (name, at) values ('deadline:60', now() - interval '65 seconds')`);
       // All rounds were closed when the planner last looked. Since then a quarter as many were opened, and stay open.
-      await sql.rows('alter table wallet_round set (autovacuum_enabled = false)');
+      await database.asOwner('alter table wallet_round set (autovacuum_enabled = false)');
       await sql.rows(`insert into wallet_round (rgs_id, round_id, player_id, operator_id, closed_at) select 2, 'closed-' || n, 'player-' || n % 500, 1, now() from generate_series(1, ${MANY}) n`);
-      await sql.rows('analyze wallet_round');
+      await database.asOwner('analyze wallet_round');
       await sql.rows(`insert into wallet_round (rgs_id, round_id, player_id, operator_id) select 2, 'round-' || n % 2000, 'player-' || n % 500, 1 from generate_series(1, 4999) n on conflict do nothing`);
     });
     afterAll(async () => {
@@ -223,10 +223,10 @@ describe('a store that has grown', () => {
           return new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth(), now.getUTCDate() - ((now.getUTCDay() + 6) % 7)));
         };
         const name = `outbox_attempt_${week(20).toISOString().slice(0, 10).replaceAll('-', '')}`;
-        await hub.database.query(`create table ${name} partition of outbox_attempt for values from ('${week(20).toISOString()}') to ('${week(19).toISOString()}')`);
+        await hub.database.asOwner(`create table ${name} partition of outbox_attempt for values from ('${week(20).toISOString()}') to ('${week(19).toISOString()}')`);
         const duties = hub.app.get(OutboxDuties);
         const isThere = async (): Promise<boolean> => (await hub.database.query<{ there: boolean }>(`select to_regclass('${name}') is not null as there`))[0]?.there ?? false;
-        await withClient(hub.database.url, async (report) => {
+        await withClient(hub.database.superuserUrl, async (report) => {
           await report.query('begin');
           await report.query('select count(*) from outbox_attempt');
           const started = performance.now();

@@ -12,7 +12,7 @@ describe('a transaction of the hot path', () => {
     database = await testDatabase();
     await database.query('create table thing (n integer primary key)');
     // One connection: whatever a transaction leaves behind on it, the next one would meet.
-    dataSource = await new DataSource({ ...dataSourceOptions(database.url, { applicationName: 'hot-test', poolSize: 1, onPoolError: () => undefined }), entities: [], migrations: [] }).initialize();
+    dataSource = await new DataSource({ ...dataSourceOptions(database.superuserUrl, { applicationName: 'hot-test', poolSize: 1, onPoolError: () => undefined }), entities: [], migrations: [] }).initialize();
     hot = new HotDatabase(dataSource);
   });
   afterAll(async () => {

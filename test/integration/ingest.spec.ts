@@ -30,7 +30,7 @@ describe('debits that come at once', () => {
 
   /** Runs `work` while nobody can write a transaction. */
   const withoutWrites = (work: () => Promise<void>): Promise<void> =>
-    withClient(hub.database.url, async (client) => {
+    withClient(hub.database.superuserUrl, async (client) => {
       await client.query('begin');
       await client.query('lock table wallet_transaction in share mode');
       await work();

@@ -41,8 +41,8 @@ describe('the outbox keeps house', () => {
     async function oldMessage(weeksAgo: number, lane: string): Promise<string> {
       const [from, to] = [monday(weeksAgo), monday(weeksAgo - 1)].map((date) => date.toISOString()) as [string, string];
       const [ids] = await lanes.query<{ low: string; high: string }>('select uuid_v7_floor($1) as low, uuid_v7_floor($2) as high', [from, to]);
-      await lanes.query(`create table ${nameOf('outbox_message', weeksAgo)} partition of outbox_message for values from ('${ids?.low}') to ('${ids?.high}')`);
-      await lanes.query(`create table ${nameOf('outbox_attempt', weeksAgo)} partition of outbox_attempt for values from ('${from}') to ('${to}')`);
+      await lanes.database.asOwner(`create table ${nameOf('outbox_message', weeksAgo)} partition of outbox_message for values from ('${ids?.low}') to ('${ids?.high}')`);
+      await lanes.database.asOwner(`create table ${nameOf('outbox_attempt', weeksAgo)} partition of outbox_attempt for values from ('${from}') to ('${to}')`);
       const id = uuidv7({ msecs: monday(weeksAgo).getTime() + 3_600_000 });
       await lanes.transaction((tx) => lanes.store.enqueue(tx, [newMessage(destination, lane, id)]));
       return id;
@@ -244,9 +244,9 @@ describe('the outbox keeps house', () => {
       lanes = await OutboxLanes.open(1);
       destination = await lanes.newDestination();
       // What the planner knows was true at night; in the morning everybody plays. Autovacuum must not tell it.
-      await lanes.query('alter table outbox_head set (autovacuum_enabled = false)');
-      await lanes.query('alter table outbox_lane set (autovacuum_enabled = false)');
-      await lanes.query('analyze outbox_head, outbox_lane, outbox_message');
+      await lanes.database.asOwner('alter table outbox_head set (autovacuum_enabled = false)');
+      await lanes.database.asOwner('alter table outbox_lane set (autovacuum_enabled = false)');
+      await lanes.database.asOwner('analyze outbox_head, outbox_lane, outbox_message');
       await lanes.query(
         `with message as (
            insert into outbox_message (id, destination_id, operator_id, rgs_id, lane_key, lane_seq, event_type, path, body)

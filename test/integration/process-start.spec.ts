@@ -73,14 +73,17 @@ describe('a process that starts', () => {
     const shared = await hub({ DATA_DIR: dataDir, DATA_DIR_SHARED: 'true' });
     expect(await shared.end('SIGTERM')).toBe(0);
     expect((await fetch(`${first.url}/health/ready`)).status).toBe(200);
-    const record = JSON.parse(readFileSync(path.join(dataDir, 'postgres.json'), 'utf8')) as { port: number; password: string };
-    expect(record).toMatchObject({ port, password: expect.stringMatching(/^[\w-]{43}$/) });
+    const record = JSON.parse(readFileSync(path.join(dataDir, 'postgres.json'), 'utf8')) as { port: number; password: string; rolePasswords: Record<string, string> };
+    const secret = expect.stringMatching(/^[\w-]{43}$/);
+    expect(record).toMatchObject({ port, password: secret, rolePasswords: { hub_owner: secret, hub_app: secret } });
     const sql = (...args: string[]) => promisify(execFile)(process.execPath, [path.join(ROOT, 'scripts/sql.mjs'), ...args], { env: { PATH: process.env.PATH ?? '', DATA_DIR: dataDir, NODE_ENV: 'test' } });
-    expect((await sql('--url')).stdout).toMatch(new RegExp(`^postgres://postgres@127\\.0\\.0\\.1:${port}/postgres\\n$`, 'm'));
+    expect((await sql('--url')).stdout).toMatch(new RegExp(`^postgres://hub_app@127\\.0\\.0\\.1:${port}/postgres\\n$`, 'm'));
     expect((await sql('select count(*) > 0 as migrated from migrations')).stdout).toMatch(/^\{"migrated":true\}\n$/m);
+    await expect(sql('--write', 'alter table wallet_round set (fillfactor = 90)')).rejects.toMatchObject({ stderr: expect.stringContaining('must be owner of table wallet_round') });
+    await sql('--owner', '--write', 'alter table wallet_round set (fillfactor = 90)');
     expect(await first.end('SIGTERM')).toBe(0);
     expect(first.log()).toContain('hub.started');
-    expect(first.log() + second.said + shared.log()).not.toContain(record.password);
+    for (const password of [record.password, ...Object.values(record.rolePasswords)]) expect(first.log() + second.said + shared.log()).not.toContain(password);
   }, 150_000);
 
   it('is refused on a database whose living processes send money elsewhere, and what it changes after them is told', async () => {

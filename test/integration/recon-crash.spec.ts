@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { Client } from 'pg';
+import { roleOf } from '../../src/config/config';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/database/embedded-postgres';
 import { migrate } from '../../src/database/migrate';
 import { Random } from '../chaos/prng';
@@ -57,16 +58,16 @@ describe(`a run whose processes are killed (RECON_SEED=${SEED})`, () => {
 
   // What is tested is what is left in the files when a process dies, and that does not depend on the disk.
   const startPostgres = (port?: number) => startEmbeddedPostgres({ dataDir, settings: { fsync: 'off', shared_buffers: '32MB' }, ...(port === undefined ? {} : { port }) });
-  const query = <T = Record<string, unknown>>(sql: string, parameters: unknown[] = []) => withClient(postgres.url, async (client) => (await client.query(sql, parameters)).rows as T[]);
+  const query = <T = Record<string, unknown>>(sql: string, parameters: unknown[] = []) => withClient(postgres.superuserUrl, async (client) => (await client.query(sql, parameters)).rows as T[]);
   const startHub = () =>
     HubProcess.start(
-      { DATABASE_URL: postgres.url, OPERATOR_BASE_URL: servers.operator?.url ?? '', RGS_WEBHOOK_URL: `${servers.rgs?.url}/webhooks`, RECON_LEASE_SECONDS: '1', RECON_BUCKET_ROWS: String(BUCKET_ROWS), RETRY_BACKOFF_SECONDS: '0.05', LOG_LEVEL: 'info' },
+      { DATABASE_URL: postgres.url, DATABASE_OWNER_URL: postgres.ownerUrl ?? '', OPERATOR_BASE_URL: servers.operator?.url ?? '', RGS_WEBHOOK_URL: `${servers.rgs?.url}/webhooks`, RECON_LEASE_SECONDS: '1', RECON_BUCKET_ROWS: String(BUCKET_ROWS), RETRY_BACKOFF_SECONDS: '0.05', LOG_LEVEL: 'info' },
       'test/chaos/recon-hub.js',
     );
 
   beforeAll(async () => {
     postgres = await startPostgres();
-    await migrate(postgres.url);
+    await migrate(postgres.ownerUrl ?? '', { role: roleOf(postgres.url), mayClear: true });
     // Nothing waits in the outbox: a hub would send it.
     const facts = factsOf([PLANTED, PLANTED, PLANTED, PLANTED], BEGIN);
     const hubFacts = facts.hub.map((each) => ({ ...each, message: { ...each.message, delivery: 'sent' as const }, undo: each.undo && { ...each.undo, delivery: 'sent' as const }, outcomes: each.outcomes.map((outcome) => ({ ...outcome, delivery: 'sent' as const })) }));
@@ -128,13 +129,13 @@ describe(`a run whose processes are killed (RECON_SEED=${SEED})`, () => {
 
   /** Makes the run stand still at its nth write to the table; answers how to wait for that, and how to let go. */
   const block = async ({ table, nth }: { table: string; nth: number }) => {
-    const holder = new Client({ connectionString: postgres.url });
+    const holder = new Client({ connectionString: postgres.superuserUrl });
     // It dies with the server, where that is what is killed.
     holder.on('error', () => undefined);
     await holder.connect();
     await holder.query('select pg_advisory_lock($1)', [GATE_LOCK]);
     await holder.query('create sequence gate_calls');
-    await holder.query(`create function gate() returns trigger language plpgsql as $$ begin if nextval('gate_calls') = ${nth} then perform pg_advisory_xact_lock(${GATE_LOCK}); end if; return new; end $$`);
+    await holder.query(`create function gate() returns trigger language plpgsql security definer as $$ begin if nextval('gate_calls') = ${nth} then perform pg_advisory_xact_lock(${GATE_LOCK}); end if; return new; end $$`);
     if (table === 'recon.run') await holder.query(`create trigger gate before update on recon.run for each row when (new.state = 'sealed') execute function gate()`);
     else for (const name of table === 'recon.matched' ? ['recon.matched_0', 'recon.matched_1'] : [table]) await holder.query(`create trigger gate before insert on ${name} for each statement execute function gate()`);
     return {

@@ -275,7 +275,7 @@ describe('exceptions', () => {
         });
       const whole = await verify();
       expect([whole.code, whole.says]).toEqual([0, expect.stringMatching(/^The audit log is whole: \d+ entries\. By the database only: no checkpoint was given\.\nThe history of exceptions is whole: \d+ actions\. By the database only: no checkpoint was given\.\n$/)]);
-      await withClient(hub.database.url, async (client) => {
+      await withClient(hub.database.superuserUrl, async (client) => {
         await client.query(`set session_replication_role = replica; create table cut as select * from recon.action order by id desc limit 1; delete from recon.action using cut where action.id = cut.id`);
         try {
           const { code, says } = await verify();
@@ -302,7 +302,7 @@ describe('exceptions', () => {
       ['hash', `sha256('x')`],
       ['prev_hash', `sha256('y')`],
     ])('shows that the %s of an act was changed behind the trigger', async (column, value) => {
-      await withClient(hub.database.url, async (client) => {
+      await withClient(hub.database.superuserUrl, async (client) => {
         await client.query('set session_replication_role = replica');
         await client.query('begin');
         await client.query(`create table kept as select * from recon.action where id = 3`);

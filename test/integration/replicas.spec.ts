@@ -85,7 +85,7 @@ describe('the way to the database', () => {
 
   it('of reports is a replica of its own where there is one, opened at the first report and missed only by reports', async () => {
     const other = await testDatabase();
-    await other.query(`create table only_here as select 'replica' as place`);
+    await other.asOwner(`create table only_here as select 'replica' as place`);
     const nowhere = 'postgres://postgres@127.0.0.1:1/none';
     const start = (url: string): Promise<TestHub> => TestHub.start({ env: { ROLE: 'api', REPORTS_DATABASE_URL: url } });
     const [hub, lame] = await Promise.all([start(other.url), start(nowhere)]);

@@ -1,10 +1,11 @@
 import { constants, accessSync, mkdtempSync, statfsSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { roleOf } from '../../src/config/config';
 import { startEmbeddedPostgres } from '../../src/database/embedded-postgres';
 import { migrate } from '../../src/database/migrate';
 import { type TestServer, discardServer } from './global-teardown';
-import { ADMIN_URL_VARIABLE, TEMPLATE, createDatabase } from './test-database';
+import { ADMIN_URL_VARIABLE, APPLICATION_URL_VARIABLE, OWNER_URL_VARIABLE, TEMPLATE, createDatabase, urlOf } from './test-database';
 
 /** One throw-away server for the whole run, with one migrated template that every test file copies. */
 export default async function globalSetup(): Promise<void> {
@@ -14,8 +15,11 @@ export default async function globalSetup(): Promise<void> {
   const server = await startEmbeddedPostgres({ dataDir, settings: { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off', max_connections: '300', max_wal_size: '256MB' } });
   // Jest has no teardown for a run that is broken off, and this one would leave a server behind and its files in memory.
   for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143]] as const) process.once(signal, () => void discardServer({ server, dataDir }).finally(() => process.exit(code)));
-  process.env[ADMIN_URL_VARIABLE] = server.url;
-  await migrate(await createDatabase(TEMPLATE, 'template1'));
+  process.env[ADMIN_URL_VARIABLE] = server.superuserUrl;
+  process.env[OWNER_URL_VARIABLE] = server.ownerUrl;
+  process.env[APPLICATION_URL_VARIABLE] = server.url;
+  await createDatabase(TEMPLATE, 'template1');
+  await migrate(urlOf(OWNER_URL_VARIABLE, TEMPLATE), { role: roleOf(server.url), mayClear: true });
   Object.assign(globalThis, { hubTestServer: { server, dataDir } satisfies TestServer });
 }
 

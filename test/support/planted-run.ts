@@ -29,7 +29,7 @@ export async function plantRun(hub: Pick<TestHub, 'database'>, { items = [], man
   const id = uuidv7();
   const ended = ['sealed', 'failed', 'cancelled'].includes(state);
   const count = items.length + many;
-  await withClient(hub.database.url, async (client) => {
+  await withClient(hub.database.superuserUrl, async (client) => {
     await client.query('begin');
     await client.query(
       `insert into recon.run (id, kind, params_hash, operator_id, rgs_id, window_from, window_to, business_date, zone, cutoff, as_of, grace_seconds, hard_limit_seconds, pad_seconds, state, items_written, counts, item_count, error, created_by, started_at, finished_at)
