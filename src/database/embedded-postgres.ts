@@ -112,7 +112,7 @@ const POLL_MS = 25;
 const LOG_BYTES_MAX = 20_000_000;
 
 const SUPERUSER = 'postgres';
-/** The same names as in docker-compose.yml and docs/runbook.md. */
+/** The same names as in deploy/postgres/roles.sh and hand-over.sql. */
 const OWNER = 'hub_owner';
 const APPLICATION = 'hub_app';
 
@@ -476,24 +476,10 @@ async function setUpRoles(home: Home, { port }: RunningServer, log: Log): Promis
 
 /** One statement at a time, each of which is right by itself: killed half-way, the next start does the rest. */
 async function handOver(client: Client): Promise<number> {
-  const { rows } = await client.query<{ statement: string }>(OBJECTS_OF_SUPERUSER);
-  for (const { statement } of rows) await client.query(`${statement} OWNER TO ${OWNER}`);
+  const { rows } = await client.query<{ statement: string }>(fs.readFileSync(path.join(__dirname, 'hand-over.sql'), 'utf8'));
+  for (const { statement } of rows) await client.query(statement);
   return rows.length;
 }
-
-/** REASSIGN OWNED does not work for the superuser, who owns the system's own objects too. Sequences of identity columns go with their table, indexes with theirs, and a table's type with it. */
-const OBJECTS_OF_SUPERUSER = `
-  WITH space AS (SELECT oid, nspname, nspowner FROM pg_namespace WHERE nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema')
-  SELECT format('ALTER DATABASE %I', datname) AS statement FROM pg_database WHERE datname = current_database() AND datdba = 10
-  UNION ALL SELECT format('ALTER SCHEMA %I', nspname) FROM space WHERE nspowner = 10
-  UNION ALL SELECT format('ALTER %s %s', CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' WHEN 'c' THEN 'TYPE' ELSE 'TABLE' END, c.oid::regclass)
-  FROM pg_class c JOIN space ON space.oid = c.relnamespace
-  WHERE c.relowner = 10 AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'c')
-    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('a', 'i', 'e') AND (c.relkind = 'S' OR d.deptype = 'e'))
-  UNION ALL SELECT format('ALTER ROUTINE %s', p.oid::regprocedure) FROM pg_proc p JOIN space ON space.oid = p.pronamespace
-  WHERE p.proowner = 10 AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
-  UNION ALL SELECT format('ALTER TYPE %s', t.oid::regtype) FROM pg_type t JOIN space ON space.oid = t.typnamespace
-  WHERE t.typowner = 10 AND t.typtype IN ('d', 'e') AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e')`;
 
 // ---- a server that is running already ------------------------------------------------------------------------------------
 

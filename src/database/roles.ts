@@ -23,11 +23,8 @@ const STAGING = /^recon\.(stage|broken|matched)_\d$/;
 /** By POST /admin/clear-db, which production refuses. */
 export const CLEARED = ['idempotency_key', 'inbound_callback', 'outbox_attempt', 'outbox_dead', 'outbox_head', 'outbox_lane', 'outbox_message', 'wallet_event', 'wallet_outcome', 'wallet_parked', 'wallet_round', 'wallet_transaction'];
 
-/** Before this version ANALYZE has no right of its own, and a role without it is passed over with a warning. */
-const MAINTAIN_SINCE = 170_000;
-
 /** What the application role may do with a table; a partition is named by its root. */
-export function rightsOn(table: string, { mayClear }: Pick<Application, 'mayClear'>, serverVersion: number): string[] {
+export function rightsOn(table: string, { mayClear }: Pick<Application, 'mayClear'>): string[] {
   const rights = ['SELECT'];
   if (READ_ONLY.includes(table)) return rights;
   rights.push('INSERT');
@@ -36,7 +33,8 @@ export function rightsOn(table: string, { mayClear }: Pick<Application, 'mayClea
   const isStaging = STAGING.test(table);
   if (isStaging || DELETED_FROM.includes(table)) rights.push('DELETE');
   if (isStaging || (mayClear && CLEARED.includes(table))) rights.push('TRUNCATE');
-  if (isStaging && serverVersion >= MAINTAIN_SINCE) rights.push('MAINTAIN');
+  // For ANALYZE, which passes over other tables with a warning.
+  if (isStaging) rights.push('MAINTAIN');
   return rights;
 }
 
@@ -60,15 +58,15 @@ export async function ownerFault(sql: Sql, application: Application): Promise<st
 export async function grantToApplication(sql: Sql, application: Application): Promise<void> {
   const role = quoted(application.role);
   for (const { text } of await sql.rows<{ text: string }>(LACKING, [application.role])) await sql.rows(text);
-  const tables = await sql.rows<{ table: string; root: string; version: number; found: string[] }>(
-    `select c.oid::regclass::text as table, coalesce(pg_partition_root(c.oid)::regclass, c.oid::regclass)::text as root, current_setting('server_version_num')::integer as version,
+  const tables = await sql.rows<{ table: string; root: string; found: string[] }>(
+    `select c.oid::regclass::text as table, coalesce(pg_partition_root(c.oid)::regclass, c.oid::regclass)::text as root,
        array(select a.privilege_type::text from aclexplode(c.relacl) a where a.grantee = $1::regrole order by 1) as found
      from pg_class c join pg_namespace n on n.oid = c.relnamespace
      where n.nspname in ${OURS} and c.relkind in ('r', 'p') and ${MINE('c.relowner')} order by 1`,
     [role],
   );
-  for (const { table, root, version, found } of tables) {
-    const rights = rightsOn(root.replace(/^public\./, ''), application, version);
+  for (const { table, root, found } of tables) {
+    const rights = rightsOn(root.replace(/^public\./, ''), application);
     const [surplus, missing] = [found.filter((right) => !rights.includes(right)), rights.filter((right) => !found.includes(right))];
     if (surplus.length > 0) await sql.rows(`revoke ${surplus.join(', ')} on ${table} from ${role}`);
     if (missing.length > 0) await sql.rows(`grant ${missing.join(', ')} on ${table} to ${role}`);

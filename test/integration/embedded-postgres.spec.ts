@@ -32,6 +32,7 @@ beforeAll(() => {
     module: { type: 'commonjs' },
   });
   fs.writeFileSync(path.join(scratch, 'embedded-postgres.cjs'), code);
+  fs.copyFileSync(path.join(root, 'src', 'database', 'hand-over.sql'), path.join(scratch, 'hand-over.sql'));
   fs.writeFileSync(
     launcher,
     `const { startEmbeddedPostgres } = require('./embedded-postgres.cjs');
