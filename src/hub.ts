@@ -37,7 +37,8 @@ export async function createHub(config: Config, clock?: Clock, server: HubServer
 
 /** Made when somebody asks for it: the document and what its making leaves behind are megabytes that a hub at work never needs. */
 function serveApiDocuments(app: NestExpressApplication): void {
-  const make = (): OpenAPIObject => openApiDocument(app, packageVersion(), [OUTCOME_WEBHOOK]);
+  let made: OpenAPIObject | undefined;
+  const make = (): OpenAPIObject => (made ??= openApiDocument(app, packageVersion(), [OUTCOME_WEBHOOK]));
   SwaggerModule.setup('swagger', app, make, { jsonDocumentUrl: 'swagger-json', raw: ['json'], customSiteTitle: 'Integration Hub', swaggerOptions: SWAGGER_UI_OPTIONS });
   const router: Express = app.getHttpAdapter().getInstance();
   router.get('/swagger-yaml', (_request, response) => {
