@@ -256,10 +256,10 @@ describe('refusals', () => {
   });
 
   it('of one caller do not hold up the money of another', async () => {
-    const paced = await TestHub.start({ database: hub.database, env: { ROLE: 'api', REFUSALS_PER_SECOND: '20' } });
+    const paced = await TestHub.start({ database: hub.database, env: { ROLE: 'api', REFUSALS_PER_SECOND: '10' } });
     try {
       const answered: number[] = [];
-      const noise = Array.from({ length: 70 }, async () => {
+      const noise = Array.from({ length: 80 }, async () => {
         expectProblem(await paced.debit({ amountCents: '1' }), 'validation_failed');
         answered.push(performance.now());
       });
@@ -267,7 +267,7 @@ describe('refusals', () => {
       expect(accepted.status).toBe(200);
       const at = performance.now();
       await Promise.all(noise);
-      // Fifty at once, and twenty more in a second: the last comes long after the debit.
+      // Fifty at once, and thirty more in three seconds: the last comes long after the debit, also on a busy machine.
       expect(answered.at(-1)! - at).toBeGreaterThan(300);
     } finally {
       await paced.stop();
