@@ -23,7 +23,7 @@ export default tseslint.config(
   },
   {
     // Entry points, tools and tests read their own environment and talk to a terminal.
-    files: ['src/main.ts', 'src/admin/verify-audit.ts', 'src/reconciliation/cli/main.ts', 'src/database/data-source.ts', 'src/database/migrate-main.ts', 'mocks/**/main.ts', 'test/**/*.ts'],
+    files: ['src/main.ts', 'src/admin/verify-audit.ts', 'src/reconciliation/cli/main.ts', 'src/database/data-source.ts', 'src/database/migrate-main.ts', 'mocks/**/main.ts', 'test/**/*.ts', 'tools/**/*.ts'],
     rules: { 'no-restricted-properties': 'off', 'no-console': 'off' },
   },
   {

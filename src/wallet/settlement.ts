@@ -65,7 +65,7 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
     if (transaction === undefined) throw new Error(`message ${message.id} belongs to no transaction`);
     const operator = this.partners.byId(transaction.operatorId);
     const isUndo = message.id === transaction.undoMessageId;
-    const planned = planOf({ state: transaction.state, undo: transaction.undo, isUndo, undoing: transaction.undoMessageId !== null, isExpired: expiredAtClaim(message), mayBeBooked: message.mayLandUntil !== null }, operator);
+    const planned = planOf({ state: transaction.state, movement: transaction.movement, undo: transaction.undo, isUndo, undoing: transaction.undoMessageId !== null, isExpired: expiredAtClaim(message), mayBeBooked: message.mayLandUntil !== null }, operator);
     switch (planned) {
       case 'send':
       case 'give_up':

@@ -7,6 +7,7 @@ export type Capabilities = Pick<Partner, 'idempotentByReference' | 'statusQuery'
 
 export interface LeaseFacts {
   readonly state: Transaction['state'];
+  readonly movement: Transaction['movement'];
   readonly undo: Transaction['undo'];
   /** Whether the message is the one that pays the bet back. */
   readonly isUndo: boolean;
@@ -20,13 +21,14 @@ export interface LeaseFacts {
 export type Planned = 'send' | 'ask' | 'give_up' | 'expire_rolled_back' | 'expire_deadline' | 'finish_sent' | 'finish_dead';
 
 /** What a lease may do with a message that may have left before, or that must not be sent any more. */
-export function planOf({ state, undo, isUndo, undoing, isExpired, mayBeBooked }: LeaseFacts, operator: Capabilities): Planned {
+export function planOf({ state, movement, undo, isUndo, undoing, isExpired, mayBeBooked }: LeaseFacts, operator: Capabilities): Planned {
   // Of a repayment it is known when the bet's end is: a confirmed bet that a person let stand is paid back no more.
   if (isUndo ? ENDED.has(state) : known(state)) return (isUndo && state === 'confirmed') || endOf(state) === 'dead' ? 'finish_dead' : 'finish_sent';
 
   if (!isUndo && undoing) return 'finish_sent';
 
-  const unwanted = !isUndo && (undo !== null || isExpired);
+  // A credit is always wanted: it may be expired as well, once a callback refused it while a call of it was out.
+  const unwanted = !isUndo && movement === 'debit' && (undo !== null || isExpired);
   const open = state === 'initiated' || state === 'unknown';
   if (unwanted && open && !mayBeBooked) return undo === 'rollback' ? 'expire_rolled_back' : 'expire_deadline';
   // Asking moves nothing, so it is the way to learn about a bet that nobody wants any more; otherwise a repeat also gets the bet placed.
