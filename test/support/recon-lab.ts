@@ -107,11 +107,12 @@ export class ReconLab {
   /** The same, but remembers what runs found before. */
   async replant(facts: Facts): Promise<void> {
     this.reader.lists = listsOf(facts);
-    await plantHub((sql, parameters) => this.database.rows(sql, parameters), facts.hub, PAIR);
+    await plantHub((sql, parameters) => this.own.query(sql, parameters), facts.hub, PAIR);
   }
 
   async forget(): Promise<void> {
-    await this.database.rows(`with gone as (delete from recon.run) delete from recon.exception`);
+    // No hub may forget either.
+    await this.own.query(`with gone as (delete from recon.run) delete from recon.exception`);
   }
 
   /** A run that this process holds. A report names its run, so the same report is made again only under the same `id`. */
