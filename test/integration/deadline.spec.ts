@@ -6,8 +6,8 @@ import { waitFor } from '../support/wait-for';
 
 const QUICK = { MAX_RETRIES: '0', OPERATOR_TIMEOUT_MS: '250', OUTBOX_LEASE_SECONDS: '1.25', BREAKER_FAILURES: '10000', RESOLVE_GRACE_SECONDS: '0.15', CALLBACK_TIMEOUT_SECONDS: '30' };
 
-/** Four time-outs of the operator, so that a busy machine still gets a second try in. */
-const DEADLINE_SECONDS = 1;
+/** Eight time-outs of the operator, so that a busy machine still gets a second try in. */
+const DEADLINE_SECONDS = 2;
 
 describe('the deadline of a debit', () => {
   let hub: TestHub;
@@ -206,13 +206,13 @@ describe('the deadline of a debit', () => {
 describe('a call that left in time', () => {
   let hub: TestHub;
   beforeAll(async () => {
-    hub = await TestHub.start({ env: { ...QUICK, OPERATOR_TIMEOUT_MS: '2000', OUTBOX_LEASE_SECONDS: '3', DEBIT_DEADLINE_SECONDS: '0.3' } });
+    hub = await TestHub.start({ env: { ...QUICK, OPERATOR_TIMEOUT_MS: '4000', OUTBOX_LEASE_SECONDS: '6', DEBIT_DEADLINE_SECONDS: '1' } });
     hub.operator.settings.callbacks = false;
   });
   afterAll(() => hub.stop());
 
   it('counts, however late its answer', async () => {
-    await hub.operatorFault({ kind: 'delay', ms: 700, playerId: 'ann' });
+    await hub.operatorFault({ kind: 'delay', ms: 1_500, playerId: 'ann' });
     const { body } = await hub.debit({ playerId: 'ann', refId: 'bet' });
     await hub.reaches(body.transactionId, 'confirmed');
     await hub.drained();
@@ -222,7 +222,7 @@ describe('a call that left in time', () => {
   });
 
   it('counts when its callback is first', async () => {
-    await hub.operatorFault({ kind: 'delay', ms: 900, afterCommit: true, playerId: 'bea' });
+    await hub.operatorFault({ kind: 'delay', ms: 2_500, afterCommit: true, playerId: 'bea' });
     const { body } = await hub.debit({ playerId: 'bea', refId: 'bet' });
     await waitFor('the deadline has passed', async () => (await hub.database.query(`select 1 from outbox_message where transaction_id = $1 and expires_at < now()`, [body.transactionId])).length === 1);
     const heard = await hub.callback({ playerId: 'bea', amount: 5, currency: 'USD', status: 'OK', event: 'withdraw', refId: 'bet', correlationId: body.transactionId });

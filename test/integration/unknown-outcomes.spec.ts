@@ -19,7 +19,7 @@ describe('an operator by what it can do', () => {
   let operator: FakeOperator;
   beforeAll(async () => {
     operator = await FakeOperator.start();
-    hub = await TestHub.start({ env: { ...QUICK, OPERATOR_TIMEOUT_MS: '300', OPERATOR_BASE_URL: operator.url, DEBIT_DEADLINE_SECONDS: '2' } });
+    hub = await TestHub.start({ env: { ...QUICK, OPERATOR_TIMEOUT_MS: '1000', OPERATOR_BASE_URL: operator.url, DEBIT_DEADLINE_SECONDS: '2' } });
   });
   afterAll(async () => {
     await hub.stop();
@@ -299,7 +299,7 @@ describe('an operator that works on after the connection broke', () => {
   let operator: FakeOperator;
   beforeAll(async () => {
     operator = await FakeOperator.start();
-    hub = await TestHub.start({ env: { ...QUICK, OPERATOR_BASE_URL: operator.url, DEBIT_DEADLINE_SECONDS: '0.2' } });
+    hub = await TestHub.start({ env: { ...QUICK, OPERATOR_BASE_URL: operator.url, DEBIT_DEADLINE_SECONDS: '1' } });
     // One that recognises references would simply be sent the same again.
     await configureOperator({ idempotent_by_reference: false, status_query: true }, hub);
   });
