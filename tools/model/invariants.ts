@@ -63,6 +63,8 @@ export function isAtRest(s: Uint8Array, { movements }: Scenario): boolean {
       const m = at.messageAt(place, leg);
       const where = s[m + at.PLACE] as number;
       if (where === at.IDLE || where === at.LEASED) return false;
+      // What waits rests only behind a bet that a person has.
+      if (where === at.WAITING && s[at.messageAt(s[at.HEAD] as number, 0) + at.PLACE] !== at.BLOCKED) return false;
       if (s[m + at.LATE_1] !== 0 || s[m + at.LATE_2] !== 0 || s[m + at.LATE_EVER] !== 0 || s[m + at.PENDING] !== 0) return false;
       if (s[at.workerAt(m, 0)] !== 0 || s[at.workerAt(m, 1)] !== 0) return false;
     }

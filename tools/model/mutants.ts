@@ -157,8 +157,8 @@ export const MUTANTS: readonly Mutant[] = [
   of('a person resolves what is leased', { isInFlight: ({ landsInMs }) => landsInMs > 0 }, { survives: 'A lease always writes down until when its call may be booked, and that lies behind the end of the lease.' }),
   of('a person resolves what may still be booked', { isInFlight: ({ place }) => place === 'in_flight' }),
   of('a rejected bet is replayed', { replayRefusal: (facts, isCurrent, operator, position) => (facts.state === 'rejected' ? null : RULES.replayRefusal(facts, isCurrent, operator, position)) }, { survives: 'The plan sees that it is rejected, and sends nothing.' }),
-  of('what nobody can ask for is replayed', { replayRefusal: (facts, isCurrent, operator, position) => RULES.replayRefusal(facts, isCurrent, { ...operator, statusQuery: true }, position) }),
-  of('what is in flight is replayed', { replayRefusal: (facts, isCurrent, operator, position) => RULES.replayRefusal(facts, isCurrent, operator, { ...position, place: 'idle', landsInMs: 0 }) }),
+  of('what nobody can ask for is replayed', { replayRefusal: (facts, isCurrent, operator, position) => RULES.replayRefusal(facts, isCurrent, { ...operator, statusQuery: true }, position) }, { survives: 'The plan gives up once more: nothing leaves, and a person has it again.' }),
+  of('what is in flight is replayed', { replayRefusal: (facts, isCurrent, operator, position) => RULES.replayRefusal(facts, isCurrent, operator, { ...position, place: 'idle', landsInMs: 0 }) }, { survives: 'It is only asked for sooner, and no look-up counts before nothing can be booked any more.' }),
   of('a person confirms what the RGS rolled back', { resolvedTo: (facts, finding) => RULES.resolvedTo({ ...facts, undo: null, pastDeadline: false }, finding) }),
   of('a person who finds the repayment booked confirms the bet', { resolvedTo: (facts, finding) => RULES.resolvedTo({ ...facts, undoMessageId: null }, finding) }),
   of('a person who finds the repayment missing calls it done', { resolvedTo: (facts, finding) => (facts.undoMessageId !== null ? { to: 'compensated', undo: facts.undo } : RULES.resolvedTo(facts, finding)) }),
@@ -173,5 +173,5 @@ export const MUTANTS: readonly Mutant[] = [
   without('a lane has no order', 'lanesAreOrdered'),
   without('a recalled message does not expire', 'recallExpires'),
   without('two leases of one message count', 'leasesExclude', { world: 'a bet and slow processes' }),
-  without('a settled lane does not go on', 'lanesAdvance'),
+  without('a settled lane does not go on', 'lanesAdvance', { world: 'a lane with no help' }),
 ];
