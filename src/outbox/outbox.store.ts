@@ -106,6 +106,9 @@ interface ClaimRow extends Row {
   wait_ms: number | null;
 }
 
+/** A fence that no earlier lease of the message had: a result that comes late must not count for the new head. */
+const UNUSED_TOKEN = '(extract(epoch from clock_timestamp()) * 1000000)::bigint';
+
 /** All SQL of the outbox. The tables, the functions and the order of locks are explained in the migration that makes them. */
 @Injectable()
 export class OutboxStore {
@@ -388,8 +391,8 @@ export class OutboxStore {
        ), moved as (
          update outbox_message m set lane_seq = lane.last_seq from lane where m.id = $1
        ), head as (
-         insert into outbox_head (message_id, destination_id, lane_key, lane_seq, claims, share)
-         select m.id, lane.destination_id, lane.lane_key, lane.last_seq, 1, outbox_share_of(m.destination_id, m.operator_id, m.rgs_id, m.event_type)
+         insert into outbox_head (message_id, destination_id, lane_key, lane_seq, claims, token, share)
+         select m.id, lane.destination_id, lane.lane_key, lane.last_seq, 1, ${UNUSED_TOKEN}, outbox_share_of(m.destination_id, m.operator_id, m.rgs_id, m.event_type)
          from lane, outbox_message m where m.id = $1 and lane.last_seq = lane.head_seq
        ), revived as (
          delete from outbox_dead where message_id = $1
@@ -447,8 +450,8 @@ export class OutboxStore {
       return;
     }
     await tx.rows(
-      `insert into outbox_head (message_id, destination_id, claims, share, first_sent_at, may_land_until, replayed_at)
-       select m.id, m.destination_id, 1, outbox_share_of(m.destination_id, m.operator_id, m.rgs_id, m.event_type), coalesce($2, m.created_at), $3, clock_timestamp() from outbox_message m
+      `insert into outbox_head (message_id, destination_id, claims, token, share, first_sent_at, may_land_until, replayed_at)
+       select m.id, m.destination_id, 1, ${UNUSED_TOKEN}, outbox_share_of(m.destination_id, m.operator_id, m.rgs_id, m.event_type), coalesce($2, m.created_at), $3, clock_timestamp() from outbox_message m
        left join outbox_lane l on l.destination_id = m.destination_id and l.lane_key = m.lane_key
        where m.id = $1 and (m.lane_key is null or m.lane_seq < l.head_seq)
        on conflict do nothing`,

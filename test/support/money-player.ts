@@ -32,6 +32,8 @@ export interface Step {
 }
 
 const STEPS_MIN = 10;
+/** Ages beyond this make no difference, and the model does not count them. */
+const OLDEST = 7;
 
 /** Steps that the world takes, sampled by these random numbers, and the state after each; at least ten, so that something happens. */
 export function sample(machine: Machine, steps: number, random: () => number): { readonly step: Step; readonly state: Uint8Array }[] {
@@ -385,7 +387,7 @@ export class MoneyPlayer {
         told: row.told,
         rollback: row.rollback,
         incident: row.incident,
-        absent: row.absent_ms === null ? null : Math.floor(row.absent_ms / TICK_MS),
+        absent: row.absent_ms === null ? null : Math.min(OLDEST, Math.floor(row.absent_ms / TICK_MS)),
         movement: await this.messageSeen(row.message_id, place, 0),
         undoing: row.undo_message_id === null ? null : await this.messageSeen(row.undo_message_id, place, 1),
       });
