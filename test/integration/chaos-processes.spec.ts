@@ -110,6 +110,8 @@ describe('hub processes under fire', () => {
       RGS_WEBHOOK_URL: `${rgs.url}/webhooks`,
       RATE_LIMIT_PER_MINUTE: '0',
       OPERATOR_TIMEOUT_MS: '2000',
+      // Each movement is to be booked, however long a busy machine takes for all of them.
+      DEBIT_DEADLINE_SECONDS: '0',
       // The mocks live in this process beside the load; more calls at once would only wait in their queues and time out.
       OUTBOX_CONCURRENCY: '16',
       RETRY_BACKOFF_SECONDS: '0.02',
