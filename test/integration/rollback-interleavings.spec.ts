@@ -29,7 +29,7 @@ const TRIES_MAX = 5;
 describe('bets, rollbacks and their duplicates in any order', () => {
   let hub: TestHub;
   let second: TestHub;
-  const env = { DEBIT_DEADLINE_SECONDS: '0', RESOLVE_GRACE_SECONDS: '0.05', MAX_RETRIES: '1', BREAKER_FAILURES: '10000', OPERATOR_TIMEOUT_MS: '2000', OUTBOX_LEASE_SECONDS: '3', OUTBOX_CONCURRENCY: '64' };
+  const env = { DEBIT_DEADLINE_SECONDS: '0', RESOLVE_GRACE_SECONDS: '0.05', MAX_RETRIES: '1', BREAKER_FAILURES: '10000', OPERATOR_TIMEOUT_MS: '2000', OUTBOX_LEASE_SECONDS: '15', OUTBOX_CONCURRENCY: '64' };
   beforeAll(async () => {
     hub = await TestHub.start({ env });
     second = await TestHub.start({ env, database: hub.database, operator: hub.operator, rgs: hub.rgs });

@@ -8,6 +8,10 @@ export const FAULTS = {
   sentAfterRejected: { code: 2, rule: 'nothing leaves of a movement that was called rejected', meaning: 'The RGS was told that no money moves, and gave the player his stake back in the game.' },
   overtaken: { code: 3, rule: 'nothing overtakes a bet whose place is not known', meaning: 'A win must not be paid for a bet that is refused a moment later, and a second bet must not take the funds of the first.' },
   unseen: { code: 4, rule: 'an operator that says the opposite of what was told raises an incident', meaning: 'Somebody must correct one of the two books; without the incident nobody knows.' },
+  endedEarly: { code: 6, rule: 'the deadline ends no bet before its time', meaning: 'The game would refuse a round that the player could still have had.' },
+  winCalledOff: { code: 7, rule: 'a win is called rejected by a person alone', meaning: 'The player is owed it, whatever the operator answers.' },
+  confirmedLate: { code: 8, rule: 'a bet whose time is over is confirmed by no later word', meaning: 'The game went on without it: the player would pay for a round that he did not play.' },
+  replayedInVain: { code: 9, rule: 'a replay is refused while it could send nothing, or send it twice', meaning: 'Ops would take the money for being on its way.' },
   undoneAfterWin: { code: 5, rule: 'a bet whose round has a win is not rolled back', meaning: 'The player would keep the win and get his stake back.' },
 } as const;
 

@@ -690,12 +690,21 @@ export class Machine {
       if (this.get(m + at.BOOKED) === 0 && !this.is('reopens')) this.set(m + at.MEMORY, this.now(m + at.MEMORY) | at.CLOSED);
       this.tell(ACTION.decidesToRefuse, target);
     }
-    if (this.is('forgets') && this.get(m + at.BOOKED) > 0 && (this.get(m + at.MEMORY) & at.FORGOT) === 0 && this.has('breaches')) {
+    if ((this.is('forgets') || (this.scenario.forgetful && this.isSettled(place, leg))) && this.get(m + at.BOOKED) > 0 && (this.get(m + at.MEMORY) & at.FORGOT) === 0 && this.has('breaches')) {
       this.step();
       this.spend('breaches');
       this.set(m + at.MEMORY, this.now(m + at.MEMORY) | at.FORGOT);
       this.tell(ACTION.forgets, target);
     }
+  }
+
+  /** Whether the hub knows that it is booked and has no reason to send it again, and nothing of it is under way. */
+  private isSettled(place: number, leg: number): boolean {
+    const m = at.messageAt(place, leg);
+    const isUnderWay = this.get(m + at.LATE_1) + this.get(m + at.LATE_2) + this.get(at.workerAt(m, 0) + at.REQUEST) + this.get(at.workerAt(m, 1) + at.REQUEST) > 0;
+    if (isUnderWay) return false;
+    const state = at.STATES[this.get(at.movementAt(place) + at.STATE)] as TransactionState;
+    return leg === 1 ? state === 'compensated' || state === 'rolled_back' : known(state) || this.get(at.messageAt(place, 1) + at.PLACE) !== at.NOWHERE;
   }
 
   private callback(place: number, leg: number): void {
@@ -737,6 +746,9 @@ export class Machine {
     else if (absence === 'ends') this.set(t + at.ABSENT, 0);
     if (decision.contradiction) this.set(t + at.INCIDENT, 1);
     else if (this.contradicts(t, leg, statement)) this.fault('unseen');
+    if (decision.to === 'rejected' && facts.movement === 'credit') this.fault('winCalledOff');
+    // A callback about a call that nobody has an answer to yet may speak of one that left in time.
+    if (decision.to === 'confirmed' && facts.movement === 'debit' && facts.state !== 'initiated' && statement.source === 'operator_callback' && this.pastDeadline(t)) this.fault('confirmedLate');
     if (decision.to !== null) {
       const undo = this.rules.undoAfter(decision.to, facts.undo);
       this.set(t + at.UNDO, UNDO_WORDS.indexOf(undo));
@@ -753,8 +765,16 @@ export class Machine {
     return said === 'applied' && (this.stateAt(t) === 'confirmed' || this.stateAt(t) === 'rejected');
   }
 
+  private contradictsAnswer(place: number, leg: number, w: number): boolean {
+    const told = this.now(at.movementAt(place) + at.TOLD);
+    const said = at.CLASSES[this.now(w + at.CLASS)] as OutcomeClass;
+    return leg === 0 && this.now(w + at.TRIES) === 1 && this.now(w + at.HAD_LANDS) === 0 && (said === 'applied' ? (told & at.TOLD_REJECTED) !== 0 : said === 'rejected_business' && (told & at.TOLD_OK) !== 0);
+  }
+
   private settles(place: number, leg: number, w: number): void {
     if (this.now(w + at.STALE) === 1 && this.store.fencesResults) {
+      // Where no lease is ever lost, the hub itself made it stale, and did not wait for what the operator says.
+      if (this.scenario.judged === 'incidents' && this.now(w + at.KIND) === at.CALL && this.contradictsAnswer(place, leg, w)) this.fault('unseen');
       this.next.fill(0, w, w + at.WORKER_SIZE);
       return;
     }
@@ -789,6 +809,7 @@ export class Machine {
     if (this.scenario.movements[place] !== 'debit') return;
     this.step();
     if (!this.rules.deadlineEnds({ state: this.stateAt(t), pastDeadline: this.pastDeadline(t) }, this.position(at.messageAt(place, 0)).maybeSent)) return;
+    if (!this.pastDeadline(t)) this.fault('endedEarly');
     this.goTo(place, 'rejected', 'REJECTED');
     this.finish(place, 0, 'dead');
     this.tell(ACTION.sweep, targetOf(place), SWEEPS);
@@ -808,6 +829,8 @@ export class Machine {
     const position = this.position(m);
     if (this.rules.replayRefusal({ state: this.stateAt(t) }, true, this.operator, position) !== null) return false;
     if (position.place === 'waiting') return false;
+    const isDoubtful = position.place === 'in_flight' || position.landsInMs > 0;
+    if (this.stateAt(t) === 'rejected' || (!this.scenario.idempotent && (!this.scenario.status || isDoubtful))) this.fault('replayedInVain');
     this.set(m + at.ATTEMPTS, 0);
     if (position.place === 'in_flight') return true;
     for (let slot = 0; slot < 2; slot += 1) if (this.now(at.workerAt(m, slot) + at.PHASE) !== at.NOBODY) this.set(at.workerAt(m, slot) + at.STALE, 1);

@@ -31,13 +31,16 @@ async function main(): Promise<void> {
   const jobs = jobsOf(values.short, values.world ?? '', values.mutants ?? '', Number(values['states-max'] ?? Infinity));
   const results = await all(jobs, values.cores === undefined ? Math.min(2, cpus().length) : Number(values.cores), (result) => report(result));
   const walked = results.filter(({ job }) => job.kind === 'world' || job.kind === 'hunt');
-  const mutants = results.filter(({ job }) => job.kind === 'mutant');
+  const tried = results.filter(({ job }) => job.kind === 'mutant');
+  const equivalent = tried.filter(({ job, killedBy }) => killedBy === undefined && MUTANTS[job.index]?.equivalent !== undefined);
+  const mutants = tried.filter((result) => !equivalent.includes(result));
   const killed = mutants.filter(({ killedBy }) => killedBy !== undefined);
   const unexplained = mutants.filter(({ job, killedBy }) => killedBy === undefined && MUTANTS[job.index]?.survives === undefined);
   const kept = results.filter(({ job, violations }) => job.kind === 'promise' && violations.length === 0);
   const incomplete = walked.filter(({ walk }) => walk?.complete === false);
   const states = walked.reduce((sum, { walk }) => sum + (walk?.states ?? 0), 0);
   const violations = walked.reduce((sum, { walk }) => sum + (walk?.broken ?? 0), 0);
+  for (const { job, name } of equivalent) say(`changes nothing alone: ${name}: ${MUTANTS[job.index]?.equivalent}`);
   for (const { name } of incomplete) say(`not walked to the end: ${name}`);
   for (const { name } of unexplained) say(`survives without an explanation: ${name}`);
   for (const { name } of kept) say(`nothing breaks without the promise "${name}": it is none, or the walk is too short`);
@@ -50,7 +53,7 @@ function jobsOf(short: boolean, world: string, mutant: string, statesMax: number
   if (short) {
     return [
       ...hunts().flatMap(({ name }, index): Job[] => (SHORT_HUNTS.includes(name) ? [{ kind: 'hunt', index }] : [])),
-      ...MUTANTS.slice(0, SHORT_MUTANTS).flatMap((each, index): Job[] => (each.survives === undefined ? [{ kind: 'mutant', index }] : [])),
+      ...MUTANTS.slice(0, SHORT_MUTANTS).flatMap((each, index): Job[] => (each.survives === undefined && each.equivalent === undefined ? [{ kind: 'mutant', index }] : [])),
     ];
   }
   const worlds = allScenarios().flatMap(({ name }, index): Job[] => (name.includes(world) ? [{ kind: 'world', index, statesMax }] : []));
@@ -96,7 +99,7 @@ function report({ job, name, ms, walk, violations, killedBy }: JobResult): void 
       for (const violation of violations) tell(violation, name);
       return;
     case 'mutant':
-      say(killedBy === undefined ? `lives   ${name}: ${MUTANTS[job.index]?.survives ?? 'NOT EXPLAINED'} (${seconds} s)` : `found   ${name}: ${killedBy}`);
+      say(killedBy === undefined ? `lives   ${name}: ${MUTANTS[job.index]?.survives ?? MUTANTS[job.index]?.equivalent ?? 'NOT EXPLAINED'} (${seconds} s)` : `found   ${name}: ${killedBy}`);
       return;
     case 'promise':
       for (const { rule, steps } of violations) {

@@ -17,6 +17,8 @@ export interface Scenario {
   readonly deadline: boolean;
   /** The operator may accept and book later, and is declared so. */
   readonly later: boolean;
+  /** The operator forgets the references of what is settled, as each does some day. */
+  readonly forgetful: boolean;
   /** Attempts of the retry schedule before a message is given up. */
   readonly schedule: number;
   /** A call may leave in the last moment in which it may; a real one is a moment late, and does not. */
@@ -46,5 +48,5 @@ export interface ScenarioOptions extends Partial<Omit<Scenario, 'budgets'>> {
 }
 
 export function scenario({ budgets, ...options }: ScenarioOptions): Scenario {
-  return { movements: ['debit'], idempotent: true, status: true, finalRefusals: false, later: false, deadline: true, schedule: 1, leaseTicks: 2, callbackTicks: 2, deadlineTicks: 2, beyond: [], punctual: true, judged: 'all', ...options, budgets: { ...NOTHING, ...budgets } };
+  return { movements: ['debit'], idempotent: true, status: true, finalRefusals: false, later: false, forgetful: false, deadline: true, schedule: 1, leaseTicks: 2, callbackTicks: 2, deadlineTicks: 2, beyond: [], punctual: true, judged: 'all', ...options, budgets: { ...NOTHING, ...budgets } };
 }
