@@ -181,8 +181,8 @@ describe('a store that has grown', () => {
       dataSource = await new DataSource({ ...dataSourceOptions(database.url, { applicationName: 'growth', poolSize: 1 }), entities: [], migrations: [] }).initialize();
       sql = new Database(dataSource);
       outbox = new OutboxStore(sql, new HotDatabase(dataSource));
-      for (const table of ['wallet_transaction', 'wallet_round', 'idempotency_key', 'outbox_head', 'outbox_lane']) await sql.rows(`alter table ${table} set (autovacuum_enabled = false)`);
-      await sql.rows(`insert into partner (id, code, role, base_url, currencies) overriding system value values (1, 'growth-operator', 'operator', 'http://127.0.0.1:1', '{USD}'), (2, 'growth-rgs', 'rgs', 'http://127.0.0.1:1', '{USD}') on conflict do nothing`);
+      for (const table of ['wallet_transaction', 'wallet_round', 'idempotency_key', 'outbox_head', 'outbox_lane']) await database.asOwner(`alter table ${table} set (autovacuum_enabled = false)`);
+      await database.query(`insert into partner (id, code, role, base_url, currencies) overriding system value values (1, 'growth-operator', 'operator', 'http://127.0.0.1:1', '{USD}'), (2, 'growth-rgs', 'rgs', 'http://127.0.0.1:1', '{USD}') on conflict do nothing`);
       await outbox.upsertDestinations([{ id: DESTINATION, queue: 'operator', ratePerSecond: 0, burst: 1, breakerFailures: 10, breakerOpenSeconds: 10 }]);
       const hot = new HotDatabase(dataSource);
       // Often enough that each statement has its plan for any values.
