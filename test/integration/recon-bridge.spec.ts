@@ -36,16 +36,16 @@ describe('a run whose totals do not add up is not sealed, gives no file and open
   let lab: ReconLab;
   beforeAll(async () => {
     lab = await openLab();
-    await lab.database.rows('create sequence written');
+    await lab.tamper('create sequence written');
   });
   afterAll(() => lab.discard());
 
   /** Does its evil to the nth row that fits. */
   const tampered = async <T>({ table, when, then, always = false }: Omit<Fault, 'what'>, nth: number, work: () => Promise<T>): Promise<T> => {
-    await lab.database.rows('alter sequence written restart');
-    await lab.database.rows(`create function tamper() returns trigger language plpgsql as $$ begin if ${when} then if ${always ? 'true' : `nextval('written') = ${nth}`} then ${then}; end if; end if; return new; end $$`);
-    await lab.database.rows(`create trigger tamper before insert on recon.${table} for each row execute function tamper()`);
-    return work().finally(() => lab.database.rows('drop function tamper cascade'));
+    await lab.tamper('alter sequence written restart');
+    await lab.tamper(`create function tamper() returns trigger language plpgsql security definer as $$ begin if ${when} then if ${always ? 'true' : `nextval('written') = ${nth}`} then ${then}; end if; end if; return new; end $$`);
+    await lab.tamper(`create trigger tamper before insert on recon.${table} for each row execute function tamper()`);
+    return work().finally(() => lab.tamper('drop function tamper cascade'));
   };
 
   it.each<Fault>(FAULTS)('$what', async (fault) => {
@@ -71,8 +71,8 @@ it('staged rows that a crash of the database took are read anew, and nothing tel
   const wanted = await lab.report(await lab.run({ asOf: new Date('2026-11-23T00:00:00Z') }, {}, RUN_ID));
   await lab.forget();
   // While the second bucket is matched, the rows of the first are gone: what is unlogged is empty after a crash.
-  await lab.database.rows(`create function tamper() returns trigger language plpgsql as $$ begin drop trigger tamper on recon.broken_0; delete from recon.stage_0; return null; end $$`);
-  await lab.database.rows(`create trigger tamper after insert on recon.broken_0 for each statement execute function tamper()`);
+  await lab.tamper(`create function tamper() returns trigger language plpgsql security definer as $$ begin drop trigger tamper on recon.broken_0; delete from recon.stage_0; return null; end $$`);
+  await lab.tamper(`create trigger tamper after insert on recon.broken_0 for each statement execute function tamper()`);
   expect(await lab.report(await lab.run({ asOf: new Date('2026-11-23T00:00:00Z') }, { bucketRows: 10 }, RUN_ID))).toEqual(wanted);
   await lab.discard();
 });

@@ -58,15 +58,16 @@ describe('a run', () => {
       other.app.get(SchedulerRegistry).deleteInterval('reconciliation.poll');
       const { id } = (await begin(other)).body;
       const runs = other.app.get(RunStore);
-      const lose = async (): Promise<number | undefined> => {
+      const lose = async (): Promise<number> => {
         await other.database.query(`update recon.run set lease_until = clock_timestamp() - interval '1 second' where id = $1`, [id]);
-        return (await runs.claim('a process that dies', 60, id))?.lostLeases;
+        // Whoever writes a page at this moment holds the row.
+        return (await waitFor('the run is taken', () => runs.claim('a process that dies', 60, id))).lostLeases;
       };
       await waitFor('the run is read', async () => (await runs.find(id))?.state === 'ingesting');
       expect([await lose(), await lose()]).toEqual([1, 2]);
       const claimed = await runs.find(id);
       await runs.release(claimed!);
-      expect((await runs.claim('the next process', 60, id))?.lostLeases).toBe(0);
+      expect((await waitFor('the run is taken', () => runs.claim('the next process', 60, id))).lostLeases).toBe(0);
       for (let n = 1; n <= 4; n++) expect(await lose()).toBe(n);
       await other.database.query(`update recon.run set buckets_done = buckets_done + 1 where id = $1`, [id]);
       expect(await lose()).toBe(1);

@@ -87,6 +87,11 @@ export class ReconLab {
     this.stores = { stage: new StageStore(database, this.runs), match: new MatchStore(database, this.runs), sealing: new SealStore(database, this.runs) };
   }
 
+  /** Does what no hub may: changes the schema, or what the books say. */
+  tamper(sql: string): Promise<unknown[]> {
+    return this.own.query(sql);
+  }
+
   /** Ends it, and its database. */
   async discard(): Promise<void> {
     await this.database.dataSource.destroy();
