@@ -2,6 +2,7 @@ import { type MockOperator, startMockOperator } from '../../mocks/operator/start
 import { type MockRgs, startMockRgs } from '../../mocks/rgs/start';
 import { statedBurst } from '../../src/outbox/outbox.worker';
 import { HubProcess } from '../support/hub-process';
+import { holdOperator, releaseOperator } from '../support/money';
 import { signedRequest } from '../support/signed-request';
 import { type TestDatabase, testDatabase } from '../support/test-database';
 import { TestHub, control } from '../support/test-hub';
@@ -62,13 +63,16 @@ describe(`RATE_LIMIT_PER_MINUTE=${RATE_PER_MINUTE}, shared by ${HUBS} hub proces
     `holds in every window while ${MESSAGES} messages go out, retries within an attempt included`,
     async () => {
       await control(operator.url, 'POST', '/admin/faults', { kind: 'status', status: 500, share: 0.3, seed: 7, next: FAILURES });
-      const started = performance.now();
+      // The mocks live in this process and note when a call comes: while it is busy with posting, calls would seem to come together.
+      await holdOperator(database);
       const answers = await Promise.all(
         Array.from({ length: MESSAGES }, (_, index) =>
           signedRequest('POST', `${hubs[index % HUBS]?.url}/wallet/debit`, { playerId: `player-${index}`, amountCents: 100 + index, currency: 'USD', refId: `bet-${index}` }),
         ),
       );
       expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]));
+      const started = performance.now();
+      await releaseOperator(database);
 
       await waitFor(
         'every RGS webhook arrived and everything is settled',
