@@ -32,8 +32,7 @@ export const common = {
 };
 
 export default {
-  // Generous, so that a busy machine is no failure: what hangs fails all the same.
-  testTimeout: 90_000,
+  testTimeout: 30_000,
   // Two cores are what a runner has. Most tests wait half of their time, for a time-out, a lease or Postgres; two at once fill both.
   maxWorkers: 2,
   workerIdleMemoryLimit: '1GB',

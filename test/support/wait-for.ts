@@ -6,7 +6,7 @@ const POLL_MS = 20;
  * Polls until `probe` answers something other than undefined, null or false, and answers that. Fails after `withinMs` with `what`
  * and the last thing seen, so that a late machine and a wrong program can be told apart.
  */
-export async function waitFor<T>(what: string, probe: () => Promise<T | undefined | null | false> | T | undefined | null | false, withinMs = 30_000): Promise<T> {
+export async function waitFor<T>(what: string, probe: () => Promise<T | undefined | null | false> | T | undefined | null | false, withinMs = 15_000): Promise<T> {
   const deadline = performance.now() + withinMs;
   let last: unknown;
   for (;;) {
