@@ -102,10 +102,8 @@ export class RunWorker implements OnApplicationBootstrap, BeforeApplicationShutd
       this.count(await this.engine.execute(run, gone), performance.now() - started);
       return undefined;
     } catch (error) {
-      if (error instanceof LeaseLostError) {
-        this.logger.event('info', 'reconciliation.lease_lost', { runId: run.id });
-        return undefined;
-      }
+      // The heartbeat may notice first: what the engine throws then is only that its request was aborted.
+      if (error instanceof LeaseLostError || gone.reason instanceof LeaseLostError) return this.lost(run);
       if (gone.aborted) {
         await this.runs.release(run).catch((failure: unknown) => this.logger.event('warn', 'reconciliation.release_failed', { runId: run.id, error: messageOf(failure) }));
         return undefined;
@@ -127,12 +125,16 @@ export class RunWorker implements OnApplicationBootstrap, BeforeApplicationShutd
       await delay(STORE_RETRY_MS);
       try {
         const now: ReconRun | undefined = await this.runs.find(run.id);
-        return now?.leaseToken === run.leaseToken && now.slot !== null ? { ...now, slot: now.slot } : undefined;
+        return now?.leaseToken === run.leaseToken && now.slot !== null ? { ...now, slot: now.slot } : this.lost(run);
       } catch (error) {
         if (!isStoreUnavailable(error)) throw error;
       }
     }
     return undefined;
+  }
+
+  private lost(run: HeldRun): undefined {
+    this.logger.event('info', 'reconciliation.lease_lost', { runId: run.id });
   }
 
   private async beat(run: HeldRun, stop: AbortController): Promise<void> {
