@@ -49,7 +49,7 @@ function collect(figures: number[][], sorted: Float64Array): void {
 }
 
 /** Open loop: the next debit leaves on time even if earlier ones are late, so a stall is not hidden by waiting for it. */
-async function measured(port: number, arrivedAt: ReadonlyMap<string, number>, count: number, prefix: string): Promise<Float64Array> {
+export async function measured(port: number, arrivedAt: ReadonlyMap<string, number>, count: number, prefix: string): Promise<Float64Array> {
   const requests = signedDebits(count, { host: `127.0.0.1:${port}`, players: 5000, prefix });
   const connections = new ConnectionPool(port);
   const sentAt: number[] = [];

@@ -5,6 +5,7 @@ import { blockedPlayer } from './blocked-player';
 import { cost } from './cost';
 import { deliver } from './deliver';
 import { drain } from './drain';
+import { far } from './far';
 import { fullFlow } from './full-flow';
 import { growth } from './growth';
 import { appendHistory } from './history';
@@ -20,7 +21,7 @@ import { withDatabase } from './stage';
 import { wait } from './wait';
 
 /** In this order; each brings its own databases and hubs and leaves nothing behind. */
-const BENCHES: readonly Bench[] = [ingest, drain, deliver, latency, wait, fullFlow, idle, blockedPlayer, pinnedSnapshot, noisyNeighbour, hostile, growth, cost];
+const BENCHES: readonly Bench[] = [ingest, drain, deliver, latency, far, wait, fullFlow, idle, blockedPlayer, pinnedSnapshot, noisyNeighbour, hostile, growth, cost];
 
 const ROUNDS = 3;
 
