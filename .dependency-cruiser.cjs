@@ -1,5 +1,17 @@
 // The order of the house: a folder of src may import only folders that stand before it in this list.
-const ORDER = ['kernel', 'config', 'observability', 'database', 'partners', 'http', 'outbox', 'wallet', 'webhooks', 'reconciliation', 'admin'];
+const ORDER = [
+  'kernel',
+  'config',
+  'observability',
+  'database',
+  'partners',
+  'http',
+  'outbox',
+  'wallet',
+  'webhooks',
+  'reconciliation',
+  'admin',
+];
 
 const order = ORDER.map((name, index) => ({
   name: `${name}-imports-only-what-comes-before`,
@@ -48,7 +60,8 @@ module.exports = {
     { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },
     {
       name: 'nothing-unused',
-      comment: 'A file that nobody imports is dead, or an entry point that belongs in this list. Types of a package are for the compiler alone.',
+      comment:
+        'A file that nobody imports is dead, or an entry point that belongs in this list. Types of a package are for the compiler alone.',
       severity: 'error',
       from: { orphan: true, path: '^(src|mocks)/', pathNot: '(main|data-source)[.]ts$|[.]d[.]ts$|/migrations/' },
       to: {},

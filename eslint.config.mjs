@@ -18,12 +18,24 @@ export default tseslint.config(
         'error',
         { object: 'process', property: 'env', message: 'The environment is read once: main.ts hands it to config.ts.' },
       ],
-      'no-restricted-globals': ['error', { name: 'parseFloat', message: 'Money is never a float; see src/kernel/money.ts.' }],
+      'no-restricted-globals': [
+        'error',
+        { name: 'parseFloat', message: 'Money is never a float; see src/kernel/money.ts.' },
+      ],
     },
   },
   {
     // Entry points, tools and tests read their own environment and talk to a terminal.
-    files: ['src/main.ts', 'src/admin/verify-audit.ts', 'src/reconciliation/cli/main.ts', 'src/database/data-source.ts', 'src/database/migrate-main.ts', 'mocks/**/main.ts', 'test/**/*.ts', 'tools/**/*.ts'],
+    files: [
+      'src/main.ts',
+      'src/admin/verify-audit.ts',
+      'src/reconciliation/cli/main.ts',
+      'src/database/data-source.ts',
+      'src/database/migrate-main.ts',
+      'mocks/**/main.ts',
+      'test/**/*.ts',
+      'tools/**/*.ts',
+    ],
     rules: { 'no-restricted-properties': 'off', 'no-console': 'off' },
   },
   {

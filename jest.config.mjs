@@ -14,7 +14,20 @@ const swc = [
 
 // These packages ship ES modules only. Jest's CommonJS registry cannot require() them, so they are transformed too;
 // the alternative, --experimental-vm-modules, would make every test depend on an experimental flag.
-const esmOnly = ['@nestjs', 'file-type', 'strtok3', 'token-types', 'uint8array-extras', '@tokenizer', '@borewit', 'load-esm', 'axios', 'uuid', 'temporal-polyfill', 'temporal-utils'];
+const esmOnly = [
+  '@nestjs',
+  'file-type',
+  'strtok3',
+  'token-types',
+  'uint8array-extras',
+  '@tokenizer',
+  '@borewit',
+  'load-esm',
+  'axios',
+  'uuid',
+  'temporal-polyfill',
+  'temporal-utils',
+];
 
 // These judge by the clock: beside another test they could fail for no fault of the hub. So they run one by one, after the others.
 const alone = ['outbox-isolation', 'wait'].map((name) => `<rootDir>/test/integration/${name}.spec.ts`);
@@ -38,7 +51,12 @@ export default {
   workerIdleMemoryLimit: '1GB',
   testSequencer: '<rootDir>/test/support/sequencer.mjs',
   projects: [
-    { ...common, displayName: 'together', testMatch: ['**/*.spec.ts'], testPathIgnorePatterns: [...alone.map((file) => file.replaceAll('.', '\\.')), inBrowser] },
+    {
+      ...common,
+      displayName: 'together',
+      testMatch: ['**/*.spec.ts'],
+      testPathIgnorePatterns: [...alone.map((file) => file.replaceAll('.', '\\.')), inBrowser],
+    },
     { ...common, displayName: 'alone', testMatch: alone, runner: '<rootDir>/test/support/serial-runner.mjs' },
   ],
 };

@@ -7,7 +7,13 @@ import { parseArgs } from 'node:util';
 import { pinnedNode, root } from './run.mjs';
 
 const { values } = parseArgs({
-  options: { with: { type: 'string' }, only: { type: 'string', default: 'cost' }, pairs: { type: 'string', default: '6' }, quick: { type: 'boolean', default: false }, bounds: { type: 'string', default: '' } },
+  options: {
+    with: { type: 'string' },
+    only: { type: 'string', default: 'cost' },
+    pairs: { type: 'string', default: '6' },
+    quick: { type: 'boolean', default: false },
+    bounds: { type: 'string', default: '' },
+  },
 });
 if (values.with === undefined) {
   process.stderr.write('--with <folder of another checkout that is built> is missing\n');
@@ -15,18 +21,39 @@ if (values.with === undefined) {
 }
 const other = path.resolve(values.with);
 const pairs = Number(values.pairs);
-const bounds = new Map(values.bounds.split(',').filter(Boolean).map((bound) => bound.split('=')).map(([name, ratio]) => [name, Number(ratio)]));
+const bounds = new Map(
+  values.bounds
+    .split(',')
+    .filter(Boolean)
+    .map((bound) => bound.split('='))
+    .map(([name, ratio]) => [name, Number(ratio)]),
+);
 
 /** Figures of one run by name. */
 function figures(folder) {
-  const run = spawnSync(pinnedNode(), [path.join(folder, 'dist', 'test', 'bench', 'main.js'), '--only', values.only, ...(values.quick ? ['--quick'] : [])], {
-    cwd: folder,
-    encoding: 'utf8',
-    env: { ...process.env, NODE_ENV: 'development' },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+  const run = spawnSync(
+    pinnedNode(),
+    [
+      path.join(folder, 'dist', 'test', 'bench', 'main.js'),
+      '--only',
+      values.only,
+      ...(values.quick ? ['--quick'] : []),
+    ],
+    {
+      cwd: folder,
+      encoding: 'utf8',
+      env: { ...process.env, NODE_ENV: 'development' },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  );
   if (run.status !== 0) throw new Error(`the benches of ${folder} ended with ${run.status}`);
-  return new Map(run.stdout.split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line)).map(({ name, value }) => [name, value]));
+  return new Map(
+    run.stdout
+      .split('\n')
+      .filter((line) => line.startsWith('{'))
+      .map((line) => JSON.parse(line))
+      .map(({ name, value }) => [name, value]),
+  );
 }
 
 const ratios = new Map();
@@ -36,7 +63,8 @@ for (let pair = 0; pair < pairs; pair += 1) {
   const [mine, theirs] = pair % 2 === 0 ? [first, second] : [second, first];
   for (const [name, value] of mine) {
     const base = theirs.get(name);
-    if (typeof value === 'number' && typeof base === 'number' && base > 0) ratios.set(name, [...(ratios.get(name) ?? []), value / base]);
+    if (typeof value === 'number' && typeof base === 'number' && base > 0)
+      ratios.set(name, [...(ratios.get(name) ?? []), value / base]);
   }
   process.stderr.write(`pair ${pair + 1} of ${pairs}\n`);
 }
@@ -47,6 +75,8 @@ for (const [name, list] of ratios) {
   const middle = sorted.length / 2;
   const median = sorted.length % 2 === 1 ? sorted[Math.floor(middle)] : (sorted[middle - 1] + sorted[middle]) / 2;
   const bound = bounds.get(name);
-  process.stdout.write(`${JSON.stringify({ figure: name, ratio: round(median), least: round(sorted[0]), most: round(sorted.at(-1)), pairs: sorted.length, ...(bound === undefined ? {} : { bound, held: median <= bound }) })}\n`);
+  process.stdout.write(
+    `${JSON.stringify({ figure: name, ratio: round(median), least: round(sorted[0]), most: round(sorted.at(-1)), pairs: sorted.length, ...(bound === undefined ? {} : { bound, held: median <= bound }) })}\n`,
+  );
   if (bound !== undefined && median > bound) process.exitCode = 1;
 }

@@ -14,7 +14,9 @@ for (const [key, entry] of Object.entries({ ...lock.packages })) {
     const nested = key ? `${key}/node_modules/${name}` : undefined;
     if (lock.packages[`node_modules/${name}`] || (nested && lock.packages[nested])) continue;
     const parts = name.split('/').pop().split('-');
-    const os = systems.find((s) => parts.includes(s) || (s === 'win32' && (parts.includes('win') || parts.includes('windows'))));
+    const os = systems.find(
+      (s) => parts.includes(s) || (s === 'win32' && (parts.includes('win') || parts.includes('windows'))),
+    );
     const cpu = processors.find((c) => parts.includes(c));
     lock.packages[`node_modules/${name}`] = {
       version: range.replace(/^[\^~]/, ''),

@@ -60,9 +60,14 @@ async function knock(name, address, variable) {
     answer = await fetch(address, { signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) });
     await answer.arrayBuffer();
   } catch (error) {
-    throw new DemoError(`The ${name} does not answer at ${address} (${reasonOf(error)}).\nStart the stack in another terminal with "npm start" or "docker compose up --build", or set ${variable}.`);
+    throw new DemoError(
+      `The ${name} does not answer at ${address} (${reasonOf(error)}).\nStart the stack in another terminal with "npm start" or "docker compose up --build", or set ${variable}.`,
+    );
   }
-  if (!answer.ok) throw new DemoError(`The ${name} answers ${answer.status} at ${address}; it is not ready, or ${variable} names something else.`);
+  if (!answer.ok)
+    throw new DemoError(
+      `The ${name} answers ${answer.status} at ${address}; it is not ready, or ${variable} names something else.`,
+    );
 }
 
 /** Per player a bet and its win, round after round, in the order in which they are to be sent. */
@@ -71,15 +76,36 @@ function planMovements() {
   for (let player = 1; player <= PLAYERS; player += 1) {
     for (let round = 1; round <= ROUNDS_PER_PLAYER; round += 1) {
       const base = { playerId: `${run}-player-${player}`, currency: 'USD', roundId: `${run}-p${player}-r${round}` };
-      movements.push(planned('debit', { ...base, refId: `${base.roundId}-bet`, amountCents: 100 + 7 * player + round }));
-      movements.push(planned('credit', { ...base, refId: `${base.roundId}-win`, amountCents: 150 + 11 * player + round, roundClosed: true }));
+      movements.push(
+        planned('debit', { ...base, refId: `${base.roundId}-bet`, amountCents: 100 + 7 * player + round }),
+      );
+      movements.push(
+        planned('credit', {
+          ...base,
+          refId: `${base.roundId}-win`,
+          amountCents: 150 + 11 * player + round,
+          roundClosed: true,
+        }),
+      );
     }
   }
   return movements;
 }
 
 function planned(movement, body) {
-  return { movement, body, sentAt: 0, acceptMs: null, transactionId: null, fault: null, state: null, bookings: 0, operatorCalls: 0, told: [], toldAt: null };
+  return {
+    movement,
+    body,
+    sentAt: 0,
+    acceptMs: null,
+    transactionId: null,
+    fault: null,
+    state: null,
+    bookings: 0,
+    operatorCalls: 0,
+    told: [],
+    toldAt: null,
+  };
 }
 
 /** Players side by side, the movements of one player one after the other, as a game server sends them. */
@@ -95,8 +121,12 @@ async function sendAll(movements) {
   progress.end();
   const refused = movements.find(({ fault }) => fault !== null);
   if (refused === undefined) return;
-  const hint = refused.fault.startsWith('401') || refused.fault.startsWith('403') ? '\nSet RGS_TOKEN (or BEARER_TOKEN) and HMAC_SECRET to those of the stack.' : '';
-  if (movements.every(({ fault }) => fault !== null)) throw new DemoError(`The hub took none of the movements. The first answer: ${refused.fault}${hint}`);
+  const hint =
+    refused.fault.startsWith('401') || refused.fault.startsWith('403')
+      ? '\nSet RGS_TOKEN (or BEARER_TOKEN) and HMAC_SECRET to those of the stack.'
+      : '';
+  if (movements.every(({ fault }) => fault !== null))
+    throw new DemoError(`The hub took none of the movements. The first answer: ${refused.fault}${hint}`);
   process.stdout.write(`Not all were taken. The first refusal: ${refused.body.refId}: ${refused.fault}${hint}\n`);
 }
 
@@ -107,7 +137,11 @@ async function send(movement) {
   try {
     const answer = await fetch(`${url.hub}/wallet/${movement.movement}`, {
       method: 'POST',
-      headers: { ...signed('POST', `/wallet/${movement.movement}`, body, movement.body.refId), 'Content-Type': 'application/json', 'Idempotency-Key': movement.body.refId },
+      headers: {
+        ...signed('POST', `/wallet/${movement.movement}`, body, movement.body.refId),
+        'Content-Type': 'application/json',
+        'Idempotency-Key': movement.body.refId,
+      },
       body,
       signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
     });
@@ -135,7 +169,10 @@ async function awaitWebhooks(movements, since) {
     if (waiting.size > 0) await delay(POLL_MS);
   }
   progress.end();
-  if (waiting.size > 0) process.stdout.write(`${waiting.size} webhooks did not come within ${WEBHOOK_DEADLINE_MS / 1000} seconds. GET ${url.hub}/webhooks/outbox says where they are.\n`);
+  if (waiting.size > 0)
+    process.stdout.write(
+      `${waiting.size} webhooks did not come within ${WEBHOOK_DEADLINE_MS / 1000} seconds. GET ${url.hub}/webhooks/outbox says where they are.\n`,
+    );
 }
 
 /** What the hub, the operator and the RGS each say about every movement. */
@@ -149,7 +186,10 @@ async function collectEvidence(movements, since) {
     for (let movement = queue.shift(); movement !== undefined; movement = queue.shift()) {
       const { body, transactionId } = movement;
       const [transaction, bookings, webhooks] = await Promise.all([
-        getJson(`${url.hub}/wallet/transactions/${transactionId}`, signed('GET', `/wallet/transactions/${transactionId}`)),
+        getJson(
+          `${url.hub}/wallet/transactions/${transactionId}`,
+          signed('GET', `/wallet/transactions/${transactionId}`),
+        ),
         getJson(`${url.operator}/v2/transactions?reference=${encodeURIComponent(body.refId)}`),
         getJson(`${url.rgs}/webhooks?refId=${encodeURIComponent(body.refId)}`),
       ]);
@@ -165,10 +205,19 @@ async function collectEvidence(movements, since) {
 
 async function reconcile() {
   const address = `${url.hub}/reconciliation_data`;
-  const answer = await fetch(address, { headers: { Authorization: `Bearer ${token.finance}` }, signal: AbortSignal.timeout(RECONCILIATION_TIMEOUT_MS) });
+  const answer = await fetch(address, {
+    headers: { Authorization: `Bearer ${token.finance}` },
+    signal: AbortSignal.timeout(RECONCILIATION_TIMEOUT_MS),
+  });
   const csv = await answer.text();
-  if (!answer.ok) throw new DemoError(`GET ${address} answers ${answer.status}: ${csv.slice(0, 300)}${answer.status < 404 ? '\nSet FINANCE_TOKEN (or BEARER_TOKEN) to that of the stack.' : ''}`);
-  return { mismatches: Number(answer.headers.get('x-mismatch-count')), own: csv.split('\r\n').filter((line) => line.includes(run)).length };
+  if (!answer.ok)
+    throw new DemoError(
+      `GET ${address} answers ${answer.status}: ${csv.slice(0, 300)}${answer.status < 404 ? '\nSet FINANCE_TOKEN (or BEARER_TOKEN) to that of the stack.' : ''}`,
+    );
+  return {
+    mismatches: Number(answer.headers.get('x-mismatch-count')),
+    own: csv.split('\r\n').filter((line) => line.includes(run)).length,
+  };
 }
 
 function report(movements, { mismatches, own }) {
@@ -187,10 +236,14 @@ sent to told                 ${percentiles(movements.filter(({ toldAt }) => told
 X-Mismatch-Count             ${mismatches}
 `);
   for (const odd of movements.filter(({ state }) => state !== 'confirmed').slice(0, 5)) {
-    process.stdout.write(`  not confirmed: ${odd.body.refId} ${odd.transactionId ?? '(not taken)'} ${odd.state ?? odd.fault}\n`);
+    process.stdout.write(
+      `  not confirmed: ${odd.body.refId} ${odd.transactionId ?? '(not taken)'} ${odd.state ?? odd.fault}\n`,
+    );
   }
   if (mismatches > 0) {
-    process.stdout.write(`${own} of the mismatches are of this run. The others were there before, or belong to movements that are still in flight.\n`);
+    process.stdout.write(
+      `${own} of the mismatches are of this run. The others were there before, or belong to movements that are still in flight.\n`,
+    );
   }
   const isGood = [confirmed, deliveredOnce, toldOnce].every((n) => n === total) && mismatches === 0;
   process.stdout.write(isGood ? 'Everything adds up.\n' : 'This does not add up.\n');
@@ -201,8 +254,20 @@ X-Mismatch-Count             ${mismatches}
 function signed(method, path, body = '', idempotencyKey = '') {
   const timestamp = Math.floor(Date.now() / 1000).toString();
   const { host, pathname } = new URL(env('PUBLIC_BASE_URL', url.hub));
-  const text = ['hub-v2', timestamp, method, host, pathname.replace(/\/+$/, '') + path, idempotencyKey, '', createHash('sha256').update(body).digest('hex')].join('\n');
-  return { Authorization: `Bearer ${token.rgs}`, 'X-Signature-V2': `t=${timestamp},kid=env,v2=${createHmac('sha256', secret).update(text).digest('hex')}` };
+  const text = [
+    'hub-v2',
+    timestamp,
+    method,
+    host,
+    pathname.replace(/\/+$/, '') + path,
+    idempotencyKey,
+    '',
+    createHash('sha256').update(body).digest('hex'),
+  ].join('\n');
+  return {
+    Authorization: `Bearer ${token.rgs}`,
+    'X-Signature-V2': `t=${timestamp},kid=env,v2=${createHmac('sha256', secret).update(text).digest('hex')}`,
+  };
 }
 
 async function callCount(base) {
@@ -241,7 +306,8 @@ class Progress {
   step() {
     this.done += 1;
     if (process.stdout.isTTY) this.draw();
-    else if (this.done % Math.ceil(this.total / 5) === 0) process.stdout.write(`${this.label}: ${this.done} of ${this.total}\n`);
+    else if (this.done % Math.ceil(this.total / 5) === 0)
+      process.stdout.write(`${this.label}: ${this.done} of ${this.total}\n`);
   }
 
   end() {
@@ -251,6 +317,8 @@ class Progress {
   draw() {
     const width = 30;
     const full = this.total === 0 ? width : Math.round((this.done / this.total) * width);
-    process.stdout.write(`\r${this.label.padEnd(16)} [${'#'.repeat(full)}${' '.repeat(width - full)}] ${this.done} of ${this.total}`);
+    process.stdout.write(
+      `\r${this.label.padEnd(16)} [${'#'.repeat(full)}${' '.repeat(width - full)}] ${this.done} of ${this.total}`,
+    );
   }
 }

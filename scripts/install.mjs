@@ -20,7 +20,9 @@ export async function installIfNeeded() {
   let code = fs.existsSync(lockFile) ? await npm('ci', ...flags) : 1;
   if (code > 128) process.exit(code);
   if (code !== 0) {
-    process.stdout.write(`npm ci did not succeed (its reason stands above, exit code ${code}); trying npm install, which accepts a lock file that is out of step.\n`);
+    process.stdout.write(
+      `npm ci did not succeed (its reason stands above, exit code ${code}); trying npm install, which accepts a lock file that is out of step.\n`,
+    );
     // --no-save: a start must not edit files that are under version control.
     code = await npm('install', '--no-save', ...flags);
   }
@@ -42,8 +44,10 @@ export function whyInstall() {
     const name = folder.slice(folder.lastIndexOf('node_modules/') + 'node_modules/'.length);
     const present = installed[folder];
     if (present) {
-      if (present.version !== wanted.version) return `${name} is ${present.version} and package-lock.json wants ${wanted.version}`;
-      if (present.integrity && wanted.integrity && present.integrity !== wanted.integrity) return `${name} is not the package of package-lock.json`;
+      if (present.version !== wanted.version)
+        return `${name} is ${present.version} and package-lock.json wants ${wanted.version}`;
+      if (present.integrity && wanted.integrity && present.integrity !== wanted.integrity)
+        return `${name} is not the package of package-lock.json`;
       if (!fs.existsSync(path.join(root, folder))) return `${name} was deleted`;
     } else if (!isStamped && (!wanted.optional || fitsThisPlatform(wanted))) {
       // What an install with these very files has left out, it leaves out again: an optional package that cannot be had
@@ -55,7 +59,11 @@ export function whyInstall() {
 }
 
 function fitsThisPlatform({ os, cpu, libc }) {
-  return allows(os, process.platform) && allows(cpu, process.arch) && (libc === undefined || process.platform !== 'linux' || allows(libc, libcFamily()));
+  return (
+    allows(os, process.platform) &&
+    allows(cpu, process.arch) &&
+    (libc === undefined || process.platform !== 'linux' || allows(libc, libcFamily()))
+  );
 }
 
 /** The rule of package.json: names to allow, or names with a leading ! to exclude. */
@@ -114,7 +122,8 @@ function newerThan(time, name) {
 /** Of both files that decide what is installed. */
 function wantedHash() {
   const hash = crypto.createHash('sha256');
-  for (const file of [path.join(root, 'package.json'), lockFile]) if (fs.existsSync(file)) hash.update(fs.readFileSync(file));
+  for (const file of [path.join(root, 'package.json'), lockFile])
+    if (fs.existsSync(file)) hash.update(fs.readFileSync(file));
   return hash.digest('hex');
 }
 

@@ -5,7 +5,12 @@ import { createConfig, lintFromString } from '@redocly/openapi-core';
 
 const config = await createConfig({ extends: ['recommended-strict'] });
 for (const file of process.argv.slice(2)) {
-  const problems = await lintFromString({ source: readFileSync(file, 'utf8'), absoluteRef: path.resolve(file), config });
-  for (const { ruleId, message, location } of problems) process.stdout.write(`${file} ${location[0]?.pointer ?? ''}: ${message} (${ruleId})\n`);
+  const problems = await lintFromString({
+    source: readFileSync(file, 'utf8'),
+    absoluteRef: path.resolve(file),
+    config,
+  });
+  for (const { ruleId, message, location } of problems)
+    process.stdout.write(`${file} ${location[0]?.pointer ?? ''}: ${message} (${ruleId})\n`);
   if (problems.length > 0) process.exitCode = 1;
 }

@@ -13,7 +13,9 @@ const OLDEST = [20, 19];
 export function requireNode() {
   const [major, minor] = process.versions.node.split('.').map(Number);
   if (major > OLDEST[0] || (major === OLDEST[0] && minor >= OLDEST[1])) return;
-  fail(`This project needs Node ${OLDEST.join('.')} or newer; this is Node ${process.versions.node}. See .nvmrc for the version it is made for.`);
+  fail(
+    `This project needs Node ${OLDEST.join('.')} or newer; this is Node ${process.versions.node}. See .nvmrc for the version it is made for.`,
+  );
 }
 
 export function fail(message) {
@@ -41,7 +43,10 @@ export function hubCommand() {
  */
 function npmEnvironment() {
   const folders = (process.env.PATH ?? '').split(path.delimiter);
-  return { ...process.env, PATH: folders.filter((folder) => !folder.endsWith(path.join('node_modules', '.bin'))).join(path.delimiter) };
+  return {
+    ...process.env,
+    PATH: folders.filter((folder) => !folder.endsWith(path.join('node_modules', '.bin'))).join(path.delimiter),
+  };
 }
 
 export function npm(...args) {
@@ -84,6 +89,8 @@ export function run(command, args, options = {}) {
       settle();
     };
     child.once('error', (error) => done(() => reject(error)));
-    child.once('exit', (code, signal) => done(() => resolve(signal === null ? code : 128 + os.constants.signals[signal])));
+    child.once('exit', (code, signal) =>
+      done(() => resolve(signal === null ? code : 128 + os.constants.signals[signal])),
+    );
   });
 }

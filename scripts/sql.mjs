@@ -24,7 +24,8 @@ const args = process.argv.slice(2);
 const isWrite = args.includes('--write');
 const isOwner = args.includes('--owner');
 const [sql, ...more] = args.filter((arg) => !['--write', '--owner', '--url', '--psql'].includes(arg));
-if (!args.includes('--url') && !args.includes('--psql') && (sql === undefined || sql.trim() === '' || more.length > 0)) fail(USAGE);
+if (!args.includes('--url') && !args.includes('--psql') && (sql === undefined || sql.trim() === '' || more.length > 0))
+  fail(USAGE);
 
 const built = createRequire(path.join(root, 'dist', 'src', 'main.js'));
 const { parseDatabaseConfig } = built('./config/config.js');
@@ -60,7 +61,10 @@ function apart(url) {
 
 /** Every user of the machine reads the arguments of a program, but not its environment. */
 async function psql(url, password) {
-  const child = spawn('psql', [url], { stdio: 'inherit', env: { ...process.env, ...(password === '' ? {} : { PGPASSWORD: password }) } });
+  const child = spawn('psql', [url], {
+    stdio: 'inherit',
+    env: { ...process.env, ...(password === '' ? {} : { PGPASSWORD: password }) },
+  });
   // Ctrl-C ends a statement of psql, which goes on.
   process.on('SIGINT', () => undefined);
   const [code] = await once(child, 'exit');

@@ -22,8 +22,16 @@ const envFile = loadEnvFile();
 // For machines: standard output holds the hub's JSON lines and nothing else.
 const isJson = process.env.LOG_FORMAT === 'json';
 const isPretty = process.env.LOG_FORMAT === 'pretty' || (!isJson && process.stdout.isTTY === true);
-const port = { hub: readPort('PORT', 8000), operator: readPort('OPERATOR_PORT', 8001), rgs: readPort('RGS_PORT', 8002) };
-const url = { hub: `http://localhost:${port.hub}`, operator: `http://localhost:${port.operator}`, rgs: `http://localhost:${port.rgs}` };
+const port = {
+  hub: readPort('PORT', 8000),
+  operator: readPort('OPERATOR_PORT', 8001),
+  rgs: readPort('RGS_PORT', 8002),
+};
+const url = {
+  hub: `http://localhost:${port.hub}`,
+  operator: `http://localhost:${port.operator}`,
+  rgs: `http://localhost:${port.rgs}`,
+};
 
 /** Where the hub is told to call: partners of one's own, or the mocks that are started for it. */
 const partner = {
@@ -38,7 +46,11 @@ const allServices = [
     port: port.hub,
     portVariable: 'PORT',
     // Set values win: a hub may be pointed at other partners.
-    environment: { OPERATOR_BASE_URL: partner.operator.address, RGS_WEBHOOK_URL: partner.rgs.address, LOG_FORMAT: isPretty ? 'pretty' : 'json' },
+    environment: {
+      OPERATOR_BASE_URL: partner.operator.address,
+      RGS_WEBHOOK_URL: partner.rgs.address,
+      LOG_FORMAT: isPretty ? 'pretty' : 'json',
+    },
     isReady: () => answersOk(`http://${probeHost()}:${port.hub}/health/ready`),
     stopTimeoutMs: HUB_STOP_TIMEOUT_MS,
   },
@@ -84,13 +96,21 @@ function partnerOf(variable, mock, mockPort) {
   const address = process.env[variable] || mock;
   if (!URL.canParse(address)) return { variable, address, isMock: false };
   const { protocol, hostname, port: number } = new URL(address);
-  return { variable, address, isMock: protocol === 'http:' && ['localhost', '127.0.0.1', '[::1]'].includes(hostname) && Number(number || 80) === mockPort };
+  return {
+    variable,
+    address,
+    isMock:
+      protocol === 'http:' &&
+      ['localhost', '127.0.0.1', '[::1]'].includes(hostname) &&
+      Number(number || 80) === mockPort,
+  };
 }
 
 function readPort(name, fallback) {
   const text = process.env[name] || String(fallback);
   const number = Number(text);
-  if (!/^\d+$/.test(text) || number < 1 || number > 65_535) fail(`${name} must be a port from 1 to 65535; it is "${text}".`);
+  if (!/^\d+$/.test(text) || number < 1 || number > 65_535)
+    fail(`${name} must be a port from 1 to 65535; it is "${text}".`);
   return number;
 }
 
@@ -99,12 +119,20 @@ async function checkPorts() {
   for (const [index, service] of services.entries()) {
     const twin = services.slice(0, index).find((other) => other.port === service.port);
     if (twin) {
-      faults.push(`${twin.portVariable} and ${service.portVariable} are both ${service.port}; each needs a port of its own.`);
+      faults.push(
+        `${twin.portVariable} and ${service.portVariable} are both ${service.port}; each needs a port of its own.`,
+      );
       continue;
     }
     const error = await whyNotFree(service.port);
-    if (error === 'EACCES') faults.push(`Port ${service.port} (${service.name}) may not be used by this user. Choose another: ${service.portVariable}=${8000 + index} npm start`);
-    else if (error) faults.push(`Port ${service.port} (${service.name}) is in use. End the program that uses it, or choose another: ${service.portVariable}=${service.port + 1000} npm start`);
+    if (error === 'EACCES')
+      faults.push(
+        `Port ${service.port} (${service.name}) may not be used by this user. Choose another: ${service.portVariable}=${8000 + index} npm start`,
+      );
+    else if (error)
+      faults.push(
+        `Port ${service.port} (${service.name}) is in use. End the program that uses it, or choose another: ${service.portVariable}=${service.port + 1000} npm start`,
+      );
   }
   if (faults.length > 0) fail(faults.join('\n'));
 }
@@ -126,7 +154,12 @@ function start(service) {
   const preload = pathToFileURL(path.join(root, 'scripts', 'exit-with-parent.mjs')).href;
   const child = spawn(pinnedNode(), ['--import', preload, ...(service.options ?? []), path.join(root, service.file)], {
     cwd: root,
-    env: { ...process.env, NODE_ENV: process.env.NODE_ENV || 'development', PORT: String(service.port), ...service.environment },
+    env: {
+      ...process.env,
+      NODE_ENV: process.env.NODE_ENV || 'development',
+      PORT: String(service.port),
+      ...service.environment,
+    },
     // Out of the terminal's process group: Ctrl-C comes here only, and is passed on in the right order.
     detached: true,
     // The fourth is the channel by which exit-with-parent.mjs notices the end of this process.
@@ -146,7 +179,9 @@ function start(service) {
   // `close` comes after the last output, `exit` may come before it.
   const ended = new Promise((resolve) => {
     child.once('error', (error) => resolve({ code: null, reason: error.message }));
-    child.once('close', (code, signal) => resolve({ code, signal, reason: signal ? `ended by ${signal}` : `exit code ${code}` }));
+    child.once('close', (code, signal) =>
+      resolve({ code, signal, reason: signal ? `ended by ${signal}` : `exit code ${code}` }),
+    );
   });
   children.set(service.name, { service, child, ended });
   void ended.then(({ reason }) => {
@@ -264,7 +299,9 @@ function printWelcome() {
   ${partnerLine('operator', partner.operator, url.operator, 'GET /v2/transactions: what it booked')}
   ${partnerLine('RGS', partner.rgs, url.rgs, 'GET /webhooks: what it received')}
   tables         npm run sql -- "select * from wallet_transaction order by id desc limit 5"   (${databaseLine()})
-${notes().map((note) => `\n${note}\n`).join('')}
+${notes()
+  .map((note) => `\n${note}\n`)
+  .join('')}
 A signed debit, for another terminal${ownSecrets.length > 0 ? ' (with the same variables set there)' : ''}:
 
 T=$(date +%s); B=$(printf '{"playerId":"player-1","amountCents":500,"currency":"USD","refId":"try-%s"}' "$T"); S=$(printf '%s:%s' "$T" "$B" | openssl dgst -sha256 -hmac ${secret} | sed 's/^.* //')
@@ -292,7 +329,8 @@ function databaseLine() {
 function notes() {
   const found = [];
   if (envFile.taken.length > 0) found.push(`From .env: ${envFile.taken.join(', ')}.`);
-  if (envFile.kept.length > 0) found.push(`Not from .env, since the shell says something else: ${envFile.kept.join(', ')}.`);
+  if (envFile.kept.length > 0)
+    found.push(`Not from .env, since the shell says something else: ${envFile.kept.join(', ')}.`);
   if (hadData && services.length > 1)
     found.push(`The mocks begin with empty books and ${process.env.DATABASE_URL ? 'the database' : dataDir()} does not: what earlier starts booked, reconciliation will miss there (missing_in_operator, missing_in_rgs, or a run
 that fails as source_suspicious). To start over: curl -X POST ${url.hub}/admin/clear-db -H "Authorization: Bearer ${process.env.OPS_TOKEN ? '$OPS_TOKEN' : process.env.BEARER_TOKEN ? '$BEARER_TOKEN' : 'change_token'}"`);

@@ -6,4 +6,7 @@ import { pinnedNode, requireNode, root, run } from './run.mjs';
 requireNode();
 await installIfNeeded();
 await buildIfNeeded();
-process.exitCode = await run(pinnedNode(), [path.join(root, 'node_modules', 'jest', 'bin', 'jest.js'), ...process.argv.slice(2)]);
+process.exitCode = await run(pinnedNode(), [
+  path.join(root, 'node_modules', 'jest', 'bin', 'jest.js'),
+  ...process.argv.slice(2),
+]);

@@ -21,15 +21,29 @@ import { OUTCOME_WEBHOOK } from './wallet/webhook.dto';
 import { rawBody, requestContext } from './http/request.middleware';
 
 /** Builds the hub without listening: main.ts, whose port is open already, and the tests use the same one. `config.databaseUrl` must be set and migrated. */
-export async function createHub(config: Config, clock?: Clock, server: HubServer = new HubServer()): Promise<NestExpressApplication> {
-  const app = await NestFactory.create<NestExpressApplication>(AppModule.register(config, clock), new HubAdapter(server, exactRouter()), { bodyParser: false, bufferLogs: true, abortOnError: false });
+export async function createHub(
+  config: Config,
+  clock?: Clock,
+  server: HubServer = new HubServer(),
+): Promise<NestExpressApplication> {
+  const app = await NestFactory.create<NestExpressApplication>(
+    AppModule.register(config, clock),
+    new HubAdapter(server, exactRouter()),
+    { bodyParser: false, bufferLogs: true, abortOnError: false },
+  );
   const logger = app.get(Logger);
   app.useLogger(logger);
   app.disable('x-powered-by');
   app.disable('etag');
   app.set('query parser', 'simple');
   app.use(requestContext(logger, app.get(Metrics)), rawBody());
-  app.use(apiDocuments({ access: config.apiDocs, hasToken: (request) => hasKnownToken(request, config, app.get(PartnerDirectory)), pacer: app.get(Pacer) }));
+  app.use(
+    apiDocuments({
+      access: config.apiDocs,
+      hasToken: (request) => hasKnownToken(request, config, app.get(PartnerDirectory)),
+      pacer: app.get(Pacer),
+    }),
+  );
   app.get(Readiness).onStop(() => server.leave());
   serveApiDocuments(app);
   return app;
@@ -39,7 +53,12 @@ export async function createHub(config: Config, clock?: Clock, server: HubServer
 function serveApiDocuments(app: NestExpressApplication): void {
   let made: OpenAPIObject | undefined;
   const make = (): OpenAPIObject => (made ??= openApiDocument(app, packageVersion(), [OUTCOME_WEBHOOK]));
-  SwaggerModule.setup('swagger', app, make, { jsonDocumentUrl: 'swagger-json', raw: ['json'], customSiteTitle: 'Integration Hub', swaggerOptions: SWAGGER_UI_OPTIONS });
+  SwaggerModule.setup('swagger', app, make, {
+    jsonDocumentUrl: 'swagger-json',
+    raw: ['json'],
+    customSiteTitle: 'Integration Hub',
+    swaggerOptions: SWAGGER_UI_OPTIONS,
+  });
   const router: Express = app.getHttpAdapter().getInstance();
   router.get('/swagger-yaml', (_request, response) => {
     response.type('text/yaml').send(toYaml(JSON.parse(JSON.stringify(make()))));

@@ -23,7 +23,12 @@ async function main(signals: StopSignals): Promise<void> {
   const logger = new Logger(config.logLevel, undefined, config.logFormat);
   signals.tellRepeats((signal) => logger.event('info', 'hub.stopping_already', { signal }));
   // A stop that hangs before the hub is there; once it is, stopWhenTold() does the same with what it knows.
-  void signals.first.then(() => setTimeout(() => giveUp(logger, new Error(`not done within SHUTDOWN_TIMEOUT_SECONDS (${config.shutdownTimeoutSeconds} s)`)), (config.shutdownTimeoutSeconds + EMBEDDED_STOP_SECONDS) * 1000));
+  void signals.first.then(() =>
+    setTimeout(
+      () => giveUp(logger, new Error(`not done within SHUTDOWN_TIMEOUT_SECONDS (${config.shutdownTimeoutSeconds} s)`)),
+      (config.shutdownTimeoutSeconds + EMBEDDED_STOP_SECONDS) * 1000,
+    ),
+  );
   tellWhatIsInsecure(config, logger);
   tellIgnoredFile(logger);
 
@@ -33,7 +38,13 @@ async function main(signals: StopSignals): Promise<void> {
   const embedded = await embeddedDatabase(config, server, logger);
   try {
     signals.throwIfStopped();
-    await serve(embedded === undefined ? config : { ...config, databaseUrl: embedded.url, databaseOwnerUrl: embedded.ownerUrl }, server, logger, signals, embedded);
+    await serve(
+      embedded === undefined ? config : { ...config, databaseUrl: embedded.url, databaseOwnerUrl: embedded.ownerUrl },
+      server,
+      logger,
+      signals,
+      embedded,
+    );
   } catch (error) {
     if (!(error instanceof StopFailed)) throw error;
     await embedded?.stop();
@@ -50,24 +61,46 @@ const EMBEDDED_STOP_SECONDS = 30;
 
 function tellWhatIsInsecure(config: Config, logger: Logger): void {
   // What a role may do is known to its server.
-  for (const { exception, faults } of config.insecureAccepted) if (exception !== 'database_superuser') tellException(exception, faults, logger);
+  for (const { exception, faults } of config.insecureAccepted)
+    if (exception !== 'database_superuser') tellException(exception, faults, logger);
 }
 
 function tellException(exception: Exception, faults: readonly string[], logger: Logger): void {
-  logger.event('warn', 'config.insecure_accepted', faults.length > 0 ? { exception, faults } : { exception, note: 'nothing needs this exception; take it out of INSECURE_ACCEPTED' });
+  logger.event(
+    'warn',
+    'config.insecure_accepted',
+    faults.length > 0
+      ? { exception, faults }
+      : { exception, note: 'nothing needs this exception; take it out of INSECURE_ACCEPTED' },
+  );
 }
 
 /** People put a `.env` beside the hub and expect it to be heard. `npm start` and docker compose read it; the hub itself does not. */
 function tellIgnoredFile(logger: Logger): void {
   if (!existsSync('.env')) return;
-  const ignored = Object.entries(parseEnv(readFileSync('.env', 'utf8'))).filter(([name, value]) => value !== undefined && value !== '' && process.env[name] !== value);
-  if (ignored.length > 0) logger.event('warn', 'config.env_file_ignored', { file: path.resolve('.env'), variables: ignored.map(([name]) => name) });
+  const ignored = Object.entries(parseEnv(readFileSync('.env', 'utf8'))).filter(
+    ([name, value]) => value !== undefined && value !== '' && process.env[name] !== value,
+  );
+  if (ignored.length > 0)
+    logger.event('warn', 'config.env_file_ignored', {
+      file: path.resolve('.env'),
+      variables: ignored.map(([name]) => name),
+    });
 }
 
-async function embeddedDatabase(config: Config, server: HubServer, logger: Logger): Promise<EmbeddedPostgres | undefined> {
+async function embeddedDatabase(
+  config: Config,
+  server: HubServer,
+  logger: Logger,
+): Promise<EmbeddedPostgres | undefined> {
   if (config.databaseUrl !== undefined) return undefined;
   const dataDir = path.resolve(config.dataDir);
-  const started = await startEmbeddedPostgres({ dataDir, port: config.embeddedDatabasePort, firstPort: EMBEDDED_DATABASE_FIRST_PORT, address: server.url });
+  const started = await startEmbeddedPostgres({
+    dataDir,
+    port: config.embeddedDatabasePort,
+    firstPort: EMBEDDED_DATABASE_FIRST_PORT,
+    address: server.url,
+  });
   if (started.owner !== undefined && !config.dataDirShared)
     throw new Error(
       `DATA_DIR ${dataDir} is in use by the process ${started.owner.pid}${started.owner.address === undefined ? '' : ` (${started.owner.address})`}. ` +
@@ -86,20 +119,29 @@ const EMBEDDED_DATABASE_FIRST_PORT = 54_320;
 async function checkDatabase(config: Config, logger: Logger): Promise<void> {
   const { faults, warnings } = await checkConnections(config);
   for (const warning of warnings) logger.event('warn', 'database.connections', { warning });
-  if (faults.length > 0) throw new Error(`The hub does not start on this database:\n${faults.map((fault) => `  - ${fault}`).join('\n')}`);
+  if (faults.length > 0)
+    throw new Error(`The hub does not start on this database:\n${faults.map((fault) => `  - ${fault}`).join('\n')}`);
 }
 
 async function bringUpToDate(config: Config, logger: Logger): Promise<void> {
   const ownerUrl = config.databaseOwnerUrl;
   if (config.migrateOnStart) {
-    const migrations = await migrate(ownerUrl ?? directUrlOf(config), ownerUrl === undefined ? undefined : { role: roleOf(pooledUrlOf(config)), mayClear: config.allowClearDb });
+    const migrations = await migrate(
+      ownerUrl ?? directUrlOf(config),
+      ownerUrl === undefined ? undefined : { role: roleOf(pooledUrlOf(config)), mayClear: config.allowClearDb },
+    );
     if (migrations.length > 0) logger.event('info', 'database.migrated', { migrations });
     if (ownerUrl === undefined) return;
   }
   const pending = await pendingMigrations(directUrlOf(config));
   if (pending.length === 0) return;
-  if (config.migrateOnStart) throw new Error('DATABASE_URL and DATABASE_OWNER_URL lead to different databases: what the owner has migrated is not where the hub would serve');
-  throw new Error(`the database lacks migrations: ${pending.join(', ')}. Run "npm run db:migrate", or start with MIGRATE_ON_START=true`);
+  if (config.migrateOnStart)
+    throw new Error(
+      'DATABASE_URL and DATABASE_OWNER_URL lead to different databases: what the owner has migrated is not where the hub would serve',
+    );
+  throw new Error(
+    `the database lacks migrations: ${pending.join(', ')}. Run "npm run db:migrate", or start with MIGRATE_ON_START=true`,
+  );
 }
 
 /** What the role that serves could do to the books beyond serving: refused when the owner is another one, and when it is the server's superuser in production; told otherwise. */
@@ -109,12 +151,28 @@ async function checkRole(config: Config, logger: Logger): Promise<void> {
   const isAccepted = config.insecureAccepted.some(({ exception }) => exception === 'database_superuser');
   if (isAccepted) tellException('database_superuser', isSuperuser ? [says] : [], logger);
   if (powers.length === 0) return;
-  if (config.databaseOwnerUrl !== undefined) throw new Error(`The hub does not start, since DATABASE_OWNER_URL is set and ${says} all the same. docs/runbook.md, "The hub's two roles", has the statements that take it away`);
-  if (isSuperuser && config.production && !isAccepted) throw new Error(`The hub does not start in production: ${says}. Make it a role of its own (docs/runbook.md, "The hub's two roles"), or accept it: INSECURE_ACCEPTED=database_superuser`);
-  logger.event('warn', 'database.one_role', { role, powers, note: 'whoever has the connection of the hub could do the same; DATABASE_OWNER_URL sets the owner of the tables apart' });
+  if (config.databaseOwnerUrl !== undefined)
+    throw new Error(
+      `The hub does not start, since DATABASE_OWNER_URL is set and ${says} all the same. docs/runbook.md, "The hub's two roles", has the statements that take it away`,
+    );
+  if (isSuperuser && config.production && !isAccepted)
+    throw new Error(
+      `The hub does not start in production: ${says}. Make it a role of its own (docs/runbook.md, "The hub's two roles"), or accept it: INSECURE_ACCEPTED=database_superuser`,
+    );
+  logger.event('warn', 'database.one_role', {
+    role,
+    powers,
+    note: 'whoever has the connection of the hub could do the same; DATABASE_OWNER_URL sets the owner of the tables apart',
+  });
 }
 
-async function serve(config: Config, server: HubServer, logger: Logger, signals: StopSignals, embedded: EmbeddedPostgres | undefined): Promise<void> {
+async function serve(
+  config: Config,
+  server: HubServer,
+  logger: Logger,
+  signals: StopSignals,
+  embedded: EmbeddedPostgres | undefined,
+): Promise<void> {
   // Each may be left half-way: a migration is one transaction, which ends with its connection.
   await signals.unlessStopped(checkDatabase(config, logger));
   await signals.unlessStopped(bringUpToDate(config, logger));
@@ -123,7 +181,12 @@ async function serve(config: Config, server: HubServer, logger: Logger, signals:
   const app = await createHub(config, undefined, server);
   await app.init();
   server.started();
-  logger.event('info', 'hub.started', { version: packageVersion(), url: server.url, config: describeConfig(config), ...(embedded === undefined ? {} : { database: `embedded, port ${embedded.port}` }) });
+  logger.event('info', 'hub.started', {
+    version: packageVersion(),
+    url: server.url,
+    config: describeConfig(config),
+    ...(embedded === undefined ? {} : { database: `embedded, port ${embedded.port}` }),
+  });
 
   const signal = await signals.first;
   logger.event('info', 'hub.stopping', { signal });
@@ -135,7 +198,10 @@ async function serve(config: Config, server: HubServer, logger: Logger, signals:
     return 'closed';
   };
   const closed = await Promise.race([closeAfterDrain(), delay(config.shutdownTimeoutSeconds * 1000, 'late' as const)]);
-  if (closed === 'late') throw new StopFailed(`not done within SHUTDOWN_TIMEOUT_SECONDS (${config.shutdownTimeoutSeconds} s); leases cover what was in flight`);
+  if (closed === 'late')
+    throw new StopFailed(
+      `not done within SHUTDOWN_TIMEOUT_SECONDS (${config.shutdownTimeoutSeconds} s); leases cover what was in flight`,
+    );
 }
 
 class StopFailed extends Error {}

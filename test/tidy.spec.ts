@@ -10,36 +10,71 @@ const textOf = (file: string) => readFileSync(path.join(ROOT, file), 'utf8');
 
 describe('.env.example', () => {
   /** `NAME=value` is a default, `# NAME=` a variable without one. */
-  const entries = [...textOf('.env.example').matchAll(/^(# )?([A-Z][A-Z0-9_]*)=(.*)$/gm)].map(([, hash, name, value]) => ({ name: name!, value: value!, active: hash === undefined }));
+  const entries = [...textOf('.env.example').matchAll(/^(# )?([A-Z][A-Z0-9_]*)=(.*)$/gm)].map(
+    ([, hash, name, value]) => ({ name: name!, value: value!, active: hash === undefined }),
+  );
 
   it('names exactly the variables that the hub reads, each once', () => {
     const read = new Set<string>();
-    parseConfig(new Proxy({}, { get: (_target, name) => (read.add(String(name)), name === 'NODE_ENV' ? 'test' : undefined) }));
+    parseConfig(
+      new Proxy({}, { get: (_target, name) => (read.add(String(name)), name === 'NODE_ENV' ? 'test' : undefined) }),
+    );
     expect(entries.map(({ name }) => name).sort()).toEqual([...read].sort());
   });
 
   it('has the defaults of the hub: with it or without it the hub is the same', () => {
-    expect(parseConfig(Object.fromEntries(entries.filter(({ active }) => active).map(({ name, value }) => [name, value])))).toEqual(parseConfig({ NODE_ENV: 'development' }));
-    for (const { name, value, active } of entries) expect({ name, hasValue: value !== '' }).toEqual({ name, hasValue: active });
+    expect(
+      parseConfig(Object.fromEntries(entries.filter(({ active }) => active).map(({ name, value }) => [name, value]))),
+    ).toEqual(parseConfig({ NODE_ENV: 'development' }));
+    for (const { name, value, active } of entries)
+      expect({ name, hasValue: value !== '' }).toEqual({ name, hasValue: active });
   });
 });
 
 describe('what a token opens', () => {
-  const variables = { RGS_TOKEN: 'rgs', OPERATOR_TOKEN: 'operator', OPS_TOKEN: 'ops', FINANCE_TOKEN: 'finance' } as const;
+  const variables = {
+    RGS_TOKEN: 'rgs',
+    OPERATOR_TOKEN: 'operator',
+    OPS_TOKEN: 'ops',
+    FINANCE_TOKEN: 'finance',
+  } as const;
   const comment = (name: string) => new RegExp(`^# ([^\\n]*)\\n# ${name}=`, 'm').exec(textOf('.env.example'))?.[1];
-  const row = (name: string) => new RegExp(`^\\| \`${name}\` .*\\| ([^|]*) \\|$`, 'm').exec(textOf('docs/integration.md'))?.[1];
+  const row = (name: string) =>
+    new RegExp(`^\\| \`${name}\` .*\\| ([^|]*) \\|$`, 'm').exec(textOf('docs/integration.md'))?.[1];
 
-  it.each([['.env.example', comment], ['docs/integration.md', row]] as const)('is what %s says, route by route', async (_file, find) => {
+  it.each([
+    ['.env.example', comment],
+    ['docs/integration.md', row],
+  ] as const)('is what %s says, route by route', async (_file, find) => {
     const hub = await TestHub.start({ env: { ROLE: 'api' } });
     try {
-      const { paths } = (await hub.call('GET', '/swagger-json')).body as { paths: Record<string, Record<string, { security?: Record<string, unknown>[] }>> };
+      const { paths } = (await hub.call('GET', '/swagger-json')).body as {
+        paths: Record<string, Record<string, { security?: Record<string, unknown>[] }>>;
+      };
       for (const [name, access] of Object.entries(variables)) {
         const said = [...(find(name) ?? '').matchAll(/\/[\w/*-]+/g)].map(([pattern]) => pattern);
-        const opens = (route: string) => said.some((pattern) => (pattern.endsWith('/*') ? route.startsWith(pattern.slice(0, -1)) : route === pattern));
-        const operations = Object.entries(paths).flatMap(([route, methods]) => Object.values(methods).map((operation) => ({ route, opens: (operation.security ?? []).some((scheme) => access in scheme) })));
+        const opens = (route: string) =>
+          said.some((pattern) => (pattern.endsWith('/*') ? route.startsWith(pattern.slice(0, -1)) : route === pattern));
+        const operations = Object.entries(paths).flatMap(([route, methods]) =>
+          Object.values(methods).map((operation) => ({
+            route,
+            opens: (operation.security ?? []).some((scheme) => access in scheme),
+          })),
+        );
         // Whatever it opens is said, and whatever is said is opened by it somewhere.
-        expect(operations.filter((each) => each.opens && !opens(each.route)).map((each) => [name, each.route])).toEqual([]);
-        expect(said.filter((pattern) => !operations.some((each) => each.opens && (pattern.endsWith('/*') ? each.route.startsWith(pattern.slice(0, -1)) : each.route === pattern)))).toEqual([]);
+        expect(operations.filter((each) => each.opens && !opens(each.route)).map((each) => [name, each.route])).toEqual(
+          [],
+        );
+        expect(
+          said.filter(
+            (pattern) =>
+              !operations.some(
+                (each) =>
+                  each.opens &&
+                  (pattern.endsWith('/*') ? each.route.startsWith(pattern.slice(0, -1)) : each.route === pattern),
+              ),
+          ),
+        ).toEqual([]);
       }
     } finally {
       await hub.stop();
@@ -55,8 +90,12 @@ it('the image starts the hub as `npm run start:hub` does', () => {
 });
 
 it('each page of docs/decisions has a heading of one form, and its row in the index', () => {
-  const pages = readdirSync(path.join(ROOT, 'docs/decisions')).filter((file) => file !== 'README.md').sort();
-  const rows = [...textOf('docs/decisions/README.md').matchAll(/^\| \[(\d{4})\]\(([^)]+)\) \| ([^|]+) \| [a-z][^|]* \|$/gm)].map(([, number, file, title]) => ({ file, heading: `# ${number}: ${title}` }));
+  const pages = readdirSync(path.join(ROOT, 'docs/decisions'))
+    .filter((file) => file !== 'README.md')
+    .sort();
+  const rows = [
+    ...textOf('docs/decisions/README.md').matchAll(/^\| \[(\d{4})\]\(([^)]+)\) \| ([^|]+) \| [a-z][^|]* \|$/gm),
+  ].map(([, number, file, title]) => ({ file, heading: `# ${number}: ${title}` }));
   expect(rows).toEqual(pages.map((file) => ({ file, heading: textOf(`docs/decisions/${file}`).split('\n', 1)[0] })));
   expect(new Set(pages.map((file) => file.slice(0, 4))).size).toBe(pages.length);
 });
@@ -66,7 +105,12 @@ it('the table of errors in README.md is the catalogue', () => {
   const [header = [], , ...rows] = table
     .trim()
     .split('\n')
-    .map((line) => line.split(/(?<!\\)\|/).slice(1, -1).map((cell) => cell.trim().replaceAll('\\|', '|')));
+    .map((line) =>
+      line
+        .split(/(?<!\\)\|/)
+        .slice(1, -1)
+        .map((cell) => cell.trim().replaceAll('\\|', '|')),
+    );
   const column = (name: string) => header.findIndex((title) => title.toLowerCase().startsWith(name));
   const plain = (text: string | undefined) => (text ?? '').replaceAll('`', '');
   const told = rows.map((row) => ({
@@ -76,7 +120,13 @@ it('the table of errors in README.md is the catalogue', () => {
     retryable: /^(true|yes)$/i.test(plain(row[column('retry')])),
     meaning: plain(row[column('meaning')]),
   }));
-  const catalogue = Object.entries(ERROR_CATALOGUE).map(([code, { status, detail, retryable, meaning }]) => ({ code, status, detail, retryable, meaning: plain(meaning) }));
+  const catalogue = Object.entries(ERROR_CATALOGUE).map(([code, { status, detail, retryable, meaning }]) => ({
+    code,
+    status,
+    detail,
+    retryable,
+    meaning: plain(meaning),
+  }));
   const byCode = (a: { code: string }, b: { code: string }) => a.code.localeCompare(b.code);
   expect(told.sort(byCode)).toEqual(catalogue.sort(byCode));
 });
@@ -85,9 +135,15 @@ describe('the Postman collection', () => {
   it('has a request for every route of the OpenAPI document, and none for a route that is not there', async () => {
     const hub = await TestHub.start({ env: { ROLE: 'api' } });
     try {
-      const { paths } = (await hub.call('GET', '/swagger-json')).body as { paths: Record<string, Record<string, unknown>> };
-      const documented = Object.entries(paths).flatMap(([route, methods]) => Object.keys(methods).map((method) => `${method.toUpperCase()} ${route}`));
-      expect([...new Set(postmanRequests().map(({ method, path: route }) => `${method} ${route}`))].sort()).toEqual(documented.sort());
+      const { paths } = (await hub.call('GET', '/swagger-json')).body as {
+        paths: Record<string, Record<string, unknown>>;
+      };
+      const documented = Object.entries(paths).flatMap(([route, methods]) =>
+        Object.keys(methods).map((method) => `${method.toUpperCase()} ${route}`),
+      );
+      expect([...new Set(postmanRequests().map(({ method, path: route }) => `${method} ${route}`))].sort()).toEqual(
+        documented.sort(),
+      );
     } finally {
       await hub.stop();
     }
@@ -118,6 +174,8 @@ function sources(folder: string): string[] {
     const file = path.join(folder, name);
     if (skipped.has(name)) return [];
     if (statSync(file).isDirectory()) return sources(file);
-    return /\.(ts|mjs|cjs|js|json|ya?ml|md|sql|sh)$|^(Dockerfile|run|\.env\.example)$/.test(name) ? [path.relative(ROOT, file)] : [];
+    return /\.(ts|mjs|cjs|js|json|ya?ml|md|sql|sh)$|^(Dockerfile|run|\.env\.example)$/.test(name)
+      ? [path.relative(ROOT, file)]
+      : [];
   });
 }

@@ -1,4 +1,16 @@
-import { Body, Controller, Delete, Get, HttpCode, NotFoundException, Param, Post, Put, Query, Res } from '@nestjs/common';
+import {
+  Body,
+  Controller,
+  Delete,
+  Get,
+  HttpCode,
+  NotFoundException,
+  Param,
+  Post,
+  Put,
+  Query,
+  Res,
+} from '@nestjs/common';
 import type { Response } from 'express';
 import { jsonTexts, sendJsonArray } from '../shared/answers';
 import { ExactObjectPipe, JsonObjectPipe } from '../shared/bodies';
@@ -59,7 +71,11 @@ export class AdminController {
   /** 200 `{calls, applied, repeats, faults: {hang: 3}, callbacks: {delivered, failed, pending}}` since the start or the last clear. */
   @Get('summary')
   summary(): object {
-    return { ...this.calls.totals(), faults: { ...this.faults.injected(), ...this.ofList.injected() }, callbacks: this.callbacks.counts() };
+    return {
+      ...this.calls.totals(),
+      faults: { ...this.faults.injected(), ...this.ofList.injected() },
+      callbacks: this.callbacks.counts(),
+    };
   }
 
   /** 200, the settings without token and secret; startingBalanceMinor as digits. */
@@ -103,7 +119,13 @@ export class AdminController {
    */
   @Post('book')
   plant(@Body(ExactObjectPipe) body: JsonObject): { status: 'booked' } {
-    const { amount: _amount, currency: _currency, reference: _reference, correlationId: _correlationId, ...rest } = body;
+    const {
+      amount: _amount,
+      currency: _currency,
+      reference: _reference,
+      correlationId: _correlationId,
+      ...rest
+    } = body;
     const fields = new Fields(rest);
     const playerId = fields.text('playerId');
     const direction = fields.word('direction', DIRECTIONS);
@@ -124,7 +146,10 @@ export class AdminController {
   @Delete('book/:reference')
   lose(@Param('reference') reference: string, @Query() query: JsonObject): { lost: number } {
     const fields = new Fields(query);
-    const filter = { playerId: fields.optionalText('playerId'), direction: fields.optionalWord('direction', DIRECTIONS) };
+    const filter = {
+      playerId: fields.optionalText('playerId'),
+      direction: fields.optionalWord('direction', DIRECTIONS),
+    };
     fields.finish();
     const lost = this.accounts.lose(reference, filter);
     if (lost === 0) throw new NotFoundException({ status: 'ERROR', reason: 'no such booking' });

@@ -28,10 +28,13 @@ export class Cashier {
   /** Books the movement if it may be booked, and says what to answer. */
   decide(movement: Movement): Decision {
     const { playerId, direction, currency } = movement;
-    if (!this.settings.supportedCurrencies.includes(currency)) return refusedRequest(422, { reason: 'unsupported currency' });
+    if (!this.settings.supportedCurrencies.includes(currency))
+      return refusedRequest(422, { reason: 'unsupported currency' });
     const amountMinor = toMinor(movement.amount.toString(), currency);
-    if (amountMinor === null) return refusedRequest(400, { reason: 'amount must be a decimal of zero or more, no finer than the currency' });
-    if (amountMinor === 0n && direction === 'withdraw') return refusedRequest(400, { reason: 'amount of a withdrawal must be above zero' });
+    if (amountMinor === null)
+      return refusedRequest(400, { reason: 'amount must be a decimal of zero or more, no finer than the currency' });
+    if (amountMinor === 0n && direction === 'withdraw')
+      return refusedRequest(400, { reason: 'amount of a withdrawal must be above zero' });
     if (playerId.endsWith('_bad')) return this.refuse(movement, 'player_blocked');
 
     const { kind, balanceMinor } = this.accounts.book(movement, amountMinor);
@@ -57,7 +60,10 @@ export class Cashier {
 
   private accepted(movement: Movement, balanceMinor: bigint): Omit<Decision, 'effect'> {
     const { currency, correlationId } = movement;
-    const answer = jsonAnswer(200, exactJson({ status: 'OK', correlationId, balance: majorNumber(balanceMinor, currency) }));
+    const answer = jsonAnswer(
+      200,
+      exactJson({ status: 'OK', correlationId, balance: majorNumber(balanceMinor, currency) }),
+    );
     return { answer, callback: callbackOf(movement, 'OK') };
   }
 }

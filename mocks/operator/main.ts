@@ -14,7 +14,10 @@ async function main(): Promise<void> {
     signatureRequired: environment.choice('SIGNATURE_REQUIRED', 'true', 'false', true),
     callbacks: environment.choice('CALLBACKS', 'on', 'off', true),
     startingBalanceMinor: environment.minor('STARTING_BALANCE_MINOR', 100_000_000n),
-    supportedCurrencies: environment.text(['SUPPORTED_CURRENCIES'], 'USD,EUR').split(',').map((code) => code.trim()),
+    supportedCurrencies: environment
+      .text(['SUPPORTED_CURRENCIES'], 'USD,EUR')
+      .split(',')
+      .map((code) => code.trim()),
   });
   closeOnSignals(operator);
   console.log(`mock operator listens on ${operator.url}`);

@@ -1,6 +1,17 @@
 import { Injectable } from '@nestjs/common';
 import type { Request, Response } from 'express';
-import { type Answer, drip, errorAnswer, injectedAnswer, jsonAnswer, pause, reset, send, sendStream, throttleAnswer } from '../shared/answers';
+import {
+  type Answer,
+  drip,
+  errorAnswer,
+  injectedAnswer,
+  jsonAnswer,
+  pause,
+  reset,
+  send,
+  sendStream,
+  throttleAnswer,
+} from '../shared/answers';
 import { parseExactObject, rawBytes } from '../shared/bodies';
 import { signatureFault } from '../shared/signing';
 import { type Callback, Callbacks } from './callbacks';
@@ -122,7 +133,15 @@ export class MovementDesk {
       case 'no_callback':
         return reply(exchange, this.commit(exchange).answer);
       case 'error_body':
-        return reply(exchange, injectedAnswer({ status: 200, body: fault.body ?? { status: 'ERROR', reason: 'internal error' }, contentType: null, headers: {} }));
+        return reply(
+          exchange,
+          injectedAnswer({
+            status: 200,
+            body: fault.body ?? { status: 'ERROR', reason: 'internal error' },
+            contentType: null,
+            headers: {},
+          }),
+        );
       case 'pending': {
         const decision = fault.reject ? this.cashier.refuse(movement, 'rejected_later') : this.commit(exchange);
         // A request that is wrong in itself is refused at once, by this wallet as by any other.
@@ -178,7 +197,11 @@ function reply({ call, response }: Pick<Exchange, 'call' | 'response'>, answer: 
 
 function unreadableAnswer(form: 'html' | 'truncated'): Answer {
   if (form === 'truncated') return jsonAnswer(200, '{"status":"OK","correlationId":"0');
-  return { status: 200, headers: { 'Content-Type': 'text/html; charset=utf-8' }, body: '<html><body><h1>Welcome</h1></body></html>' };
+  return {
+    status: 200,
+    headers: { 'Content-Type': 'text/html; charset=utf-8' },
+    body: '<html><body><h1>Welcome</h1></body></html>',
+  };
 }
 
 const PADDING = 'x'.repeat(64 * 1024);
@@ -186,6 +209,7 @@ const PADDING = 'x'.repeat(64 * 1024);
 /** The JSON object with one more field, `padding`, of so many bytes. */
 function* padded(json: string, bytes: number): Generator<string> {
   yield `${json.slice(0, -1)},"padding":"`;
-  for (let left = bytes; left > 0; left -= PADDING.length) yield left >= PADDING.length ? PADDING : PADDING.slice(0, left);
+  for (let left = bytes; left > 0; left -= PADDING.length)
+    yield left >= PADDING.length ? PADDING : PADDING.slice(0, left);
   yield '"}';
 }

@@ -18,7 +18,8 @@ export interface Movement {
 /** Reads `{amount, currency, reference, correlationId}`; a string says what is wrong with it. Other fields are let be. */
 export function readMovement(playerId: string, direction: Direction, body: JsonObject): Movement | string {
   const { amount, currency, reference, correlationId } = body;
-  if (!isLosslessNumber(amount) && typeof amount !== 'string') return 'amount must be a decimal, as a number or a string';
+  if (!isLosslessNumber(amount) && typeof amount !== 'string')
+    return 'amount must be a decimal, as a number or a string';
   if (typeof currency !== 'string' || !/^[A-Z]{3,8}$/.test(currency)) return 'currency must be a code in capitals';
   if (!isIdentifier(reference)) return 'reference must be a string of 1 to 255 characters';
   if (!isIdentifier(correlationId)) return 'correlationId must be a string of 1 to 255 characters';

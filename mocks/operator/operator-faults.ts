@@ -28,7 +28,10 @@ const OPERATOR_FAULT_KINDS = {
   duplicate_callbacks: (fields: Fields) => ({ count: fields.integer('count', 1, 1000, 2) }),
   late_callback: (fields: Fields) => ({ delayMs: fields.integer('delayMs', 0, DELAY_MS_MAX) }),
   /** Holds callbacks until `window` of them are there, or `flushMs` after the first, then sends them in reverse order. */
-  out_of_order_callbacks: (fields: Fields) => ({ window: fields.integer('window', 2, 100_000), flushMs: fields.integer('flushMs', 1, DELAY_MS_MAX, 500) }),
+  out_of_order_callbacks: (fields: Fields) => ({
+    window: fields.integer('window', 2, 100_000),
+    flushMs: fields.integer('flushMs', 1, DELAY_MS_MAX, 500),
+  }),
   /** The right answer, then a callback with this status in place of the right one. */
   contradicting_callback: (fields: Fields) => ({ status: fields.text('status') }),
   no_callback: () => ({}),
@@ -39,7 +42,10 @@ const OPERATOR_FAULT_KINDS = {
   /** 200 with a status word that no contract knows. */
   unknown_word: (fields: Fields) => ({ ...readBrokenAnswer(fields), word: fields.optionalText('word') ?? 'MAYBE' }),
   /** 200 with a body that is no JSON. */
-  unreadable: (fields: Fields) => ({ ...readBrokenAnswer(fields), form: fields.word('form', ['html', 'truncated'], 'html') }),
+  unreadable: (fields: Fields) => ({
+    ...readBrokenAnswer(fields),
+    form: fields.word('form', ['html', 'truncated'], 'html'),
+  }),
   /** A refusal for business reasons, called back as such; nothing is booked. */
   refuse: (fields: Fields) => ({ reason: fields.optionalText('reason') ?? 'limit_reached' }),
   /** The right answer, one byte of the body every `ms` milliseconds. */

@@ -19,7 +19,17 @@ export class OperatorModule {
     return {
       module: OperatorModule,
       controllers: [PlayersController, TransactionsController, AdminController],
-      providers: [{ provide: OperatorSettings, useValue: settings }, PlayerAccounts, OperatorFaults, ListFaults, MovementCalls, Cashier, HubClient, Callbacks, MovementDesk],
+      providers: [
+        { provide: OperatorSettings, useValue: settings },
+        PlayerAccounts,
+        OperatorFaults,
+        ListFaults,
+        MovementCalls,
+        Cashier,
+        HubClient,
+        Callbacks,
+        MovementDesk,
+      ],
     };
   }
 }

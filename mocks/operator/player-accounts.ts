@@ -54,12 +54,16 @@ export class PlayerAccounts {
     const { playerId, direction, currency, reference } = movement;
     const player = this.player(playerId);
     const account = this.account(player, currency);
-    const known = this.settings.referenceScope === 'player' ? player.booked[direction].get(reference) : this.bookings.with(reference).find((booking) => booking.direction === direction);
+    const known =
+      this.settings.referenceScope === 'player'
+        ? player.booked[direction].get(reference)
+        : this.bookings.with(reference).find((booking) => booking.direction === direction);
     if (known !== undefined) {
       const same = known.amountMinor === amountMinor && known.currency === currency;
       return { kind: same ? 'repeat' : 'reference_reused', balanceMinor: account.balanceMinor };
     }
-    if (direction === 'withdraw' && account.balanceMinor < amountMinor) return { kind: 'insufficient_funds', balanceMinor: account.balanceMinor };
+    if (direction === 'withdraw' && account.balanceMinor < amountMinor)
+      return { kind: 'insufficient_funds', balanceMinor: account.balanceMinor };
     this.enter({ ...movement, amountMinor, createdAt: Date.now() });
     return { kind: 'applied', balanceMinor: account.balanceMinor };
   }
@@ -76,7 +80,9 @@ export class PlayerAccounts {
   lose(reference: string, filter: BookingFilter): number {
     const lost = this.bookings.remove(
       reference,
-      ({ playerId, direction }) => (filter.playerId === null || filter.playerId === playerId) && (filter.direction === null || filter.direction === direction),
+      ({ playerId, direction }) =>
+        (filter.playerId === null || filter.playerId === playerId) &&
+        (filter.direction === null || filter.direction === direction),
     );
     for (const booking of lost) {
       const player = this.player(booking.playerId);

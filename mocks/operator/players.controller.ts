@@ -12,12 +12,20 @@ export class PlayersController {
   constructor(private readonly desk: MovementDesk) {}
 
   @Post('withdraw')
-  withdraw(@Param('externalPlayerId') playerId: string, @Req() request: Request, @Res() response: Response): Promise<void> {
+  withdraw(
+    @Param('externalPlayerId') playerId: string,
+    @Req() request: Request,
+    @Res() response: Response,
+  ): Promise<void> {
     return this.desk.receive(playerId, 'withdraw', request, response);
   }
 
   @Post('deposit')
-  deposit(@Param('externalPlayerId') playerId: string, @Req() request: Request, @Res() response: Response): Promise<void> {
+  deposit(
+    @Param('externalPlayerId') playerId: string,
+    @Req() request: Request,
+    @Res() response: Response,
+  ): Promise<void> {
     return this.desk.receive(playerId, 'deposit', request, response);
   }
 }

@@ -18,7 +18,11 @@ export class TransactionsController {
     faults: ListFaults,
     settings: OperatorSettings,
   ) {
-    this.desk = new ListDesk({ list: () => accounts.list(), page: (span, limit) => accounts.page(span, limit), textOf }, faults, settings);
+    this.desk = new ListDesk(
+      { list: () => accounts.list(), page: (span, limit) => accounts.page(span, limit), textOf },
+      faults,
+      settings,
+    );
   }
 
   /**
@@ -37,5 +41,14 @@ export class TransactionsController {
 }
 
 function textOf({ playerId, amount, currency, reference, correlationId, direction, createdAt }: Booking): string {
-  return exactJson({ playerId, amount, currency, reference, correlationId, direction, status: 'OK', createdAt: new Date(createdAt).toISOString() });
+  return exactJson({
+    playerId,
+    amount,
+    currency,
+    reference,
+    correlationId,
+    direction,
+    status: 'OK',
+    createdAt: new Date(createdAt).toISOString(),
+  });
 }

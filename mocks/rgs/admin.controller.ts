@@ -1,4 +1,17 @@
-import { Body, ConflictException, Controller, Delete, Get, HttpCode, NotFoundException, Param, Post, Put, Query, Res } from '@nestjs/common';
+import {
+  Body,
+  ConflictException,
+  Controller,
+  Delete,
+  Get,
+  HttpCode,
+  NotFoundException,
+  Param,
+  Post,
+  Put,
+  Query,
+  Res,
+} from '@nestjs/common';
 import type { Response } from 'express';
 import { jsonTexts, sendJsonArray } from '../shared/answers';
 import { exactJson, ExactObjectPipe, JsonObjectPipe } from '../shared/bodies';
@@ -45,7 +58,11 @@ export class AdminController {
   /** 200 `{calls, stored, repeats, keyConflicts, faults: {hang: 3}}`; stored is what the list holds now. */
   @Get('summary')
   summary(): object {
-    return { calls: this.calls.size, ...this.received.totals(), faults: { ...this.faults.injected(), ...this.ofList.injected() } };
+    return {
+      calls: this.calls.size,
+      ...this.received.totals(),
+      faults: { ...this.faults.injected(), ...this.ofList.injected() },
+    };
   }
 
   /** 200, the settings without the secret. */
@@ -89,7 +106,14 @@ export class AdminController {
    */
   @Post('book')
   plant(@Body(ExactObjectPipe) body: JsonObject): { status: 'booked' } {
-    const { refId: _refId, playerId: _playerId, event: _event, idempotencyKey: _key, createdAt: _createdAt, ...free } = body;
+    const {
+      refId: _refId,
+      playerId: _playerId,
+      event: _event,
+      idempotencyKey: _key,
+      createdAt: _createdAt,
+      ...free
+    } = body;
     const fields = new Fields(body);
     const named = { playerId: fields.text('playerId'), event: fields.text('event'), refId: fields.text('refId') };
     const idempotencyKey = fields.optionalText('idempotencyKey');
@@ -97,7 +121,8 @@ export class AdminController {
     for (const name of Object.keys(free)) fields.anything(name);
     fields.finish();
     const webhook = { ...named, idempotencyKey, body: exactJson({ ...named, ...free }) };
-    if (!this.received.plant(webhook, createdAt)) throw new ConflictException({ status: 'ERROR', reason: 'idempotencyKey is taken' });
+    if (!this.received.plant(webhook, createdAt))
+      throw new ConflictException({ status: 'ERROR', reason: 'idempotencyKey is taken' });
     return { status: 'booked' };
   }
 

@@ -59,7 +59,8 @@ export class ReceivedWebhooks {
   lose(refId: string, filter: WebhookFilter): number {
     const lost = this.webhooks.remove(
       refId,
-      ({ playerId, event }) => (filter.playerId === null || filter.playerId === playerId) && (filter.event === null || filter.event === event),
+      ({ playerId, event }) =>
+        (filter.playerId === null || filter.playerId === playerId) && (filter.event === null || filter.event === event),
     );
     for (const { idempotencyKey } of lost) if (idempotencyKey !== null) this.byKey.delete(idempotencyKey);
     return lost.length;

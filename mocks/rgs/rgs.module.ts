@@ -15,7 +15,14 @@ export class RgsModule {
     return {
       module: RgsModule,
       controllers: [WebhooksController, AdminController],
-      providers: [{ provide: RgsSettings, useValue: settings }, ReceivedWebhooks, WebhookCalls, RgsFaults, ListFaults, WebhookDesk],
+      providers: [
+        { provide: RgsSettings, useValue: settings },
+        ReceivedWebhooks,
+        WebhookCalls,
+        RgsFaults,
+        ListFaults,
+        WebhookDesk,
+      ],
     };
   }
 }

@@ -1,6 +1,15 @@
 import { Injectable } from '@nestjs/common';
 import type { Request, Response } from 'express';
-import { type Answer, errorAnswer, injectedAnswer, jsonAnswer, pause, reset, send, throttleAnswer } from '../shared/answers';
+import {
+  type Answer,
+  errorAnswer,
+  injectedAnswer,
+  jsonAnswer,
+  pause,
+  reset,
+  send,
+  throttleAnswer,
+} from '../shared/answers';
 import { rawBytes } from '../shared/bodies';
 import { isJsonObject } from '../shared/fields';
 import { signatureFault } from '../shared/signing';
@@ -33,14 +42,29 @@ export class WebhookDesk {
     const rawBody = rawBytes(request.body);
     const body = rawBody.toString('utf8');
     const headers = keptHeaders(request);
-    const call = this.calls.add({ playerId: null, refId: null, event: null, headers, body, stored: false, repeat: false, fault: null, status: null });
+    const call = this.calls.add({
+      playerId: null,
+      refId: null,
+      event: null,
+      headers,
+      body,
+      stored: false,
+      repeat: false,
+      fault: null,
+      status: null,
+    });
     const { hmacSecret, signatureRequired, latencyMs } = this.settings;
-    const proof = { timestamp: headers['x-timestamp'] ?? undefined, signature: headers['x-signature'] ?? undefined, rawBody };
+    const proof = {
+      timestamp: headers['x-timestamp'] ?? undefined,
+      signature: headers['x-signature'] ?? undefined,
+      rawBody,
+    };
     const unproven = signatureFault(proof, hmacSecret, signatureRequired);
     if (unproven !== null) return reply({ call, response }, errorAnswer(401, { reason: unproven }));
 
     const webhook = readWebhook(body, headers['idempotency-key']);
-    if (webhook === null) return reply({ call, response }, errorAnswer(400, { reason: 'the body must be a JSON object' }));
+    if (webhook === null)
+      return reply({ call, response }, errorAnswer(400, { reason: 'the body must be a JSON object' }));
     call.playerId = webhook.playerId;
     call.refId = webhook.refId;
     call.event = webhook.event;
@@ -93,7 +117,13 @@ export function readWebhook(body: string, idempotencyKey: string | null): Webhoo
     throw error;
   }
   if (!isJsonObject(parsed)) return null;
-  return { body, playerId: textOrNull(parsed.playerId), refId: textOrNull(parsed.refId), event: textOrNull(parsed.event), idempotencyKey };
+  return {
+    body,
+    playerId: textOrNull(parsed.playerId),
+    refId: textOrNull(parsed.refId),
+    event: textOrNull(parsed.event),
+    idempotencyKey,
+  };
 }
 
 function keptHeaders(request: Request): WebhookHeaders {

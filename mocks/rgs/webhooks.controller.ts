@@ -19,7 +19,11 @@ export class WebhooksController {
     faults: ListFaults,
     settings: RgsSettings,
   ) {
-    this.lists = new ListDesk({ list: () => received.list(), page: (span, limit) => received.page(span, limit), textOf }, faults, settings);
+    this.lists = new ListDesk(
+      { list: () => received.list(), page: (span, limit) => received.page(span, limit), textOf },
+      faults,
+      settings,
+    );
   }
 
   /** A signed JSON object -> 200 `{status: "received"}`; 400 and 401 `{status: "ERROR", reason}`. */

@@ -24,7 +24,12 @@ export function errorAnswer(status: number, fields: { reason?: string; code?: st
  * An answer as a test wants it: a string body is sent as it is, any other as JSON;
  * without a body it is the mocks' error shape.
  */
-export function injectedAnswer(spec: { status: number; body: unknown; contentType: string | null; headers: Record<string, string> }): Answer {
+export function injectedAnswer(spec: {
+  status: number;
+  body: unknown;
+  contentType: string | null;
+  headers: Record<string, string>;
+}): Answer {
   const body = spec.body === undefined ? { status: 'ERROR', reason: `injected ${spec.status}` } : spec.body;
   const contentType = spec.contentType ?? (typeof body === 'string' ? 'text/plain; charset=utf-8' : JSON_TYPE);
   return {
@@ -35,7 +40,11 @@ export function injectedAnswer(spec: { status: number; body: unknown; contentTyp
 }
 
 /** 429 or 503 with `Retry-After` in seconds, or as an HTTP date rounded up, so that it never asks for less than was meant. */
-export function throttleAnswer(spec: { status: number; retryAfter: number; retryAfterForm: 'seconds' | 'date' }): Answer {
+export function throttleAnswer(spec: {
+  status: number;
+  retryAfter: number;
+  retryAfterForm: 'seconds' | 'date';
+}): Answer {
   const retryAt = new Date(Math.ceil(Date.now() / 1000 + spec.retryAfter) * 1000);
   const retryAfter = spec.retryAfterForm === 'date' ? retryAt.toUTCString() : spec.retryAfter.toString();
   const answer = errorAnswer(spec.status, { reason: 'too many requests' });
@@ -119,5 +128,10 @@ function* arrayChunks(rows: Iterable<string>): Generator<string> {
 
 function isClientGone(error: unknown): boolean {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
-  return code === 'ERR_STREAM_PREMATURE_CLOSE' || code === 'ECONNRESET' || code === 'EPIPE' || code === 'ERR_STREAM_DESTROYED';
+  return (
+    code === 'ERR_STREAM_PREMATURE_CLOSE' ||
+    code === 'ECONNRESET' ||
+    code === 'EPIPE' ||
+    code === 'ERR_STREAM_DESTROYED'
+  );
 }

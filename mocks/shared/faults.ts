@@ -4,7 +4,9 @@ import { badRequest, Fields, type JsonObject } from './fields';
 export type FaultKinds = Record<string, (fields: Fields) => object>;
 
 /** One fault with its parameters, as a union over the kinds of the table. */
-export type Fault<Kinds extends FaultKinds> = { [Kind in keyof Kinds & string]: { kind: Kind } & ReturnType<Kinds[Kind]> }[keyof Kinds & string];
+export type Fault<Kinds extends FaultKinds> = {
+  [Kind in keyof Kinds & string]: { kind: Kind } & ReturnType<Kinds[Kind]>;
+}[keyof Kinds & string];
 
 /** A fault as armed, and as `GET /admin/faults` shows it. */
 export interface ArmedFault {
@@ -46,7 +48,8 @@ export class FaultBoard<Kinds extends FaultKinds> {
     const kind = input.kind;
     const readParams = typeof kind === 'string' && Object.hasOwn(this.kinds, kind) ? this.kinds[kind] : undefined;
     // Alone and first: without a kind nobody knows which of the other fields belong here.
-    if (typeof kind !== 'string' || readParams === undefined) throw badRequest(`kind must be one of ${Object.keys(this.kinds).join(', ')}`);
+    if (typeof kind !== 'string' || readParams === undefined)
+      throw badRequest(`kind must be one of ${Object.keys(this.kinds).join(', ')}`);
     const fields = new Fields(input);
     fields.text('kind');
     const next = fields.optionalInteger('next', 1, 1_000_000_000);
@@ -75,7 +78,8 @@ export class FaultBoard<Kinds extends FaultKinds> {
       if (armed.share !== null && draw() >= armed.share) continue;
       armed.hits++;
       this.injectedByKind.set(armed.kind, (this.injectedByKind.get(armed.kind) ?? 0) + 1);
-      if (armed.remaining !== null && --armed.remaining === 0) this.entries = this.entries.filter((entry) => entry.armed !== armed);
+      if (armed.remaining !== null && --armed.remaining === 0)
+        this.entries = this.entries.filter((entry) => entry.armed !== armed);
       return fault;
     }
     return null;

@@ -102,7 +102,8 @@ export class Fields {
   headers(name: string): Record<string, string> {
     if (!this.has(name)) return this.absent(name) ?? {};
     const value = this.take(name);
-    if (isJsonObject(value) && Object.entries(value).every((entry) => isHeader(entry))) return value as Record<string, string>;
+    if (isJsonObject(value) && Object.entries(value).every((entry) => isHeader(entry)))
+      return value as Record<string, string>;
     this.complain(name, 'must be an object of header names and printable string values');
     return {};
   }

@@ -26,26 +26,55 @@ export class ListDesk<Row extends Placed> {
     const asked = this.settings.listForm === 'array' ? null : readListQuery(request.query);
     const page = asked === null ? 'array' : asked.span.after === null ? 'first' : 'next';
     const fault = this.faults.pick({ page });
-    if (asked === null && (fault === null || isAboutRows(fault))) return sendJsonArray(response, texts(this.source.list(), this.source.textOf, fault));
-    const answer = asked === null ? { status: 200, headers: { 'Content-Type': JSON_TYPE }, body: `[${[...texts(this.source.list(), this.source.textOf, fault)].join(',')}]` } : this.pageAnswer(request, asked, fault);
+    if (asked === null && (fault === null || isAboutRows(fault)))
+      return sendJsonArray(response, texts(this.source.list(), this.source.textOf, fault));
+    const answer =
+      asked === null
+        ? {
+            status: 200,
+            headers: { 'Content-Type': JSON_TYPE },
+            body: `[${[...texts(this.source.list(), this.source.textOf, fault)].join(',')}]`,
+          }
+        : this.pageAnswer(request, asked, fault);
     await deliver(response, answer, fault);
   }
 
   private pageAnswer(request: Request, { limit, span }: ListQuery, fault: ListFault | null): Answer {
-    const { rows, total, more } = this.source.page(fault?.kind === 'list_cursor_back' ? { ...span, after: null } : span, limit + (fault?.kind === 'list_long_page' ? fault.rows : 0));
+    const { rows, total, more } = this.source.page(
+      fault?.kind === 'list_cursor_back' ? { ...span, after: null } : span,
+      limit + (fault?.kind === 'list_long_page' ? fault.rows : 0),
+    );
     const body = [...texts(rows, (row) => withId(this.source.textOf(row), row.id), fault)].join(',');
     const last = rows.at(-1);
     let next = more && last !== undefined ? cursorAfter(last) : null;
-    if (fault?.kind === 'list_same_cursor') next = span.after === null ? cursorAfter({ createdAt: 0, id: 0 }) : cursorAfter(span.after);
-    if (fault?.kind === 'list_cursor_back') next = cursorAfter({ createdAt: 0, id: Math.floor(Math.random() * 1_000_000_000) });
-    const claims = { total: fault?.kind === 'list_total' ? fault.total : total, ...(fault?.kind === 'list_available_end' ? { dataAvailableEnd: fault.at } : {}) };
+    if (fault?.kind === 'list_same_cursor')
+      next = span.after === null ? cursorAfter({ createdAt: 0, id: 0 }) : cursorAfter(span.after);
+    if (fault?.kind === 'list_cursor_back')
+      next = cursorAfter({ createdAt: 0, id: Math.floor(Math.random() * 1_000_000_000) });
+    const claims = {
+      total: fault?.kind === 'list_total' ? fault.total : total,
+      ...(fault?.kind === 'list_available_end' ? { dataAvailableEnd: fault.at } : {}),
+    };
     if (this.settings.listForm === 'items' && fault?.kind !== 'list_foreign_link')
-      return { status: 200, headers: { 'Content-Type': JSON_TYPE }, body: `{"items":[${body}],"nextCursor":${JSON.stringify(next)},${JSON.stringify(claims).slice(1)}` };
-    return { status: 200, headers: { 'Content-Type': JSON_TYPE, ...linkHeaders(request, next, claims, fault) }, body: `[${body}]` };
+      return {
+        status: 200,
+        headers: { 'Content-Type': JSON_TYPE },
+        body: `{"items":[${body}],"nextCursor":${JSON.stringify(next)},${JSON.stringify(claims).slice(1)}`,
+      };
+    return {
+      status: 200,
+      headers: { 'Content-Type': JSON_TYPE, ...linkHeaders(request, next, claims, fault) },
+      body: `[${body}]`,
+    };
   }
 }
 
-function linkHeaders(request: Request, next: string | null, claims: { total: number; dataAvailableEnd?: string }, fault: ListFault | null): Record<string, string> {
+function linkHeaders(
+  request: Request,
+  next: string | null,
+  claims: { total: number; dataAvailableEnd?: string },
+  fault: ListFault | null,
+): Record<string, string> {
   // The host is of no interest: only path and query go into the header.
   const url = new URL(request.originalUrl, 'http://mock');
   if (next !== null) url.searchParams.set('cursor', next);
@@ -73,12 +102,26 @@ async function deliver(response: Response, answer: Answer, fault: ListFault | nu
     case 'list_truncated':
       return void send(response, { ...answer, body: answer.body.slice(0, -fault.bytes) });
     case 'list_html':
-      return void send(response, { status: 200, headers: { 'Content-Type': fault.asJson ? JSON_TYPE : 'text/html; charset=utf-8' }, body: '<html><body><h1>Please log in</h1></body></html>' });
+      return void send(response, {
+        status: 200,
+        headers: { 'Content-Type': fault.asJson ? JSON_TYPE : 'text/html; charset=utf-8' },
+        body: '<html><body><h1>Please log in</h1></body></html>',
+      });
     case 'list_slow_drip':
       return void (await drip(response, answer, fault.ms));
     case 'list_gzip_bomb': {
-      const packed = gzipSync(Buffer.concat([Buffer.from(answer.body.slice(0, 1)), Buffer.alloc(fault.bytes, ' '), Buffer.from(answer.body.slice(1))]));
-      response.writeHead(answer.status, { ...answer.headers, 'Content-Encoding': 'gzip', 'Content-Length': packed.length });
+      const packed = gzipSync(
+        Buffer.concat([
+          Buffer.from(answer.body.slice(0, 1)),
+          Buffer.alloc(fault.bytes, ' '),
+          Buffer.from(answer.body.slice(1)),
+        ]),
+      );
+      response.writeHead(answer.status, {
+        ...answer.headers,
+        'Content-Encoding': 'gzip',
+        'Content-Length': packed.length,
+      });
       response.end(packed);
       return;
     }
@@ -88,10 +131,19 @@ async function deliver(response: Response, answer: Answer, fault: ListFault | nu
 }
 
 function isAboutRows({ kind }: ListFault): boolean {
-  return kind === 'list_missing_rows' || kind === 'list_duplicate_rows' || kind === 'list_changed_rows' || kind === 'list_huge_rows';
+  return (
+    kind === 'list_missing_rows' ||
+    kind === 'list_duplicate_rows' ||
+    kind === 'list_changed_rows' ||
+    kind === 'list_huge_rows'
+  );
 }
 
-function* texts<Row extends Placed>(rows: readonly Row[], textOf: (row: Row) => string, fault: ListFault | null): Generator<string> {
+function* texts<Row extends Placed>(
+  rows: readonly Row[],
+  textOf: (row: Row) => string,
+  fault: ListFault | null,
+): Generator<string> {
   const every = fault !== null && 'every' in fault ? fault.every : 0;
   for (const row of rows) {
     const text = textOf(row);

@@ -37,7 +37,11 @@ const LIST_FAULT_KINDS = {
   /** Gives every n-th row twice. */
   list_duplicate_rows: readEvery,
   /** Gives every n-th row another value in a field; null takes the field away. */
-  list_changed_rows: (fields: Fields) => ({ ...readEvery(fields), field: fields.text('field'), value: fields.anything('value') }),
+  list_changed_rows: (fields: Fields) => ({
+    ...readEvery(fields),
+    field: fields.text('field'),
+    value: fields.anything('value'),
+  }),
   /** So many bytes of padding in every n-th row. */
   list_huge_rows: (fields: Fields) => ({ ...readEvery(fields), bytes: fields.integer('bytes', 1, 100_000_000) }),
 } satisfies FaultKinds;

@@ -19,9 +19,17 @@ export interface ListQuery {
 export function readListQuery(query: JsonObject): ListQuery | null {
   if (PARAMETERS.every((name) => query[name] === undefined)) return null;
   const limit = queryText('limit', query.limit);
-  if (limit !== null && (!/^\d{1,5}$/.test(limit) || Number(limit) < 1 || Number(limit) > LIMIT_MAX)) throw badRequest(`limit must be an integer from 1 to ${LIMIT_MAX}`);
+  if (limit !== null && (!/^\d{1,5}$/.test(limit) || Number(limit) < 1 || Number(limit) > LIMIT_MAX))
+    throw badRequest(`limit must be an integer from 1 to ${LIMIT_MAX}`);
   const cursor = queryText('cursor', query.cursor);
-  return { limit: limit === null ? LIMIT_DEFAULT : Number(limit), span: { from: readTime('from', query.from), to: readTime('to', query.to), after: cursor === null ? null : readCursor(cursor) } };
+  return {
+    limit: limit === null ? LIMIT_DEFAULT : Number(limit),
+    span: {
+      from: readTime('from', query.from),
+      to: readTime('to', query.to),
+      after: cursor === null ? null : readCursor(cursor),
+    },
+  };
 }
 
 /** Opaque to clients: nobody is to build one. */

@@ -21,7 +21,10 @@ export function sign(secret: string, timestamp: string, rawBody: Buffer | string
 }
 
 /** The headers of a call that leaves now: `X-Timestamp` and `X-Signature`. */
-export function signatureHeaders(secret: string, rawBody: Buffer | string): Record<'X-Timestamp' | 'X-Signature', string> {
+export function signatureHeaders(
+  secret: string,
+  rawBody: Buffer | string,
+): Record<'X-Timestamp' | 'X-Signature', string> {
   const timestamp = Math.floor(Date.now() / 1000).toString();
   return { 'X-Timestamp': timestamp, 'X-Signature': sign(secret, timestamp, rawBody) };
 }

@@ -49,8 +49,15 @@ export class Timeline<Row extends Placed> {
   page({ from, to, after }: Span, limit: number): { rows: readonly Row[]; total: number; more: boolean } {
     const first = from === null ? 0 : this.firstAt({ createdAt: from, id: 0 });
     const end = to === null ? this.rows.length : Math.max(first, this.firstAt({ createdAt: to, id: 0 }));
-    const start = after === null ? first : Math.min(Math.max(first, this.firstAt({ createdAt: after.createdAt, id: after.id + 1 })), end);
-    return { rows: this.rows.slice(start, Math.min(start + limit, end)), total: end - first, more: start + limit < end };
+    const start =
+      after === null
+        ? first
+        : Math.min(Math.max(first, this.firstAt({ createdAt: after.createdAt, id: after.id + 1 })), end);
+    return {
+      rows: this.rows.slice(start, Math.min(start + limit, end)),
+      total: end - first,
+      more: start + limit < end,
+    };
   }
 
   /** The rows with this key as they are now, in the order in which they were added. */

@@ -21,13 +21,24 @@ export class AdminController {
   @HttpCode(200)
   @ApiOperation({
     summary: 'Send an outbox record again',
-    description: 'Same bytes, same id, due now. Refused when it could move money twice: the movement was rejected and the RGS told so, or the operator does not recognise repeats.',
+    description:
+      'Same bytes, same id, due now. Refused when it could move money twice: the movement was rejected and the RGS told so, or the operator does not recognise repeats.',
   })
   @ApiParam({ name: 'queue', enum: ['rgs', 'operator'], description: 'To whom the record goes' })
-  @ApiParam({ name: 'recordId', format: 'uuid', description: '`id` of the record in GET /webhooks/outbox', example: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a12' })
+  @ApiParam({
+    name: 'recordId',
+    format: 'uuid',
+    description: '`id` of the record in GET /webhooks/outbox',
+    example: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a12',
+  })
   @ApiOkResponse({ description: 'The record, pending again and due now', type: OutboxRecordView })
   @ApiProblems('outbox_record_not_found', 'money_in_flight', 'replay_refused')
-  async replay(@Actor() actor: string, @Param('queue') queue: string, @Param('recordId') recordId: string, @Res({ passthrough: true }) response: Response): Promise<string> {
+  async replay(
+    @Actor() actor: string,
+    @Param('queue') queue: string,
+    @Param('recordId') recordId: string,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<string> {
     if ((queue !== 'rgs' && queue !== 'operator') || !isUUID(recordId)) throw new HubError('outbox_record_not_found');
     const record = await this.admin.replay(actor, queue, recordId);
     response.type('application/json');
@@ -43,9 +54,26 @@ export class AdminController {
 
   @Post('destinations/:code/resume')
   @HttpCode(200)
-  @ApiOperation({ summary: 'Deliver again to a destination that was paused', description: 'An RGS that answers 410 is paused; its messages wait in order.' })
-  @ApiParam({ name: 'code', description: 'Code of the partner; the pair of the environment are `rgs` and `operator`', example: 'rgs' })
-  @ApiOkResponse({ description: 'It delivers', schema: { type: 'object', required: ['code', 'resumed'], properties: { code: { type: 'string', example: 'rgs' }, resumed: { type: 'boolean', description: 'false: it was not paused', example: true } } } })
+  @ApiOperation({
+    summary: 'Deliver again to a destination that was paused',
+    description: 'An RGS that answers 410 is paused; its messages wait in order.',
+  })
+  @ApiParam({
+    name: 'code',
+    description: 'Code of the partner; the pair of the environment are `rgs` and `operator`',
+    example: 'rgs',
+  })
+  @ApiOkResponse({
+    description: 'It delivers',
+    schema: {
+      type: 'object',
+      required: ['code', 'resumed'],
+      properties: {
+        code: { type: 'string', example: 'rgs' },
+        resumed: { type: 'boolean', description: 'false: it was not paused', example: true },
+      },
+    },
+  })
   @ApiProblems('not_found')
   resume(@Actor() actor: string, @Param('code') code: string): Promise<{ code: string; resumed: boolean }> {
     return this.admin.resume(actor, code);
@@ -60,8 +88,18 @@ export class AdminController {
 
   @Post('clear-db')
   @HttpCode(200)
-  @ApiOperation({ summary: 'Forget all movements and messages', description: 'Only while ALLOW_CLEAR_DB is true, which production refuses. The audit log stays.' })
-  @ApiOkResponse({ description: 'Everything is forgotten', schema: { type: 'object', required: ['status'], properties: { status: { type: 'string', enum: ['cleared'], example: 'cleared' } } } })
+  @ApiOperation({
+    summary: 'Forget all movements and messages',
+    description: 'Only while ALLOW_CLEAR_DB is true, which production refuses. The audit log stays.',
+  })
+  @ApiOkResponse({
+    description: 'Everything is forgotten',
+    schema: {
+      type: 'object',
+      required: ['status'],
+      properties: { status: { type: 'string', enum: ['cleared'], example: 'cleared' } },
+    },
+  })
   async clearDatabase(@Actor() actor: string): Promise<{ status: 'cleared' }> {
     await this.admin.clearDatabase(actor);
     return { status: 'cleared' };

@@ -20,7 +20,20 @@ export class DestinationView {
   @ApiProperty({ enum: ['closed', 'open', 'half_open'], example: 'closed' }) breaker!: string;
   @ApiProperty({ example: false }) paused!: boolean;
   @ApiProperty({ type: 'string', nullable: true, example: null }) pauseReason!: string | null;
-  @ApiProperty({ type: 'string', format: 'date-time', nullable: true, description: 'Until when a Retry-After holds all calls back', example: null }) notBefore!: Date | null;
-  @ApiProperty({ type: 'string', nullable: true, description: 'What the last failed call met; kept when all is well again', example: null }) lastError!: string | null;
+  @ApiProperty({
+    type: 'string',
+    format: 'date-time',
+    nullable: true,
+    description: 'Until when a Retry-After holds all calls back',
+    example: null,
+  })
+  notBefore!: Date | null;
+  @ApiProperty({
+    type: 'string',
+    nullable: true,
+    description: 'What the last failed call met; kept when all is well again',
+    example: null,
+  })
+  lastError!: string | null;
   @ApiProperty({ type: 'string', format: 'date-time', nullable: true, example: null }) lastErrorAt!: Date | null;
 }

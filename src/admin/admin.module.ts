@@ -15,6 +15,13 @@ import { ReconActionsService } from './recon-actions.service';
 @Module({
   imports: [WalletModule, WebhooksModule, ReconciliationModule],
   controllers: [AdminController, FailedTransactionsController, ReconActionsController],
-  providers: [AdminService, AuditCheckpoints, AuditStore, FailedTransactionsService, OperatorInquiry, ReconActionsService],
+  providers: [
+    AdminService,
+    AuditCheckpoints,
+    AuditStore,
+    FailedTransactionsService,
+    OperatorInquiry,
+    ReconActionsService,
+  ],
 })
 export class AdminModule {}

@@ -19,7 +19,8 @@ import { type AuditEntry, AuditStore } from './audit.store';
 
 const OVERDUE_ROUNDS_MAX = 500;
 /** Everything that clearing empties, the tables that requests touch first in front. */
-const CLEARED = 'idempotency_key, wallet_transaction, outbox_destination, outbox_lane, outbox_head, outbox_message, outbox_attempt, outbox_dead, wallet_event, wallet_outcome, wallet_round, wallet_parked, inbound_callback';
+const CLEARED =
+  'idempotency_key, wallet_transaction, outbox_destination, outbox_lane, outbox_head, outbox_message, outbox_attempt, outbox_dead, wallet_event, wallet_outcome, wallet_round, wallet_parked, inbound_callback';
 /** Well below deadlock_timeout: whoever waits for the tables in another order gets them before Postgres kills somebody. */
 const LOCK_WAIT_MS = 100;
 const CLEAR_TRIES_MAX = 200;
@@ -52,7 +53,13 @@ export class AdminService {
   async replay(actor: string, queue: Queue, id: string): Promise<OutboxRecord> {
     return this.database.transaction(async (tx) => {
       const { before, after } = await this.outbox.replay(tx, queue, id);
-      const entry: AuditEntry = { actor, action: 'outbox.replay', target: `${queue}/${id}`, before: summary(before), after: summary(after) };
+      const entry: AuditEntry = {
+        actor,
+        action: 'outbox.replay',
+        target: `${queue}/${id}`,
+        before: summary(before),
+        after: summary(after),
+      };
       await this.audit.add(tx, entry);
       tx.afterCommit(() => this.logger.event('info', 'admin.acted', { ...entry }));
       return after;
@@ -65,7 +72,13 @@ export class AdminService {
     if (partner === undefined) throw new HubError('not_found');
     return this.database.transaction(async (tx) => {
       const resumed = await this.outbox.resume(tx, partner.id);
-      const entry: AuditEntry = { actor, action: 'destination.resume', target: code, before: { paused: resumed }, after: { paused: false } };
+      const entry: AuditEntry = {
+        actor,
+        action: 'destination.resume',
+        target: code,
+        before: { paused: resumed },
+        after: { paused: false },
+      };
       await this.audit.add(tx, entry);
       tx.afterCommit(() => this.logger.event('info', 'admin.acted', { ...entry }));
       return { code, resumed };
@@ -74,18 +87,25 @@ export class AdminService {
 
   async overdueRounds(): Promise<OverdueRound[]> {
     const rounds = await this.rounds.overdue(this.config.roundOverdueMinutes, OVERDUE_ROUNDS_MAX);
-    return rounds.map(({ rgsId, roundId, playerId, openedAt }) => ({ rgs: this.partners.byId(rgsId).code, roundId, playerId, openedAt: openedAt.toISOString() }));
+    return rounds.map(({ rgsId, roundId, playerId, openedAt }) => ({
+      rgs: this.partners.byId(rgsId).code,
+      roundId,
+      playerId,
+      openedAt: openedAt.toISOString(),
+    }));
   }
 
   /** Development and tests only. The audit log stays: it is what tells that somebody did this. */
   async clearDatabase(actor: string): Promise<void> {
-    if (!this.config.allowClearDb || this.config.production) throw new HubError('forbidden', { detail: 'forbidden: ALLOW_CLEAR_DB is not true' });
+    if (!this.config.allowClearDb || this.config.production)
+      throw new HubError('forbidden', { detail: 'forbidden: ALLOW_CLEAR_DB is not true' });
     for (let tries = 1; ; tries += 1) {
       try {
         return await this.clearOnce(actor);
       } catch (error) {
         if (!isLockTimeout(error) && !isTransient(error)) throw error;
-        if (tries === CLEAR_TRIES_MAX) throw new HubError('store_unavailable', { outcome: 'not_applied', retryAfterSeconds: 1, cause: error });
+        if (tries === CLEAR_TRIES_MAX)
+          throw new HubError('store_unavailable', { outcome: 'not_applied', retryAfterSeconds: 1, cause: error });
         await delay(LOCK_WAIT_MS * Math.random());
       }
     }

@@ -31,7 +31,9 @@ const GENESIS = '0'.repeat(64);
 /** Hex SHA-256 over every column, as `audit_append` writes it. JSON keeps the borders between columns, so no text can be moved from one to the next. */
 export function hashOf(entry: Omit<AuditRecord, 'hash'>): string {
   const { previousHash, id, at, actor, action, target, before, after, requestId } = entry;
-  return createHash('sha256').update(JSON.stringify([previousHash, id, at, actor, action, target, before, after, requestId])).digest('hex');
+  return createHash('sha256')
+    .update(JSON.stringify([previousHash, id, at, actor, action, target, before, after, requestId]))
+    .digest('hex');
 }
 
 /** Walks the chain from its beginning and names the first entry that is changed, missing or out of place. */
@@ -46,6 +48,10 @@ export async function verifyChain(entries: AsyncIterable<AuditRecord>, head: Cha
     if (hashOf(entry) !== entry.hash) return broken(`entry ${count} was changed`);
     previousHash = entry.hash;
   }
-  if (count !== head.entries || previousHash !== head.hash) return { entries: count, broken: { id: String(count + 1), why: `the chain ends at entry ${count}, but ${head.entries} were written` } };
+  if (count !== head.entries || previousHash !== head.hash)
+    return {
+      entries: count,
+      broken: { id: String(count + 1), why: `the chain ends at entry ${count}, but ${head.entries} were written` },
+    };
   return { entries: count, broken: null };
 }

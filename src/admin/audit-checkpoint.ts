@@ -41,14 +41,19 @@ export function witnessesOf(name: string, text: string, key: string): Witnesses 
 
 /** Null: a manifest of an earlier build, which holds no heads. A text: what is wrong. */
 function headsOf(said: unknown, key: string): AuditHeads | string | null {
-  const { checkpoint, signature, manifest } = (typeof said === 'object' && said !== null ? said : {}) as Partial<SignedCheckpoint> & Partial<SignedManifest>;
+  const { checkpoint, signature, manifest } = (
+    typeof said === 'object' && said !== null ? said : {}
+  ) as Partial<SignedCheckpoint> & Partial<SignedManifest>;
   if (manifest !== undefined) {
     const faults = manifestFaults(said, null, key);
     return faults.length > 0 ? faults.join('; ') : (manifest.audit ?? null);
   }
-  if (checkpoint?.format !== 'audit-checkpoint/1' || typeof signature !== 'string') return 'this is no checkpoint and no manifest';
+  if (checkpoint?.format !== 'audit-checkpoint/1' || typeof signature !== 'string')
+    return 'this is no checkpoint and no manifest';
   if (checkpoint.keyId !== keyIdOf(key)) return `signed with the key ${checkpoint.keyId}, not with ${keyIdOf(key)}`;
-  return isSigned(Buffer.from(canonicalJson(checkpoint)), signature, key) ? { audit: checkpoint.audit, actions: checkpoint.actions } : 'the signature does not fit';
+  return isSigned(Buffer.from(canonicalJson(checkpoint)), signature, key)
+    ? { audit: checkpoint.audit, actions: checkpoint.actions }
+    : 'the signature does not fit';
 }
 
 function parsed(text: string): unknown {
@@ -64,7 +69,10 @@ export class Notes {
   readonly hashes = new Map<number, string>();
   count = 0;
 
-  async *of<T extends { readonly hash: string }>(records: AsyncIterable<T>, places: ReadonlySet<number>): AsyncGenerator<T> {
+  async *of<T extends { readonly hash: string }>(
+    records: AsyncIterable<T>,
+    places: ReadonlySet<number>,
+  ): AsyncGenerator<T> {
     for await (const record of records) {
       this.count += 1;
       if (places.has(this.count)) this.hashes.set(this.count, record.hash);
@@ -73,10 +81,13 @@ export class Notes {
   }
 
   /** Where the chain is not the one that was proven; null when it is. */
-  contradiction(proven: readonly { readonly entries: number; readonly hash: string; readonly from: string }[]): string | null {
+  contradiction(
+    proven: readonly { readonly entries: number; readonly hash: string; readonly from: string }[],
+  ): string | null {
     for (const { entries, hash, from } of [...proven].sort((a, b) => a.entries - b.entries)) {
       if (entries > this.count) return `it holds ${this.count}, and ${from} proves ${entries}`;
-      if (entries > 0 && this.hashes.get(entries) !== hash) return `number ${entries} is not what ${from} proves, or one before it was changed`;
+      if (entries > 0 && this.hashes.get(entries) !== hash)
+        return `number ${entries} is not what ${from} proves, or one before it was changed`;
     }
     return null;
   }

@@ -50,9 +50,18 @@ export class AuditCheckpoints implements OnApplicationBootstrap {
     const entries = heads.audit.entries + heads.actions.entries;
     const now = this.clock.now();
     if (entries === this.said.entries || (entries - this.said.entries < ENTRIES && now - this.said.at < AGE_MS)) return;
-    const checkpoint: Checkpoint = { format: 'audit-checkpoint/1', at: new Date(now).toISOString(), keyId: this.key.keyId, ...heads };
-    const signed: SignedCheckpoint = { checkpoint, signature: this.key.signature(Buffer.from(canonicalJson(checkpoint))) };
-    if (this.config.auditCheckpointFile !== undefined) await append(this.config.auditCheckpointFile, `${JSON.stringify(signed)}\n`);
+    const checkpoint: Checkpoint = {
+      format: 'audit-checkpoint/1',
+      at: new Date(now).toISOString(),
+      keyId: this.key.keyId,
+      ...heads,
+    };
+    const signed: SignedCheckpoint = {
+      checkpoint,
+      signature: this.key.signature(Buffer.from(canonicalJson(checkpoint))),
+    };
+    if (this.config.auditCheckpointFile !== undefined)
+      await append(this.config.auditCheckpointFile, `${JSON.stringify(signed)}\n`);
     this.logger.event('info', 'admin.audit_checkpoint', { ...signed });
     this.said = { entries, at: now };
   }

@@ -4,7 +4,10 @@ import { Column, Entity, PrimaryColumn, Unique } from 'typeorm';
 @Entity('audit_entry')
 @Unique('audit_entry_hash_key', ['hash'])
 export class AuditEntryEntity {
-  @PrimaryColumn('bigint', { primaryKeyConstraintName: 'audit_entry_pkey', comment: 'place in the chain: 1, 2, 3, … without gaps' })
+  @PrimaryColumn('bigint', {
+    primaryKeyConstraintName: 'audit_entry_pkey',
+    comment: 'place in the chain: 1, 2, 3, … without gaps',
+  })
   id!: string;
 
   @Column('timestamptz')

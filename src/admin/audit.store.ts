@@ -34,7 +34,14 @@ const COLUMNS = `id, ${instant('at')} as at, actor, action, target, before::text
 export class AuditStore {
   async add(tx: Tx, entry: AuditEntry): Promise<void> {
     // One statement of the database's own, since the hub's role may write neither the entries nor their head.
-    await tx.rows('select audit_append($1, $2, $3, $4, $5, $6)', [entry.actor, entry.action, entry.target, JSON.stringify(entry.before), JSON.stringify(entry.after), currentContext()?.requestId ?? null]);
+    await tx.rows('select audit_append($1, $2, $3, $4, $5, $6)', [
+      entry.actor,
+      entry.action,
+      entry.target,
+      JSON.stringify(entry.before),
+      JSON.stringify(entry.after),
+      currentContext()?.requestId ?? null,
+    ]);
   }
 
   async head(sql: Sql): Promise<ChainHead> {
@@ -45,7 +52,9 @@ export class AuditStore {
 
   /** Hash of the newest act on an exception that the log knows of; null when there was none. */
   async lastActionHash(sql: Sql): Promise<string | null> {
-    const [row] = await sql.rows<{ hash: string }>(`select after ->> 'actionHash' as hash from audit_entry where action = 'exception.act' order by id desc limit 1`);
+    const [row] = await sql.rows<{ hash: string }>(
+      `select after ->> 'actionHash' as hash from audit_entry where action = 'exception.act' order by id desc limit 1`,
+    );
     return row?.hash ?? null;
   }
 
@@ -53,7 +62,9 @@ export class AuditStore {
   async *entries(sql: Sql): AsyncGenerator<AuditRecord> {
     let after = '0';
     for (;;) {
-      const rows = await sql.rows<AuditRow>(`select ${COLUMNS} from audit_entry where id > $1 order by id limit 1000`, [after]);
+      const rows = await sql.rows<AuditRow>(`select ${COLUMNS} from audit_entry where id > $1 order by id limit 1000`, [
+        after,
+      ]);
       for (const row of rows) yield recordOf(row);
       const last = rows.at(-1);
       if (last === undefined) return;
@@ -63,5 +74,16 @@ export class AuditStore {
 }
 
 function recordOf(row: AuditRow): AuditRecord {
-  return { id: row.id, at: row.at, actor: row.actor, action: row.action, target: row.target, before: row.before, after: row.after, requestId: row.request_id, previousHash: row.previous_hash, hash: row.hash };
+  return {
+    id: row.id,
+    at: row.at,
+    actor: row.actor,
+    action: row.action,
+    target: row.target,
+    before: row.before,
+    after: row.after,
+    requestId: row.request_id,
+    previousHash: row.previous_hash,
+    hash: row.hash,
+  };
 }

@@ -6,7 +6,13 @@ import { Actor } from '../http/caller';
 import { TakesJson } from '../http/json-body.guard';
 import { ApiProblems } from '../http/openapi';
 import { HubError } from '../kernel/errors';
-import { BulkResolveAnswer, BulkResolveRequest, FailedTransactionPage, FailedTransactionQuery, ResolveRequest } from './failed-transactions.dto';
+import {
+  BulkResolveAnswer,
+  BulkResolveRequest,
+  FailedTransactionPage,
+  FailedTransactionQuery,
+  ResolveRequest,
+} from './failed-transactions.dto';
 import { FailedTransactionsService } from './failed-transactions.service';
 
 @ApiTags('ops')
@@ -16,7 +22,11 @@ export class FailedTransactionsController {
   constructor(private readonly failed: FailedTransactionsService) {}
 
   @Get()
-  @ApiOperation({ summary: 'Parked money, oldest first', description: 'Credits that an operator refused, movements whose place stayed unknown, repayments that did not go through. Nothing here is given up; each waits for a person.' })
+  @ApiOperation({
+    summary: 'Parked money, oldest first',
+    description:
+      'Credits that an operator refused, movements whose place stayed unknown, repayments that did not go through. Nothing here is given up; each waits for a person.',
+  })
   @ApiOkResponse({ description: 'A page of parked transactions', type: FailedTransactionPage })
   @ApiProblems('validation_failed')
   failedTransactions(@Query() query: FailedTransactionQuery): Promise<FailedTransactionPage> {
@@ -25,14 +35,49 @@ export class FailedTransactionsController {
 
   @Patch(':transactionId')
   @TakesJson()
-  @ApiOperation({ summary: 'Resolve one', description: '`applied` and `not_applied` say what the operator\'s books hold; `retry` sends the same bytes again. Goes to the audit log with who and why.' })
-  @ApiParam({ name: 'transactionId', format: 'uuid', description: '`transactionId` of the parked transaction', example: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11' })
+  @ApiOperation({
+    summary: 'Resolve one',
+    description:
+      "`applied` and `not_applied` say what the operator's books hold; `retry` sends the same bytes again. Goes to the audit log with who and why.",
+  })
+  @ApiParam({
+    name: 'transactionId',
+    format: 'uuid',
+    description: '`transactionId` of the parked transaction',
+    example: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11',
+  })
   @ApiBody({ type: ResolveRequest })
-  @ApiOkResponse({ description: 'Its state now; parked still when it is sent again', schema: { type: 'object', required: ['transactionId', 'state'], properties: { transactionId: { type: 'string', format: 'uuid', example: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11' }, state: { type: 'string', example: 'confirmed' } } } })
-  @ApiProblems('malformed_request', 'not_found', 'not_parked', 'money_in_flight', 'replay_refused', 'payload_too_large', 'unsupported_media_type', 'validation_failed')
-  async resolve(@Actor() actor: string, @Param('transactionId') transactionId: string, @Body() request: ResolveRequest): Promise<{ transactionId: string; state: string }> {
+  @ApiOkResponse({
+    description: 'Its state now; parked still when it is sent again',
+    schema: {
+      type: 'object',
+      required: ['transactionId', 'state'],
+      properties: {
+        transactionId: { type: 'string', format: 'uuid', example: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11' },
+        state: { type: 'string', example: 'confirmed' },
+      },
+    },
+  })
+  @ApiProblems(
+    'malformed_request',
+    'not_found',
+    'not_parked',
+    'money_in_flight',
+    'replay_refused',
+    'payload_too_large',
+    'unsupported_media_type',
+    'validation_failed',
+  )
+  async resolve(
+    @Actor() actor: string,
+    @Param('transactionId') transactionId: string,
+    @Body() request: ResolveRequest,
+  ): Promise<{ transactionId: string; state: string }> {
     if (!isUUID(transactionId)) throw new HubError('not_found');
-    return { transactionId, state: await this.failed.resolve(actor, transactionId, request.resolution, request.reason) };
+    return {
+      transactionId,
+      state: await this.failed.resolve(actor, transactionId, request.resolution, request.reason),
+    };
   }
 
   @Post('resolve')

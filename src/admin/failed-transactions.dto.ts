@@ -1,13 +1,30 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
-import { ArrayMaxSize, ArrayMinSize, IsArray, IsBoolean, IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Max, Min } from 'class-validator';
+import {
+  ArrayMaxSize,
+  ArrayMinSize,
+  IsArray,
+  IsBoolean,
+  IsIn,
+  IsInt,
+  IsOptional,
+  IsString,
+  IsUUID,
+  Length,
+  Max,
+  Min,
+} from 'class-validator';
 import { TransactionView } from '../wallet/wallet.dto';
 
 export type Resolution = 'applied' | 'not_applied' | 'retry';
 const RESOLUTIONS: readonly Resolution[] = ['applied', 'not_applied', 'retry'];
 
 export class ResolveRequest {
-  @ApiProperty({ enum: RESOLUTIONS, description: 'What a person found out: the operator booked it, did not book it, or it shall be sent again', example: 'applied' })
+  @ApiProperty({
+    enum: RESOLUTIONS,
+    description: 'What a person found out: the operator booked it, did not book it, or it shall be sent again',
+    example: 'applied',
+  })
   @IsIn(RESOLUTIONS)
   resolution!: Resolution;
 
@@ -18,7 +35,14 @@ export class ResolveRequest {
 }
 
 export class BulkResolveRequest extends ResolveRequest {
-  @ApiProperty({ type: [String], format: 'uuid', minItems: 1, maxItems: 100, description: '`transactionId` of each', example: ['019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11'] })
+  @ApiProperty({
+    type: [String],
+    format: 'uuid',
+    minItems: 1,
+    maxItems: 100,
+    description: '`transactionId` of each',
+    example: ['019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11'],
+  })
   @IsArray()
   @ArrayMinSize(1)
   @ArrayMaxSize(100)
@@ -52,18 +76,29 @@ export class FailedTransactionQuery {
 
 export class FailedTransactionView extends TransactionView {
   @ApiProperty({ format: 'date-time', example: '2026-11-23T12:00:00.000Z' }) parkedAt!: string;
-  @ApiProperty({ type: 'string', format: 'date-time', nullable: true, description: 'Until then a call may still be booked, and `applied` and `not_applied` answer 409 `money_in_flight`; null when nothing can be', example: null }) inFlightUntil!: string | null;
+  @ApiProperty({
+    type: 'string',
+    format: 'date-time',
+    nullable: true,
+    description:
+      'Until then a call may still be booked, and `applied` and `not_applied` answer 409 `money_in_flight`; null when nothing can be',
+    example: null,
+  })
+  inFlightUntil!: string | null;
 }
 
 export class FailedTransactionPage {
   @ApiProperty({ type: [FailedTransactionView] }) items!: FailedTransactionView[];
-  @ApiProperty({ type: 'string', format: 'uuid', nullable: true, description: 'Null on the last page', example: null }) nextCursor!: string | null;
+  @ApiProperty({ type: 'string', format: 'uuid', nullable: true, description: 'Null on the last page', example: null })
+  nextCursor!: string | null;
 }
 
 export class BulkResolveItem {
   @ApiProperty({ format: 'uuid', example: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11' }) id!: string;
-  @ApiProperty({ enum: ['resolved', 'would_resolve', 'refused'], example: 'would_resolve' }) result!: 'resolved' | 'would_resolve' | 'refused';
-  @ApiProperty({ type: 'string', nullable: true, description: 'Code of the problem, when refused', example: null }) code!: string | null;
+  @ApiProperty({ enum: ['resolved', 'would_resolve', 'refused'], example: 'would_resolve' }) result!:
+    'resolved' | 'would_resolve' | 'refused';
+  @ApiProperty({ type: 'string', nullable: true, description: 'Code of the problem, when refused', example: null })
+  code!: string | null;
 }
 
 export class BulkResolveAnswer {

@@ -12,7 +12,13 @@ import type { TransactionState } from '../wallet/transaction-state';
 import { transactionView } from '../wallet/wallet.service';
 import { WalletStore } from '../wallet/wallet.store';
 import { AuditStore } from './audit.store';
-import type { BulkResolveAnswer, BulkResolveItem, FailedTransactionPage, FailedTransactionQuery, Resolution } from './failed-transactions.dto';
+import type {
+  BulkResolveAnswer,
+  BulkResolveItem,
+  FailedTransactionPage,
+  FailedTransactionQuery,
+  Resolution,
+} from './failed-transactions.dto';
 
 /** Money that waits for a person: the list, and what the person decides. */
 @Injectable()
@@ -27,12 +33,19 @@ export class FailedTransactionsService {
   ) {}
 
   async list({ event, limit, cursor }: FailedTransactionQuery): Promise<FailedTransactionPage> {
-    const found = await this.wallet.parked({ limit: limit + 1, ...(event === undefined ? {} : { movement: event }), ...(cursor === undefined ? {} : { after: cursor }) });
+    const found = await this.wallet.parked({
+      limit: limit + 1,
+      ...(event === undefined ? {} : { movement: event }),
+      ...(cursor === undefined ? {} : { after: cursor }),
+    });
     const page = found.slice(0, limit);
     const events = await this.wallet.events(page.map(({ transaction }) => transaction.id));
     return {
       items: page.map(({ transaction, parkedAt, inFlightUntil }) => ({
-        ...transactionView(transaction, events.filter(({ transactionId }) => transactionId === transaction.id)),
+        ...transactionView(
+          transaction,
+          events.filter(({ transactionId }) => transactionId === transaction.id),
+        ),
         parkedAt: parkedAt.toISOString(),
         inFlightUntil: inFlightUntil?.toISOString() ?? null,
       })),
@@ -46,7 +59,13 @@ export class FailedTransactionsService {
   }
 
   /** Each in a transaction of its own, so one that is refused keeps no other from being resolved. */
-  async resolveMany(actor: string, ids: readonly string[], resolution: Resolution, reason: string, dryRun: boolean): Promise<BulkResolveAnswer> {
+  async resolveMany(
+    actor: string,
+    ids: readonly string[],
+    resolution: Resolution,
+    reason: string,
+    dryRun: boolean,
+  ): Promise<BulkResolveAnswer> {
     const items: BulkResolveItem[] = [];
     for (const id of new Set(ids)) {
       try {
@@ -64,11 +83,20 @@ export class FailedTransactionsService {
   /** Throws what resolving would throw. */
   private async check(tx: Tx, id: string, resolution: Resolution): Promise<void> {
     const { messageId, position } = await this.lockParked(tx, id);
-    const refusal = resolution === 'retry' ? await this.outbox.handler.refuseReplay(tx, { id: messageId, queue: 'operator', transactionId: id, position }) : inFlight(id, position);
+    const refusal =
+      resolution === 'retry'
+        ? await this.outbox.handler.refuseReplay(tx, { id: messageId, queue: 'operator', transactionId: id, position })
+        : inFlight(id, position);
     if (refusal !== null) throw refusal;
   }
 
-  private async resolveIn(tx: Tx, actor: string, id: string, resolution: Resolution, reason: string): Promise<TransactionState> {
+  private async resolveIn(
+    tx: Tx,
+    actor: string,
+    id: string,
+    resolution: Resolution,
+    reason: string,
+  ): Promise<TransactionState> {
     const { transaction, messageId, position } = await this.lockParked(tx, id);
     let to: TransactionState = 'parked';
     if (resolution === 'retry') {
@@ -80,16 +108,42 @@ export class FailedTransactionsService {
       const resolved = resolvedTo(transaction, resolution);
       const { undo } = resolved;
       to = resolved.to;
-      await this.settlement.write(tx, [{ transaction: { ...transaction, undo }, change: { ...changeBy('admin', transaction, to, to === 'confirmed' ? null : 'resolved by hand', { actor, reason, resolution }), undo }, notice: noticeOf(to) }]);
-      await this.outbox.finish(tx, [{ id: messageId, destinationId: transaction.operatorId, outcome: resolution === 'applied' ? 'sent' : 'dead' }], 'resolved by hand');
+      await this.settlement.write(tx, [
+        {
+          transaction: { ...transaction, undo },
+          change: {
+            ...changeBy('admin', transaction, to, to === 'confirmed' ? null : 'resolved by hand', {
+              actor,
+              reason,
+              resolution,
+            }),
+            undo,
+          },
+          notice: noticeOf(to),
+        },
+      ]);
+      await this.outbox.finish(
+        tx,
+        [{ id: messageId, destinationId: transaction.operatorId, outcome: resolution === 'applied' ? 'sent' : 'dead' }],
+        'resolved by hand',
+      );
     }
-    const entry = { actor, action: 'transaction.resolve' as const, target: id, before: { state: transaction.state, reason: transaction.reason }, after: { state: to, resolution, reason } };
+    const entry = {
+      actor,
+      action: 'transaction.resolve' as const,
+      target: id,
+      before: { state: transaction.state, reason: transaction.reason },
+      after: { state: to, resolution, reason },
+    };
     await this.audit.add(tx, entry);
     tx.afterCommit(() => this.logger.event('info', 'admin.acted', entry));
     return to;
   }
 
-  private async lockParked(tx: Tx, id: string): Promise<{ transaction: MoneyTransaction; messageId: string; position: MessagePosition }> {
+  private async lockParked(
+    tx: Tx,
+    id: string,
+  ): Promise<{ transaction: MoneyTransaction; messageId: string; position: MessagePosition }> {
     const seen = await this.wallet.find(tx, id);
     if (seen === undefined) throw new HubError('not_found');
     await this.outbox.lockLane(tx, seen.operatorId, seen.externalPlayerId);
@@ -99,7 +153,8 @@ export class FailedTransactionsService {
     const position = await this.outbox.position(tx, messageId);
     const transaction = (await this.wallet.lock(tx, [id])).get(id);
     // A repayment that began meanwhile has a message of its own, and then the transaction is not parked.
-    if (transaction?.state !== 'parked' || (transaction.undoMessageId ?? transaction.messageId) !== messageId) throw new HubError('not_parked', { correlationId: id });
+    if (transaction?.state !== 'parked' || (transaction.undoMessageId ?? transaction.messageId) !== messageId)
+      throw new HubError('not_parked', { correlationId: id });
     return { transaction, messageId, position };
   }
 }

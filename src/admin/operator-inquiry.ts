@@ -22,13 +22,19 @@ export class OperatorInquiry {
   ) {}
 
   /** Throws exception_state_conflict when there is nothing to ask by, or the operator cannot be asked, and upstream_failed when it does not answer. */
-  async ask({ operatorId, refId }: ExceptionRecord, leg: 'movement' | 'undo'): Promise<{ operatorHas: 'booking' | 'nothing'; reference: string; rows: unknown[] }> {
+  async ask(
+    { operatorId, refId }: ExceptionRecord,
+    leg: 'movement' | 'undo',
+  ): Promise<{ operatorHas: 'booking' | 'nothing'; reference: string; rows: unknown[] }> {
     const operator = this.partners.byId(operatorId);
-    if (refId === null || refId === '') throw new HubError('exception_state_conflict', { detail: 'the exception has no reference to ask by' });
-    if (!operator.statusQuery) throw new HubError('exception_state_conflict', { detail: 'the operator cannot be asked about single movements' });
+    if (refId === null || refId === '')
+      throw new HubError('exception_state_conflict', { detail: 'the exception has no reference to ask by' });
+    if (!operator.statusQuery)
+      throw new HubError('exception_state_conflict', { detail: 'the operator cannot be asked about single movements' });
     const reference = leg === 'undo' && !/^rollback:/i.test(refId) ? undoReference(refId) : refId;
     const said = await this.look(operator, reference);
-    if (said.verdict === 'no_answer') throw new HubError('upstream_failed', { detail: `the operator's list is no answer: ${said.reason}` });
+    if (said.verdict === 'no_answer')
+      throw new HubError('upstream_failed', { detail: `the operator's list is no answer: ${said.reason}` });
     const rows = said.verdict === 'absent' ? [] : said.rows.map(shown);
     return { operatorHas: rows.length > 0 ? 'booking' : 'nothing', reference, rows };
   }
@@ -38,10 +44,24 @@ export class OperatorInquiry {
     const url = targetUrl(operator, `/v2/transactions?reference=${encodeURIComponent(reference)}`);
     try {
       const answer = await openList(this.http, operator, url, 1, AbortSignal.timeout(INQUIRY_MS_MAX));
-      const asked = { reference, directions: ['withdraw', 'deposit', 'rollback'], playerIds: [], amount: null, currency: null, correlationId: null } as const;
-      return await lookUp(answer, asked, { url, isApplied: (word) => classOfStatusWord(operator, word) === 'applied', rowsWanted: ROWS_MAX });
+      const asked = {
+        reference,
+        directions: ['withdraw', 'deposit', 'rollback'],
+        playerIds: [],
+        amount: null,
+        currency: null,
+        correlationId: null,
+      } as const;
+      return await lookUp(answer, asked, {
+        url,
+        isApplied: (word) => classOfStatusWord(operator, word) === 'applied',
+        rowsWanted: ROWS_MAX,
+      });
     } catch (error) {
-      throw new HubError('upstream_failed', { detail: `the operator could not be asked: ${messageOf(error)}`, cause: error });
+      throw new HubError('upstream_failed', {
+        detail: `the operator could not be asked: ${messageOf(error)}`,
+        cause: error,
+      });
     }
   }
 }
@@ -49,5 +69,11 @@ export class OperatorInquiry {
 /** The parts that say what was booked, as text: what a partner sends is kept for ever, so no more of it than is needed. */
 function shown(row: ListedRow): Record<string, string> {
   const names = ['correlationId', 'direction', 'event', 'amount', 'currency', 'status', 'createdAt'];
-  return Object.fromEntries(names.flatMap((name) => (typeof row[name] === 'string' || typeof row[name] === 'number' ? [[name, String(row[name]).replaceAll('\u0000', '').toWellFormed().slice(0, 100)]] : [])));
+  return Object.fromEntries(
+    names.flatMap((name) =>
+      typeof row[name] === 'string' || typeof row[name] === 'number'
+        ? [[name, String(row[name]).replaceAll('\u0000', '').toWellFormed().slice(0, 100)]]
+        : [],
+    ),
+  );
 }

@@ -1,5 +1,13 @@
 import { Body, Controller, Headers, HttpCode, Param, Post, Res } from '@nestjs/common';
-import { ApiAcceptedResponse, ApiBody, ApiHeader, ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
+import {
+  ApiAcceptedResponse,
+  ApiBody,
+  ApiHeader,
+  ApiOkResponse,
+  ApiOperation,
+  ApiParam,
+  ApiTags,
+} from '@nestjs/swagger';
 import { isUUID } from 'class-validator';
 import type { Response } from 'express';
 import { Access } from '../http/access';
@@ -12,7 +20,12 @@ import { EXCEPTION_ID } from '../reconciliation/exceptions.dto';
 import { ActionAnswer, ActionRequest, BulkAnswer, BulkRequest } from './recon-actions.dto';
 import { ReconActionsService } from './recon-actions.service';
 
-const HEADERS = { 'Idempotent-Replayed': { description: '`true` when this is what an earlier request with the same key did', schema: { type: 'string' as const, enum: ['true'] } } };
+const HEADERS = {
+  'Idempotent-Replayed': {
+    description: '`true` when this is what an earlier request with the same key did',
+    schema: { type: 'string' as const, enum: ['true'] },
+  },
+};
 
 /** In this folder, since each act stands in the audit log, and only it may write there. */
 @ApiTags('finance')
@@ -26,15 +39,41 @@ export class ReconActionsController {
   @TakesJson()
   @ApiOperation({
     summary: 'Do something about a break',
-    description: '`requery_operator` asks the operator by reference and changes nothing. `replay_outbox` sends the message again (ops only). `accept` and `ignore` close it; above RECON_ACCEPT_LIMIT the first person\'s request is answered with 202, and the second person\'s closes it. Each act stands in the exception\'s history and in the audit log.',
+    description:
+      "`requery_operator` asks the operator by reference and changes nothing. `replay_outbox` sends the message again (ops only). `accept` and `ignore` close it; above RECON_ACCEPT_LIMIT the first person's request is answered with 202, and the second person's closes it. Each act stands in the exception's history and in the audit log.",
   })
   @ApiParam({ name: 'exceptionId', format: 'uuid', description: '`id` of the exception', example: EXCEPTION_ID })
-  @ApiHeader({ name: 'Idempotency-Key', required: false, description: 'A repeat with the same key and act does nothing twice', schema: { type: 'string', minLength: 1, maxLength: 255 }, example: 'b1f7c1de-8f0e-4d3c-9b61-1c8f5f8d0a11' })
+  @ApiHeader({
+    name: 'Idempotency-Key',
+    required: false,
+    description: 'A repeat with the same key and act does nothing twice',
+    schema: { type: 'string', minLength: 1, maxLength: 255 },
+    example: 'b1f7c1de-8f0e-4d3c-9b61-1c8f5f8d0a11',
+  })
   @ApiBody({ type: ActionRequest })
   @ApiOkResponse({ description: 'It was done', type: ActionAnswer, headers: HEADERS })
   @ApiAcceptedResponse({ description: 'Another person must do the same', type: ActionAnswer, headers: HEADERS })
-  @ApiProblems('malformed_request', 'not_found', 'exception_state_conflict', 'second_person_required', 'idempotency_key_reused', 'outbox_record_not_found', 'money_in_flight', 'replay_refused', 'upstream_failed', 'payload_too_large', 'unsupported_media_type', 'validation_failed')
-  async actOnException(@CallingStaff() staff: Staff, @Param('exceptionId') exceptionId: string, @Body() request: ActionRequest, @Headers('idempotency-key') key: string | undefined, @Res({ passthrough: true }) response: Response): Promise<ActionAnswer> {
+  @ApiProblems(
+    'malformed_request',
+    'not_found',
+    'exception_state_conflict',
+    'second_person_required',
+    'idempotency_key_reused',
+    'outbox_record_not_found',
+    'money_in_flight',
+    'replay_refused',
+    'upstream_failed',
+    'payload_too_large',
+    'unsupported_media_type',
+    'validation_failed',
+  )
+  async actOnException(
+    @CallingStaff() staff: Staff,
+    @Param('exceptionId') exceptionId: string,
+    @Body() request: ActionRequest,
+    @Headers('idempotency-key') key: string | undefined,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<ActionAnswer> {
     if (!isUUID(exceptionId)) throw new HubError('not_found');
     const { replayed, ...answer } = await this.actions.act(staff, exceptionId, request, checkedIdempotencyKey(key));
     if (replayed) response.setHeader('Idempotent-Replayed', 'true');
@@ -45,10 +84,20 @@ export class ReconActionsController {
   @Post('bulk')
   @HttpCode(200)
   @TakesJson()
-  @ApiOperation({ summary: 'Do something about many, or see what would be done', description: 'Up to 100 ids, or a filter with a note and the count of a dry run. Each is done by itself; one that is refused keeps no other from being done.' })
+  @ApiOperation({
+    summary: 'Do something about many, or see what would be done',
+    description:
+      'Up to 100 ids, or a filter with a note and the count of a dry run. Each is done by itself; one that is refused keeps no other from being done.',
+  })
   @ApiBody({ type: BulkRequest })
   @ApiOkResponse({ description: 'What became of each', type: BulkAnswer })
-  @ApiProblems('malformed_request', 'selection_changed', 'payload_too_large', 'unsupported_media_type', 'validation_failed')
+  @ApiProblems(
+    'malformed_request',
+    'selection_changed',
+    'payload_too_large',
+    'unsupported_media_type',
+    'validation_failed',
+  )
   actOnExceptions(@CallingStaff() staff: Staff, @Body() request: BulkRequest): Promise<BulkAnswer> {
     return this.actions.actOnMany(staff, request);
   }

@@ -1,11 +1,35 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
-import { ArrayMaxSize, ArrayMinSize, IsArray, IsBoolean, IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Matches, Max, Min, ValidateNested } from 'class-validator';
+import {
+  ArrayMaxSize,
+  ArrayMinSize,
+  IsArray,
+  IsBoolean,
+  IsIn,
+  IsInt,
+  IsOptional,
+  IsString,
+  IsUUID,
+  Length,
+  Matches,
+  Max,
+  Min,
+  ValidateNested,
+} from 'class-validator';
 import { IsStorableText } from '../http/validation';
 import { ActionView, EXCEPTION_ID, ExceptionSelection, ExceptionView } from '../reconciliation/exceptions.dto';
 
-export type ExceptionAction = 'replay_outbox' | 'requery_operator' | 'accept' | 'ignore' | 'reopen' | 'comment' | 'assign';
-export const EXCEPTION_ACTIONS: readonly ExceptionAction[] = ['replay_outbox', 'requery_operator', 'accept', 'ignore', 'reopen', 'comment', 'assign'];
+export type ExceptionAction =
+  'replay_outbox' | 'requery_operator' | 'accept' | 'ignore' | 'reopen' | 'comment' | 'assign';
+export const EXCEPTION_ACTIONS: readonly ExceptionAction[] = [
+  'replay_outbox',
+  'requery_operator',
+  'accept',
+  'ignore',
+  'reopen',
+  'comment',
+  'assign',
+];
 /** What may be done to many at once: nothing that calls a partner. */
 export type BulkAction = 'accept' | 'ignore' | 'reopen' | 'comment' | 'assign';
 const BULK_ACTIONS: readonly BulkAction[] = ['accept', 'ignore', 'reopen', 'comment', 'assign'];
@@ -14,19 +38,33 @@ export const BULK_IDS_MAX = 100;
 export const BULK_FILTERED_MAX = 1_000;
 
 class Reasoned {
-  @ApiProperty({ pattern: '^[a-z][a-z0-9_]{2,39}$', description: 'A word of finance\'s own list, for example `partner_confirmed`, `timing`, `goodwill`, `test_data`, `other`', example: 'partner_confirmed' })
+  @ApiProperty({
+    pattern: '^[a-z][a-z0-9_]{2,39}$',
+    description:
+      "A word of finance's own list, for example `partner_confirmed`, `timing`, `goodwill`, `test_data`, `other`",
+    example: 'partner_confirmed',
+  })
   @IsString()
   @Matches(/^[a-z][a-z0-9_]{2,39}$/)
   reasonCode!: string;
 
-  @ApiPropertyOptional({ minLength: 3, maxLength: 1000, description: 'Why, in words. Required for `comment`, and for reason `other`', example: 'operator support, ticket 4711' })
+  @ApiPropertyOptional({
+    minLength: 3,
+    maxLength: 1000,
+    description: 'Why, in words. Required for `comment`, and for reason `other`',
+    example: 'operator support, ticket 4711',
+  })
   @IsOptional()
   @IsString()
   @Length(3, 1000)
   @IsStorableText()
   note?: string;
 
-  @ApiPropertyOptional({ maxLength: 100, description: '`assign`: who deals with it from now on; empty: nobody', example: 'anna' })
+  @ApiPropertyOptional({
+    maxLength: 100,
+    description: '`assign`: who deals with it from now on; empty: nobody',
+    example: 'anna',
+  })
   @IsOptional()
   @IsString()
   @Length(0, 100)
@@ -43,7 +81,12 @@ export class ActionRequest extends Reasoned {
 export class ActionAnswer {
   @ApiProperty({ type: ExceptionView }) exception!: ExceptionView;
   @ApiProperty({ type: ActionView }) action!: ActionView;
-  @ApiProperty({ enum: ['not_needed', 'requested', 'given'], description: '`requested`: nothing has changed until another person does the same', example: 'not_needed' }) approval!: 'not_needed' | 'requested' | 'given';
+  @ApiProperty({
+    enum: ['not_needed', 'requested', 'given'],
+    description: '`requested`: nothing has changed until another person does the same',
+    example: 'not_needed',
+  })
+  approval!: 'not_needed' | 'requested' | 'given';
 }
 
 export class BulkRequest extends Reasoned {
@@ -51,7 +94,14 @@ export class BulkRequest extends Reasoned {
   @IsIn(BULK_ACTIONS)
   action!: BulkAction;
 
-  @ApiPropertyOptional({ type: [String], format: 'uuid', minItems: 1, maxItems: BULK_IDS_MAX, description: 'Which ones; or `filter`. With neither, none', example: [EXCEPTION_ID] })
+  @ApiPropertyOptional({
+    type: [String],
+    format: 'uuid',
+    minItems: 1,
+    maxItems: BULK_IDS_MAX,
+    description: 'Which ones; or `filter`. With neither, none',
+    example: [EXCEPTION_ID],
+  })
   @IsOptional()
   @IsArray()
   @ArrayMinSize(1)
@@ -59,13 +109,21 @@ export class BulkRequest extends Reasoned {
   @IsUUID('all', { each: true })
   ids?: string[];
 
-  @ApiPropertyOptional({ type: ExceptionSelection, description: `Which ones, as in the list, at most ${BULK_FILTERED_MAX}. Needs a note, and \`expectedCount\` from a dry run` })
+  @ApiPropertyOptional({
+    type: ExceptionSelection,
+    description: `Which ones, as in the list, at most ${BULK_FILTERED_MAX}. Needs a note, and \`expectedCount\` from a dry run`,
+  })
   @IsOptional()
   @ValidateNested()
   @Type(() => ExceptionSelection)
   filter?: ExceptionSelection;
 
-  @ApiPropertyOptional({ type: 'integer', minimum: 0, description: '`count` of the dry run; another number now is refused', example: 1 })
+  @ApiPropertyOptional({
+    type: 'integer',
+    minimum: 0,
+    description: '`count` of the dry run; another number now is refused',
+    example: 1,
+  })
   @IsOptional()
   @IsInt()
   @Min(0)
@@ -79,8 +137,10 @@ export class BulkRequest extends Reasoned {
 
 export class BulkItem {
   @ApiProperty({ format: 'uuid', example: EXCEPTION_ID }) id!: string;
-  @ApiProperty({ enum: ['done', 'would_do', 'approval_requested', 'refused'], example: 'would_do' }) result!: 'done' | 'would_do' | 'approval_requested' | 'refused';
-  @ApiProperty({ type: 'string', nullable: true, description: 'Code of the problem, when refused', example: null }) code!: string | null;
+  @ApiProperty({ enum: ['done', 'would_do', 'approval_requested', 'refused'], example: 'would_do' }) result!:
+    'done' | 'would_do' | 'approval_requested' | 'refused';
+  @ApiProperty({ type: 'string', nullable: true, description: 'Code of the problem, when refused', example: null })
+  code!: string | null;
 }
 
 export class BulkAnswer {

@@ -15,7 +15,15 @@ import { ExceptionsService, actionView } from '../reconciliation/exceptions.serv
 import { type ExceptionChange, type ExceptionRecord, ExceptionsStore } from '../reconciliation/exceptions.store';
 import { AuditStore } from './audit.store';
 import { OperatorInquiry } from './operator-inquiry';
-import { type ActionAnswer, type ActionRequest, BULK_FILTERED_MAX, type BulkAnswer, type BulkItem, type BulkRequest, type ExceptionAction } from './recon-actions.dto';
+import {
+  type ActionAnswer,
+  type ActionRequest,
+  BULK_FILTERED_MAX,
+  type BulkAnswer,
+  type BulkItem,
+  type BulkRequest,
+  type ExceptionAction,
+} from './recon-actions.dto';
 import { WalletStore } from '../wallet/wallet.store';
 
 /** How often one exception's message may be sent again, and its operator be asked, by hand. */
@@ -58,21 +66,34 @@ export class ReconActionsService {
   ) {}
 
   /** Throws not_found, forbidden, validation_failed, exception_state_conflict, second_person_required, idempotency_key_reused, replay_refused and upstream_failed. */
-  async act(staff: Staff, id: string, request: ActionRequest, key: string | undefined): Promise<ActionAnswer & { replayed: boolean }> {
+  async act(
+    staff: Staff,
+    id: string,
+    request: ActionRequest,
+    key: string | undefined,
+  ): Promise<ActionAnswer & { replayed: boolean }> {
     checkReason(request);
     const act: Act = { staff, request, key };
     if (request.action !== 'requery_operator') return this.database.transaction((tx) => this.actIn(tx, id, act));
-    const earlier = await this.database.transaction(async (tx) => (await this.earlier(tx, id, act)) ?? (await this.check(tx, id, act), undefined));
+    const earlier = await this.database.transaction(
+      async (tx) => (await this.earlier(tx, id, act)) ?? (await this.check(tx, id, act), undefined),
+    );
     if (earlier !== undefined) return earlier;
     // Outside any transaction: the operator may take its time, and nobody should wait for it with locks in hand.
     const exception = await this.known(id);
-    const finding = await this.inquiry.ask({ ...exception, refId: await this.operatorReference(exception) }, await this.store.leg(id));
+    const finding = await this.inquiry.ask(
+      { ...exception, refId: await this.operatorReference(exception) },
+      await this.store.leg(id),
+    );
     return this.database.transaction((tx) => this.actIn(tx, id, { ...act, finding }));
   }
 
   /** The operator does not know every movement by the RGS's name for it. */
   private async operatorReference({ correlationId, refId }: ExceptionRecord): Promise<string | null> {
-    const movement = correlationId !== null && isUUID(correlationId) ? await this.wallet.find(this.database, correlationId) : undefined;
+    const movement =
+      correlationId !== null && isUUID(correlationId)
+        ? await this.wallet.find(this.database, correlationId)
+        : undefined;
     return movement !== undefined && movement.refId === refId ? movement.operatorReference : refId;
   }
 
@@ -80,13 +101,31 @@ export class ReconActionsService {
   async actOnMany(staff: Staff, request: BulkRequest): Promise<BulkAnswer> {
     const { ids, filter, action, dryRun } = request;
     checkReason(request);
-    if (ids !== undefined && filter !== undefined) throw new HubError('validation_failed', { errors: [{ field: 'ids', message: 'only one of ids and filter can be given' }] });
-    if (filter !== undefined && request.note === undefined) throw new HubError('validation_failed', { errors: [{ field: 'note', message: 'a filter needs a note' }] });
-    const selected = filter === undefined ? [...new Set(ids)] : await this.store.ids(new Date(this.clock.now()), filter, BULK_FILTERED_MAX + 1);
-    if (selected.length > BULK_FILTERED_MAX) throw new HubError('validation_failed', { errors: [{ field: 'filter', message: `filter selects more than ${BULK_FILTERED_MAX}` }] });
+    if (ids !== undefined && filter !== undefined)
+      throw new HubError('validation_failed', {
+        errors: [{ field: 'ids', message: 'only one of ids and filter can be given' }],
+      });
+    if (filter !== undefined && request.note === undefined)
+      throw new HubError('validation_failed', { errors: [{ field: 'note', message: 'a filter needs a note' }] });
+    const selected =
+      filter === undefined
+        ? [...new Set(ids)]
+        : await this.store.ids(new Date(this.clock.now()), filter, BULK_FILTERED_MAX + 1);
+    if (selected.length > BULK_FILTERED_MAX)
+      throw new HubError('validation_failed', {
+        errors: [{ field: 'filter', message: `filter selects more than ${BULK_FILTERED_MAX}` }],
+      });
     if (filter !== undefined && !dryRun) {
-      if (request.expectedCount === undefined) throw new HubError('validation_failed', { errors: [{ field: 'expectedCount', message: 'a filter needs expectedCount, which is the count of a dry run' }] });
-      if (request.expectedCount !== selected.length) throw new HubError('selection_changed', { detail: `the filter selects ${selected.length} exceptions now, not ${request.expectedCount}` });
+      if (request.expectedCount === undefined)
+        throw new HubError('validation_failed', {
+          errors: [
+            { field: 'expectedCount', message: 'a filter needs expectedCount, which is the count of a dry run' },
+          ],
+        });
+      if (request.expectedCount !== selected.length)
+        throw new HubError('selection_changed', {
+          detail: `the filter selects ${selected.length} exceptions now, not ${request.expectedCount}`,
+        });
     }
     const act: Act = { staff, request: { ...request, action }, key: undefined };
     const items: BulkItem[] = [];
@@ -126,60 +165,154 @@ export class ReconActionsService {
       after: effect.after,
       idempotencyKey: keyOf(id, act) ?? `recon:${id}:${request.action}:${attempt}`,
     });
-    await this.audit.add(tx, { actor: staff.actor, action: 'exception.act', target: `exception/${id}`, before: effect.before, after: { ...effect.after, action: request.action, reasonCode: request.reasonCode, note: request.note ?? null, actionHash: record.hash } });
-    tx.afterCommit(() => this.logger.event('info', 'reconciliation.acted', { exceptionId: id, actor: staff.actor, action: request.action, reasonCode: request.reasonCode, approval: effect.approval }));
-    return { exception: this.exceptions.view(after), action: actionView(record), approval: effect.approval, replayed: false };
+    await this.audit.add(tx, {
+      actor: staff.actor,
+      action: 'exception.act',
+      target: `exception/${id}`,
+      before: effect.before,
+      after: {
+        ...effect.after,
+        action: request.action,
+        reasonCode: request.reasonCode,
+        note: request.note ?? null,
+        actionHash: record.hash,
+      },
+    });
+    tx.afterCommit(() =>
+      this.logger.event('info', 'reconciliation.acted', {
+        exceptionId: id,
+        actor: staff.actor,
+        action: request.action,
+        reasonCode: request.reasonCode,
+        approval: effect.approval,
+      }),
+    );
+    return {
+      exception: this.exceptions.view(after),
+      action: actionView(record),
+      approval: effect.approval,
+      replayed: false,
+    };
   }
 
   /** Locks the exception; throws what doing it would throw. */
-  private async check(tx: Tx, id: string, { staff, request }: Act): Promise<{ exception: ExceptionRecord; done: ActionRecord[] }> {
+  private async check(
+    tx: Tx,
+    id: string,
+    { staff, request }: Act,
+  ): Promise<{ exception: ExceptionRecord; done: ActionRecord[] }> {
     const exception = await this.store.lock(tx, id);
     if (exception === undefined) throw new HubError('not_found');
     const done = await this.store.actions(tx, id);
     const { action } = request;
-    if (action === 'replay_outbox' && staff.access !== 'ops') throw new HubError('forbidden', { detail: 'forbidden: sending a message again is for ops' });
+    if (action === 'replay_outbox' && staff.access !== 'ops')
+      throw new HubError('forbidden', { detail: 'forbidden: sending a message again is for ops' });
     const open = openRequest(done, exception);
-    if (action === 'reopen' ? exception.state === 'open' && open === null : action !== 'comment' && action !== 'assign' && exception.state !== 'open') throw new HubError('exception_state_conflict', { detail: `the exception is ${exception.state}` });
+    if (
+      action === 'reopen'
+        ? exception.state === 'open' && open === null
+        : action !== 'comment' && action !== 'assign' && exception.state !== 'open'
+    )
+      throw new HubError('exception_state_conflict', { detail: `the exception is ${exception.state}` });
     const limit = ATTEMPTS_MAX[action];
-    if (limit !== undefined && done.filter((record) => record.action === action).length >= limit) throw new HubError('exception_state_conflict', { detail: `${action} was done ${limit} times already` });
-    if (action === 'replay_outbox' && exception.outboxId === null) throw new HubError('exception_state_conflict', { detail: 'no message of the outbox belongs to the exception' });
+    if (limit !== undefined && done.filter((record) => record.action === action).length >= limit)
+      throw new HubError('exception_state_conflict', { detail: `${action} was done ${limit} times already` });
+    if (action === 'replay_outbox' && exception.outboxId === null)
+      throw new HubError('exception_state_conflict', { detail: 'no message of the outbox belongs to the exception' });
     if ((action === 'accept' || action === 'ignore') && this.needsTwo(exception)) {
-      if (!staff.isPerson) throw new HubError('second_person_required', { detail: 'the token is also a partner\'s, so it is no person; each of the two needs a token of their own' });
+      if (!staff.isPerson)
+        throw new HubError('second_person_required', {
+          detail: "the token is also a partner's, so it is no person; each of the two needs a token of their own",
+        });
       const isOwn = open !== null && personOf(open.actor) === personOf(staff.actor);
-      if (open !== null && open.action !== action && !isOwn) throw new HubError('exception_state_conflict', { detail: `${open.action} was requested by ${open.actor} at ${open.at} (action ${open.id}) and waits for a second person; reopen withdraws it` });
+      if (open !== null && open.action !== action && !isOwn)
+        throw new HubError('exception_state_conflict', {
+          detail: `${open.action} was requested by ${open.actor} at ${open.at} (action ${open.id}) and waits for a second person; reopen withdraws it`,
+        });
       if (open?.action === action && isOwn) throw new HubError('second_person_required');
     }
     return { exception, done };
   }
 
-  private async effect(tx: Tx, exception: ExceptionRecord, done: readonly ActionRecord[], { staff, request, finding }: Act): Promise<Effect> {
+  private async effect(
+    tx: Tx,
+    exception: ExceptionRecord,
+    done: readonly ActionRecord[],
+    { staff, request, finding }: Act,
+  ): Promise<Effect> {
     const { action, reasonCode, note, owner } = request;
     const { state } = exception;
-    const plain = (change: ExceptionChange, before: Record<string, unknown>, after: Record<string, unknown>): Effect => ({ change, before, after, approval: 'not_needed' });
+    const plain = (
+      change: ExceptionChange,
+      before: Record<string, unknown>,
+      after: Record<string, unknown>,
+    ): Effect => ({ change, before, after, approval: 'not_needed' });
     switch (action) {
       case 'comment':
         return plain({}, { state }, { state });
       case 'assign':
-        return plain({ owner: owner === undefined || owner === '' ? null : owner }, { owner: exception.owner }, { owner: owner === undefined || owner === '' ? null : owner });
+        return plain(
+          { owner: owner === undefined || owner === '' ? null : owner },
+          { owner: exception.owner },
+          { owner: owner === undefined || owner === '' ? null : owner },
+        );
       case 'reopen':
-        return plain({ state: 'open', resolution: null }, { state, resolution: exception.resolution }, { state: 'open' });
+        return plain(
+          { state: 'open', resolution: null },
+          { state, resolution: exception.resolution },
+          { state: 'open' },
+        );
       case 'requery_operator':
         return plain({}, { state }, { state, ...finding });
       case 'replay_outbox': {
-        if (exception.outboxId === null || exception.outboxQueue === null) throw new HubError('exception_state_conflict', { detail: 'no message of the outbox belongs to the exception' });
+        if (exception.outboxId === null || exception.outboxQueue === null)
+          throw new HubError('exception_state_conflict', {
+            detail: 'no message of the outbox belongs to the exception',
+          });
         // Runs of earlier builds named the operator's message where the RGS had not been told: sent again, it books.
-        if (exception.class === 'missing_in_rgs' && exception.outboxQueue === 'operator') throw new HubError('exception_state_conflict', { detail: 'the exception names the operator\'s message, and it is the RGS that was not told; run the day again, and see GET /admin/failed-transactions' });
+        if (exception.class === 'missing_in_rgs' && exception.outboxQueue === 'operator')
+          throw new HubError('exception_state_conflict', {
+            detail:
+              "the exception names the operator's message, and it is the RGS that was not told; run the day again, and see GET /admin/failed-transactions",
+          });
         const { before, after } = await this.outbox.replay(tx, exception.outboxQueue, exception.outboxId);
-        const partner = this.partners.byId(exception.outboxQueue === 'operator' ? exception.operatorId : exception.rgsId).code;
-        return plain({}, { status: before.status, attemptCount: before.attemptCount }, { status: after.status, outboxId: exception.outboxId, queue: exception.outboxQueue, partner, event: after.eventType, attemptsBefore: before.attemptCount });
+        const partner = this.partners.byId(
+          exception.outboxQueue === 'operator' ? exception.operatorId : exception.rgsId,
+        ).code;
+        return plain(
+          {},
+          { status: before.status, attemptCount: before.attemptCount },
+          {
+            status: after.status,
+            outboxId: exception.outboxId,
+            queue: exception.outboxQueue,
+            partner,
+            event: after.eventType,
+            attemptsBefore: before.attemptCount,
+          },
+        );
       }
       case 'accept':
       case 'ignore': {
         const closed = action === 'accept' ? 'accepted' : 'ignored';
         const first = this.needsTwo(exception) ? requestedBy(done, action, exception) : null;
-        if (this.needsTwo(exception) && first === null) return { change: {}, before: { state }, after: { state, approval: 'requested', ...amountOf(exception) }, approval: 'requested' };
-        const after = { state: closed, ...(first === null ? {} : { approval: 'given', firstPerson: first, secondPerson: personOf(staff.actor) }) };
-        return { change: { state: closed, resolution: reasonCode, note: note ?? null }, before: { state }, after, approval: first === null ? 'not_needed' : 'given' };
+        if (this.needsTwo(exception) && first === null)
+          return {
+            change: {},
+            before: { state },
+            after: { state, approval: 'requested', ...amountOf(exception) },
+            approval: 'requested',
+          };
+        const after = {
+          state: closed,
+          ...(first === null ? {} : { approval: 'given', firstPerson: first, secondPerson: personOf(staff.actor) }),
+        };
+        return {
+          change: { state: closed, resolution: reasonCode, note: note ?? null },
+          before: { state },
+          after,
+          approval: first === null ? 'not_needed' : 'given',
+        };
       }
     }
   }
@@ -193,7 +326,8 @@ export class ReconActionsService {
     const record = await this.store.actionByKey(tx, key);
     if (record === undefined || exception === undefined) return undefined;
     const { action, reasonCode, note } = act.request;
-    if (record.action !== action || record.reasonCode !== reasonCode || record.note !== (note ?? null)) throw new HubError('idempotency_key_reused');
+    if (record.action !== action || record.reasonCode !== reasonCode || record.note !== (note ?? null))
+      throw new HubError('idempotency_key_reused');
     const approval = (record.after as { approval?: 'requested' | 'given' } | null)?.approval ?? 'not_needed';
     return { exception: this.exceptions.view(exception), action: actionView(record), approval, replayed: true };
   }
@@ -208,13 +342,31 @@ export class ReconActionsService {
   private needsTwo({ amountMinor, currency, operatorId }: ExceptionRecord): boolean {
     if (amountMinor === null || currency === null || currency.includes('/')) return true;
     const exponent = currencyExponent(currency, this.partners.byId(operatorId).currencyExponents);
-    return (amountMinor < 0n ? -amountMinor : amountMinor) > BigInt(this.config.reconAcceptLimit) * 10n ** BigInt(exponent);
+    return (
+      (amountMinor < 0n ? -amountMinor : amountMinor) > BigInt(this.config.reconAcceptLimit) * 10n ** BigInt(exponent)
+    );
   }
 }
 
-function checkReason({ action, note, reasonCode, owner }: { action: ExceptionAction; note?: string; reasonCode: string; owner?: string }): void {
-  if (note === undefined && (action === 'comment' || reasonCode === 'other')) throw new HubError('validation_failed', { errors: [{ field: 'note', message: `note is required for ${action === 'comment' ? 'a comment' : 'reason other'}` }] });
-  if (owner === undefined && action === 'assign') throw new HubError('validation_failed', { errors: [{ field: 'owner', message: 'owner is required for assign' }] });
+function checkReason({
+  action,
+  note,
+  reasonCode,
+  owner,
+}: {
+  action: ExceptionAction;
+  note?: string;
+  reasonCode: string;
+  owner?: string;
+}): void {
+  if (note === undefined && (action === 'comment' || reasonCode === 'other'))
+    throw new HubError('validation_failed', {
+      errors: [
+        { field: 'note', message: `note is required for ${action === 'comment' ? 'a comment' : 'reason other'}` },
+      ],
+    });
+  if (owner === undefined && action === 'assign')
+    throw new HubError('validation_failed', { errors: [{ field: 'owner', message: 'owner is required for assign' }] });
 }
 
 function keyOf(id: string, { key, staff }: Act): string | undefined {
@@ -231,7 +383,11 @@ function amountOf({ amountMinor, currency }: ExceptionRecord): { amountMinor: st
 }
 
 /** Who asked for the same and waits for a second person; null when nobody does. */
-function requestedBy(done: readonly ActionRecord[], action: ExceptionAction, exception: ExceptionRecord): string | null {
+function requestedBy(
+  done: readonly ActionRecord[],
+  action: ExceptionAction,
+  exception: ExceptionRecord,
+): string | null {
   const open = openRequest(done, exception);
   return open?.action === action ? personOf(open.actor) : null;
 }
@@ -239,7 +395,13 @@ function requestedBy(done: readonly ActionRecord[], action: ExceptionAction, exc
 /** The request that waits for a second person; null when there is none, or when the amount has changed since. */
 function openRequest(done: readonly ActionRecord[], exception: ExceptionRecord): ActionRecord | null {
   const last = done.filter((record) => !ASIDE.has(record.action)).at(-1);
-  const after = last?.after as { approval?: string; amountMinor?: string | null; currency?: string | null } | null | undefined;
+  const after = last?.after as
+    { approval?: string; amountMinor?: string | null; currency?: string | null } | null | undefined;
   const { amountMinor, currency } = amountOf(exception);
-  return last === undefined || after?.approval !== 'requested' || after.amountMinor !== amountMinor || after.currency !== currency ? null : last;
+  return last === undefined ||
+    after?.approval !== 'requested' ||
+    after.amountMinor !== amountMinor ||
+    after.currency !== currency
+    ? null
+    : last;
 }

@@ -25,9 +25,15 @@ interface Finding {
 async function main(): Promise<number> {
   const config = parseDatabaseConfig(process.env);
   // A server that was made for the occasion has an empty log, which is whole: a check that cannot fail.
-  if (config.databaseUrl === undefined && !existsSync(path.resolve(config.dataDir, 'postgres', 'PG_VERSION'))) throw new Error(`DATABASE_URL is not set, and ${path.resolve(config.dataDir)} (DATA_DIR) holds no embedded database`);
+  if (config.databaseUrl === undefined && !existsSync(path.resolve(config.dataDir, 'postgres', 'PG_VERSION')))
+    throw new Error(
+      `DATABASE_URL is not set, and ${path.resolve(config.dataDir)} (DATA_DIR) holds no embedded database`,
+    );
   const witnesses = await readWitnesses(process.argv.slice(2), process.env);
-  const findings = [...witnesses.faults.map((says) => ({ whole: false, says })), ...(await withDatabase(config, 'hub-audit', (database) => look(database, witnesses.heads)))];
+  const findings = [
+    ...witnesses.faults.map((says) => ({ whole: false, says })),
+    ...(await withDatabase(config, 'hub-audit', (database) => look(database, witnesses.heads))),
+  ];
   for (const { says } of findings) process.stdout.write(`${says}\n`);
   return findings.every(({ whole }) => whole) ? 0 : 1;
 }
@@ -46,7 +52,9 @@ async function readWitnesses(files: readonly string[], env: NodeJS.ProcessEnv): 
 /** What of a whole chain is proven by what the hub signed, and what only by the database itself. */
 function proof(count: number, proven: readonly { readonly entries: number }[]): string {
   const upTo = Math.max(0, ...proven.map(({ entries }) => entries));
-  return proven.length === 0 ? 'By the database only: no checkpoint was given.' : `Proven up to ${upTo}; the last ${count - upTo} by the database only.`;
+  return proven.length === 0
+    ? 'By the database only: no checkpoint was given.'
+    : `Proven up to ${upTo}; the last ${count - upTo} by the database only.`;
 }
 
 function look(database: Database, heads: Witnesses['heads']): Promise<Finding[]> {
@@ -54,21 +62,45 @@ function look(database: Database, heads: Witnesses['heads']): Promise<Finding[]>
     // One snapshot: an entry that is written meanwhile must not look like one that was cut in.
     await tx.rows('set transaction isolation level repeatable read read only');
     const store = new AuditStore();
-    const [audit, actions] = [heads.map(({ from, audit: head }) => ({ ...head, from })), heads.map(({ from, actions: head }) => ({ ...head, from }))];
+    const [audit, actions] = [
+      heads.map(({ from, audit: head }) => ({ ...head, from })),
+      heads.map(({ from, actions: head }) => ({ ...head, from })),
+    ];
     const [auditNotes, actNotes] = [new Notes(), new Notes()];
-    const places = (proven: readonly { readonly entries: number }[]) => new Set(proven.map(({ entries: place }) => place));
-    const { entries, broken } = await verifyChain(auditNotes.of(store.entries(tx), places(audit)), await store.head(tx));
+    const places = (proven: readonly { readonly entries: number }[]) =>
+      new Set(proven.map(({ entries: place }) => place));
+    const { entries, broken } = await verifyChain(
+      auditNotes.of(store.entries(tx), places(audit)),
+      await store.head(tx),
+    );
     const unlike = broken === null ? auditNotes.contradiction(audit) : null;
     const log: Finding = {
       whole: broken === null && unlike === null,
-      says: broken !== null ? `The audit log is broken at entry ${broken.id}: ${broken.why}.` : unlike !== null ? `The audit log was replaced: ${unlike}.` : `The audit log is whole: ${entries} entries. ${proof(entries, audit)}`,
+      says:
+        broken !== null
+          ? `The audit log is broken at entry ${broken.id}: ${broken.why}.`
+          : unlike !== null
+            ? `The audit log was replaced: ${unlike}.`
+            : `The audit log is whole: ${entries} entries. ${proof(entries, audit)}`,
     };
     const acts = await brokenAction(actNotes.of(new ExceptionsStore(database).chain(tx), places(actions)));
     // Each act's hash stands in the audit log, too: acts that were cut off the end of their own chain are missed there.
     const newest = await store.lastActionHash(tx);
-    const why = acts.broken ?? (newest !== null && newest !== acts.last ? `it ends at action ${acts.count}, but the audit log knows of later ones` : actNotes.contradiction(actions));
+    const why =
+      acts.broken ??
+      (newest !== null && newest !== acts.last
+        ? `it ends at action ${acts.count}, but the audit log knows of later ones`
+        : actNotes.contradiction(actions));
     if (why !== null) return [log, { whole: false, says: `The history of exceptions is broken: ${why}.` }];
-    return acts.count === 0 ? [log] : [log, { whole: true, says: `The history of exceptions is whole: ${acts.count} actions. ${proof(acts.count, actions)}` }];
+    return acts.count === 0
+      ? [log]
+      : [
+          log,
+          {
+            whole: true,
+            says: `The history of exceptions is whole: ${acts.count} actions. ${proof(acts.count, actions)}`,
+          },
+        ];
   });
 }
 

@@ -42,7 +42,12 @@ export interface Config {
   readonly shutdownTimeoutSeconds: number;
 
   /** Tokens by what they open; a token may stand in several lists. */
-  readonly tokens: { readonly rgs: readonly string[]; readonly operator: readonly string[]; readonly ops: readonly string[]; readonly finance: readonly string[] };
+  readonly tokens: {
+    readonly rgs: readonly string[];
+    readonly operator: readonly string[];
+    readonly ops: readonly string[];
+    readonly finance: readonly string[];
+  };
   readonly hmacSecret: string;
   readonly operatorHmacSecret: string;
   /** Any text; the key that signs manifests of reconciliation runs is made from it. */
@@ -115,7 +120,9 @@ export interface AcceptedException {
 /** Names every variable that is wrong; the message is for the person who starts the hub. */
 export class ConfigError extends Error {
   constructor(readonly faults: readonly string[]) {
-    super(`The hub does not start, since its environment is wrong:\n${faults.map((fault) => `  - ${fault}`).join('\n')}`);
+    super(
+      `The hub does not start, since its environment is wrong:\n${faults.map((fault) => `  - ${fault}`).join('\n')}`,
+    );
     this.name = 'ConfigError';
   }
 }
@@ -133,15 +140,31 @@ export function roleOf(url: string): string {
 }
 
 /** The owner grants its rights to the role of DATABASE_URL, so that one must be named, and another. */
-function ownerFaults(read: Reader, { databaseUrl, databaseDirectUrl, databaseOwnerUrl }: Pick<Config, 'databaseUrl' | 'databaseDirectUrl' | 'databaseOwnerUrl'>): void {
+function ownerFaults(
+  read: Reader,
+  {
+    databaseUrl,
+    databaseDirectUrl,
+    databaseOwnerUrl,
+  }: Pick<Config, 'databaseUrl' | 'databaseDirectUrl' | 'databaseOwnerUrl'>,
+): void {
   if (databaseOwnerUrl === undefined || databaseUrl === undefined) return;
   const role = roleOf(databaseUrl);
-  if (role === '') read.fault('DATABASE_URL', 'must name its role beside DATABASE_OWNER_URL, which grants it its rights');
-  else if (role === roleOf(databaseOwnerUrl)) read.fault('DATABASE_OWNER_URL', `names the role "${role}" as DATABASE_URL does; the hub serves as another one than the owner of its tables`);
-  if (databaseDirectUrl !== undefined && roleOf(databaseDirectUrl) !== role) read.fault('DATABASE_DIRECT_URL', 'must name the same role as DATABASE_URL');
+  if (role === '')
+    read.fault('DATABASE_URL', 'must name its role beside DATABASE_OWNER_URL, which grants it its rights');
+  else if (role === roleOf(databaseOwnerUrl))
+    read.fault(
+      'DATABASE_OWNER_URL',
+      `names the role "${role}" as DATABASE_URL does; the hub serves as another one than the owner of its tables`,
+    );
+  if (databaseDirectUrl !== undefined && roleOf(databaseDirectUrl) !== role)
+    read.fault('DATABASE_DIRECT_URL', 'must name the same role as DATABASE_URL');
 }
 
-export type DatabaseConfig = Pick<Config, 'databaseUrl' | 'databaseDirectUrl' | 'databaseOwnerUrl' | 'dataDir' | 'allowClearDb'>;
+export type DatabaseConfig = Pick<
+  Config,
+  'databaseUrl' | 'databaseDirectUrl' | 'databaseOwnerUrl' | 'dataDir' | 'allowClearDb'
+>;
 
 /** What a tool needs that only looks at the database, so that it runs where no secret is. */
 export function parseDatabaseConfig(env: Environment): DatabaseConfig {
@@ -165,10 +188,26 @@ export function parseConfig(env: Environment): Config {
   const operatorTimeoutMs = read.integer('OPERATOR_TIMEOUT_MS', 10_000, 100, 120_000);
 
   const bearer = read.token('BEARER_TOKEN') ?? (production ? undefined : 'change_token');
-  const withBearer = (own: readonly string[]): readonly string[] => [...new Set(bearer === undefined ? own : [...own, bearer])];
-  const own = { rgs: listOf(read.token('RGS_TOKEN')), operator: listOf(read.token('OPERATOR_TOKEN')), ops: read.staffTokens('OPS_TOKEN'), finance: read.staffTokens('FINANCE_TOKEN') };
-  const tokens = { rgs: withBearer(own.rgs), operator: withBearer(own.operator), ops: withBearer(own.ops), finance: withBearer(own.finance) };
-  const keys = { HMAC_SECRET: read.optional('HMAC_SECRET'), OPERATOR_HMAC_SECRET: read.optional('OPERATOR_HMAC_SECRET'), RECON_SIGNING_KEY: read.optional('RECON_SIGNING_KEY') };
+  const withBearer = (own: readonly string[]): readonly string[] => [
+    ...new Set(bearer === undefined ? own : [...own, bearer]),
+  ];
+  const own = {
+    rgs: listOf(read.token('RGS_TOKEN')),
+    operator: listOf(read.token('OPERATOR_TOKEN')),
+    ops: read.staffTokens('OPS_TOKEN'),
+    finance: read.staffTokens('FINANCE_TOKEN'),
+  };
+  const tokens = {
+    rgs: withBearer(own.rgs),
+    operator: withBearer(own.operator),
+    ops: withBearer(own.ops),
+    finance: withBearer(own.finance),
+  };
+  const keys = {
+    HMAC_SECRET: read.optional('HMAC_SECRET'),
+    OPERATOR_HMAC_SECRET: read.optional('OPERATOR_HMAC_SECRET'),
+    RECON_SIGNING_KEY: read.optional('RECON_SIGNING_KEY'),
+  };
   const hmacSecret = keys.HMAC_SECRET ?? 'change_secret';
   const accepted = read.exceptions('INSECURE_ACCEPTED');
 
@@ -186,7 +225,10 @@ export function parseConfig(env: Environment): Config {
     reportsDatabaseUrl: read.databaseUrl('REPORTS_DATABASE_URL'),
     dataDir: read.text('DATA_DIR', '.data'),
     dataDirShared: read.flag('DATA_DIR_SHARED', false),
-    embeddedDatabasePort: read.optional('EMBEDDED_DATABASE_PORT') === undefined ? undefined : read.integer('EMBEDDED_DATABASE_PORT', 0, 1, 65_535),
+    embeddedDatabasePort:
+      read.optional('EMBEDDED_DATABASE_PORT') === undefined
+        ? undefined
+        : read.integer('EMBEDDED_DATABASE_PORT', 0, 1, 65_535),
     databasePoolSize: read.integer('DATABASE_POOL_SIZE', 10, 2, 500),
     databaseStatementSeconds: read.number('DATABASE_STATEMENT_SECONDS', 4, 0.5, 60),
     migrateOnStart: read.flag('MIGRATE_ON_START', true),
@@ -200,7 +242,8 @@ export function parseConfig(env: Environment): Config {
     reconAcceptLimit: read.integer('RECON_ACCEPT_LIMIT', 100, 0, 1_000_000_000),
     signatureRequired: read.flag('SIGNATURE_REQUIRED', true),
     signatureVersionRequired: read.choice('SIGNATURE_VERSION_REQUIRED', '1', ['1', '2']) === '2' ? 2 : 1,
-    operatorSignatureVersionRequired: read.choice('OPERATOR_SIGNATURE_VERSION_REQUIRED', '1', ['1', '2']) === '2' ? 2 : 1,
+    operatorSignatureVersionRequired:
+      read.choice('OPERATOR_SIGNATURE_VERSION_REQUIRED', '1', ['1', '2']) === '2' ? 2 : 1,
     publicBaseUrl: read.url('PUBLIC_BASE_URL', undefined, ['http:', 'https:']),
     timestampSkewSeconds: read.integer('TIMESTAMP_SKEW_SECONDS', 300, 1, 86_400),
     operatorBaseUrl: read.baseUrl('OPERATOR_BASE_URL', 'http://localhost:8001/'),
@@ -219,7 +262,10 @@ export function parseConfig(env: Environment): Config {
     roundOverdueMinutes: read.number('ROUND_OVERDUE_MINUTES', 60, 0, 525_600),
     outboxConcurrency: read.integer('OUTBOX_CONCURRENCY', 256, 1, 1000),
     outboxLeaseSeconds: read.number('OUTBOX_LEASE_SECONDS', Math.max(30, (operatorTimeoutMs / 1000) * 2 + 10), 1, 3600),
-    outboxRetryScheduleSeconds: read.numbers('OUTBOX_RETRY_SCHEDULE_SECONDS', '1,5,15,60,300,1800,7200,18000,36000,50400,72000,86400'),
+    outboxRetryScheduleSeconds: read.numbers(
+      'OUTBOX_RETRY_SCHEDULE_SECONDS',
+      '1,5,15,60,300,1800,7200,18000,36000,50400,72000,86400',
+    ),
     outboxMessageRetentionDays: read.integer('OUTBOX_MESSAGE_RETENTION_DAYS', 90, 14, 36_500),
     outboxAttemptRetentionDays: read.integer('OUTBOX_ATTEMPT_RETENTION_DAYS', 30, 14, 36_500),
     breakerFailures: read.integer('BREAKER_FAILURES', 10, 1, 10_000),
@@ -234,11 +280,22 @@ export function parseConfig(env: Environment): Config {
 
   // A lease that can run out while the call is still waiting would let a second replica send the same movement.
   if (config.outboxLeaseSeconds * 1000 < config.operatorTimeoutMs + 1000)
-    read.fault('OUTBOX_LEASE_SECONDS', `must exceed OPERATOR_TIMEOUT_MS by at least one second (${config.operatorTimeoutMs} ms)`);
-  if (config.shutdownTimeoutSeconds < config.drainSeconds + 1) read.fault('SHUTDOWN_TIMEOUT_SECONDS', `must exceed DRAIN_SECONDS by at least one second (${config.drainSeconds} s)`);
+    read.fault(
+      'OUTBOX_LEASE_SECONDS',
+      `must exceed OPERATOR_TIMEOUT_MS by at least one second (${config.operatorTimeoutMs} ms)`,
+    );
+  if (config.shutdownTimeoutSeconds < config.drainSeconds + 1)
+    read.fault(
+      'SHUTDOWN_TIMEOUT_SECONDS',
+      `must exceed DRAIN_SECONDS by at least one second (${config.drainSeconds} s)`,
+    );
   ownerFaults(read, config);
   // The embedded database has one address, and it is not known before it runs.
-  for (const [name, url] of [['DATABASE_DIRECT_URL', config.databaseDirectUrl], ['DATABASE_OWNER_URL', config.databaseOwnerUrl], ['REPORTS_DATABASE_URL', config.reportsDatabaseUrl]] as const)
+  for (const [name, url] of [
+    ['DATABASE_DIRECT_URL', config.databaseDirectUrl],
+    ['DATABASE_OWNER_URL', config.databaseOwnerUrl],
+    ['REPORTS_DATABASE_URL', config.reportsDatabaseUrl],
+  ] as const)
     if (url !== undefined && config.databaseUrl === undefined) read.fault(name, 'is only of use beside DATABASE_URL');
   const secrets: NamedSecret[] = [
     ...named('BEARER_TOKEN', production ? listOf(bearer) : []),
@@ -248,18 +305,40 @@ export function parseConfig(env: Environment): Config {
     ...named('FINANCE_TOKEN', own.finance),
     ...Object.entries(keys).flatMap(([variable, value]) => named(variable, listOf(value))),
   ];
-  const partnerUrls = { OPERATOR_BASE_URL: read.optional('OPERATOR_BASE_URL') && config.operatorBaseUrl, RGS_WEBHOOK_URL: read.optional('RGS_WEBHOOK_URL') && config.rgsWebhookUrl };
+  const partnerUrls = {
+    OPERATOR_BASE_URL: read.optional('OPERATOR_BASE_URL') && config.operatorBaseUrl,
+    RGS_WEBHOOK_URL: read.optional('RGS_WEBHOOK_URL') && config.rgsWebhookUrl,
+  };
   const weaknesses = production ? weaknessesOf({ ...config, secrets, partnerUrls }) : [];
   for (const { variable, problem, exception } of weaknesses)
-    if (exception === undefined || !accepted.includes(exception)) read.fault(variable, exception === undefined ? problem : `${problem} (or accept it: INSECURE_ACCEPTED=${exception})`);
+    if (exception === undefined || !accepted.includes(exception))
+      read.fault(
+        variable,
+        exception === undefined ? problem : `${problem} (or accept it: INSECURE_ACCEPTED=${exception})`,
+      );
   if (read.faults.length > 0) throw new ConfigError(read.faults);
-  const insecureAccepted = accepted.map((exception) => ({ exception, faults: weaknesses.filter((weakness) => weakness.exception === exception).map(({ variable, problem }) => `${variable} ${problem}`) }));
+  const insecureAccepted = accepted.map((exception) => ({
+    exception,
+    faults: weaknesses
+      .filter((weakness) => weakness.exception === exception)
+      .map(({ variable, problem }) => `${variable} ${problem}`),
+  }));
   return { ...config, insecureAccepted };
 }
 
 /** What may be logged: secrets only as "configured". */
 export function describeConfig(config: Config): Record<string, unknown> {
-  const { tokens, hmacSecret: _hmac, reconSigningKey: _reconSigningKey, operatorHmacSecret: _operatorHmac, databaseUrl, databaseDirectUrl, databaseOwnerUrl, reportsDatabaseUrl, ...open } = config;
+  const {
+    tokens,
+    hmacSecret: _hmac,
+    reconSigningKey: _reconSigningKey,
+    operatorHmacSecret: _operatorHmac,
+    databaseUrl,
+    databaseDirectUrl,
+    databaseOwnerUrl,
+    reportsDatabaseUrl,
+    ...open
+  } = config;
   return {
     ...open,
     operatorBaseUrl: shownUrl(config.operatorBaseUrl),
@@ -311,10 +390,13 @@ class Reader {
   }
 
   numbers(name: string, fallback: string): readonly number[] {
-    const parts = this.text(name, fallback).split(',').map((part) => part.trim());
+    const parts = this.text(name, fallback)
+      .split(',')
+      .map((part) => part.trim());
     const values = parts.map(Number);
     // Number('') is 0: a comma too many must not become a retry without delay.
-    if (parts.every((part) => part !== '') && values.every((value) => Number.isFinite(value) && value >= 0)) return values;
+    if (parts.every((part) => part !== '') && values.every((value) => Number.isFinite(value) && value >= 0))
+      return values;
     this.fault(name, 'must be a list of seconds such as 1,5,15');
     return [];
   }
@@ -348,7 +430,9 @@ class Reader {
   }
 
   currencies(name: string, fallback: string): readonly string[] {
-    const values = this.text(name, fallback).split(',').map((value) => value.trim());
+    const values = this.text(name, fallback)
+      .split(',')
+      .map((value) => value.trim());
     if (values.every((value) => /^[A-Z]{3,8}$/.test(value))) return [...new Set(values)];
     this.fault(name, 'must be a list of ISO 4217 codes such as USD,EUR');
     return [];
@@ -370,7 +454,11 @@ class Reader {
 
   token(name: string): string | undefined {
     const value = this.raw(name);
-    if (value !== undefined && !/^[\x21-\x7e]{1,512}$/.test(value)) this.fault(name, 'must be 1 to 512 visible ASCII characters without spaces, as an Authorization header can carry');
+    if (value !== undefined && !/^[\x21-\x7e]{1,512}$/.test(value))
+      this.fault(
+        name,
+        'must be 1 to 512 visible ASCII characters without spaces, as an Authorization header can carry',
+      );
     return value;
   }
 
@@ -380,9 +468,13 @@ class Reader {
   }
 
   exceptions(name: string): readonly Exception[] {
-    const words = (this.raw(name) ?? '').split(',').map((word) => word.trim()).filter((word) => word !== '');
+    const words = (this.raw(name) ?? '')
+      .split(',')
+      .map((word) => word.trim())
+      .filter((word) => word !== '');
     const isException = (word: string): word is Exception => Object.hasOwn(EXCEPTIONS, word);
-    for (const word of words) if (!isException(word)) this.fault(name, `knows no "${word}"; it takes ${Object.keys(EXCEPTIONS).join(', ')}`);
+    for (const word of words)
+      if (!isException(word)) this.fault(name, `knows no "${word}"; it takes ${Object.keys(EXCEPTIONS).join(', ')}`);
     return [...new Set(words.filter(isException))];
   }
 

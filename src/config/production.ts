@@ -47,15 +47,22 @@ function missing({ secrets }: ProductionFacts): Weakness[] {
   const given = new Set(secrets.map(({ variable }) => variable));
   // Whoever sets BEARER_TOKEN is told to set the others instead, or has accepted it: then it stands in for them.
   const wanted = given.has('BEARER_TOKEN') ? KEYS : [...TOKENS, ...KEYS];
-  const faults: Weakness[] = wanted.filter((variable) => !given.has(variable)).map((variable) => ({ variable, problem: 'is missing' }));
+  const faults: Weakness[] = wanted
+    .filter((variable) => !given.has(variable))
+    .map((variable) => ({ variable, problem: 'is missing' }));
   if (given.has('HMAC_SECRET') && !given.has('OPERATOR_HMAC_SECRET'))
-    faults.push({ variable: 'OPERATOR_HMAC_SECRET', problem: 'is missing, so that the key of the RGS would sign for the operator, too', exception: 'shared_secrets' });
+    faults.push({
+      variable: 'OPERATOR_HMAC_SECRET',
+      problem: 'is missing, so that the key of the RGS would sign for the operator, too',
+      exception: 'shared_secrets',
+    });
   return faults;
 }
 
 function weakSecrets(secrets: readonly NamedSecret[]): Weakness[] {
   return secrets.flatMap(({ variable, value }): Weakness[] => {
-    if (isPublishedDefault(value)) return [{ variable, problem: 'is a published default such as change_token, or reads like one' }];
+    if (isPublishedDefault(value))
+      return [{ variable, problem: 'is a published default such as change_token, or reads like one' }];
     const problem = weaknessOf(value);
     return problem === undefined ? [] : [{ variable, problem, exception: 'weak_secrets' }];
   });
@@ -64,22 +71,41 @@ function weakSecrets(secrets: readonly NamedSecret[]): Weakness[] {
 /** Compared without case: a secret that differs in its case alone is found with the first guess. */
 function sharedSecrets(secrets: readonly NamedSecret[]): Weakness[] {
   return secrets.flatMap(({ variable, value }, index): Weakness[] => {
-    const twin = secrets.slice(0, index).find((other) => other.variable !== variable && other.value.toLowerCase() === value.toLowerCase());
-    return twin === undefined ? [] : [{ variable, problem: `holds the same secret as ${twin.variable}`, exception: 'shared_secrets' }];
+    const twin = secrets
+      .slice(0, index)
+      .find((other) => other.variable !== variable && other.value.toLowerCase() === value.toLowerCase());
+    return twin === undefined
+      ? []
+      : [{ variable, problem: `holds the same secret as ${twin.variable}`, exception: 'shared_secrets' }];
   });
 }
 
 function otherWeaknesses(facts: ProductionFacts): Weakness[] {
   const faults: Weakness[] = [];
   if (facts.secrets.some(({ variable }) => variable === 'BEARER_TOKEN'))
-    faults.push({ variable: 'BEARER_TOKEN', problem: `opens everything; set ${TOKENS.join(', ')} instead`, exception: 'bearer_token' });
+    faults.push({
+      variable: 'BEARER_TOKEN',
+      problem: `opens everything; set ${TOKENS.join(', ')} instead`,
+      exception: 'bearer_token',
+    });
   if (facts.databaseUrl === undefined)
-    faults.push({ variable: 'DATABASE_URL', problem: 'is missing; the embedded PostgreSQL has no backup, no replica and no other machine', exception: 'embedded_database' });
+    faults.push({
+      variable: 'DATABASE_URL',
+      problem: 'is missing; the embedded PostgreSQL has no backup, no replica and no other machine',
+      exception: 'embedded_database',
+    });
   for (const [variable, url] of Object.entries(facts.partnerUrls)) {
-    if (url === undefined) faults.push({ variable, problem: 'is missing; its default is for development', exception: 'http_partners' });
-    else if (new URL(url).protocol === 'http:') faults.push({ variable, problem: 'is http://; partners are called over https', exception: 'http_partners' });
+    if (url === undefined)
+      faults.push({ variable, problem: 'is missing; its default is for development', exception: 'http_partners' });
+    else if (new URL(url).protocol === 'http:')
+      faults.push({ variable, problem: 'is http://; partners are called over https', exception: 'http_partners' });
   }
-  if (!facts.signatureRequired) faults.push({ variable: 'SIGNATURE_REQUIRED', problem: 'is false, which lets unsigned requests move money', exception: 'unsigned_requests' });
+  if (!facts.signatureRequired)
+    faults.push({
+      variable: 'SIGNATURE_REQUIRED',
+      problem: 'is false, which lets unsigned requests move money',
+      exception: 'unsigned_requests',
+    });
   if (facts.allowClearDb) faults.push({ variable: 'ALLOW_CLEAR_DB', problem: 'must not be true in production' });
   return faults;
 }

@@ -5,12 +5,70 @@ const BITS_MIN = 64;
 
 /** Words that people write where a secret belongs, and rows of keys. They count nothing. */
 const WORDS = [
-  'qwertyuiop', 'asdfghjkl', 'zxcvbnm', 'qwerty', 'azerty', '1q2w3e4r', '1234567890', '123456',
-  'production', 'integration', 'signature', 'operator', 'password', 'passwort', 'passwd', 'finance', 'default', 'example', 'private', 'bearer', 'secret', 'letmein', 'welcome',
-  'casino', 'dragon', 'monkey', 'master', 'signing', 'apikey', 'token', 'admin', 'hello', 'guest', 'debug', 'local', 'hmac', 'pass', 'root', 'test', 'demo', 'user', 'this', 'that', 'with', 'very', 'long', 'real', 'prod', 'wallet', 'recon',
+  'qwertyuiop',
+  'asdfghjkl',
+  'zxcvbnm',
+  'qwerty',
+  'azerty',
+  '1q2w3e4r',
+  '1234567890',
+  '123456',
+  'production',
+  'integration',
+  'signature',
+  'operator',
+  'password',
+  'passwort',
+  'passwd',
+  'finance',
+  'default',
+  'example',
+  'private',
+  'bearer',
+  'secret',
+  'letmein',
+  'welcome',
+  'casino',
+  'dragon',
+  'monkey',
+  'master',
+  'signing',
+  'apikey',
+  'token',
+  'admin',
+  'hello',
+  'guest',
+  'debug',
+  'local',
+  'hmac',
+  'pass',
+  'root',
+  'test',
+  'demo',
+  'user',
+  'this',
+  'that',
+  'with',
+  'very',
+  'long',
+  'real',
+  'prod',
+  'wallet',
+  'recon',
 ].sort((a, b) => b.length - a.length);
 
-const LOOK_ALIKES: Readonly<Record<string, string>> = { '0': 'o', '1': 'l', '3': 'e', '4': 'a', '5': 's', '7': 't', '9': 'g', '@': 'a', $: 's', '!': 'i' };
+const LOOK_ALIKES: Readonly<Record<string, string>> = {
+  '0': 'o',
+  '1': 'l',
+  '3': 'e',
+  '4': 'a',
+  '5': 's',
+  '7': 't',
+  '9': 'g',
+  '@': 'a',
+  $: 's',
+  '!': 'i',
+};
 
 /** Whether a text is one of the defaults that our documents publish, or reads like one: change_token, Change_secret, ch4nge-me. */
 export function isPublishedDefault(secret: string): boolean {
@@ -21,7 +79,9 @@ export function isPublishedDefault(secret: string): boolean {
 export function weaknessOf(secret: string): string | undefined {
   const { length } = [...secret];
   if (length < SECRET_LENGTH_MIN) return `has ${length} characters and needs ${SECRET_LENGTH_MIN}`;
-  return bitsOf(secret) < BITS_MIN ? 'can be guessed, since words, repeats or rows of characters make up most of it' : undefined;
+  return bitsOf(secret) < BITS_MIN
+    ? 'can be guessed, since words, repeats or rows of characters make up most of it'
+    : undefined;
 }
 
 /**
@@ -43,7 +103,8 @@ function withoutWords(text: string): string {
 
 /** `abcabcab` is `abc`. */
 function onePeriod(text: string): string {
-  for (let length = 1; length < text.length; length += 1) if (text.startsWith(text.slice(length))) return text.slice(0, length);
+  for (let length = 1; length < text.length; length += 1)
+    if (text.startsWith(text.slice(length))) return text.slice(0, length);
   return text;
 }
 

@@ -118,7 +118,8 @@ export class Batcher<Item, Result> {
   private async flush(batch: Waiting<Item, Result>[], tries = 1): Promise<void> {
     try {
       const results = await this.options.run(batch.map(({ item }) => item));
-      if (results.length !== batch.length) throw new Error(`a batch of ${batch.length} items gave ${results.length} results`);
+      if (results.length !== batch.length)
+        throw new Error(`a batch of ${batch.length} items gave ${results.length} results`);
       batch.forEach(({ resolve }, index) => resolve(results[index] as Result));
     } catch (error) {
       if (isTransient(error) && tries < TRANSIENT_TRIES_MAX) {

@@ -32,18 +32,29 @@ export interface BulkOptions {
 /** The pool of work that moves many rows, so that it leaves the connections of requests alone. */
 export class BulkDatabase extends Database {
   /** Runs `work` in one transaction: committed when it resolves, rolled back when it throws. */
-  async bulk<T>(work: (tx: BulkTx) => Promise<T>, { snapshot = false, timeoutMs = 600_000, workMemMb = 64, durable = true }: BulkOptions = {}): Promise<T> {
-    return this.inTransaction(snapshot ? 'REPEATABLE READ' : undefined, async (runner, committed) => {
-      // The driver's own client: TypeORM has no COPY.
-      const client = (await runner.connect()) as StoreClient;
-      // One statement, since each costs a round trip. The pool's time-out of an idle transaction stays: whoever freezes within one must not
-      // keep its run from the others for as long as a statement may take. No parallel workers: on a small machine they would take the hub's own processors.
-      await runner.query(
-        `select set_config('statement_timeout', $1, true), set_config('work_mem', $2, true), set_config('max_parallel_workers_per_gather', '0', true), set_config('jit', 'off', true), set_config('synchronous_commit', case when $3 then current_setting('synchronous_commit') else 'off' end, true)`,
-        [String(timeoutMs), `${workMemMb}MB`, durable],
-      );
-      return work({ ...transactionOf(runner, committed), copy: (sql, data) => pipeline(Readable.from(slicesOf(data), { objectMode: false }), client.query(copyFrom(sql))) });
-    }, timeoutMs + SERVER_FIRST_MS);
+  async bulk<T>(
+    work: (tx: BulkTx) => Promise<T>,
+    { snapshot = false, timeoutMs = 600_000, workMemMb = 64, durable = true }: BulkOptions = {},
+  ): Promise<T> {
+    return this.inTransaction(
+      snapshot ? 'REPEATABLE READ' : undefined,
+      async (runner, committed) => {
+        // The driver's own client: TypeORM has no COPY.
+        const client = (await runner.connect()) as StoreClient;
+        // One statement, since each costs a round trip. The pool's time-out of an idle transaction stays: whoever freezes within one must not
+        // keep its run from the others for as long as a statement may take. No parallel workers: on a small machine they would take the hub's own processors.
+        await runner.query(
+          `select set_config('statement_timeout', $1, true), set_config('work_mem', $2, true), set_config('max_parallel_workers_per_gather', '0', true), set_config('jit', 'off', true), set_config('synchronous_commit', case when $3 then current_setting('synchronous_commit') else 'off' end, true)`,
+          [String(timeoutMs), `${workMemMb}MB`, durable],
+        );
+        return work({
+          ...transactionOf(runner, committed),
+          copy: (sql, data) =>
+            pipeline(Readable.from(slicesOf(data), { objectMode: false }), client.query(copyFrom(sql))),
+        });
+      },
+      timeoutMs + SERVER_FIRST_MS,
+    );
   }
 }
 

@@ -27,8 +27,14 @@ export interface ConnectionBudget {
 }
 
 /** The most connections that one process opens; docs/scaling.md adds them up. */
-export function connectionBudget(config: Pick<Config, 'role' | 'databasePoolSize' | 'reportsDatabaseUrl'>): ConnectionBudget {
-  return { pooled: config.databasePoolSize + HOT_POOL_SIZE[config.role] + BULK_POOL_SIZE, direct: LISTENERS, reports: config.reportsDatabaseUrl === undefined ? 0 : REPORTS_POOL_SIZE };
+export function connectionBudget(
+  config: Pick<Config, 'role' | 'databasePoolSize' | 'reportsDatabaseUrl'>,
+): ConnectionBudget {
+  return {
+    pooled: config.databasePoolSize + HOT_POOL_SIZE[config.role] + BULK_POOL_SIZE,
+    direct: LISTENERS,
+    reports: config.reportsDatabaseUrl === undefined ? 0 : REPORTS_POOL_SIZE,
+  };
 }
 
 interface ServerFacts {
@@ -52,13 +58,19 @@ export async function checkConnections(config: Config): Promise<{ faults: string
   await withClient(directUrlOf(config), async (client) => {
     const facts = await serverFacts(client);
     const room = `${needed} connections, of which ${facts.used} of ${facts.usable} are in use (max_connections less the reserved ones)`;
-    if (needed > facts.usable) faults.push(`this process needs up to ${room}: raise max_connections, or lower DATABASE_POOL_SIZE`);
+    if (needed > facts.usable)
+      faults.push(`this process needs up to ${room}: raise max_connections, or lower DATABASE_POOL_SIZE`);
     else if (needed > facts.usable - facts.used) warnings.push(`this process may need ${room}`);
     faults.push(...(await settingFaults(client)));
-    if (facts.recovering) faults.push('the server is a replica and cannot be written to; DATABASE_URL and DATABASE_DIRECT_URL must lead to the primary');
+    if (facts.recovering)
+      faults.push(
+        'the server is a replica and cannot be written to; DATABASE_URL and DATABASE_DIRECT_URL must lead to the primary',
+      );
     if (facts.backend !== processIdOf(client)) {
       isPooled = true;
-      warnings.push(`${config.databaseDirectUrl === undefined ? 'DATABASE_URL' : 'DATABASE_DIRECT_URL'} leads through a pooler. Unless it pools by session, wake-ups are lost (polling covers them) and migrations are not safe: set DATABASE_DIRECT_URL`);
+      warnings.push(
+        `${config.databaseDirectUrl === undefined ? 'DATABASE_URL' : 'DATABASE_DIRECT_URL'} leads through a pooler. Unless it pools by session, wake-ups are lost (polling covers them) and migrations are not safe: set DATABASE_DIRECT_URL`,
+      );
     }
   });
   if (isPooled) await checkPooler(pooledUrlOf(config), faults, warnings);
@@ -69,17 +81,27 @@ async function checkPooler(url: string, faults: string[], warnings: string[]): P
   await withClient(url, (first) =>
     withClient(url, async (second) => {
       // What a session of ours sets stays with one of the pooler's connections, and the next statement may go over another.
-      const { rows: differing } = await first.query<{ name: string; wanted: string; found: string }>(DIFFERING_SETTINGS);
-      for (const { name, wanted, found } of differing) faults.push(`through the pooler ${name} is ${found} and must be ${wanted}: take it off the role, the database or the server, or set it in the pooler's connect_query`);
+      const { rows: differing } = await first.query<{ name: string; wanted: string; found: string }>(
+        DIFFERING_SETTINGS,
+      );
+      for (const { name, wanted, found } of differing)
+        faults.push(
+          `through the pooler ${name} is ${found} and must be ${wanted}: take it off the role, the database or the server, or set it in the pooler's connect_query`,
+        );
       const probe = { name: 'hub_probe', text: `select current_setting('statement_timeout') as timeout` };
       const { rows } = await first.query<{ timeout: string }>(probe);
-      if (rows[0]?.timeout === '0') warnings.push('the pooler takes the statement_timeout off: set it in its connect_query or for the database role');
+      if (rows[0]?.timeout === '0')
+        warnings.push(
+          'the pooler takes the statement_timeout off: set it in its connect_query or for the database role',
+        );
       // The second client holds the connection on which the statement was prepared, as the one used last; so the first gets another.
       await second.query('begin');
       try {
         await first.query(probe);
       } catch (error) {
-        faults.push(`the pooler does not keep prepared statements (${messageOf(error)}): set max_prepared_statements in PgBouncer, 1.21 or newer`);
+        faults.push(
+          `the pooler does not keep prepared statements (${messageOf(error)}): set max_prepared_statements in PgBouncer, 1.21 or newer`,
+        );
       }
       await second.query('rollback');
     }),
@@ -89,13 +111,19 @@ async function checkPooler(url: string, faults: string[], warnings: string[]): P
 /** What a session cannot set for itself, and tables that stand where its search_path does not lead. */
 async function settingFaults(client: StoreClient): Promise<string[]> {
   const faults: string[] = [];
-  const { rows: fixed } = await client.query<{ name: string; found: string | null }>('select name, current_setting(name, true) as found from unnest($1::text[]) name', [Object.keys(FIXED_SETTINGS)]);
-  for (const { name, found } of fixed) if (found !== null && found !== FIXED_SETTINGS[name]) faults.push(`${name} is ${found} and must be ${FIXED_SETTINGS[name]}`);
+  const { rows: fixed } = await client.query<{ name: string; found: string | null }>(
+    'select name, current_setting(name, true) as found from unnest($1::text[]) name',
+    [Object.keys(FIXED_SETTINGS)],
+  );
+  for (const { name, found } of fixed)
+    if (found !== null && found !== FIXED_SETTINGS[name])
+      faults.push(`${name} is ${found} and must be ${FIXED_SETTINGS[name]}`);
   const { rows: places } = await client.query<{ schema: string; in_public: boolean }>(
     `select c.relnamespace::regnamespace::text as schema, to_regclass('public.migrations') is not null as in_public from pg_class c where c.oid = to_regclass('migrations')`,
   );
   const [place] = places;
-  if (place !== undefined && !place.in_public) faults.push(`search_path leads to tables of the hub in the schema ${place.schema}; they must stand in public`);
+  if (place !== undefined && !place.in_public)
+    faults.push(`search_path leads to tables of the hub in the schema ${place.schema}; they must stand in public`);
   return faults;
 }
 
@@ -116,7 +144,13 @@ function processIdOf(client: StoreClient): number {
 }
 
 async function withClient<T>(url: string, work: (client: StoreClient) => Promise<T>): Promise<T> {
-  const client = new StoreClient({ connectionString: url, application_name: 'hub-check', connectionTimeoutMillis: CHECK_MS_MAX, statementLimitMs: CHECK_MS_MAX, statement_timeout: 60_000 });
+  const client = new StoreClient({
+    connectionString: url,
+    application_name: 'hub-check',
+    connectionTimeoutMillis: CHECK_MS_MAX,
+    statementLimitMs: CHECK_MS_MAX,
+    statement_timeout: 60_000,
+  });
   await client.connect();
   try {
     return await work(client);

@@ -8,7 +8,8 @@ const extension = path.extname(__filename);
 
 /** For pools, whose statements may each go over another connection of a pooler. */
 export function pooledUrlOf({ databaseUrl }: Pick<Config, 'databaseUrl'>): string {
-  if (databaseUrl === undefined) throw new Error('databaseUrl must be known before anything connects; main.ts starts the embedded database first');
+  if (databaseUrl === undefined)
+    throw new Error('databaseUrl must be known before anything connects; main.ts starts the embedded database first');
   return databaseUrl;
 }
 
@@ -36,7 +37,10 @@ interface PoolOptions {
  * Connection settings of every pool. Entities and migrations are found by glob, so that this file imports no feature.
  * `synchronize` is never on: the schema changes by migrations only.
  */
-export function dataSourceOptions(url: string, { applicationName, poolSize, onPoolError, statementLimitMs = UNHURRIED_MS, writes = true, watch }: PoolOptions): DataSourceOptions {
+export function dataSourceOptions(
+  url: string,
+  { applicationName, poolSize, onPoolError, statementLimitMs = UNHURRIED_MS, writes = true, watch }: PoolOptions,
+): DataSourceOptions {
   return {
     type: 'postgres',
     url,
@@ -63,4 +67,12 @@ export function dataSourceOptions(url: string, { applicationName, poolSize, onPo
 }
 
 /** For the TypeORM command line, which undoes a migration: `DATABASE_URL=… npx typeorm migration:revert -d dist/src/database/data-source.js`. */
-export default new DataSource(dataSourceOptions(process.env.DATABASE_OWNER_URL ?? process.env.DATABASE_DIRECT_URL ?? process.env.DATABASE_URL ?? 'postgres://postgres@127.0.0.1:5432/postgres', { applicationName: 'hub-cli', poolSize: 1 }));
+export default new DataSource(
+  dataSourceOptions(
+    process.env.DATABASE_OWNER_URL ??
+      process.env.DATABASE_DIRECT_URL ??
+      process.env.DATABASE_URL ??
+      'postgres://postgres@127.0.0.1:5432/postgres',
+    { applicationName: 'hub-cli', poolSize: 1 },
+  ),
+);

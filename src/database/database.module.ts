@@ -44,8 +44,18 @@ interface OwnPoolOptions {
   readonly watch?: StoreWatch;
 }
 
-function newPool(url: string, applicationName: string, poolSize: number, logger: Logger, options: OwnPoolOptions): DataSource {
-  return new DataSource({ ...dataSourceOptions(url, { applicationName, poolSize, onPoolError: logPoolError(logger), ...options }), entities: [], migrations: [] });
+function newPool(
+  url: string,
+  applicationName: string,
+  poolSize: number,
+  logger: Logger,
+  options: OwnPoolOptions,
+): DataSource {
+  return new DataSource({
+    ...dataSourceOptions(url, { applicationName, poolSize, onPoolError: logPoolError(logger), ...options }),
+    entities: [],
+    migrations: [],
+  });
 }
 
 /** Ends with the process's other parts: its look at the connections, and the probe of a store that is away. */
@@ -68,7 +78,10 @@ class WatchEnd implements OnApplicationShutdown {
         new StoreWatch({
           url: pooledUrlOf(config),
           limitMs: config.databaseStatementSeconds * 1000,
-          onChange: ({ away, forMs }) => (away ? logger.event('error', 'database.silent', { limitSeconds: config.databaseStatementSeconds }) : logger.event('warn', 'database.answers_again', { seconds: Math.round(forMs / 100) / 10 })),
+          onChange: ({ away, forMs }) =>
+            away
+              ? logger.event('error', 'database.silent', { limitSeconds: config.databaseStatementSeconds })
+              : logger.event('warn', 'database.answers_again', { seconds: Math.round(forMs / 100) / 10 }),
         }),
     },
     WatchEnd,
@@ -85,33 +98,74 @@ class StoreWatchModule {}
       imports: [ObservabilityModule, StoreWatchModule],
       inject: [CONFIG, Logger, StoreWatch],
       useFactory: (config: Config, logger: Logger, watch: StoreWatch) => ({
-        ...dataSourceOptions(pooledUrlOf(config), { applicationName: 'hub', poolSize: config.databasePoolSize, onPoolError: logPoolError(logger), statementLimitMs: watch.limitMs, watch }),
+        ...dataSourceOptions(pooledUrlOf(config), {
+          applicationName: 'hub',
+          poolSize: config.databasePoolSize,
+          onPoolError: logPoolError(logger),
+          statementLimitMs: watch.limitMs,
+          watch,
+        }),
         retryAttempts: 5,
         retryDelay: 1000,
       }),
     }),
   ],
   providers: [
-    { provide: Database, inject: [DataSource, StoreWatch], useFactory: (dataSource: DataSource, watch: StoreWatch) => new Database(dataSource, watch) },
+    {
+      provide: Database,
+      inject: [DataSource, StoreWatch],
+      useFactory: (dataSource: DataSource, watch: StoreWatch) => new Database(dataSource, watch),
+    },
     {
       provide: HotPool,
       inject: [CONFIG, Logger, StoreWatch],
-      useFactory: async (config: Config, logger: Logger, watch: StoreWatch) => new HotPool(await newPool(pooledUrlOf(config), 'hub-hot', HOT_POOL_SIZE[config.role], logger, { statementLimitMs: watch.limitMs, watch }).initialize()),
+      useFactory: async (config: Config, logger: Logger, watch: StoreWatch) =>
+        new HotPool(
+          await newPool(pooledUrlOf(config), 'hub-hot', HOT_POOL_SIZE[config.role], logger, {
+            statementLimitMs: watch.limitMs,
+            watch,
+          }).initialize(),
+        ),
     },
     {
       provide: BulkPool,
       inject: [CONFIG, Logger, StoreWatch],
-      useFactory: async (config: Config, logger: Logger, watch: StoreWatch) => new BulkPool(await newPool(pooledUrlOf(config), 'hub-bulk', BULK_POOL_SIZE, logger, { statementLimitMs: UNHURRIED_MS, watch }).initialize()),
+      useFactory: async (config: Config, logger: Logger, watch: StoreWatch) =>
+        new BulkPool(
+          await newPool(pooledUrlOf(config), 'hub-bulk', BULK_POOL_SIZE, logger, {
+            statementLimitMs: UNHURRIED_MS,
+            watch,
+          }).initialize(),
+        ),
     },
     {
       provide: ReportsPool,
       inject: [CONFIG, Logger, DataSource],
       useFactory: (config: Config, logger: Logger, primary: DataSource) =>
-        config.reportsDatabaseUrl === undefined ? new ReportsPool(primary, true) : new ReportsPool(newPool(config.reportsDatabaseUrl, 'hub-reports', REPORTS_POOL_SIZE, logger, { statementLimitMs: UNHURRIED_MS, writes: false })),
+        config.reportsDatabaseUrl === undefined
+          ? new ReportsPool(primary, true)
+          : new ReportsPool(
+              newPool(config.reportsDatabaseUrl, 'hub-reports', REPORTS_POOL_SIZE, logger, {
+                statementLimitMs: UNHURRIED_MS,
+                writes: false,
+              }),
+            ),
     },
-    { provide: ReportsDatabase, inject: [ReportsPool], useFactory: (pool: ReportsPool) => new ReportsDatabase(pool.dataSource) },
-    { provide: BulkDatabase, inject: [BulkPool, StoreWatch], useFactory: (pool: BulkPool, watch: StoreWatch) => new BulkDatabase(pool.dataSource, watch) },
-    { provide: HotDatabase, inject: [HotPool, StoreWatch], useFactory: (pool: HotPool, watch: StoreWatch) => new HotDatabase(pool.dataSource, watch) },
+    {
+      provide: ReportsDatabase,
+      inject: [ReportsPool],
+      useFactory: (pool: ReportsPool) => new ReportsDatabase(pool.dataSource),
+    },
+    {
+      provide: BulkDatabase,
+      inject: [BulkPool, StoreWatch],
+      useFactory: (pool: BulkPool, watch: StoreWatch) => new BulkDatabase(pool.dataSource, watch),
+    },
+    {
+      provide: HotDatabase,
+      inject: [HotPool, StoreWatch],
+      useFactory: (pool: HotPool, watch: StoreWatch) => new HotDatabase(pool.dataSource, watch),
+    },
     Durability,
     Notifications,
   ],

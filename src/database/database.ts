@@ -5,7 +5,17 @@ import type { StoreClient } from './store-client';
 import type { StoreWatch } from './store-watch';
 
 export type Row = Record<string, unknown>;
-export type Parameter = string | number | bigint | boolean | null | Date | Buffer | readonly string[] | readonly number[] | readonly (string | null)[];
+export type Parameter =
+  | string
+  | number
+  | bigint
+  | boolean
+  | null
+  | Date
+  | Buffer
+  | readonly string[]
+  | readonly number[]
+  | readonly (string | null)[];
 
 /**
  * The one way to run SQL. A store method that must join its caller's transaction takes an `Sql` named `tx` first,
@@ -60,7 +70,11 @@ export class Database implements Sql {
   }
 
   /** `isolation` undefined is READ COMMITTED, and one round trip less than to say so. */
-  protected async inTransaction<T>(isolation: 'REPEATABLE READ' | undefined, work: (runner: QueryRunner, committed: (() => void)[]) => Promise<T>, limitMs?: number): Promise<T> {
+  protected async inTransaction<T>(
+    isolation: 'REPEATABLE READ' | undefined,
+    work: (runner: QueryRunner, committed: (() => void)[]) => Promise<T>,
+    limitMs?: number,
+  ): Promise<T> {
     this.refuseWhileAway();
     const runner = this.dataSource.createQueryRunner();
     const committed: (() => void)[] = [];
@@ -98,7 +112,11 @@ export class Database implements Sql {
     }
   }
 
-  private async rowsWithin<T extends Row>(limitMs: number, sql: string, parameters: readonly Parameter[]): Promise<T[]> {
+  private async rowsWithin<T extends Row>(
+    limitMs: number,
+    sql: string,
+    parameters: readonly Parameter[],
+  ): Promise<T[]> {
     this.refuseWhileAway();
     const runner = this.dataSource.createQueryRunner();
     const giveBackLimit = await withLimit(runner, limitMs);
@@ -141,7 +159,8 @@ export class Database implements Sql {
  * A plan that was made while a table was empty would go on reading all of it when it is full, or all of an index beside which it merges. Everything
  * here is found by index, row by row; and then one plan is as good for any batch, where the server would plan anew for each length of an array.
  */
-const BEGIN_BY_INDEX = 'begin; set local enable_seqscan = off; set local enable_mergejoin = off; set local enable_hashjoin = off; set local plan_cache_mode = force_generic_plan';
+const BEGIN_BY_INDEX =
+  'begin; set local enable_seqscan = off; set local enable_mergejoin = off; set local enable_hashjoin = off; set local plan_cache_mode = force_generic_plan';
 
 /**
  * The pool of the hot path: accepting, claiming and settling. Every statement of its transactions is prepared once per connection: for
@@ -159,7 +178,8 @@ export class HotDatabase extends Database {
       try {
         result = await work(preparedTransaction(client, committed));
         // After an error that somebody swallowed, COMMIT rolls back and reports no error of its own.
-        if ((await client.query('commit')).command !== 'COMMIT') throw new Error('a transaction with a failed statement was not committed');
+        if ((await client.query('commit')).command !== 'COMMIT')
+          throw new Error('a transaction with a failed statement was not committed');
       } catch (error) {
         await client.query('rollback').catch(() => {
           broken = true;
@@ -199,7 +219,8 @@ export class ReportsDatabase extends Database {
 function preparedTransaction(client: DriverClient, committed: (() => void)[]): Tx {
   return {
     afterCommit: (then) => void committed.push(then),
-    rows: async <T extends Row = Row>(sql: string, parameters: readonly Parameter[] = []) => (await client.query({ name: nameOf(sql), text: sql, values: parameters.map(toDriver) })).rows as T[],
+    rows: async <T extends Row = Row>(sql: string, parameters: readonly Parameter[] = []) =>
+      (await client.query({ name: nameOf(sql), text: sql, values: parameters.map(toDriver) })).rows as T[],
   };
 }
 
@@ -225,7 +246,11 @@ export async function withLimit(runner: QueryRunner, limitMs: number): Promise<(
 
 /** A transaction over `runner`; for the classes of this folder. */
 export function transactionOf(runner: QueryRunner, committed: (() => void)[]): Tx {
-  return { afterCommit: (then) => void committed.push(then), rows: <T extends Row = Row>(sql: string, parameters: readonly Parameter[] = []) => rowsOf<T>(runner, sql, parameters) };
+  return {
+    afterCommit: (then) => void committed.push(then),
+    rows: <T extends Row = Row>(sql: string, parameters: readonly Parameter[] = []) =>
+      rowsOf<T>(runner, sql, parameters),
+  };
 }
 
 /** `query()` answers rows for some statements and [rows, count] for others; the structured form is the same for all. */

@@ -69,5 +69,8 @@ function functions(sql: Sql): Promise<string[]> {
 }
 
 function triggers(sql: Sql): Promise<string[]> {
-  return texts(sql, `select pg_get_triggerdef(g.oid) || ';' as text from pg_trigger g join pg_class c on c.oid = g.tgrelid where not g.tgisinternal and ${OURS} order by ${ORDER}, g.tgname`);
+  return texts(
+    sql,
+    `select pg_get_triggerdef(g.oid) || ';' as text from pg_trigger g join pg_class c on c.oid = g.tgrelid where not g.tgisinternal and ${OURS} order by ${ORDER}, g.tgname`,
+  );
 }

@@ -98,7 +98,11 @@ const DEFAULT_SETTINGS: Readonly<Record<string, string>> = {
 
 // A fixed environment: PGPORT, LC_MESSAGES and the like of a developer's shell must not change how the server behaves,
 // and its messages, which are read below, stay English.
-const SERVER_ENVIRONMENT: NodeJS.ProcessEnv = { LC_ALL: 'C', TZ: 'UTC', PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin' };
+const SERVER_ENVIRONMENT: NodeJS.ProcessEnv = {
+  LC_ALL: 'C',
+  TZ: 'UTC',
+  PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin',
+};
 
 // Recovery after a crash replays up to max_wal_size of changes, which takes a while on a slow disk.
 const READY_TIMEOUT_MS = 120_000;
@@ -131,11 +135,16 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     await makeCluster(native, home, runner, options.settings ?? {}, log);
 
     const found = await waitForRunning(home, log);
-    const running = found !== undefined && !(await endIfOpen(home, found, log)) ? found : await startServer(native, home, runner, options, log);
+    const running =
+      found !== undefined && !(await endIfOpen(home, found, log))
+        ? found
+        : await startServer(native, home, runner, options, log);
     const mine = claimOwnership(home, running, options, log);
     const other = mine ? null : (readRecord(home)?.owner ?? null);
     if (options.port !== undefined && options.port !== running.port) {
-      log(`embedded Postgres already runs on port ${running.port}; the wanted port ${options.port} is used from the next start`);
+      log(
+        `embedded Postgres already runs on port ${running.port}; the wanted port ${options.port} is used from the next start`,
+      );
     }
 
     const passwords = await setUpRoles(home, running, log);
@@ -151,7 +160,8 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
       pid: running.pid,
       owned: mine,
       owner: other === null || isSelf(other) ? undefined : { pid: other.pid, address: other.address },
-      stop: () => (stopping ??= mine ? stopServer(home, running, log).finally(() => (stopped = true)) : Promise.resolve()),
+      stop: () =>
+        (stopping ??= mine ? stopServer(home, running, log).finally(() => (stopped = true)) : Promise.resolve()),
       stopAtOnce: () => {
         if (mine && !stopped && isServerOf(home, running.pid)) signal(running.pid, 'SIGINT');
       },
@@ -192,9 +202,12 @@ function openHome(directory: string): Home {
     // Postgres reports its data directory with links resolved; comparing it needs the same form.
     return new Home(fs.realpathSync(directory));
   } catch (error) {
-    throw new Error(`The data directory ${directory} cannot be used (${messageOf(error)}). Make it writable for this user, or choose another DATA_DIR. ${OR_SET_URL}`, {
-      cause: error,
-    });
+    throw new Error(
+      `The data directory ${directory} cannot be used (${messageOf(error)}). Make it writable for this user, or choose another DATA_DIR. ${OR_SET_URL}`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 
@@ -305,7 +318,13 @@ function readPasswd(): { name: string; uid: number; gid: number }[] {
  * initdb writes into a directory of its own that is renamed when complete, so that `postgres/` is either whole or not
  * there, whenever the process is killed.
  */
-async function makeCluster(native: string, home: Home, runner: Runner, settings: Readonly<Record<string, string>>, log: Log): Promise<void> {
+async function makeCluster(
+  native: string,
+  home: Home,
+  runner: Runner,
+  settings: Readonly<Record<string, string>>,
+  log: Log,
+): Promise<void> {
   for (const name of fs.readdirSync(home.directory)) {
     const file = path.join(home.directory, name);
     // A killed initdb left it, or one that lost its parent is still writing; either way nobody will use it.
@@ -342,7 +361,20 @@ async function makeCluster(native: string, home: Home, runner: Runner, settings:
     for (const made of [fresh, passwordFile]) fs.chownSync(made, runner.identity.uid, runner.identity.gid);
   }
   log(`embedded Postgres: making a new data directory ${home.cluster}`);
-  const args = ['-D', fresh, '-U', SUPERUSER, '-A', 'scram-sha-256', '--pwfile', passwordFile, '-E', 'UTF8', '--locale=C', '--no-instructions'];
+  const args = [
+    '-D',
+    fresh,
+    '-U',
+    SUPERUSER,
+    '-A',
+    'scram-sha-256',
+    '--pwfile',
+    passwordFile,
+    '-E',
+    'UTF8',
+    '--locale=C',
+    '--no-instructions',
+  ];
   // Who turns fsync off has chosen speed over survival; flushing the new files to the disk would be wasted.
   if (settings['fsync'] === 'off') args.push('--no-sync');
   const [program, programArgs] = runner.command(path.join(native, 'bin', 'initdb'), args);
@@ -365,7 +397,9 @@ async function majorVersion(native: string): Promise<string> {
   const { output, reason, code } = await run(path.join(native, 'bin', 'postgres'), ['--version']);
   const major = /PostgreSQL\) (\d+)/.exec(output)?.[1];
   if (code === 0 && major !== undefined) return major;
-  throw new Error(`The embedded Postgres cannot be run here (${reason}):\n${output.trim()}\nThe binaries need glibc on Linux. ${OR_SET_URL}`);
+  throw new Error(
+    `The embedded Postgres cannot be run here (${reason}):\n${output.trim()}\nThe binaries need glibc on Linux. ${OR_SET_URL}`,
+  );
 }
 
 // ---- the password ------------------------------------------------------------------------------------------------------
@@ -381,7 +415,10 @@ function passwordUnknown(home: Home): string {
 
 /** Releases before this one let every user of the machine in, over TCP and as superuser. */
 function isOpen(home: Home): boolean {
-  return fs.readFileSync(accessFileOf(home), 'utf8').split('\n').some((line) => TRUSTING_LINE.test(line));
+  return fs
+    .readFileSync(accessFileOf(home), 'utf8')
+    .split('\n')
+    .some((line) => TRUSTING_LINE.test(line));
 }
 
 /** As in pg_hba.conf, whose method is the last word of a line. */
@@ -398,7 +435,9 @@ function accessFileOf(home: Home): string {
 async function endIfOpen(home: Home, running: RunningServer, log: Log): Promise<boolean> {
   const owner = readRecord(home)?.owner ?? null;
   if (!isOpen(home) || owner === null || isAlive(owner)) return false;
-  log(`embedded Postgres: the server that runs (process id ${running.pid}) lets every user of this machine in; starting it anew with a password`);
+  log(
+    `embedded Postgres: the server that runs (process id ${running.pid}) lets every user of this machine in; starting it anew with a password`,
+  );
   await endServer(home, running, log);
   return true;
 }
@@ -411,25 +450,45 @@ async function closeCluster(native: string, home: Home, runner: Runner, log: Log
   const known = readRecord(home)?.password;
   if (known !== undefined && !isOpen(home)) return;
   if (fs.existsSync(path.join(home.cluster, 'standby.signal'))) {
-    throw new Error(`${home.cluster} is a standby, which has the password of its primary. Copy the primary's postgres.json to ${home.record}. ${OR_SET_URL}`);
+    throw new Error(
+      `${home.cluster} is a standby, which has the password of its primary. Copy the primary's postgres.json to ${home.record}. ${OR_SET_URL}`,
+    );
   }
   const password = known ?? newPassword();
   const deadline = Date.now() + READY_TIMEOUT_MS;
-  const args = ['--single', '-D', home.cluster, '-c', 'password_encryption=scram-sha-256', '-c', 'log_min_error_statement=panic', 'postgres'];
+  const args = [
+    '--single',
+    '-D',
+    home.cluster,
+    '-c',
+    'password_encryption=scram-sha-256',
+    '-c',
+    'log_min_error_statement=panic',
+    'postgres',
+  ];
   const [program, programArgs] = runner.command(path.join(native, 'bin', 'postgres'), args);
   for (;;) {
-    const { code, reason, output } = await run(program, programArgs, runner.identity, { input: `ALTER ROLE ${SUPERUSER} PASSWORD '${password}'\n`, env: ignoreStaleLock(home) });
+    const { code, reason, output } = await run(program, programArgs, runner.identity, {
+      input: `ALTER ROLE ${SUPERUSER} PASSWORD '${password}'\n`,
+      env: ignoreStaleLock(home),
+    });
     // It goes on after a failed statement, and its exit code is 0 then.
     if (code === 0 && !/^.*(ERROR|FATAL|PANIC):/m.test(output)) break;
     if (!/pre-existing shared memory block/.test(output) || Date.now() > deadline) {
-      throw new Error(`The embedded Postgres in ${home.cluster} could not be given a password (${reason}):\n${output.trim()}\n${OR_SET_URL}`);
+      throw new Error(
+        `The embedded Postgres in ${home.cluster} could not be given a password (${reason}):\n${output.trim()}\n${OR_SET_URL}`,
+      );
     }
     await delay(10 * POLL_MS);
   }
   changeRecord(home, { password });
   const file = accessFileOf(home);
   const { uid, gid } = fs.statSync(file);
-  const text = fs.readFileSync(file, 'utf8').split('\n').map((line) => line.replace(TRUSTING_LINE, '$1scram-sha-256$2')).join('\n');
+  const text = fs
+    .readFileSync(file, 'utf8')
+    .split('\n')
+    .map((line) => line.replace(TRUSTING_LINE, '$1scram-sha-256$2'))
+    .join('\n');
   const fresh = `${file}.new`;
   fs.rmSync(fresh, { force: true });
   fs.writeFileSync(fresh, text, { mode: 0o600 });
@@ -448,26 +507,47 @@ async function closeCluster(native: string, home: Home, runner: Runner, log: Log
 async function setUpRoles(home: Home, { port }: RunningServer, log: Log): Promise<RolePasswords | undefined> {
   if (isOpen(home)) return undefined;
   const { password, rolePasswords: known } = readRecord(home) ?? {};
-  const client = new Client({ host: '127.0.0.1', port, user: SUPERUSER, database: 'postgres', password: password ?? '', ssl: false, connectionTimeoutMillis: PING_TIMEOUT_MS });
+  const client = new Client({
+    host: '127.0.0.1',
+    port,
+    user: SUPERUSER,
+    database: 'postgres',
+    password: password ?? '',
+    ssl: false,
+    connectionTimeoutMillis: PING_TIMEOUT_MS,
+  });
   client.on('error', () => undefined);
   await client.connect();
   try {
     // The messages of the server go into its log, and the passwords must not.
     await client.query('SET log_min_error_statement = panic; SET log_statement = none; SET search_path = pg_catalog');
-    const { rows } = await client.query<{ standby: boolean; roles: string[] }>('SELECT pg_is_in_recovery() AS standby, array(SELECT rolname::text FROM pg_roles WHERE rolname IN ($1, $2)) AS roles', [OWNER, APPLICATION]);
+    const { rows } = await client.query<{ standby: boolean; roles: string[] }>(
+      'SELECT pg_is_in_recovery() AS standby, array(SELECT rolname::text FROM pg_roles WHERE rolname IN ($1, $2)) AS roles',
+      [OWNER, APPLICATION],
+    );
     const { standby = false, roles = [] } = rows[0] ?? {};
-    if (standby && known === undefined) throw new Error(`${home.cluster} is a standby, which has the roles of its primary. Copy the primary's postgres.json to ${home.record}. ${OR_SET_URL}`);
+    if (standby && known === undefined)
+      throw new Error(
+        `${home.cluster} is a standby, which has the roles of its primary. Copy the primary's postgres.json to ${home.record}. ${OR_SET_URL}`,
+      );
     if (standby && known !== undefined) return known;
-    const passwords = known !== undefined && roles.length === 2 ? known : { [OWNER]: newPassword(), [APPLICATION]: newPassword() };
+    const passwords =
+      known !== undefined && roles.length === 2 ? known : { [OWNER]: newPassword(), [APPLICATION]: newPassword() };
     if (passwords !== known) {
       for (const role of [OWNER, APPLICATION]) if (!roles.includes(role)) await client.query(`CREATE ROLE ${role}`);
-      for (const role of [OWNER, APPLICATION] as const) await client.query(`ALTER ROLE ${role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS PASSWORD '${passwords[role]}'`);
+      for (const role of [OWNER, APPLICATION] as const)
+        await client.query(
+          `ALTER ROLE ${role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS PASSWORD '${passwords[role]}'`,
+        );
       // What others do on the server: how many connections are left, and which transaction keeps vacuum from its work.
       await client.query(`GRANT pg_read_all_stats TO ${OWNER}, ${APPLICATION}`);
       changeRecord(home, { rolePasswords: passwords });
     }
     const handed = await handOver(client);
-    if (handed > 0 || passwords !== known) log(`embedded Postgres: the hub serves as ${APPLICATION}, and its tables belong to ${OWNER}${handed === 0 ? '' : ` (${handed} handed over)`}`);
+    if (handed > 0 || passwords !== known)
+      log(
+        `embedded Postgres: the hub serves as ${APPLICATION}, and its tables belong to ${OWNER}${handed === 0 ? '' : ` (${handed} handed over)`}`,
+      );
     return passwords;
   } finally {
     await client.end();
@@ -476,7 +556,9 @@ async function setUpRoles(home: Home, { port }: RunningServer, log: Log): Promis
 
 /** One statement at a time, each of which is right by itself: killed half-way, the next start does the rest. */
 async function handOver(client: Client): Promise<number> {
-  const { rows } = await client.query<{ statement: string }>(fs.readFileSync(path.join(__dirname, 'hand-over.sql'), 'utf8'));
+  const { rows } = await client.query<{ statement: string }>(
+    fs.readFileSync(path.join(__dirname, 'hand-over.sql'), 'utf8'),
+  );
   for (const { statement } of rows) await client.query(statement);
   return rows.length;
 }
@@ -496,10 +578,13 @@ async function waitForRunning(home: Home, log: Log): Promise<RunningServer | und
       const answer = await ask(home, lock.port);
       if (answer === 'ours') return { pid: lock.pid, port: lock.port };
       if (answer === 'refused' && lock.isReady) {
-        throw new Error(`${passwordUnknown(home)} A server with process id ${lock.pid} still runs: end it (kill -INT ${lock.pid}) first. ${OR_SET_URL}`);
+        throw new Error(
+          `${passwordUnknown(home)} A server with process id ${lock.pid} still runs: end it (kill -INT ${lock.pid}) first. ${OR_SET_URL}`,
+        );
       }
     }
-    if (isFirst) log(`embedded Postgres: a server with process id ${lock.pid} is there already; waiting for it to answer`);
+    if (isFirst)
+      log(`embedded Postgres: a server with process id ${lock.pid} is there already; waiting for it to answer`);
     if (Date.now() > deadline) {
       throw new Error(
         `A Postgres with process id ${lock.pid} holds ${home.cluster} and does not answer. ` +
@@ -518,7 +603,11 @@ function readServerLock(home: Home): { pid: number; port: number | undefined; is
   const pid = Number(lines[0]);
   const port = Number(lines[3]);
   if (!Number.isInteger(pid) || pid <= 0) return undefined;
-  return { pid, port: Number.isInteger(port) && port > 0 ? port : undefined, isReady: ['ready', 'standby'].includes((lines[7] ?? '').trim()) };
+  return {
+    pid,
+    port: Number.isInteger(port) && port > 0 ? port : undefined,
+    isReady: ['ready', 'standby'].includes((lines[7] ?? '').trim()),
+  };
 }
 
 /** Whether this living process is the Postgres of this cluster, and not another one that was given an old process id. */
@@ -571,11 +660,15 @@ function claimOwnership(home: Home, running: RunningServer, { address }: Embedde
     return true;
   }
   if (owner !== null && !isAlive(owner)) {
-    log(`embedded Postgres: the process ${owner.pid} that started the server (process id ${running.pid}) is gone; this process takes it over`);
+    log(
+      `embedded Postgres: the process ${owner.pid} that started the server (process id ${running.pid}) is gone; this process takes it over`,
+    );
     changeRecord(home, { port: running.port, owner: { ...self(), address } });
     return true;
   }
-  log(`embedded Postgres: sharing the server on port ${running.port} (process id ${running.pid}) that another process owns`);
+  log(
+    `embedded Postgres: sharing the server on port ${running.port} (process id ${running.pid}) that another process owns`,
+  );
   return false;
 }
 
@@ -584,7 +677,13 @@ function claimOwnership(home: Home, running: RunningServer, { address }: Embedde
 /** Servers that this call has just started, by cluster; a second start in the same process must not own the first one's. */
 const startedHere = new Map<string, number>();
 
-async function startServer(native: string, home: Home, runner: Runner, options: EmbeddedPostgresOptions, log: Log): Promise<RunningServer> {
+async function startServer(
+  native: string,
+  home: Home,
+  runner: Runner,
+  options: EmbeddedPostgresOptions,
+  log: Log,
+): Promise<RunningServer> {
   const deadline = Date.now() + READY_TIMEOUT_MS;
   const settings = { ...DEFAULT_SETTINGS, ...options.settings };
   await closeCluster(native, home, runner, log);
@@ -630,7 +729,9 @@ async function startServer(native: string, home: Home, runner: Runner, options: 
       isWaiting = true;
       await delay(10 * POLL_MS);
     } else {
-      throw new Error(`The embedded Postgres did not start (${failure}). It said:\n${said.trim()}\nSee ${home.logFile}. ${OR_SET_URL}`);
+      throw new Error(
+        `The embedded Postgres did not start (${failure}). It said:\n${said.trim()}\nSee ${home.logFile}. ${OR_SET_URL}`,
+      );
     }
   }
 }
@@ -646,7 +747,12 @@ function ignoreStaleLock(home: Home): NodeJS.ProcessEnv {
   return lock && !isServerOf(home, lock.pid) ? { PG_GRANDPARENT_PID: String(lock.pid) } : {};
 }
 
-async function readyOrExit(child: ChildProcess, home: Home, port: number, deadline: number): Promise<string | undefined> {
+async function readyOrExit(
+  child: ChildProcess,
+  home: Home,
+  port: number,
+  deadline: number,
+): Promise<string | undefined> {
   let ended: string | undefined;
   child.once('error', (error) => (ended = messageOf(error)));
   child.once('exit', (code, signal) => (ended = signal === null ? `exit code ${code}` : `ended by ${signal}`));
@@ -669,9 +775,12 @@ async function readyOrExit(child: ChildProcess, home: Home, port: number, deadli
 
 async function otherPort(port: number, options: EmbeddedPostgresOptions, log: Log): Promise<number> {
   if (options.port !== undefined) {
-    throw new Error(`Port ${port}, wanted for the embedded Postgres, is in use. Free it or choose another one. ${OR_SET_URL}`);
+    throw new Error(
+      `Port ${port}, wanted for the embedded Postgres, is in use. Free it or choose another one. ${OR_SET_URL}`,
+    );
   }
-  const other = options.firstPort === undefined ? await freePort() : await nextFreePort(Math.max(port + 1, options.firstPort));
+  const other =
+    options.firstPort === undefined ? await freePort() : await nextFreePort(Math.max(port + 1, options.firstPort));
   log(`embedded Postgres: port ${port} is in use by another program; taking ${other}`);
   return other;
 }
@@ -736,10 +845,14 @@ async function endServer(home: Home, { pid }: RunningServer, log: Log): Promise<
   // Fast shutdown: open transactions are rolled back, the rest is written, and the next start needs no recovery.
   signal(pid, 'SIGINT');
   if (await hasGone(home, pid, FAST_STOP_TIMEOUT_MS)) return;
-  log(`embedded Postgres: no end after ${FAST_STOP_TIMEOUT_MS / 1000} seconds; stopping it at once (the next start recovers)`);
+  log(
+    `embedded Postgres: no end after ${FAST_STOP_TIMEOUT_MS / 1000} seconds; stopping it at once (the next start recovers)`,
+  );
   signal(pid, 'SIGQUIT');
   if (!(await hasGone(home, pid, IMMEDIATE_STOP_TIMEOUT_MS))) {
-    throw new Error(`The embedded Postgres (process id ${pid}) does not stop. See ${home.logFile}; end it with kill -KILL ${pid}.`);
+    throw new Error(
+      `The embedded Postgres (process id ${pid}) does not stop. See ${home.logFile}; end it with kill -KILL ${pid}.`,
+    );
   }
 }
 
@@ -771,7 +884,9 @@ function readRecord(home: Home): RunRecord | undefined {
       port: typeof port === 'number' && Number.isInteger(port) ? port : null,
       owner: owner && typeof owner.pid === 'number' ? owner : null,
       ...(typeof password === 'string' && password !== '' ? { password } : {}),
-      ...(typeof rolePasswords?.[OWNER] === 'string' && typeof rolePasswords[APPLICATION] === 'string' ? { rolePasswords } : {}),
+      ...(typeof rolePasswords?.[OWNER] === 'string' && typeof rolePasswords[APPLICATION] === 'string'
+        ? { rolePasswords }
+        : {}),
     };
   } catch {
     return undefined;
@@ -817,7 +932,9 @@ async function takeLock(file: string, id: string, deadline: number): Promise<voi
         continue;
       }
       if (Date.now() > deadline) {
-        throw new Error(`The process ${holder?.pid ?? 'unknown'} holds ${file} for too long. End it, or delete the file if it is not a hub. ${OR_SET_URL}`);
+        throw new Error(
+          `The process ${holder?.pid ?? 'unknown'} holds ${file} for too long. End it, or delete the file if it is not a hub. ${OR_SET_URL}`,
+        );
       }
       await delay(POLL_MS);
     }
@@ -877,7 +994,10 @@ function commandLineOf(pid: number): string {
 }
 
 function ps(pid: number, columns: string): string {
-  const { stdout } = spawnSync('ps', ['-ww', '-o', columns, '-p', String(pid)], { encoding: 'utf8', env: SERVER_ENVIRONMENT });
+  const { stdout } = spawnSync('ps', ['-ww', '-o', columns, '-p', String(pid)], {
+    encoding: 'utf8',
+    env: SERVER_ENVIRONMENT,
+  });
   return (stdout ?? '').trim();
 }
 
@@ -887,16 +1007,28 @@ interface RunResult {
   output: string;
 }
 
-function run(program: string, args: readonly string[], identity: Runner['identity'] = {}, { input = '', env = {} }: { input?: string; env?: NodeJS.ProcessEnv } = {}): Promise<RunResult> {
+function run(
+  program: string,
+  args: readonly string[],
+  identity: Runner['identity'] = {},
+  { input = '', env = {} }: { input?: string; env?: NodeJS.ProcessEnv } = {},
+): Promise<RunResult> {
   return new Promise((resolve) => {
-    const child = spawn(program, args, { ...identity, cwd: '/', stdio: ['pipe', 'pipe', 'pipe'], env: { ...SERVER_ENVIRONMENT, ...env } });
+    const child = spawn(program, args, {
+      ...identity,
+      cwd: '/',
+      stdio: ['pipe', 'pipe', 'pipe'],
+      env: { ...SERVER_ENVIRONMENT, ...env },
+    });
     let output = '';
     // A program that ends without reading it says why by its exit.
     child.stdin.on('error', () => undefined).end(input);
     child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString('utf8')));
     child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString('utf8')));
     child.once('error', (error) => resolve({ code: null, reason: messageOf(error), output }));
-    child.once('close', (code, signalName) => resolve({ code, reason: signalName === null ? `exit code ${code}` : `ended by ${signalName}`, output }));
+    child.once('close', (code, signalName) =>
+      resolve({ code, reason: signalName === null ? `exit code ${code}` : `ended by ${signalName}`, output }),
+    );
   });
 }
 
@@ -912,7 +1044,9 @@ function readIfThere(file: string): string | undefined {
 
 // By shape and not by instanceof: under jest, errors of Node's own modules are made by another realm's Error class.
 function codeOf(error: unknown): string | undefined {
-  return typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+  return typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string'
+    ? error.code
+    : undefined;
 }
 
 function messageOf(error: unknown): string {

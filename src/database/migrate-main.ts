@@ -10,7 +10,9 @@ async function main(): Promise<void> {
   await withDatabaseUrls(config, async ({ url, ownerUrl }) => {
     const application = ownerUrl === undefined ? undefined : { role: roleOf(url), mayClear: config.allowClearDb };
     const names = await migrate(ownerUrl ?? config.databaseDirectUrl ?? url, application);
-    process.stdout.write(`${names.length === 0 ? 'The schema is up to date.' : `Done: ${names.join(', ')}.`}${application === undefined ? '' : ` The role "${application.role}" has its rights.`}\n`);
+    process.stdout.write(
+      `${names.length === 0 ? 'The schema is up to date.' : `Done: ${names.join(', ')}.`}${application === undefined ? '' : ` The role "${application.role}" has its rights.`}\n`,
+    );
   });
 }
 

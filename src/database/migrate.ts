@@ -15,7 +15,9 @@ const SEE_RUNBOOK = 'docs/runbook.md, "The hub\'s two roles", has the statements
  * `application` is then granted its rights, every time, since it may be another role than at the last start. Undefined: one role does all.
  */
 export async function migrate(url: string, application?: Application): Promise<string[]> {
-  const dataSource = await new DataSource(dataSourceOptions(url, { applicationName: 'hub-migrate', poolSize: 2, statementLimitMs: MIGRATION_LIMIT_MS })).initialize();
+  const dataSource = await new DataSource(
+    dataSourceOptions(url, { applicationName: 'hub-migrate', poolSize: 2, statementLimitMs: MIGRATION_LIMIT_MS }),
+  ).initialize();
   const lock = dataSource.createQueryRunner();
   const database = new Database(dataSource);
   try {
@@ -27,7 +29,10 @@ export async function migrate(url: string, application?: Application): Promise<s
     return done.map(({ name }) => name);
   } catch (error) {
     if (!isPermissionDenied(error)) throw error;
-    const mend = application === undefined ? 'Set DATABASE_OWNER_URL to the role that owns the tables, or run "npm run db:migrate" with it' : 'DATABASE_OWNER_URL must name the role that owns the tables';
+    const mend =
+      application === undefined
+        ? 'Set DATABASE_OWNER_URL to the role that owns the tables, or run "npm run db:migrate" with it'
+        : 'DATABASE_OWNER_URL must name the role that owns the tables';
     throw new Error(`The database cannot be migrated (${error.message}). ${mend}; ${SEE_RUNBOOK}`, { cause: error });
   } finally {
     await lock.query('select pg_advisory_unlock($1)', [MIGRATION_LOCK]).catch(() => undefined);
@@ -42,7 +47,9 @@ export function pendingMigrations(url: string): Promise<string[]> {
     const { dataSource } = database;
     const [found] = await database.rows<{ exists: boolean }>(`select to_regclass('migrations') is not null as exists`);
     const done = found?.exists === true ? await database.rows<{ name: string }>('select name from migrations') : [];
-    return dataSource.migrations.map(({ name, constructor }) => name ?? constructor.name).filter((name) => !done.some((row) => row.name === name));
+    return dataSource.migrations
+      .map(({ name, constructor }) => name ?? constructor.name)
+      .filter((name) => !done.some((row) => row.name === name));
   });
 }
 
@@ -52,7 +59,9 @@ export function powersOf(url: string): ReturnType<typeof surplusPowers> {
 }
 
 async function looking<T>(url: string, work: (database: Database) => Promise<T>): Promise<T> {
-  const dataSource = await new DataSource(dataSourceOptions(url, { applicationName: 'hub-migrate', poolSize: 1 })).initialize();
+  const dataSource = await new DataSource(
+    dataSourceOptions(url, { applicationName: 'hub-migrate', poolSize: 1 }),
+  ).initialize();
   try {
     return await work(new Database(dataSource));
   } finally {

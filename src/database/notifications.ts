@@ -46,7 +46,9 @@ export class Notifications implements OnModuleInit, OnApplicationShutdown {
     clearInterval(this.pingTimer);
     clearTimeout(this.reconnectTimer);
     // A connection that is already gone has nothing left to end.
-    await this.client?.end().catch((error: unknown) => this.logger.event('debug', 'notifications.end_failed', { error: messageOf(error) }));
+    await this.client
+      ?.end()
+      .catch((error: unknown) => this.logger.event('debug', 'notifications.end_failed', { error: messageOf(error) }));
   }
 
   /** Sends `payload` to every listening replica within COALESCE_MS; equal payloads in between are one. */
@@ -58,7 +60,9 @@ export class Notifications implements OnModuleInit, OnApplicationShutdown {
       this.pending.clear();
       this.database
         .prepared('hub_notify', `select pg_notify('${CHANNEL}', payload) from unnest($1::text[]) payload`, [payloads])
-        .catch((error: unknown) => this.logger.event('warn', 'notifications.publish_failed', { error: messageOf(error) }));
+        .catch((error: unknown) =>
+          this.logger.event('warn', 'notifications.publish_failed', { error: messageOf(error) }),
+        );
     }, COALESCE_MS);
   }
 
@@ -67,7 +71,14 @@ export class Notifications implements OnModuleInit, OnApplicationShutdown {
   }
 
   private async connect(): Promise<void> {
-    const client = new StoreClient({ connectionString: directUrlOf(this.config), application_name: 'hub-listen', keepAlive: true, connectionTimeoutMillis: this.watch.limitMs, statementLimitMs: this.watch.limitMs, watch: this.watch });
+    const client = new StoreClient({
+      connectionString: directUrlOf(this.config),
+      application_name: 'hub-listen',
+      keepAlive: true,
+      connectionTimeoutMillis: this.watch.limitMs,
+      statementLimitMs: this.watch.limitMs,
+      watch: this.watch,
+    });
     this.client = client;
     client.on('error', (error) => this.reconnect(client, error));
     client.on('end', () => this.reconnect(client, undefined));
@@ -90,15 +101,22 @@ export class Notifications implements OnModuleInit, OnApplicationShutdown {
 
   /** Through the channel itself: a half-open connection answers nothing and raises no error. */
   private ping(client: StoreClient): void {
-    if (performance.now() - this.lastHeardAt > 2 * PING_MS + 5000) this.reconnect(client, new Error('no echo of our own ping'));
+    if (performance.now() - this.lastHeardAt > 2 * PING_MS + 5000)
+      this.reconnect(client, new Error('no echo of our own ping'));
     else this.publish('ping');
   }
 
   private reconnect(client: StoreClient, error: unknown): void {
     if (this.stopped || this.client !== client) return;
     this.client = undefined;
-    this.logger.event('warn', 'notifications.connection_lost', { error: error === undefined ? 'ended' : messageOf(error) });
-    client.end().catch((endError: unknown) => this.logger.event('debug', 'notifications.end_failed', { error: messageOf(endError) }));
+    this.logger.event('warn', 'notifications.connection_lost', {
+      error: error === undefined ? 'ended' : messageOf(error),
+    });
+    client
+      .end()
+      .catch((endError: unknown) =>
+        this.logger.event('debug', 'notifications.end_failed', { error: messageOf(endError) }),
+      );
     this.reconnectTimer = setTimeout(() => void this.connect(), RECONNECT_MS);
     this.reconnectTimer.unref();
   }

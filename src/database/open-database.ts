@@ -26,9 +26,17 @@ export async function withDatabaseUrls<T>(config: Place, work: (urls: DatabaseUr
 }
 
 /** One connection to it, as the role that the hub serves as. */
-export function withDatabase<T>(config: Place, applicationName: string, work: (database: Database) => Promise<T>): Promise<T> {
+export function withDatabase<T>(
+  config: Place,
+  applicationName: string,
+  work: (database: Database) => Promise<T>,
+): Promise<T> {
   return withDatabaseUrls(config, async ({ url }) => {
-    const dataSource = await new DataSource({ ...dataSourceOptions(url, { applicationName, poolSize: 1 }), entities: [], migrations: [] }).initialize();
+    const dataSource = await new DataSource({
+      ...dataSourceOptions(url, { applicationName, poolSize: 1 }),
+      entities: [],
+      migrations: [],
+    }).initialize();
     try {
       return await work(new Database(dataSource));
     } finally {

@@ -11,12 +11,22 @@ const UNIQUE_VIOLATION = '23505';
 const UNAVAILABLE = /^(08...|25006|25P0[34]|26000|28...|3D000|40000|40003|42P05|53...|55P03|57...|58...)$/;
 /** Of those: the session is over, leads to the wrong server, or does not know what the driver believes it knows. */
 const FATAL = /^(08...|25006|25P0[34]|26000|28...|3D000|40003|42P05|57P..|58...)$/;
-const SOCKET_CODES = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH']);
+const SOCKET_CODES = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+]);
 /**
  * node-postgres gives no code for a connection that it lost or could not get in time, only these texts. TypeORM lets go of a connection
  * that breaks between two statements of a transaction, and then says of the next that its runner was released.
  */
-const LOST_CONNECTION = /Connection terminated|Query runner already released|timeout exceeded when trying to connect|Client was closed|not queryable|Connection ended|Driver not Connected|after calling end on the pool/;
+const LOST_CONNECTION =
+  /Connection terminated|Query runner already released|timeout exceeded when trying to connect|Client was closed|not queryable|Connection ended|Driver not Connected|after calling end on the pool/;
 
 /** A statement reached its limit, and its connection was given up. Whether it was carried out is not known. */
 export class StatementTimeoutError extends Error {
@@ -110,5 +120,7 @@ export function isStoreUnavailable(error: unknown): boolean {
 
 /** 503 for the caller when the store is away, the error itself otherwise. */
 export function asStoreUnavailable(error: unknown): unknown {
-  return isStoreUnavailable(error) || isTransient(error) ? new HubError('store_unavailable', { retryAfterSeconds: 1, cause: error }) : error;
+  return isStoreUnavailable(error) || isTransient(error)
+    ? new HubError('store_unavailable', { retryAfterSeconds: 1, cause: error })
+    : error;
 }

@@ -17,11 +17,35 @@ const READ_ONLY = ['audit_entry', 'audit_head', 'migrations', 'typeorm_metadata'
 /** What was written stays as it is. */
 const APPEND_ONLY = ['recon.action'];
 /** Rows that go when their time is over. Everything else stays: movements, their events and outcomes, messages, reports. */
-export const DELETED_FROM = ['hub_replica', 'idempotency_key', 'inbound_callback', 'outbox_dead', 'outbox_head', 'partner_credential', 'recon.reject', 'recon.schedule', 'recon.source_progress', 'wallet_parked'];
+export const DELETED_FROM = [
+  'hub_replica',
+  'idempotency_key',
+  'inbound_callback',
+  'outbox_dead',
+  'outbox_head',
+  'partner_credential',
+  'recon.reject',
+  'recon.schedule',
+  'recon.source_progress',
+  'wallet_parked',
+];
 /** Where a reconciliation run lays what it reads; emptied, and counted anew for the planner, by the next one. */
 const STAGING = /^recon\.(stage|broken|matched)_\d$/;
 /** By POST /admin/clear-db, which production refuses. */
-export const CLEARED = ['idempotency_key', 'inbound_callback', 'outbox_attempt', 'outbox_dead', 'outbox_head', 'outbox_lane', 'outbox_message', 'wallet_event', 'wallet_outcome', 'wallet_parked', 'wallet_round', 'wallet_transaction'];
+export const CLEARED = [
+  'idempotency_key',
+  'inbound_callback',
+  'outbox_attempt',
+  'outbox_dead',
+  'outbox_head',
+  'outbox_lane',
+  'outbox_message',
+  'wallet_event',
+  'wallet_outcome',
+  'wallet_parked',
+  'wallet_round',
+  'wallet_transaction',
+];
 
 /** What the application role may do with a table; a partition is named by its root. */
 export function rightsOn(table: string, { mayClear }: Pick<Application, 'mayClear'>): string[] {
@@ -50,7 +74,8 @@ export async function ownerFault(sql: Sql, application: Application): Promise<st
   );
   if (facts === undefined) throw new Error('a select without from-clause answers one row');
   if (!facts.known) return `the role "${application.role}" of DATABASE_URL does not exist on this server`;
-  if (facts.others !== null) return `the hub's tables belong to ${facts.others}, and the role "${facts.owner}" of DATABASE_OWNER_URL may not change them`;
+  if (facts.others !== null)
+    return `the hub's tables belong to ${facts.others}, and the role "${facts.owner}" of DATABASE_OWNER_URL may not change them`;
   return null;
 }
 
@@ -67,7 +92,10 @@ export async function grantToApplication(sql: Sql, application: Application): Pr
   );
   for (const { table, root, found } of tables) {
     const rights = rightsOn(root.replace(/^public\./, ''), application);
-    const [surplus, missing] = [found.filter((right) => !rights.includes(right)), rights.filter((right) => !found.includes(right))];
+    const [surplus, missing] = [
+      found.filter((right) => !rights.includes(right)),
+      rights.filter((right) => !found.includes(right)),
+    ];
     if (surplus.length > 0) await sql.rows(`revoke ${surplus.join(', ')} on ${table} from ${role}`);
     if (missing.length > 0) await sql.rows(`grant ${missing.join(', ')} on ${table} to ${role}`);
   }
@@ -97,7 +125,14 @@ const LACKING = `
 
 /** As the role of DATABASE_URL: what it could do that serving needs not. */
 export async function surplusPowers(sql: Sql): Promise<{ role: string; isSuperuser: boolean; powers: string[] }> {
-  const [facts] = await sql.rows<{ role: string; superuser: boolean; server: boolean; owns: boolean; rewrites: boolean; creates: boolean }>(
+  const [facts] = await sql.rows<{
+    role: string;
+    superuser: boolean;
+    server: boolean;
+    owns: boolean;
+    rewrites: boolean;
+    creates: boolean;
+  }>(
     `select current_user::text as role, r.rolsuper as superuser, r.rolcreaterole or r.rolbypassrls or r.rolreplication as server,
        pg_has_role(current_user, e.relowner, 'MEMBER') as owns,
        has_table_privilege(e.oid, 'UPDATE, DELETE, TRUNCATE, TRIGGER') or has_table_privilege('public.audit_head', 'INSERT, UPDATE, DELETE, TRUNCATE') or has_table_privilege('recon.action', 'UPDATE, DELETE, TRUNCATE, TRIGGER') as rewrites,

@@ -31,7 +31,9 @@ const SETTINGS: Readonly<Record<string, string>> = {
 };
 
 const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
-const wanted = Object.entries(SETTINGS).map(([name, value]) => `(${literal(name)}, ${literal(value)})`).join(', ');
+const wanted = Object.entries(SETTINGS)
+  .map(([name, value]) => `(${literal(name)}, ${literal(value)})`)
+  .join(', ');
 
 /** An acknowledged movement must survive the server: 'off' and 'local' do not promise that, 'remote_write' not if both machines lose power. 'remote_apply' promises more. */
 const COMMIT = `('synchronous_commit', case when current_setting('synchronous_commit') = 'remote_apply' then 'remote_apply' else 'on' end)`;

@@ -31,7 +31,10 @@ interface ServerMessage {
 interface Wire {
   on(event: 'readyForQuery', listener: () => void): void;
   on(event: 'errorMessage' | 'notice', listener: (message: ServerMessage) => void): void;
-  on(event: 'parameterStatus', listener: (message: { readonly parameterName: string; readonly parameterValue: string }) => void): void;
+  on(
+    event: 'parameterStatus',
+    listener: (message: { readonly parameterName: string; readonly parameterValue: string }) => void,
+  ): void;
   emit(event: 'error', reason: Error): void;
   readonly stream: { destroy(): void };
 }
@@ -76,14 +79,16 @@ export class StoreClient extends Client {
       this.askedAt = performance.now();
     });
     connection.on('errorMessage', ({ code, severity }) => {
-      if (severity === 'FATAL' || severity === 'PANIC' || (code !== undefined && isFatalToConnection(code))) this.distrust();
+      if (severity === 'FATAL' || severity === 'PANIC' || (code !== undefined && isFatalToConnection(code)))
+        this.distrust();
     });
     connection.on('notice', ({ routine }) => {
       // By the routine's name, since the text comes in the server's language.
       if (routine === 'SyncRepWaitForLSN') this.giveUp(new NotReplicatedError());
     });
     connection.on('parameterStatus', ({ parameterName, parameterValue }) => {
-      if (parameterName === 'in_hot_standby' && parameterValue === 'on' && this.writes && this.connected) this.giveUp(new WrongServerError());
+      if (parameterName === 'in_hot_standby' && parameterValue === 'on' && this.writes && this.connected)
+        this.giveUp(new WrongServerError());
     });
     this.watch?.add(this);
     if (this.watch === undefined) this.ownLook = setInterval(() => this.checkLimit(), OWN_LOOK_MS).unref();

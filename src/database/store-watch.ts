@@ -117,7 +117,12 @@ export class StoreWatch implements ClientWatch {
     let client: StoreClient | undefined;
     const late = setTimeout(() => client?.giveUp(new StoreAwayError(0)), 2 * PROBE_ANSWER_MS);
     try {
-      client = new StoreClient({ connectionString: this.options.url, application_name: 'hub-probe', connectionTimeoutMillis: PROBE_ANSWER_MS, statementLimitMs: Infinity });
+      client = new StoreClient({
+        connectionString: this.options.url,
+        application_name: 'hub-probe',
+        connectionTimeoutMillis: PROBE_ANSWER_MS,
+        statementLimitMs: Infinity,
+      });
       await client.connect();
       await client.prepare();
       const { rows } = await client.query<{ identity: string }>(IDENTITY);

@@ -27,7 +27,10 @@ export class AccessGuard implements CanActivate {
   }
 
   canActivate(context: ExecutionContext): boolean {
-    const rule = this.reflector.getAllAndOverride<AccessRule | undefined>(ACCESS_RULE, [context.getHandler(), context.getClass()]);
+    const rule = this.reflector.getAllAndOverride<AccessRule | undefined>(ACCESS_RULE, [
+      context.getHandler(),
+      context.getClass(),
+    ]);
     if (rule?.names.includes('public') === true) return true;
     const request = context.switchToHttp().getRequest<HubRequest>();
     const hash = bearerHash(request);
@@ -39,7 +42,9 @@ export class AccessGuard implements CanActivate {
     if (caller === undefined) throw new HubError('forbidden');
     request.caller = caller;
     const log = currentContext();
-    if (log !== undefined) log.partner = caller.access === 'rgs' ? caller.rgs.code : caller.access === 'operator' ? caller.operator.code : caller.actor;
+    if (log !== undefined)
+      log.partner =
+        caller.access === 'rgs' ? caller.rgs.code : caller.access === 'operator' ? caller.operator.code : caller.actor;
     return true;
   }
 
@@ -52,7 +57,9 @@ export class AccessGuard implements CanActivate {
     switch (name) {
       case 'rgs': {
         const owner = owners.find(({ partner, operator }) => partner.role === 'rgs' && operator !== undefined);
-        return owner?.operator === undefined ? undefined : { access: 'rgs', rgs: owner.partner, operator: owner.operator };
+        return owner?.operator === undefined
+          ? undefined
+          : { access: 'rgs', rgs: owner.partner, operator: owner.operator };
       }
       case 'operator': {
         const owner = owners.find(({ partner }) => partner.role === 'operator');
@@ -61,7 +68,9 @@ export class AccessGuard implements CanActivate {
       case 'ops':
       case 'finance':
         // The token's own fingerprint names the actor in the audit log until ops have accounts of their own.
-        return this.staff.get(name)?.has(hash) === true ? { access: name, actor: `${name}:${hash.slice(0, 8)}`, isPerson: owners.length === 0 } : undefined;
+        return this.staff.get(name)?.has(hash) === true
+          ? { access: name, actor: `${name}:${hash.slice(0, 8)}`, isPerson: owners.length === 0 }
+          : undefined;
       case 'public':
         return undefined;
     }
@@ -77,5 +86,9 @@ function bearerHash({ headers }: HubRequest): string | undefined {
 /** Whether the request carries any token that the hub knows. For what stands before the routes, where no guard is asked. */
 export function hasKnownToken(request: HubRequest, config: Config, partners: PartnerDirectory): boolean {
   const hash = bearerHash(request);
-  return hash !== undefined && (partners.ownersOf(hash).length > 0 || [...config.tokens.ops, ...config.tokens.finance].some((token) => tokenHash(token) === hash));
+  return (
+    hash !== undefined &&
+    (partners.ownersOf(hash).length > 0 ||
+      [...config.tokens.ops, ...config.tokens.finance].some((token) => tokenHash(token) === hash))
+  );
 }

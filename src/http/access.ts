@@ -17,7 +17,10 @@ export interface AccessRule {
 export const ACCESS_RULE = 'hub:access';
 
 /** Who calls, as the guards found out. */
-export type Caller = { readonly access: 'rgs'; readonly rgs: Partner; readonly operator: Partner } | { readonly access: 'operator'; readonly operator: Partner } | { readonly access: 'ops' | 'finance'; readonly actor: string; readonly isPerson: boolean };
+export type Caller =
+  | { readonly access: 'rgs'; readonly rgs: Partner; readonly operator: Partner }
+  | { readonly access: 'operator'; readonly operator: Partner }
+  | { readonly access: 'ops' | 'finance'; readonly actor: string; readonly isPerson: boolean };
 
 export interface HubRequest extends Request {
   caller?: Caller;
@@ -30,7 +33,10 @@ export interface HubRequest extends Request {
  * Says who may call a route, to the guards and to the OpenAPI document alike. A route without it answers 403:
  * forgetting it must shut a door, not open one. `ownCommit`: the answer tells only of what its own commit wrote, or the route sees to it by itself.
  */
-export function Access(who: AccessName | readonly ('ops' | 'finance')[], options: { signed?: boolean; ownCommit?: boolean } = {}): MethodDecorator & ClassDecorator {
+export function Access(
+  who: AccessName | readonly ('ops' | 'finance')[],
+  options: { signed?: boolean; ownCommit?: boolean } = {},
+): MethodDecorator & ClassDecorator {
   const signed = options.signed ?? false;
   const names = typeof who === 'string' ? [who] : who;
   const rule: AccessRule = { names, signed };
@@ -40,9 +46,15 @@ export function Access(who: AccessName | readonly ('ops' | 'finance')[], options
     SetMetadata(ACCESS_RULE, rule),
     ...durable,
     // The headers of a signature are credentials and no parameters: clients that are generated from the document sign in one place.
-    ...names.flatMap((name) => (signed ? [ApiSecurity({ [name]: [], [`${name}Signature`]: [], timestamp: [] }), ApiSecurity({ [name]: [], [`${name}SignatureV2`]: [] })] : [ApiSecurity(name)])),
+    ...names.flatMap((name) =>
+      signed
+        ? [
+            ApiSecurity({ [name]: [], [`${name}Signature`]: [], timestamp: [] }),
+            ApiSecurity({ [name]: [], [`${name}SignatureV2`]: [] }),
+          ]
+        : [ApiSecurity(name)],
+    ),
     ApiProblems('unauthorized', 'forbidden'),
     ...(signed ? [ApiProblems('invalid_signature', 'timestamp_skew')] : []),
   );
 }
-

@@ -30,7 +30,11 @@ export interface ApiDocumentsOptions {
  * Stands before everything below /swagger: who may have it, and each answer made once and kept as bytes, plain and compressed, with an
  * ETag. The document is some 300 KB; writing it anew for everybody who asks, without a token, would cost more than the debits of that second.
  */
-export function apiDocuments({ access, hasToken, pacer }: ApiDocumentsOptions): (request: HubRequest, response: Response, next: NextFunction) => void {
+export function apiDocuments({
+  access,
+  hasToken,
+  pacer,
+}: ApiDocumentsOptions): (request: HubRequest, response: Response, next: NextFunction) => void {
   const kept = new Map<string, KeptDocument>();
   /** Ends, however it ends, when nothing more comes of the making. */
   const making = new Map<string, Promise<void>>();
@@ -43,7 +47,8 @@ export function apiDocuments({ access, hasToken, pacer }: ApiDocumentsOptions): 
     if (request.method !== 'GET' || kept.size >= KEPT_MAX) return next();
     // Who comes while it is made waits for it. Eight who ask at once must not have it made eight times.
     const made = making.get(path);
-    if (made !== undefined) return void made.then(() => (response.destroyed ? undefined : answer(request, response, next)));
+    if (made !== undefined)
+      return void made.then(() => (response.destroyed ? undefined : answer(request, response, next)));
     delete request.headers.range;
     making.set(
       path,
@@ -103,28 +108,51 @@ function collectAnswer(response: Response, serveMade: (document: KeptDocument) =
     const type = String(response.getHeader('Content-Type') ?? 'application/octet-stream');
     const tag = createHash('sha256').update(identity).digest('base64url').slice(0, 27);
     for (const name of ['Content-Length', 'Last-Modified', 'Accept-Ranges']) response.removeHeader(name);
-    compressed(identity).then((bytes) => serveMade({ type, tag, bytes: { identity, ...bytes } }), (error: Error) => response.destroy(error));
+    compressed(identity).then(
+      (bytes) => serveMade({ type, tag, bytes: { identity, ...bytes } }),
+      (error: Error) => response.destroy(error),
+    );
     return response;
   }) as typeof end;
 }
 
 /** In the thread pool, once per document. */
 async function compressed(identity: Buffer): Promise<{ br: Buffer; gzip: Buffer }> {
-  const [br, zipped] = await Promise.all([promisify(brotliCompress)(identity, { params: { [constants.BROTLI_PARAM_QUALITY]: 5 } }), promisify(gzip)(identity)]);
+  const [br, zipped] = await Promise.all([
+    promisify(brotliCompress)(identity, { params: { [constants.BROTLI_PARAM_QUALITY]: 5 } }),
+    promisify(gzip)(identity),
+  ]);
   return { br, gzip: zipped };
 }
 
 function codingFor(accept: string | string[] | undefined): Coding {
   const taken = new Map(
-    String(accept ?? '').toLowerCase().split(',').slice(0, 16).map((part): [string, boolean] => {
-      const [coding = '', ...parameters] = part.split(';').map((piece) => piece.trim());
-      return [coding, !parameters.some((parameter) => /^q=0(\.0*)?$/.test(parameter))];
-    }),
+    String(accept ?? '')
+      .toLowerCase()
+      .split(',')
+      .slice(0, 16)
+      .map((part): [string, boolean] => {
+        const [coding = '', ...parameters] = part.split(';').map((piece) => piece.trim());
+        return [coding, !parameters.some((parameter) => /^q=0(\.0*)?$/.test(parameter))];
+      }),
   );
   return taken.get('br') === true ? 'br' : taken.get('gzip') === true ? 'gzip' : 'identity';
 }
 
 /** Weak or strong, of whichever coding: all of them are the same document. */
 function hasTag(header: string | undefined, tag: string): boolean {
-  return header === '*' || (header ?? '').split(',').slice(0, 16).some((part) => part.trim().replace(/^W\//, '').replace(/(-br|-gzip)?"$/, '').replace(/^"/, '') === tag);
+  return (
+    header === '*' ||
+    (header ?? '')
+      .split(',')
+      .slice(0, 16)
+      .some(
+        (part) =>
+          part
+            .trim()
+            .replace(/^W\//, '')
+            .replace(/(-br|-gzip)?"$/, '')
+            .replace(/^"/, '') === tag,
+      )
+  );
 }

@@ -42,7 +42,9 @@ export function rawBodyOf({ rawBody }: HubRequest): Buffer {
 }
 
 /** The RGS that calls, with the operator whose wallet it moves. Only on routes with @Access('rgs'). */
-export const CallingRgs = createParamDecorator((_data: unknown, context: ExecutionContext): Pair => callingRgs(requestOf(context)));
+export const CallingRgs = createParamDecorator((_data: unknown, context: ExecutionContext): Pair =>
+  callingRgs(requestOf(context)),
+);
 
 /** Name of the member of staff that calls, for the audit log. Only on routes for ops and finance. */
 export const Actor = createParamDecorator((_data: unknown, context: ExecutionContext): string => {
@@ -61,6 +63,7 @@ export interface Staff {
 
 export const CallingStaff = createParamDecorator((_data: unknown, context: ExecutionContext): Staff => {
   const caller = callerOf(requestOf(context));
-  if (caller.access !== 'ops' && caller.access !== 'finance') throw new Error(`@CallingStaff on a route for ${caller.access}`);
+  if (caller.access !== 'ops' && caller.access !== 'finance')
+    throw new Error(`@CallingStaff on a route for ${caller.access}`);
   return caller;
 });

@@ -17,6 +17,12 @@ export class DurableAnswers implements NestInterceptor {
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
     const response = context.switchToHttp().getResponse<Response>();
     // A file that is written as it is read has left by now.
-    return next.handle().pipe(mergeMap((answer: unknown) => (response.headersSent ? of(answer) : from(this.durability.ensure()).pipe(map(() => answer)))));
+    return next
+      .handle()
+      .pipe(
+        mergeMap((answer: unknown) =>
+          response.headersSent ? of(answer) : from(this.durability.ensure()).pipe(map(() => answer)),
+        ),
+      );
   }
 }

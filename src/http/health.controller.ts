@@ -1,5 +1,12 @@
 import { Controller, Get, Header, Res } from '@nestjs/common';
-import { ApiOkResponse, ApiOperation, ApiProduces, ApiProperty, ApiServiceUnavailableResponse, ApiTags } from '@nestjs/swagger';
+import {
+  ApiOkResponse,
+  ApiOperation,
+  ApiProduces,
+  ApiProperty,
+  ApiServiceUnavailableResponse,
+  ApiTags,
+} from '@nestjs/swagger';
 import type { Response } from 'express';
 import { Database } from '../database/database';
 import { StoreWatch } from '../database/store-watch';
@@ -22,7 +29,12 @@ class ReadyAnswer {
   @ApiProperty({ enum: ['ok', 'unavailable'], example: 'ok' })
   status!: 'ok' | 'unavailable';
 
-  @ApiProperty({ type: 'object', additionalProperties: { type: 'string' }, description: '"ok" for each, or what is wrong', example: { accepting: 'ok', database: 'ok', migrations: 'ok', workers: 'ok' } })
+  @ApiProperty({
+    type: 'object',
+    additionalProperties: { type: 'string' },
+    description: '"ok" for each, or what is wrong',
+    example: { accepting: 'ok', database: 'ok', migrations: 'ok', workers: 'ok' },
+  })
   checks!: Record<string, string>;
 }
 
@@ -57,9 +69,19 @@ export class HealthController {
   @Get('health/ready')
   @Access('public', { ownCommit: true })
   @ApiTags('health')
-  @ApiOperation({ summary: 'The process can serve: database, migrations, worker heartbeat, not stopping', description: '200 when every check is ok, 503 with the same shape otherwise.' })
+  @ApiOperation({
+    summary: 'The process can serve: database, migrations, worker heartbeat, not stopping',
+    description: '200 when every check is ok, 503 with the same shape otherwise.',
+  })
   @ApiOkResponse({ description: 'Every check is ok', type: ReadyAnswer })
-  @ApiServiceUnavailableResponse({ description: 'At least one check is not ok', type: ReadyAnswer, example: { status: 'unavailable', checks: { accepting: 'ok', database: 'no answer in time', migrations: 'not known', workers: 'ok' } } })
+  @ApiServiceUnavailableResponse({
+    description: 'At least one check is not ok',
+    type: ReadyAnswer,
+    example: {
+      status: 'unavailable',
+      checks: { accepting: 'ok', database: 'no answer in time', migrations: 'not known', workers: 'ok' },
+    },
+  })
   async ready(@Res({ passthrough: true }) response: Response): Promise<ReadyAnswer> {
     const silent = this.heartbeats.silent(WORKER_SILENCE_MS_MAX);
     const checks = {
@@ -77,7 +99,14 @@ export class HealthController {
   @ApiTags('ops')
   @ApiOperation({ summary: 'Prometheus metrics' })
   @ApiProduces('text/plain')
-  @ApiOkResponse({ description: 'Text exposition format 0.0.4', schema: { type: 'string', example: '# HELP hub_outbox_dead Dead messages that nobody has dealt with\n# TYPE hub_outbox_dead gauge\nhub_outbox_dead{destination="operator"} 0\n' } })
+  @ApiOkResponse({
+    description: 'Text exposition format 0.0.4',
+    schema: {
+      type: 'string',
+      example:
+        '# HELP hub_outbox_dead Dead messages that nobody has dealt with\n# TYPE hub_outbox_dead gauge\nhub_outbox_dead{destination="operator"} 0\n',
+    },
+  })
   @Header('Content-Type', 'text/plain; version=0.0.4; charset=utf-8')
   metricsText(): Promise<string> {
     return this.metrics.registry.metrics();
@@ -88,7 +117,9 @@ export class HealthController {
     const fault = this.store.fault();
     if (fault !== null) return { database: fault, migrations: 'not known' };
     const timeout = AbortSignal.timeout(DATABASE_ANSWER_MS_MAX);
-    const late = new Promise<never>((_resolve, reject) => timeout.addEventListener('abort', () => reject(new Error('no answer in time')), { once: true }));
+    const late = new Promise<never>((_resolve, reject) =>
+      timeout.addEventListener('abort', () => reject(new Error('no answer in time')), { once: true }),
+    );
     try {
       const pending = await Promise.race([this.database.pendingMigrations(), late]);
       return { database: 'ok', migrations: pending === 0 ? 'ok' : `${pending} pending` };

@@ -81,7 +81,9 @@ export class HubServer {
   async listen(port: number, host: string): Promise<void> {
     this.isStarting = true;
     await new Promise<void>((resolve, reject) => {
-      this.http.once('error', (error: NodeJS.ErrnoException) => reject(new Error(whyNot(error, port, host), { cause: error })));
+      this.http.once('error', (error: NodeJS.ErrnoException) =>
+        reject(new Error(whyNot(error, port, host), { cause: error })),
+      );
       this.http.listen(port, host, () => resolve());
     });
   }
@@ -141,7 +143,8 @@ export class HubServer {
         continue;
       }
       const mark = `${answering.length}/${socketOf(socket).bytesWritten}/${socket.writableLength}`;
-      if (socket.writableLength === 0 || mark !== connection.progress.mark) connection.progress = { mark, at: elapsedMs };
+      if (socket.writableLength === 0 || mark !== connection.progress.mark)
+        connection.progress = { mark, at: elapsedMs };
       else if (elapsedMs - connection.progress.at >= STALLED_READER_MS) socket.destroy();
     }
   }
@@ -191,8 +194,10 @@ function socketOf(socket: Duplex): Socket {
 }
 
 function whyNot(error: NodeJS.ErrnoException, port: number, host: string): string {
-  if (error.code === 'EADDRINUSE') return `Port ${port} of ${host} is in use. End the program that uses it, or choose another PORT. Nothing was changed.`;
-  if (error.code === 'EACCES') return `Port ${port} may not be used by this user. Choose another PORT. Nothing was changed.`;
+  if (error.code === 'EADDRINUSE')
+    return `Port ${port} of ${host} is in use. End the program that uses it, or choose another PORT. Nothing was changed.`;
+  if (error.code === 'EACCES')
+    return `Port ${port} may not be used by this user. Choose another PORT. Nothing was changed.`;
   return `The hub cannot listen on port ${port} of ${host} (${error.message}). Check HOST and PORT. Nothing was changed.`;
 }
 
@@ -201,12 +206,25 @@ function answerWhileStarting(request: IncomingMessage, response: ServerResponse)
   const path = (request.url ?? '').split('?', 1)[0];
   request.resume();
   const send = (status: number, type: string, body: unknown): void => {
-    response.writeHead(status, { 'Content-Type': type, 'Cache-Control': 'no-store', Connection: 'close', ...(status === 503 ? { 'Retry-After': '1' } : {}) }).end(request.method === 'HEAD' ? undefined : JSON.stringify(body));
+    response
+      .writeHead(status, {
+        'Content-Type': type,
+        'Cache-Control': 'no-store',
+        Connection: 'close',
+        ...(status === 503 ? { 'Retry-After': '1' } : {}),
+      })
+      .end(request.method === 'HEAD' ? undefined : JSON.stringify(body));
   };
   const detail = 'the process is starting';
   if (path === '/health' || path === '/health/live') send(200, 'application/json; charset=utf-8', { status: 'ok' });
-  else if (path === '/health/ready') send(503, 'application/json; charset=utf-8', { status: 'unavailable', checks: { accepting: detail } });
-  else send(503, 'application/problem+json', new HubError('store_unavailable', { detail, outcome: 'not_applied' }).toProblem());
+  else if (path === '/health/ready')
+    send(503, 'application/json; charset=utf-8', { status: 'unavailable', checks: { accepting: detail } });
+  else
+    send(
+      503,
+      'application/problem+json',
+      new HubError('store_unavailable', { detail, outcome: 'not_applied' }).toProblem(),
+    );
 }
 
 /** A pooling client that reads this sends its next request over another connection, and so to another process. */
@@ -230,5 +248,14 @@ function endSoon(socket: Duplex, text = ''): void {
 function answerTo(code: ErrorCode): { status: number; title: string; head: Record<string, string>; body: string } {
   const problem = new HubError(code).toProblem();
   const body = JSON.stringify(problem);
-  return { status: problem.status, title: problem.title, head: { 'Content-Type': 'application/problem+json', 'Content-Length': String(Buffer.byteLength(body)), Connection: 'close' }, body };
+  return {
+    status: problem.status,
+    title: problem.title,
+    head: {
+      'Content-Type': 'application/problem+json',
+      'Content-Length': String(Buffer.byteLength(body)),
+      Connection: 'close',
+    },
+    body,
+  };
 }

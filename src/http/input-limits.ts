@@ -65,7 +65,10 @@ export function checkQuerySize(url: string): void {
   let parameters = 1;
   for (let at = url.indexOf('&', start); at >= 0; at = url.indexOf('&', at + 1)) {
     parameters += 1;
-    if (parameters > PARAMETERS_MAX) throw new HubError('validation_failed', { errors: [{ field: 'query', message: `query must not have more than ${PARAMETERS_MAX} parameters` }] });
+    if (parameters > PARAMETERS_MAX)
+      throw new HubError('validation_failed', {
+        errors: [{ field: 'query', message: `query must not have more than ${PARAMETERS_MAX} parameters` }],
+      });
   }
 }
 

@@ -30,7 +30,10 @@ export class JsonBodyGuard implements CanActivate {
     const raw = request.rawBody ?? Buffer.alloc(0);
     const unread = mediaFault(request.headers['content-type']);
     if (unread !== null) throw new HubError('unsupported_media_type', { detail: unread });
-    if (raw.length === 0) throw new HubError('malformed_request', { detail: 'malformed request: the body is empty; it must be one JSON object' });
+    if (raw.length === 0)
+      throw new HubError('malformed_request', {
+        detail: 'malformed request: the body is empty; it must be one JSON object',
+      });
     request.body = this.read(raw);
     return true;
   }
@@ -42,20 +45,30 @@ export class JsonBodyGuard implements CanActivate {
       value = parseStrictJson(this.utf8.decode(raw));
     } catch (error) {
       if (error instanceof HubError) throw error;
-      if (error instanceof ExactJsonError) throw new HubError('malformed_request', { detail: `malformed request: ${error.message}` });
+      if (error instanceof ExactJsonError)
+        throw new HubError('malformed_request', { detail: `malformed request: ${error.message}` });
       throw new HubError('malformed_request', { detail: 'malformed request: the body is not UTF-8', cause: error });
     }
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new HubError('malformed_request', { detail: 'malformed request: the body must be one JSON object' });
+    if (typeof value !== 'object' || value === null || Array.isArray(value))
+      throw new HubError('malformed_request', { detail: 'malformed request: the body must be one JSON object' });
     return value;
   }
 }
 
 /** Why a body of this type cannot be read; null when it can. */
 function mediaFault(contentType: string | undefined): string | null {
-  const [type = '', ...parameters] = (contentType ?? '').toLowerCase().split(';').map((part) => part.trim());
-  if (type !== 'application/json') return `content type must be application/json, ${type === '' ? 'and there is none' : `not ${quoted(type)}`}`;
-  const charset = parameters.find((parameter) => parameter.startsWith('charset=') && !/^charset="?utf-8"?$/.test(parameter));
-  return charset === undefined ? null : `the charset must be utf-8, not ${quoted(charset.slice('charset='.length).replaceAll('"', ''))}`;
+  const [type = '', ...parameters] = (contentType ?? '')
+    .toLowerCase()
+    .split(';')
+    .map((part) => part.trim());
+  if (type !== 'application/json')
+    return `content type must be application/json, ${type === '' ? 'and there is none' : `not ${quoted(type)}`}`;
+  const charset = parameters.find(
+    (parameter) => parameter.startsWith('charset=') && !/^charset="?utf-8"?$/.test(parameter),
+  );
+  return charset === undefined
+    ? null
+    : `the charset must be utf-8, not ${quoted(charset.slice('charset='.length).replaceAll('"', ''))}`;
 }
 
 function quoted(text: string): string {

@@ -13,7 +13,8 @@ export function toOpenApi31(node: unknown): void {
       delete schema.type;
     }
     if (typeof schema.type === 'string') schema.type = [schema.type, 'null'];
-    for (const choice of ['oneOf', 'anyOf'] as const) if (Array.isArray(schema[choice])) schema[choice] = [...(schema[choice] as unknown[]), { type: 'null' }];
+    for (const choice of ['oneOf', 'anyOf'] as const)
+      if (Array.isArray(schema[choice])) schema[choice] = [...(schema[choice] as unknown[]), { type: 'null' }];
     if (Array.isArray(schema.allOf) && schema.allOf.length === 1) {
       schema.oneOf = [...(schema.allOf as unknown[]), { type: 'null' }];
       delete schema.allOf;
@@ -21,5 +22,6 @@ export function toOpenApi31(node: unknown): void {
   }
   // An example may have a member of that name, and is nobody's schema.
   if (typeof schema.nullable === 'boolean') delete schema.nullable;
-  for (const [name, value] of Object.entries(schema)) if (name !== 'example' && name !== 'examples' && name !== 'default') toOpenApi31(value);
+  for (const [name, value] of Object.entries(schema))
+    if (name !== 'example' && name !== 'examples' && name !== 'default') toOpenApi31(value);
 }

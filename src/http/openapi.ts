@@ -8,7 +8,10 @@ const PROBLEM_CODES = 'x-problem-codes';
 
 /** Documents the problems a route may answer; texts, statuses and examples come from the error catalogue. */
 export function ApiProblems(...codes: ErrorCode[]): MethodDecorator & ClassDecorator {
-  return applyDecorators(...codes.map((code) => ApiExtension(`${PROBLEM_CODES}-${code}`, true)), ...codes.map((code) => ApiResponse({ status: ERROR_CATALOGUE[code].status })));
+  return applyDecorators(
+    ...codes.map((code) => ApiExtension(`${PROBLEM_CODES}-${code}`, true)),
+    ...codes.map((code) => ApiResponse({ status: ERROR_CATALOGUE[code].status })),
+  );
 }
 
 const HTTP_METHODS = ['get', 'post', 'put', 'patch', 'delete'] as const;
@@ -20,8 +23,15 @@ const WITH_BODY: readonly ErrorCode[] = ['payload_too_large', 'unsupported_media
 /** Some problems say nothing without the fault that they are about. */
 const EXAMPLE_FAULTS: Partial<Record<ErrorCode, readonly FieldFault[]>> = {
   validation_failed: [{ field: 'currency', message: 'currency must be a string' }],
-  unsupported_currency: [{ field: 'currency', message: '"TRY" is not one of the currencies of your game server, EUR, USD' }],
-  unknown_status_word: [{ field: 'status', message: 'status must be one of OK, SUCCESS, PENDING, ACCEPTED, REJECTED, DECLINED, FAILED, ERROR' }],
+  unsupported_currency: [
+    { field: 'currency', message: '"TRY" is not one of the currencies of your game server, EUR, USD' },
+  ],
+  unknown_status_word: [
+    {
+      field: 'status',
+      message: 'status must be one of OK, SUCCESS, PENDING, ACCEPTED, REJECTED, DECLINED, FAILED, ERROR',
+    },
+  ],
   callback_mismatch: [{ field: 'amount', message: 'amount is not what the hub sent' }],
 };
 
@@ -40,25 +50,47 @@ export interface WebhookDocument {
 
 type OperationObject = NonNullable<OpenAPIObject['paths'][string]['post']>;
 
-function webhookOperation({ name, body, tag, summary, description, headers, answers }: WebhookDocument): OperationObject {
+function webhookOperation({
+  name,
+  body,
+  tag,
+  summary,
+  description,
+  headers,
+  answers,
+}: WebhookDocument): OperationObject {
   return {
     operationId: `${name}Webhook`,
     tags: [tag],
     summary,
     description,
     security: [],
-    parameters: headers.map((header) => ({ ...header, in: 'header' as const, required: true, schema: { type: 'string' } })),
-    requestBody: { required: true, content: { 'application/json': { schema: { $ref: `#/components/schemas/${body.name}` } } } },
-    responses: Object.fromEntries(Object.entries(answers).map(([status, meaning]) => [status, { description: meaning }])),
+    parameters: headers.map((header) => ({
+      ...header,
+      in: 'header' as const,
+      required: true,
+      schema: { type: 'string' },
+    })),
+    requestBody: {
+      required: true,
+      content: { 'application/json': { schema: { $ref: `#/components/schemas/${body.name}` } } },
+    },
+    responses: Object.fromEntries(
+      Object.entries(answers).map(([status, meaning]) => [status, { description: meaning }]),
+    ),
   };
 }
 
 /** The OpenAPI document of the running hub. */
-export function openApiDocument(app: INestApplication, version: string, webhooks: readonly WebhookDocument[]): OpenAPIObject {
+export function openApiDocument(
+  app: INestApplication,
+  version: string,
+  webhooks: readonly WebhookDocument[],
+): OpenAPIObject {
   const builder = new DocumentBuilder()
     .setTitle('Integration Hub')
     .setDescription(
-      'Moves money between an operator\'s wallet and a remote game server: signed debits and credits in, ordered delivery out, signed webhooks back, ' +
+      "Moves money between an operator's wallet and a remote game server: signed debits and credits in, ordered delivery out, signed webhooks back, " +
         'and a reconciliation of all three sides. Amounts are integers in minor units of the currency. Errors are RFC 9457 problem documents.',
     )
     .setVersion(version)
@@ -74,9 +106,19 @@ export function openApiDocument(app: INestApplication, version: string, webhooks
   for (const [name, description] of Object.entries(TOKENS))
     // Nest would add that the tokens are JWTs, which they are not.
     builder.addBearerAuth({ type: 'http', scheme: 'bearer', bearerFormat: 'opaque', description }, name);
-  for (const [name, { header, description }] of Object.entries(SIGNATURES)) builder.addApiKey({ type: 'apiKey', in: 'header', name: header, description }, name);
-  const document = SwaggerModule.createDocument(app, builder.build(), { operationIdFactory: (_controller, method) => method, autoTagControllers: false, extraModels: webhooks.map(({ body }) => body) });
-  document.components = { ...document.components, schemas: { ...document.components?.schemas, Problem: PROBLEM_SCHEMA }, headers: { RequestId: REQUEST_ID_HEADER }, parameters: { RequestId: REQUEST_ID_PARAMETER } };
+  for (const [name, { header, description }] of Object.entries(SIGNATURES))
+    builder.addApiKey({ type: 'apiKey', in: 'header', name: header, description }, name);
+  const document = SwaggerModule.createDocument(app, builder.build(), {
+    operationIdFactory: (_controller, method) => method,
+    autoTagControllers: false,
+    extraModels: webhooks.map(({ body }) => body),
+  });
+  document.components = {
+    ...document.components,
+    schemas: { ...document.components?.schemas, Problem: PROBLEM_SCHEMA },
+    headers: { RequestId: REQUEST_ID_HEADER },
+    parameters: { RequestId: REQUEST_ID_PARAMETER },
+  };
   for (const path of Object.values(document.paths)) {
     for (const method of HTTP_METHODS) {
       const operation = path[method] as Operation | undefined;
@@ -87,7 +129,9 @@ export function openApiDocument(app: INestApplication, version: string, webhooks
       operation.security ??= [];
     }
   }
-  document.webhooks = Object.fromEntries(webhooks.map((webhook) => [webhook.name, { post: webhookOperation(webhook) }]));
+  document.webhooks = Object.fromEntries(
+    webhooks.map((webhook) => [webhook.name, { post: webhookOperation(webhook) }]),
+  );
   toOpenApi31(document);
   return document;
 }
@@ -115,11 +159,22 @@ const SIGNATURES = {
   operatorSignature: signature('the operator', 'OPERATOR_HMAC_SECRET'),
   rgsSignatureV2: boundSignature('the game server', 'HMAC_SECRET'),
   operatorSignatureV2: boundSignature('the operator', 'OPERATOR_HMAC_SECRET'),
-  timestamp: { header: 'X-Timestamp', description: 'Unix seconds at which the request was signed. Leave it empty on this page, which sets it.' },
+  timestamp: {
+    header: 'X-Timestamp',
+    description: 'Unix seconds at which the request was signed. Leave it empty on this page, which sets it.',
+  },
 };
 
 /** How the page of Swagger UI differs from the usual one: it signs, and it keeps what was typed for as long as it is open. Without colours, since those of all the examples take seconds. */
-export const SWAGGER_UI_OPTIONS = { requestInterceptor: signRequest, responseInterceptor: rememberAnswer, persistAuthorization: false, displayRequestDuration: true, tryItOutEnabled: true, defaultModelsExpandDepth: 0, syntaxHighlight: false };
+export const SWAGGER_UI_OPTIONS = {
+  requestInterceptor: signRequest,
+  responseInterceptor: rememberAnswer,
+  persistAuthorization: false,
+  displayRequestDuration: true,
+  tryItOutEnabled: true,
+  defaultModelsExpandDepth: 0,
+  syntaxHighlight: false,
+};
 
 interface Answer {
   description?: string;
@@ -138,20 +193,29 @@ const REQUEST_ID_PARAMETER = {
   name: 'X-Request-Id',
   in: 'header',
   required: false,
-  description: 'An id of the caller\'s own for this request; it stands in the hub\'s log. Anything but 1 to 128 letters, digits, "_", ".", ":" and "-" is replaced.',
+  description:
+    'An id of the caller\'s own for this request; it stands in the hub\'s log. Anything but 1 to 128 letters, digits, "_", ".", ":" and "-" is replaced.',
   schema: { type: 'string' as const, maxLength: 128 },
 } as const;
 
-const REQUEST_ID_HEADER = { description: 'Id under which the hub\'s log tells of this request', schema: { type: 'string' as const, example: '5b0a7cc2-9d55-4f6f-8b0f-7a110f6f3b0f' } };
+const REQUEST_ID_HEADER = {
+  description: "Id under which the hub's log tells of this request",
+  schema: { type: 'string' as const, example: '5b0a7cc2-9d55-4f6f-8b0f-7a110f6f3b0f' },
+};
 
 function describeRequestId(operation: Operation): void {
   operation.parameters = [...(operation.parameters ?? []), { $ref: '#/components/parameters/RequestId' }];
-  for (const answer of Object.values(operation.responses)) answer.headers = { ...answer.headers, 'X-Request-Id': { $ref: '#/components/headers/RequestId' } };
+  for (const answer of Object.values(operation.responses))
+    answer.headers = { ...answer.headers, 'X-Request-Id': { $ref: '#/components/headers/RequestId' } };
 }
 
 /** Several codes may share a status; the document lists each as a named example of that status. */
 function describeProblems(operation: Operation, method: (typeof HTTP_METHODS)[number]): void {
-  const codes = [...EVERYWHERE, ...(method === 'get' ? [] : WITH_BODY), ...((operation.security ?? []).length > 0 ? ['store_unavailable' as const] : [])];
+  const codes = [
+    ...EVERYWHERE,
+    ...(method === 'get' ? [] : WITH_BODY),
+    ...((operation.security ?? []).length > 0 ? ['store_unavailable' as const] : []),
+  ];
   for (const key of Object.keys(operation)) {
     if (!key.startsWith(`${PROBLEM_CODES}-`)) continue;
     codes.push(key.slice(PROBLEM_CODES.length + 1) as ErrorCode);
@@ -173,13 +237,21 @@ function describeProblems(operation: Operation, method: (typeof HTTP_METHODS)[nu
 }
 
 const HEADERS_OF_STATUS: Readonly<Record<number, Record<string, unknown>>> = {
-  401: { 'WWW-Authenticate': { description: 'The scheme of the token', schema: { type: 'string', example: 'Bearer realm="integration-hub"' } } },
+  401: {
+    'WWW-Authenticate': {
+      description: 'The scheme of the token',
+      schema: { type: 'string', example: 'Bearer realm="integration-hub"' },
+    },
+  },
   503: { 'Retry-After': { description: 'Seconds to wait', schema: { type: 'integer', example: 1 } } },
 };
 
 function exampleOf(code: ErrorCode, method: string): unknown {
   // A route that only reads has no body that could be wrong.
-  const errors = code === 'validation_failed' && method === 'get' ? [{ field: 'limit', message: 'limit must be an integer number' }] : EXAMPLE_FAULTS[code];
+  const errors =
+    code === 'validation_failed' && method === 'get'
+      ? [{ field: 'limit', message: 'limit must be an integer number' }]
+      : EXAMPLE_FAULTS[code];
   return new HubError(code, errors === undefined ? {} : { errors }).toProblem();
 }
 
@@ -194,8 +266,19 @@ const PROBLEM_SCHEMA = {
     detail: { type: 'string' },
     code: { type: 'string', enum: Object.keys(ERROR_CATALOGUE), description: 'Stable; compare this, not the texts' },
     retryable: { type: 'boolean', description: 'Whether the same request may succeed later' },
-    outcome: { type: 'string', enum: ['applied', 'not_applied', 'unknown'], description: 'What became of the movement that was asked for' },
+    outcome: {
+      type: 'string',
+      enum: ['applied', 'not_applied', 'unknown'],
+      description: 'What became of the movement that was asked for',
+    },
     correlationId: { type: 'string', format: 'uuid' },
-    errors: { type: 'array', items: { type: 'object', required: ['field', 'message'], properties: { field: { type: 'string' }, message: { type: 'string' } } } },
+    errors: {
+      type: 'array',
+      items: {
+        type: 'object',
+        required: ['field', 'message'],
+        properties: { field: { type: 'string' }, message: { type: 'string' } },
+      },
+    },
   },
 };

@@ -28,7 +28,11 @@ export class ProblemFilter implements ExceptionFilter {
     const context = currentContext();
     if (context !== undefined) context.problem = error.code;
     if (error.status >= 500)
-      this.logger.event('error', 'http.failed', { code: error.code, error: messageOf(error.options.cause ?? thrown), stack: thrown instanceof Error ? thrown.stack : undefined });
+      this.logger.event('error', 'http.failed', {
+        code: error.code,
+        error: messageOf(error.options.cause ?? thrown),
+        stack: thrown instanceof Error ? thrown.stack : undefined,
+      });
     if (response.headersSent) {
       // A file that broke off half-way must not look whole.
       response.destroy(error);
@@ -57,19 +61,26 @@ function sharesOf({ rawBody, originalUrl }: HubRequest): number {
 }
 
 export function sendProblem(response: Response, error: HubError): void {
-  if (error.options.retryAfterSeconds !== undefined) response.setHeader('Retry-After', String(error.options.retryAfterSeconds));
+  if (error.options.retryAfterSeconds !== undefined)
+    response.setHeader('Retry-After', String(error.options.retryAfterSeconds));
   if (error.options.allow !== undefined) response.setHeader('Allow', error.options.allow.join(', '));
   // RFC 9110, 15.5.2: a 401 must name the scheme that would help.
   if (error.status === 401) response.setHeader('WWW-Authenticate', 'Bearer realm="integration-hub"');
   response.status(error.status).type('application/problem+json').send(JSON.stringify(error.toProblem()));
 }
 
-const BY_STATUS: Readonly<Record<number, ErrorCode>> = { 400: 'malformed_request', 404: 'not_found', 413: 'payload_too_large', 415: 'unsupported_media_type' };
+const BY_STATUS: Readonly<Record<number, ErrorCode>> = {
+  400: 'malformed_request',
+  404: 'not_found',
+  413: 'payload_too_large',
+  415: 'unsupported_media_type',
+};
 
 function toHubError(thrown: unknown): HubError {
   const error = asStoreUnavailable(thrown);
   if (error instanceof HubError) return error;
-  if (error instanceof QueueFullError) return new HubError('store_unavailable', { outcome: 'not_applied', retryAfterSeconds: 1, cause: error });
+  if (error instanceof QueueFullError)
+    return new HubError('store_unavailable', { outcome: 'not_applied', retryAfterSeconds: 1, cause: error });
   const status = statusOf(error);
   const code = status === undefined ? undefined : BY_STATUS[status];
   if (code !== undefined) return new HubError(code, { cause: error });
@@ -81,6 +92,7 @@ function toHubError(thrown: unknown): HubError {
 /** Status that Nest, Express or a body reader attached to its error. */
 function statusOf(error: unknown): number | undefined {
   if (error instanceof HttpException) return error.getStatus();
-  if (error instanceof Error && 'status' in error && typeof error.status === 'number' && 'expose' in error) return error.status;
+  if (error instanceof Error && 'status' in error && typeof error.status === 'number' && 'expose' in error)
+    return error.status;
   return error instanceof URIError ? ERROR_CATALOGUE.malformed_request.status : undefined;
 }

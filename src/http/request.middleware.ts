@@ -11,14 +11,20 @@ export const BODY_BYTES_MAX = 64 * 1024;
 const LINGER_MS = 2_000;
 /** Probes come every second and say nothing new; a callback that was taken has a line of its own, `webhook.received`. */
 const QUIET = /^\/(health|metrics)/;
-const isQuiet = (route: string, status: number): boolean => QUIET.test(route) || (route === '/webhooks/incoming' && status < 400);
+const isQuiet = (route: string, status: number): boolean =>
+  QUIET.test(route) || (route === '/webhooks/incoming' && status < 400);
 
 /** Opens the request's context, writes one wide line when its answer is out, and lets nothing pass without a Host. */
-export function requestContext(logger: Logger, metrics: Metrics): (request: HubRequest, response: Response, next: NextFunction) => void {
+export function requestContext(
+  logger: Logger,
+  metrics: Metrics,
+): (request: HubRequest, response: Response, next: NextFunction) => void {
   return (request, response, next) => {
     const started = performance.now();
     const given = request.headers['x-request-id'];
-    const context: RequestContext = { requestId: typeof given === 'string' && /^[\w.:-]{1,128}$/.test(given) ? given : randomUUID() };
+    const context: RequestContext = {
+      requestId: typeof given === 'string' && /^[\w.:-]{1,128}$/.test(given) ? given : randomUUID(),
+    };
     response.setHeader('X-Request-Id', context.requestId);
     response.setHeader('X-Content-Type-Options', 'nosniff');
     response.setHeader('Cache-Control', 'no-store');
@@ -47,7 +53,9 @@ export function requestContext(logger: Logger, metrics: Metrics): (request: HubR
 
 /** RFC 9112, 3.2: a request of HTTP/1.1 without Host is refused; two servers could each take it for somebody else's. */
 function missingHost({ headers, httpVersion }: HubRequest): HubError | undefined {
-  return headers.host === undefined && httpVersion !== '1.0' ? new HubError('malformed_request', { detail: 'malformed request: the Host header is missing' }) : undefined;
+  return headers.host === undefined && httpVersion !== '1.0'
+    ? new HubError('malformed_request', { detail: 'malformed request: the Host header is missing' })
+    : undefined;
 }
 
 /**
@@ -56,8 +64,14 @@ function missingHost({ headers, httpVersion }: HubRequest): HubError | undefined
  */
 function strangeTarget(request: HubRequest): HubError | undefined {
   const absolute = /^https?:\/\/[^/?#\\]*/i.exec(request.url)?.[0];
-  if (absolute !== undefined) request.url = request.originalUrl = `${request.url.startsWith('/', absolute.length) ? '' : '/'}${request.url.slice(absolute.length)}`;
-  return request.url === '*' || /^\/[\x21\x22\x24-\x7e]*$/.test(request.url) ? undefined : new HubError('malformed_request', { detail: 'malformed request: the target must be a path of visible ASCII characters without "#"' });
+  if (absolute !== undefined)
+    request.url =
+      request.originalUrl = `${request.url.startsWith('/', absolute.length) ? '' : '/'}${request.url.slice(absolute.length)}`;
+  return request.url === '*' || /^\/[\x21\x22\x24-\x7e]*$/.test(request.url)
+    ? undefined
+    : new HubError('malformed_request', {
+        detail: 'malformed request: the target must be a path of visible ASCII characters without "#"',
+      });
 }
 
 /**
@@ -90,7 +104,8 @@ export function rawBody(): (request: HubRequest, response: Response, next: NextF
       finish();
     };
     // The client went away in the middle: there is nobody to tell, but the request must end.
-    const broken = (cause: Error): void => finish(new HubError('malformed_request', { detail: 'malformed request: the body broke off', cause }));
+    const broken = (cause: Error): void =>
+      finish(new HubError('malformed_request', { detail: 'malformed request: the body broke off', cause }));
     request.on('data', take).once('end', whole).once('error', broken);
   };
 }
@@ -99,12 +114,17 @@ export function rawBody(): (request: HubRequest, response: Response, next: NextF
 function tooLong(request: HubRequest): HubError {
   const timer = setTimeout(() => request.socket.destroy(), LINGER_MS);
   timer.unref();
-  request.once('end', () => clearTimeout(timer)).once('close', () => clearTimeout(timer)).on('error', () => undefined);
+  request
+    .once('end', () => clearTimeout(timer))
+    .once('close', () => clearTimeout(timer))
+    .on('error', () => undefined);
   request.resume();
   return new HubError('payload_too_large');
 }
 
 /** A compressed body is refused with the name of what it came in. */
 function compressed(encoding: string): HubError {
-  return new HubError('unsupported_media_type', { detail: `the body must not be compressed: send it without Content-Encoding, which is ${JSON.stringify(encoding.slice(0, 80))}` });
+  return new HubError('unsupported_media_type', {
+    detail: `the body must not be compressed: send it without Content-Encoding, which is ${JSON.stringify(encoding.slice(0, 80))}`,
+  });
 }

@@ -5,7 +5,10 @@ interface Layer {
 }
 
 /** Methods of the routes that have this path, as the running router knows them; empty for a path that no route has. */
-export function methodsOf(express: { readonly router: { readonly stack: readonly unknown[] } }, path: string): readonly string[] {
+export function methodsOf(
+  express: { readonly router: { readonly stack: readonly unknown[] } },
+  path: string,
+): readonly string[] {
   const methods = new Set<string>();
   for (const layer of express.router.stack as readonly Layer[]) {
     if (layer.route === undefined || !matches(layer, path)) continue;

@@ -9,7 +9,8 @@ const EXPECTED = '64 lower-case hex digits are expected';
  */
 export function signatureHint(signature: string): string {
   if (signature === '') return `X-Signature is empty; ${EXPECTED}`;
-  if (/^[0-9a-f]{64}$/.test(signature)) return 'X-Signature has the right form but is not HMAC_SHA256(secret, X-Timestamp + ":" + body). Was the body written again after signing, or is it signed without timestamp and colon? Its bytes as they came are told below';
+  if (/^[0-9a-f]{64}$/.test(signature))
+    return 'X-Signature has the right form but is not HMAC_SHA256(secret, X-Timestamp + ":" + body). Was the body written again after signing, or is it signed without timestamp and colon? Its bytes as they came are told below';
   if (signature.includes(',')) return `X-Signature holds several values; ${EXPECTED}, once`;
   if (/^[A-Za-z0-9_-]{1,20}[=:]./.test(signature)) return `X-Signature has a prefix; ${EXPECTED} and nothing else`;
   if (/^[0-9A-Fa-f]{64}$/.test(signature)) return `X-Signature has upper-case letters; ${EXPECTED}`;

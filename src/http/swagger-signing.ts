@@ -20,14 +20,16 @@ interface PageAnswer {
  */
 export async function signRequest(request: PageRequest): Promise<PageRequest> {
   if (request.loadSpec === true) return request;
-  const find = (wanted: string): string | undefined => Object.keys(request.headers).find((name) => name.toLowerCase() === wanted);
+  const find = (wanted: string): string | undefined =>
+    Object.keys(request.headers).find((name) => name.toLowerCase() === wanted);
   const [slot, boundSlot] = [find('x-signature'), find('x-signature-v2')];
   if (slot === undefined && boundSlot === undefined) return request;
   const { headers } = request;
   const method = (request.method ?? 'GET').toUpperCase();
   const typed = find('idempotency-key');
   const hex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
-  if (method === 'POST' && request.url.includes('/wallet/') && typed === undefined) headers['Idempotency-Key'] = hex(crypto.getRandomValues(new Uint8Array(16)));
+  if (method === 'POST' && request.url.includes('/wallet/') && typed === undefined)
+    headers['Idempotency-Key'] = hex(crypto.getRandomValues(new Uint8Array(16)));
   if (typeof request.body === 'string' && request.url.endsWith('/webhooks/incoming')) {
     // The example names no call of this hub; the bet that was tried last on this page is one.
     const answered = (globalThis as { hubCorrelationIds?: Record<string, string> }).hubCorrelationIds ?? {};
@@ -45,17 +47,32 @@ export async function signRequest(request: PageRequest): Promise<PageRequest> {
   };
   const timestamp = Math.floor(Date.now() / 1000).toString();
   const body = typeof request.body === 'string' ? request.body : '';
-  const [secret, boundSecret] = [slot === undefined ? undefined : headers[slot], boundSlot === undefined ? undefined : headers[boundSlot]];
+  const [secret, boundSecret] = [
+    slot === undefined ? undefined : headers[slot],
+    boundSlot === undefined ? undefined : headers[boundSlot],
+  ];
   for (const stale of [slot, boundSlot, find('x-timestamp')]) if (stale !== undefined) delete headers[stale];
   if (secret !== undefined) {
     headers['X-Timestamp'] = timestamp;
     headers['X-Signature'] = await mac(secret, `${timestamp}:${body}`);
   }
   if (boundSecret !== undefined) {
-    const { host, pathname, search } = new URL(request.url, (globalThis as { location?: { href: string } }).location?.href);
+    const { host, pathname, search } = new URL(
+      request.url,
+      (globalThis as { location?: { href: string } }).location?.href,
+    );
     const [, kid = 'env', key = boundSecret] = /^kid=([^;]+);(.*)$/.exec(boundSecret) ?? [];
     const digest = hex(new Uint8Array(await subtle.digest('SHA-256', utf8.encode(body))));
-    const text = ['hub-v2', timestamp, method, host, pathname + search, headers[typed ?? 'Idempotency-Key'] ?? '', headers[find('x-operator') ?? ''] ?? '', digest].join('\n');
+    const text = [
+      'hub-v2',
+      timestamp,
+      method,
+      host,
+      pathname + search,
+      headers[typed ?? 'Idempotency-Key'] ?? '',
+      headers[find('x-operator') ?? ''] ?? '',
+      digest,
+    ].join('\n');
     headers['X-Signature-V2'] = `t=${timestamp},kid=${kid},v2=${await mac(key, text)}`;
   }
   return request;
@@ -67,6 +84,7 @@ export function rememberAnswer(answer: PageAnswer): PageAnswer {
   const refId = /"refId":"([^"]+)"/.exec(answer.text)?.[1];
   const correlationId = /"correlationId":"([^"]+)"/.exec(answer.text)?.[1];
   const page = globalThis as { hubCorrelationIds?: Record<string, string> };
-  if (refId !== undefined && correlationId !== undefined) page.hubCorrelationIds = { ...page.hubCorrelationIds, [refId]: correlationId };
+  if (refId !== undefined && correlationId !== undefined)
+    page.hubCorrelationIds = { ...page.hubCorrelationIds, [refId]: correlationId };
   return answer;
 }

@@ -14,13 +14,21 @@ export function untidy(ids: Readonly<Record<string, string | null | undefined>>)
   const faults: FieldFault[] = [];
   for (const [field, id] of Object.entries(ids)) {
     if (id === null || id === undefined || USUAL.test(id)) continue;
-    if (EDGES.test(id)) faults.push({ field, message: `${field} must not begin or end with white space or an invisible character; it came as ${shown(id)}` });
-    else if (INVISIBLE.test(id)) faults.push({ field, message: `${field} must not contain invisible characters; it came as ${shown(id)}` });
+    if (EDGES.test(id))
+      faults.push({
+        field,
+        message: `${field} must not begin or end with white space or an invisible character; it came as ${shown(id)}`,
+      });
+    else if (INVISIBLE.test(id))
+      faults.push({ field, message: `${field} must not contain invisible characters; it came as ${shown(id)}` });
   }
   return faults;
 }
 
 /** Every character that cannot be seen as its code. */
 function shown(id: string): string {
-  return JSON.stringify(id).replace(/(?! )[\p{Cc}\p{Cf}\p{Z}]/gu, (character) => `\\u${(character.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`);
+  return JSON.stringify(id).replace(
+    /(?! )[\p{Cc}\p{Cf}\p{Z}]/gu,
+    (character) => `\\u${(character.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`,
+  );
 }

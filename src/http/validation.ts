@@ -1,6 +1,12 @@
 import { type ArgumentMetadata, type PipeTransform } from '@nestjs/common';
 import { defaultMetadataStorage } from 'class-transformer/cjs/storage';
-import { type ValidationError, type ValidationOptions, getMetadataStorage, registerDecorator, validate } from 'class-validator';
+import {
+  type ValidationError,
+  type ValidationOptions,
+  getMetadataStorage,
+  registerDecorator,
+  validate,
+} from 'class-validator';
 import { type FieldFault, HubError } from '../kernel/errors';
 import { FAULTS_TOLD_MAX, FIELDS_MAX, TEXT_LENGTH_MAX } from './input-limits';
 
@@ -25,7 +31,12 @@ export function isUsualText(value: unknown, max: number): boolean {
 
 /** Text that every store and every URL can carry: no control characters, no half of a surrogate pair. */
 export function IsPlainText(options?: ValidationOptions): PropertyDecorator {
-  return check('isPlainText', '$property must not contain control characters or broken Unicode', (value) => isStorable(value) && !/[\u0000-\u001f\u007f]/.test(value), options);
+  return check(
+    'isPlainText',
+    '$property must not contain control characters or broken Unicode',
+    (value) => isStorable(value) && !/[\u0000-\u001f\u007f]/.test(value),
+    options,
+  );
 }
 
 /** Text for people's eyes: line feeds are fine, what the store cannot hold is not. */
@@ -34,8 +45,20 @@ export function IsStorableText(options?: ValidationOptions): PropertyDecorator {
 }
 
 /** A decorator for one property from a plain function. */
-export function check(name: string, message: string, validate: (value: unknown) => boolean, options: ValidationOptions = {}): PropertyDecorator {
-  return (target, property) => registerDecorator({ name, target: target.constructor, propertyName: String(property), options: { message, ...options }, validator: { validate } });
+export function check(
+  name: string,
+  message: string,
+  validate: (value: unknown) => boolean,
+  options: ValidationOptions = {},
+): PropertyDecorator {
+  return (target, property) =>
+    registerDecorator({
+      name,
+      target: target.constructor,
+      propertyName: String(property),
+      options: { message, ...options },
+      validator: { validate },
+    });
 }
 
 function isStorable(value: unknown): value is string {
@@ -61,7 +84,12 @@ function rulesOf(metatype: Instance): ReadonlyMap<string, FieldRules> {
   const known = RULES.get(metatype);
   if (known !== undefined) return known;
   const names = new Map<string, Set<string>>();
-  for (const { propertyName, type, name } of getMetadataStorage().getTargetValidationMetadatas(metatype, '', false, false)) {
+  for (const { propertyName, type, name } of getMetadataStorage().getTargetValidationMetadatas(
+    metatype,
+    '',
+    false,
+    false,
+  )) {
     const validators = names.get(propertyName) ?? new Set();
     names.set(propertyName, validators.add(name ?? type));
   }
@@ -70,7 +98,17 @@ function rulesOf(metatype: Instance): ReadonlyMap<string, FieldRules> {
       const type: unknown = defaultMetadataStorage.findTypeMetadata(metatype, field)?.typeFunction();
       const optional = validators.has('isOptional');
       const nested = validators.has('nestedValidation') ? (type as Instance) : undefined;
-      return [field, { optional, nested, number: type === Number, whole: validators.has('isInt'), takesList: validators.has('isArray'), takesObject: validators.has('isMeta') }];
+      return [
+        field,
+        {
+          optional,
+          nested,
+          number: type === Number,
+          whole: validators.has('isInt'),
+          takesList: validators.has('isArray'),
+          takesObject: validators.has('isMeta'),
+        },
+      ];
     }),
   );
   RULES.set(metatype, rules);
@@ -91,11 +129,16 @@ export class StrictValidationPipe implements PipeTransform {
     if (type === 'custom') return value;
     // No id has characters that no store can hold. The empty one names nothing either, and every route knows how to say so.
     if (type === 'param' && typeof value === 'string') return isStorable(value) ? value : '';
-    if (metatype === undefined || PLAIN_TYPES.has(metatype) || typeof value !== 'object' || value === null) return value;
-    if (type === 'body' && USUAL.get(metatype)?.(value as Body) === true) return Object.assign(new (metatype as Instance)(), value);
+    if (metatype === undefined || PLAIN_TYPES.has(metatype) || typeof value !== 'object' || value === null)
+      return value;
+    if (type === 'body' && USUAL.get(metatype)?.(value as Body) === true)
+      return Object.assign(new (metatype as Instance)(), value);
     const faults: FieldFault[] = [];
     const instance = shaped(metatype as Instance, value as Body, '', faults);
-    const errors = await validate(instance, { forbidUnknownValues: true, validationError: { target: false, value: false } });
+    const errors = await validate(instance, {
+      forbidUnknownValues: true,
+      validationError: { target: false, value: false },
+    });
     const named = new Set(faults.map(({ field }) => field));
     for (const fault of errors.flatMap((error) => faultsOf(error, ''))) if (!named.has(fault.field)) faults.push(fault);
     if (faults.length > 0) throw new HubError('validation_failed', { errors: told(faults) });
@@ -108,7 +151,10 @@ function shaped(metatype: Instance, value: Body, parent: string, faults: FieldFa
   const rules = rulesOf(metatype);
   const instance = new metatype() as Record<string, unknown>;
   const names = Object.keys(value);
-  if (names.length > FIELDS_MAX) throw new HubError('validation_failed', { errors: [{ field: parent === '' ? 'body' : parent, message: `must not have more than ${FIELDS_MAX} fields` }] });
+  if (names.length > FIELDS_MAX)
+    throw new HubError('validation_failed', {
+      errors: [{ field: parent === '' ? 'body' : parent, message: `must not have more than ${FIELDS_MAX} fields` }],
+    });
   for (const name of names) {
     const field = printable(parent === '' ? name : `${parent}.${name}`);
     // A Map, and not a look into an object: there "toString" would be a field that every class has.
@@ -119,9 +165,12 @@ function shaped(metatype: Instance, value: Body, parent: string, faults: FieldFa
     else if (given !== null || !rule.optional) {
       const kept = keptValue(rule, given, field, faults);
       // So the parser marks what no double holds.
-      if (rule.whole && !rule.number && Number.isNaN(kept)) faults.push({ field, message: `${field} must be a whole number of at most ${Number.MAX_SAFE_INTEGER}` });
-      else if (typeof kept === 'string' && !isStorable(kept)) faults.push({ field, message: `${field} must not contain NUL or broken Unicode` });
-      else if (typeof kept === 'string' && kept.length > TEXT_LENGTH_MAX) faults.push({ field, message: `${field} must be shorter than or equal to ${TEXT_LENGTH_MAX} characters` });
+      if (rule.whole && !rule.number && Number.isNaN(kept))
+        faults.push({ field, message: `${field} must be a whole number of at most ${Number.MAX_SAFE_INTEGER}` });
+      else if (typeof kept === 'string' && !isStorable(kept))
+        faults.push({ field, message: `${field} must not contain NUL or broken Unicode` });
+      else if (typeof kept === 'string' && kept.length > TEXT_LENGTH_MAX)
+        faults.push({ field, message: `${field} must be shorter than or equal to ${TEXT_LENGTH_MAX} characters` });
       instance[name] = kept;
     }
   }
@@ -132,19 +181,39 @@ function shaped(metatype: Instance, value: Body, parent: string, faults: FieldFa
 function keptValue(rule: FieldRules, given: unknown, field: string, faults: FieldFault[]): unknown {
   if (rule.number) return Number(given);
   if (typeof given !== 'object' || given === null || rule.takesObject) return given;
-  if (Array.isArray(given)) return rule.takesList ? given.slice(0, ELEMENTS_LOOKED_AT_MAX).map((element: unknown) => (typeof element === 'object' ? null : element)) : rule.nested === undefined ? [] : false;
+  if (Array.isArray(given))
+    return rule.takesList
+      ? given.slice(0, ELEMENTS_LOOKED_AT_MAX).map((element: unknown) => (typeof element === 'object' ? null : element))
+      : rule.nested === undefined
+        ? []
+        : false;
   return rule.nested === undefined ? {} : shaped(rule.nested, given as Body, field, faults);
 }
 
 /** The fault that explains the others comes first: of a text in place of a number nobody wants to hear that it is too large. */
-const TYPES: ReadonlySet<string> = new Set(['isString', 'isInt', 'isBoolean', 'isArray', 'isIn', 'isMeta', 'isDecimal', 'isUuid', 'isIso8601', 'unknownValue', 'nestedValidation']);
+const TYPES: ReadonlySet<string> = new Set([
+  'isString',
+  'isInt',
+  'isBoolean',
+  'isArray',
+  'isIn',
+  'isMeta',
+  'isDecimal',
+  'isUuid',
+  'isIso8601',
+  'unknownValue',
+  'nestedValidation',
+]);
 
 function faultsOf(error: ValidationError, parent: string): FieldFault[] {
   const field = printable(parent === '' ? error.property : `${parent}.${error.property}`);
   const constraints = Object.entries(error.constraints ?? {});
   // class-validator lists them from the last decorator to the first.
   const first = constraints.find(([name]) => TYPES.has(name)) ?? constraints.at(-1);
-  return [...(first === undefined ? [] : [{ field, message: printable(first[1], MESSAGE_LENGTH_MAX) }]), ...(error.children ?? []).flatMap((child) => faultsOf(child, field))];
+  return [
+    ...(first === undefined ? [] : [{ field, message: printable(first[1], MESSAGE_LENGTH_MAX) }]),
+    ...(error.children ?? []).flatMap((child) => faultsOf(child, field)),
+  ];
 }
 
 /** One fault a field, and no more of them than a person reads. */
@@ -159,6 +228,9 @@ const MESSAGE_LENGTH_MAX = 160;
 
 /** Names come from the caller and go back to it and into logs: short, and without control characters. */
 function printable(text: string, lengthMax = FIELD_LENGTH_MAX): string {
-  const clean = text.slice(0, lengthMax + 1).replace(/[\u0000-\u001f\u007f]/g, '?').toWellFormed();
+  const clean = text
+    .slice(0, lengthMax + 1)
+    .replace(/[\u0000-\u001f\u007f]/g, '?')
+    .toWellFormed();
   return clean.length > lengthMax ? `${clean.slice(0, lengthMax).toWellFormed()}…` : clean;
 }

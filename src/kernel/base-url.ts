@@ -1,8 +1,11 @@
 /** What a partner's base URL must not be, in words that follow the variable's name; null when it can be called. */
 export function baseUrlFault(text: string): string | null {
-  if (!URL.canParse(text) || !['http:', 'https:'].includes(new URL(text).protocol)) return 'must be a URL with http: or https:';
+  if (!URL.canParse(text) || !['http:', 'https:'].includes(new URL(text).protocol))
+    return 'must be a URL with http: or https:';
   // A fragment never leaves for the server, so whoever wrote one meant something else.
-  return text.includes('#') ? 'must not have a fragment (#): it would never be sent; write a # of a path, query or password as %23' : null;
+  return text.includes('#')
+    ? 'must not have a fragment (#): it would never be sent; write a # of a path, query or password as %23'
+    : null;
 }
 
 /**
@@ -38,5 +41,8 @@ export function splitCredentials(text: string): { readonly url: URL; readonly au
 
 /** Bytes of a text of which URL has escaped all but ASCII. A bare %, on which decodeURIComponent throws, is one: a password may well contain it. */
 function percentDecoded(text: string): Buffer {
-  return Buffer.from(text.replace(/%([0-9a-f]{2})/gi, (_escape, hex: string) => String.fromCharCode(Number.parseInt(hex, 16))), 'latin1');
+  return Buffer.from(
+    text.replace(/%([0-9a-f]{2})/gi, (_escape, hex: string) => String.fromCharCode(Number.parseInt(hex, 16))),
+    'latin1',
+  );
 }

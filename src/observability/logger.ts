@@ -6,7 +6,18 @@ import type { LogFormat } from '../config/config';
 import { currentContext } from './request-context';
 
 /** Names that must never reach a log, at the top level of a line or one below. */
-const SECRET_FIELDS = new Set(['authorization', 'cookie', 'token', 'secret', 'signature', 'body', 'rawBody', 'payload', 'password', 'x-signature']);
+const SECRET_FIELDS = new Set([
+  'authorization',
+  'cookie',
+  'token',
+  'secret',
+  'signature',
+  'body',
+  'rawBody',
+  'payload',
+  'password',
+  'x-signature',
+]);
 const CENSOR = '[redacted]';
 
 /** JSON lines on standard output, or a readable form for people; every line carries the request it belongs to. */
@@ -79,7 +90,14 @@ function standardOutput(format: LogFormat): pino.DestinationStream {
   }
   // Loaded for people only: a hub at work never needs it.
   const pretty = createRequire(__filename)('pino-pretty') as (options: PrettyOptions) => PrettyStream;
-  return pretty({ sync: true, colorize: process.stdout.isTTY, translateTime: 'SYS:HH:MM:ss.l', messageKey: 'event', ignore: 'config,requestId', singleLine: true }).on('error', () => undefined);
+  return pretty({
+    sync: true,
+    colorize: process.stdout.isTTY,
+    translateTime: 'SYS:HH:MM:ss.l',
+    messageKey: 'event',
+    ignore: 'config,requestId',
+    singleLine: true,
+  }).on('error', () => undefined);
 }
 
 /** The same fields without secrets, at the top and one level below; a line that holds none is not copied. */
@@ -87,7 +105,11 @@ function redacted(fields: Record<string, unknown>, depth = 0): Record<string, un
   let clean = fields;
   for (const name of Object.keys(fields)) {
     const value = fields[name];
-    const safe = SECRET_FIELDS.has(name) ? CENSOR : depth === 0 && typeof value === 'object' && value !== null && !Array.isArray(value) ? redacted(value as Record<string, unknown>, 1) : value;
+    const safe = SECRET_FIELDS.has(name)
+      ? CENSOR
+      : depth === 0 && typeof value === 'object' && value !== null && !Array.isArray(value)
+        ? redacted(value as Record<string, unknown>, 1)
+        : value;
     if (safe === value) continue;
     if (clean === fields) clean = { ...fields };
     clean[name] = safe;

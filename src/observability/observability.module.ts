@@ -10,7 +10,11 @@ import { Metrics } from './metrics';
 @Global()
 @Module({
   providers: [
-    { provide: Logger, inject: [CONFIG], useFactory: (config: Config) => new Logger(config.logLevel, undefined, config.logFormat) },
+    {
+      provide: Logger,
+      inject: [CONFIG],
+      useFactory: (config: Config) => new Logger(config.logLevel, undefined, config.logFormat),
+    },
     { provide: Heartbeats, inject: [Clock], useFactory: (clock: Clock) => new Heartbeats(clock) },
     IdleMemory,
     Metrics,

@@ -29,5 +29,13 @@ export interface DeliveryHandler {
    */
   settle(tx: Tx, results: readonly OperatorResult[]): Promise<Disposition[]>;
   /** Why this message of a transaction must not be sent once more, or not yet; null when it may. The caller holds its lane and its head. */
-  refuseReplay(tx: Tx, message: { readonly id: string; readonly queue: Queue; readonly transactionId: string; readonly position: MessagePosition }): Promise<HubError | null>;
+  refuseReplay(
+    tx: Tx,
+    message: {
+      readonly id: string;
+      readonly queue: Queue;
+      readonly transactionId: string;
+      readonly position: MessagePosition;
+    },
+  ): Promise<HubError | null>;
 }

@@ -11,7 +11,16 @@ import type { PartnerDirectory } from '../partners/partner-directory';
 import type { Outbox } from './outbox';
 import { ConcurrencyLimit } from './concurrency-limit';
 import type { Plan } from './delivery-handler';
-import { type Conclusion, SET_ASIDE, conclusionOf, endsWithinMs, goesStraight, isExpiredAfter, landsAfterClaimMs, outlastsLease } from './lease-rules';
+import {
+  type Conclusion,
+  SET_ASIDE,
+  conclusionOf,
+  endsWithinMs,
+  goesStraight,
+  isExpiredAfter,
+  landsAfterClaimMs,
+  outlastsLease,
+} from './lease-rules';
 import type { LostLeases } from './lost-leases';
 import type { DeliveryResult, Disposition, LeasedMessage, OperatorResult, Traces } from './outbox-message';
 import type { OutboxStore } from './outbox.store';
@@ -83,7 +92,17 @@ export class DeliveryLoop {
   constructor(
     private readonly destinationId: number,
     private readonly settings: LoopSettings,
-    private readonly parts: { readonly partners: PartnerDirectory; readonly store: OutboxStore; readonly outbox: Outbox; readonly sender: Sender; readonly settler: Settler; readonly lostLeases: LostLeases; readonly logger: Logger; readonly metrics: Metrics; readonly heartbeats: Heartbeats },
+    private readonly parts: {
+      readonly partners: PartnerDirectory;
+      readonly store: OutboxStore;
+      readonly outbox: Outbox;
+      readonly sender: Sender;
+      readonly settler: Settler;
+      readonly lostLeases: LostLeases;
+      readonly logger: Logger;
+      readonly metrics: Metrics;
+      readonly heartbeats: Heartbeats;
+    },
   ) {
     this.limit = new ConcurrencyLimit(settings.slotsMax);
   }
@@ -113,7 +132,9 @@ export class DeliveryLoop {
   async stop(graceMs: number): Promise<void> {
     this.stopClaiming();
     const timer = setTimeout(() => this.giveUp.abort(), graceMs);
-    const aborted = new Promise<void>((resolve) => this.giveUp.signal.addEventListener('abort', () => resolve(), { once: true }));
+    const aborted = new Promise<void>((resolve) =>
+      this.giveUp.signal.addEventListener('abort', () => resolve(), { once: true }),
+    );
     await this.running;
     await Promise.race([Promise.all(this.inFlight), aborted]);
     clearTimeout(timer);
@@ -139,7 +160,10 @@ export class DeliveryLoop {
         // After the claim: a loop that turns and can never claim delivers nothing either.
         this.parts.heartbeats.beat(this.name);
       } catch (error) {
-        this.parts.logger.event('warn', 'outbox.claim_failed', { destination: this.destination.code, error: messageOf(error) });
+        this.parts.logger.event('warn', 'outbox.claim_failed', {
+          destination: this.destination.code,
+          error: messageOf(error),
+        });
         waitMs = STORE_RETRY_MS;
       }
       if (waitMs > 0 && !this.stopping) await this.signal.wait(waitMs);
@@ -159,11 +183,33 @@ export class DeliveryLoop {
     const stop = this.parts.metrics.claimSeconds.startTimer({ queue: this.destination.role });
     // A partner's row may change while a message is leased; this attempt keeps the time-out and the lease that it began with.
     const lease: Lease = { destination: this.destination, leaseMs: this.leaseMs, claimedAt: askedAt };
-    const landMs = lease.destination.role === 'operator' ? landsAfterClaimMs(lease.leaseMs, { timeoutMs: lease.destination.timeoutMs, answersLater: lease.destination.answersLater, graceMs: this.settings.graceMs, callbackTimeoutMs: this.settings.callbackTimeoutMs }) : null;
-    const { messages, waitMs, slowed } = await this.parts.store.claim(this.destinationId, free, lease.leaseMs, landMs, this.settings.replica, this.watermark.floorAt(askedAt));
+    const landMs =
+      lease.destination.role === 'operator'
+        ? landsAfterClaimMs(lease.leaseMs, {
+            timeoutMs: lease.destination.timeoutMs,
+            answersLater: lease.destination.answersLater,
+            graceMs: this.settings.graceMs,
+            callbackTimeoutMs: this.settings.callbackTimeoutMs,
+          })
+        : null;
+    const { messages, waitMs, slowed } = await this.parts.store.claim(
+      this.destinationId,
+      free,
+      lease.leaseMs,
+      landMs,
+      this.settings.replica,
+      this.watermark.floorAt(askedAt),
+    );
     stop();
     // Without a limit or a breaker nothing else keeps a claim from taking all that it wants.
-    if (messages.length > 0 && messages.length < free && this.settings.ratePerSecond === 0 && messages[0]?.probe === false && !slowed) this.watermark.drained(askedAt);
+    if (
+      messages.length > 0 &&
+      messages.length < free &&
+      this.settings.ratePerSecond === 0 &&
+      messages[0]?.probe === false &&
+      !slowed
+    )
+      this.watermark.drained(askedAt);
     for (const message of messages) this.dispatch(message, lease);
     if (messages.length > 0) this.pollMs = POLL_MS_MIN;
     if (waitMs === null) {
@@ -188,7 +234,11 @@ export class DeliveryLoop {
     const delivery = this.deliver(message, lease)
       .catch((error: unknown) => {
         // Nothing below throws for what partners or the store do, so this is a fault of ours; the lease will run out and the message go again.
-        this.parts.logger.event('error', 'outbox.delivery_crashed', { messageId: message.id, error: messageOf(error), stack: error instanceof Error ? error.stack : undefined });
+        this.parts.logger.event('error', 'outbox.delivery_crashed', {
+          messageId: message.id,
+          error: messageOf(error),
+          stack: error instanceof Error ? error.stack : undefined,
+        });
       })
       .finally(() => {
         this.inFlight.delete(delivery);
@@ -210,7 +260,10 @@ export class DeliveryLoop {
         }
         return;
       case 'later':
-        return settler.add(this.unsent(message, lease, 'messages that may end a process are handled one by one', ALONE_RETRY_MS), this.giveUp.signal);
+        return settler.add(
+          this.unsent(message, lease, 'messages that may end a process are handled one by one', ALONE_RETRY_MS),
+          this.giveUp.signal,
+        );
       case 'set_aside':
         return settler.add(this.setAside(message, lease), this.giveUp.signal);
     }
@@ -219,12 +272,26 @@ export class DeliveryLoop {
   /** Nothing leaves, and a person decides; `retry` and replay begin to count anew. */
   private setAside(message: LeasedMessage, lease: Lease): DeliveryResult {
     if (lease.destination.role === 'operator') return this.concluded(message, lease, SET_ASIDE);
-    return { queue: 'rgs', message, destination: lease.destination, status: null, tries: 0, durationMs: null, traces: untouched(lease.claimedAt), verdict: { class: 'failed', reason: SET_ASIDE.reason, retryAfterMs: null }, proposed: { outcome: 'dead', delayMs: 0, open: true } };
+    return {
+      queue: 'rgs',
+      message,
+      destination: lease.destination,
+      status: null,
+      tries: 0,
+      durationMs: null,
+      traces: untouched(lease.claimedAt),
+      verdict: { class: 'failed', reason: SET_ASIDE.reason, retryAfterMs: null },
+      proposed: { outcome: 'dead', delayMs: 0, open: true },
+    };
   }
 
   private async attempt(message: LeasedMessage, lease: Lease): Promise<DeliveryResult> {
     const { destination, claimedAt } = lease;
-    if (destination.role !== 'operator' || goesStraight(message, isExpiredAfter(message, performance.now() - claimedAt))) return this.send(message, lease);
+    if (
+      destination.role !== 'operator' ||
+      goesStraight(message, isExpiredAfter(message, performance.now() - claimedAt))
+    )
+      return this.send(message, lease);
     const plan = await this.planFor(message);
     if (plan === null) return this.unsent(message, lease, 'the store is away');
     if (plan.action === 'send') return this.send(message, lease);
@@ -243,18 +310,46 @@ export class DeliveryLoop {
   }
 
   /** A result that needed no call. */
-  private concluded(message: LeasedMessage, { destination, claimedAt }: Lease, { class: said, outcome, reason }: Conclusion): OperatorResult {
+  private concluded(
+    message: LeasedMessage,
+    { destination, claimedAt }: Lease,
+    { class: said, outcome, reason }: Conclusion,
+  ): OperatorResult {
     const proposed: Disposition = { outcome, delayMs: 0 };
-    return { queue: 'operator', message, destination, status: null, tries: 0, durationMs: null, traces: untouched(claimedAt), verdict: { class: said, reason, balance: null, retryAfterMs: null }, proposed, ifUnknown: proposed };
+    return {
+      queue: 'operator',
+      message,
+      destination,
+      status: null,
+      tries: 0,
+      durationMs: null,
+      traces: untouched(claimedAt),
+      verdict: { class: said, reason, balance: null, retryAfterMs: null },
+      proposed,
+      ifUnknown: proposed,
+    };
   }
 
-  private async ask(message: LeasedMessage, lease: Lease, question: Extract<Plan, { action: 'ask' }>): Promise<DeliveryResult> {
+  private async ask(
+    message: LeasedMessage,
+    lease: Lease,
+    question: Extract<Plan, { action: 'ask' }>,
+  ): Promise<DeliveryResult> {
     const { claimedAt } = lease;
-    const tooLate = this.tooLate(lease) ?? (performance.now() > claimedAt + permitAgeMs(this.settings.ratePerSecond) ? 'the permit grew old before the question could leave' : null);
+    const tooLate =
+      this.tooLate(lease) ??
+      (performance.now() > claimedAt + permitAgeMs(this.settings.ratePerSecond)
+        ? 'the permit grew old before the question could leave'
+        : null);
     if (tooLate !== null) return this.unsent(message, lease, tooLate);
     // Reading a long list ends before the lease does: a result that came after it would count for nothing, and the same list would be read for ever.
     const endsAt = claimedAt + lease.leaseMs - LEASE_MARGIN_MS;
-    const { result, healthy } = await this.parts.sender.ask(lease.destination, message, question, AbortSignal.timeout(Math.max(1, Math.round(endsAt - performance.now()))));
+    const { result, healthy } = await this.parts.sender.ask(
+      lease.destination,
+      message,
+      question,
+      AbortSignal.timeout(Math.max(1, Math.round(endsAt - performance.now()))),
+    );
     await this.report(message, result, healthy);
     return result;
   }
@@ -268,13 +363,16 @@ export class DeliveryLoop {
       deadline,
       permitUntil: claimedAt + permitAgeMs(this.settings.ratePerSecond),
       // A repeat that cannot leave at once leaves it to the queue; a first call has its connection and waits for its turn.
-      permit: (why) => this.permit(message, why === 'repeat' ? 0 : deadline - destination.timeoutMs - performance.now()),
+      permit: (why) =>
+        this.permit(message, why === 'repeat' ? 0 : deadline - destination.timeoutMs - performance.now()),
       mayLeave: () => !this.stopping,
     });
     // A connection that was ready only after the signal says nothing of the partner, and the next process shall not wait for its pause.
-    if (this.stopping && result.status === null && result.verdict.class === 'throttled') return this.unsent(message, lease, 'the hub is stopping');
+    if (this.stopping && result.status === null && result.verdict.class === 'throttled')
+      return this.unsent(message, lease, 'the hub is stopping');
     // How long the partner takes, without the connection: one that is called rarely needs a new one each time and is not slow for that.
-    if (result.durationMs !== null) this.limit.ended(performance.now(), result.durationMs - waitedMs, result.status !== null);
+    if (result.durationMs !== null)
+      this.limit.ended(performance.now(), result.durationMs - waitedMs, result.status !== null);
     this.parts.metrics.concurrencyLimit.set({ destination: this.destination.code }, this.limit.current);
     await this.report(message, result, healthy);
     return result;
@@ -283,7 +381,9 @@ export class DeliveryLoop {
   /** Why a call must not leave any more under this lease; null when it may. */
   private tooLate({ claimedAt, leaseMs, destination }: Lease): string | null {
     if (this.stopping) return 'the hub is stopping';
-    return outlastsLease(leaseMs, destination.timeoutMs, performance.now() - claimedAt) ? 'the lease would have ended during the call' : null;
+    return outlastsLease(leaseMs, destination.timeoutMs, performance.now() - claimedAt)
+      ? 'the lease would have ended during the call'
+      : null;
   }
 
   /** Until when the permit is good, once it is; null when there is none in time. */
@@ -294,14 +394,33 @@ export class DeliveryLoop {
     const waitMs = await this.parts.store.reservePermit(this.destination.id, message.id, waitMsMax);
     if (waitMs === null) return null;
     const leaveAt = performance.now() + waitMs;
-    for (let left = waitMs; left > 0 && !this.stopping; left = leaveAt - performance.now()) await delay(Math.min(left, PERMIT_NAP_MS));
+    for (let left = waitMs; left > 0 && !this.stopping; left = leaveAt - performance.now())
+      await delay(Math.min(left, PERMIT_NAP_MS));
     return askedAt + waitMs + permitAgeMs(this.settings.ratePerSecond);
   }
 
-  private unsent(message: LeasedMessage, { destination, claimedAt }: Lease, reason: string, delayMs = 0): DeliveryResult {
-    const base = { message, destination, status: null, tries: 0, durationMs: null, traces: untouched(claimedAt), proposed: { outcome: 'released', delayMs } } as const;
+  private unsent(
+    message: LeasedMessage,
+    { destination, claimedAt }: Lease,
+    reason: string,
+    delayMs = 0,
+  ): DeliveryResult {
+    const base = {
+      message,
+      destination,
+      status: null,
+      tries: 0,
+      durationMs: null,
+      traces: untouched(claimedAt),
+      proposed: { outcome: 'released', delayMs },
+    } as const;
     return destination.role === 'operator'
-      ? { ...base, queue: 'operator', verdict: { class: 'throttled', reason, balance: null, retryAfterMs: null }, ifUnknown: base.proposed }
+      ? {
+          ...base,
+          queue: 'operator',
+          verdict: { class: 'throttled', reason, balance: null, retryAfterMs: null },
+          ifUnknown: base.proposed,
+        }
       : { ...base, queue: 'rgs', verdict: { class: 'throttled', reason, retryAfterMs: null } };
   }
 
@@ -321,9 +440,22 @@ export class DeliveryLoop {
       const ok = this.unreportedOk;
       this.unreportedOk = 0;
       const why = result.verdict.detail ?? result.verdict.reason;
-      const { was, now, openSeconds } = await store.report(this.destination.id, ok, healthy ? 0 : 1, retryAfterMs, healthy && result.verdict.class !== 'throttled' ? null : why);
+      const { was, now, openSeconds } = await store.report(
+        this.destination.id,
+        ok,
+        healthy ? 0 : 1,
+        retryAfterMs,
+        healthy && result.verdict.class !== 'throttled' ? null : why,
+      );
       // Each move once, by the process that caused it, and why.
-      if (now !== was) logger.event(now === 'closed' ? 'info' : 'warn', 'outbox.breaker', { destination: this.destination.code, breaker: now, was, reason: now === 'closed' ? `it answers again: ${why ?? `HTTP ${result.status ?? 'none'}`}` : why, openSeconds: openSeconds === null ? undefined : Math.round(openSeconds) });
+      if (now !== was)
+        logger.event(now === 'closed' ? 'info' : 'warn', 'outbox.breaker', {
+          destination: this.destination.code,
+          breaker: now,
+          was,
+          reason: now === 'closed' ? `it answers again: ${why ?? `HTTP ${result.status ?? 'none'}`}` : why,
+          openSeconds: openSeconds === null ? undefined : Math.round(openSeconds),
+        });
     } catch (error) {
       // Statistics; the result itself is settled by its own transaction, which retries.
       logger.event('warn', 'outbox.report_failed', { destination: this.destination.code, error: messageOf(error) });
@@ -341,7 +473,13 @@ export class DeliveryLoop {
       this.parts.logger.event('error', 'outbox.credentials_refused', { destination: destination.code, status, reason });
     } else if (result.verdict.class === 'rejected_contract' && this.refusedInARow >= REFUSALS_IN_A_ROW) {
       this.parts.metrics.contractRefused.inc({ destination: destination.code });
-      this.parts.logger.event('error', 'outbox.contract_refused', { destination: destination.code, status, reason, url: shownUrl(targetUrl(destination, result.message.path)), inARow: this.refusedInARow });
+      this.parts.logger.event('error', 'outbox.contract_refused', {
+        destination: destination.code,
+        status,
+        reason,
+        url: shownUrl(targetUrl(destination, result.message.path)),
+        inARow: this.refusedInARow,
+      });
     }
   }
 }

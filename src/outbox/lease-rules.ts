@@ -31,12 +31,18 @@ export interface BookingLimits {
 }
 
 /** How long from the claim a call that leaves under this lease may still be booked: at the latest it leaves a time-out before the lease ends. */
-export function landsAfterClaimMs(leaseMs: number, { timeoutMs, callbackTimeoutMs, graceMs, answersLater }: BookingLimits): number {
+export function landsAfterClaimMs(
+  leaseMs: number,
+  { timeoutMs, callbackTimeoutMs, graceMs, answersLater }: BookingLimits,
+): number {
   return leaseMs + (answersLater ? Math.max(0, callbackTimeoutMs - timeoutMs) : 0) + graceMs;
 }
 
 /** Whether it may be sent without a look at its movement: it never left, and its time is not over. */
-export function goesStraight({ claims, mayLandUntil }: Pick<LeasedMessage, 'claims' | 'mayLandUntil'>, isExpired: boolean): boolean {
+export function goesStraight(
+  { claims, mayLandUntil }: Pick<LeasedMessage, 'claims' | 'mayLandUntil'>,
+  isExpired: boolean,
+): boolean {
   return claims <= 1 && mayLandUntil === null && !isExpired;
 }
 
@@ -47,14 +53,26 @@ export interface Conclusion {
   readonly reason: string;
 }
 
-export const SET_ASIDE: Conclusion = { class: 'unknown', outcome: 'blocked', reason: 'set aside: each process that handled it ended or lost touch before it had a result' };
-const GIVEN_UP: Conclusion = { class: 'unknown', outcome: 'blocked', reason: 'the operator can neither be asked nor be sent the same reference again' };
+export const SET_ASIDE: Conclusion = {
+  class: 'unknown',
+  outcome: 'blocked',
+  reason: 'set aside: each process that handled it ended or lost touch before it had a result',
+};
+const GIVEN_UP: Conclusion = {
+  class: 'unknown',
+  outcome: 'blocked',
+  reason: 'the operator can neither be asked nor be sent the same reference again',
+};
 
 /** What a plan concludes without a call. */
 export function conclusionOf(plan: Exclude<Plan, { readonly action: 'send' | 'ask' }>): Conclusion {
   switch (plan.action) {
     case 'finish':
-      return { class: plan.outcome === 'sent' ? 'applied' : 'rejected_business', outcome: plan.outcome, reason: 'settled by other means' };
+      return {
+        class: plan.outcome === 'sent' ? 'applied' : 'rejected_business',
+        outcome: plan.outcome,
+        reason: 'settled by other means',
+      };
     case 'expire':
       return { class: 'expired', outcome: 'dead', reason: plan.reason };
     case 'give_up':
@@ -81,7 +99,11 @@ export function outlastsLease(leaseMs: number, timeoutMs: number, sinceClaimMs: 
  * How long from the end of the attempt something of it may still be booked, in ms; null when no answer was lost. A lost call may be booked until
  * its time-out and the grace are over; one that was accepted, or may have been, until its callback is overdue as well.
  */
-export function landsAfterMs(said: OutcomeClass, tries: number, { timeoutMs, callbackTimeoutMs, graceMs, answersLater }: BookingLimits): number | null {
+export function landsAfterMs(
+  said: OutcomeClass,
+  tries: number,
+  { timeoutMs, callbackTimeoutMs, graceMs, answersLater }: BookingLimits,
+): number | null {
   if (said !== 'accepted' && said !== 'unknown' && tries <= 1) return null;
   return (said === 'accepted' || answersLater ? Math.max(timeoutMs, callbackTimeoutMs) : timeoutMs) + graceMs;
 }
@@ -92,7 +114,16 @@ export function classAfterTries(said: OutcomeClass, tries: number): OutcomeClass
 }
 
 /** What the store must know of the calls of a lease that is settled; null when that is of no interest any more. */
-export function landingOf({ message, traces }: { readonly message: Pick<LeasedMessage, 'firstSentAt' | 'mayLandUntil'>; readonly traces: OperatorResult['traces'] }, { outcome, proven }: Disposition): Landing | null {
+export function landingOf(
+  {
+    message,
+    traces,
+  }: {
+    readonly message: Pick<LeasedMessage, 'firstSentAt' | 'mayLandUntil'>;
+    readonly traces: OperatorResult['traces'];
+  },
+  { outcome, proven }: Disposition,
+): Landing | null {
   if (outcome === 'sent') return null;
   return {
     lost: traces.landsMs !== null,

@@ -33,7 +33,12 @@ export class LostLeases {
     }
     const handling = handlingOf(lost);
     if (handling === 'set_aside') {
-      this.logger.event('error', 'outbox.set_aside', { messageId: message.id, correlationId: message.transactionId, eventType: message.eventType, lostLeases: lost });
+      this.logger.event('error', 'outbox.set_aside', {
+        messageId: message.id,
+        correlationId: message.transactionId,
+        eventType: message.eventType,
+        lostLeases: lost,
+      });
       return 'set_aside';
     }
     if (handling === 'usual') return 'usual';

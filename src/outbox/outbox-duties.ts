@@ -49,7 +49,10 @@ export class OutboxDuties {
   async retention(): Promise<void> {
     await this.duty('retention', async () => {
       const made = await this.store.createPartitions(WEEKS_AHEAD);
-      const dropped = await this.store.dropPartitions(this.config.outboxMessageRetentionDays, this.config.outboxAttemptRetentionDays);
+      const dropped = await this.store.dropPartitions(
+        this.config.outboxMessageRetentionDays,
+        this.config.outboxAttemptRetentionDays,
+      );
       if (made > 0 || dropped.length > 0) this.logger.event('info', 'outbox.partitions', { made, dropped });
     });
   }
@@ -58,8 +61,10 @@ export class OutboxDuties {
   async gauges(): Promise<void> {
     await this.duty('gauges', async () => {
       for (const health of await this.store.health()) {
-        const destination = this.partners.all().find(({ id }) => id === health.destinationId)?.code ?? String(health.destinationId);
-        for (const state of ['due', 'waiting', 'leased', 'blocked'] as const) this.metrics.outboxHeads.set({ destination, state }, health[state]);
+        const destination =
+          this.partners.all().find(({ id }) => id === health.destinationId)?.code ?? String(health.destinationId);
+        for (const state of ['due', 'waiting', 'leased', 'blocked'] as const)
+          this.metrics.outboxHeads.set({ destination, state }, health[state]);
         this.metrics.outboxLagSeconds.set({ destination }, health.lagSeconds);
         this.metrics.outboxDead.set({ destination }, health.dead);
         this.metrics.breakerOpen.set({ destination }, health.breaker === 'closed' ? 0 : 1);

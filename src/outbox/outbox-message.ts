@@ -86,7 +86,11 @@ interface Delivery {
   /** What this attempt adds to what may still be booked. */
   readonly traces: Traces;
   /** Of an answer that makes no sense: what helps to find out who wrote it. */
-  readonly seen?: { readonly contentType: string | null; readonly contentEncoding: string | null; readonly firstBytes: string };
+  readonly seen?: {
+    readonly contentType: string | null;
+    readonly contentEncoding: string | null;
+    readonly firstBytes: string;
+  };
   /** What the outbox would do with it. */
   readonly proposed: Disposition;
 }

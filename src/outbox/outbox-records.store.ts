@@ -84,7 +84,11 @@ export class OutboxRecordsStore {
     // The page is cut out before anything is looked up for its records.
     const page = `(select o.id from (${IDS[filter.status ?? 'any']}) o
       where $1::text is null or (select od.queue from outbox_destination od where od.id = o.destination_id) = $1 order by o.id desc limit $3)`;
-    return this.records(this.database, `${page} page join outbox_message m on m.id = page.id`, 'order by m.id desc', [filter.queue ?? null, filter.before ?? null, filter.limit]);
+    return this.records(this.database, `${page} page join outbox_message m on m.id = page.id`, 'order by m.id desc', [
+      filter.queue ?? null,
+      filter.before ?? null,
+      filter.limit,
+    ]);
   }
 
   async find(sql: Sql, queue: Queue, id: string): Promise<OutboxRecord | undefined> {
@@ -92,7 +96,12 @@ export class OutboxRecordsStore {
     return record;
   }
 
-  private async records(sql: Sql, source: string, where: string, parameters: readonly Parameter[]): Promise<OutboxRecord[]> {
+  private async records(
+    sql: Sql,
+    source: string,
+    where: string,
+    parameters: readonly Parameter[],
+  ): Promise<OutboxRecord[]> {
     const rows = await sql.rows<RecordRow>(
       `select m.id, d.queue, m.event_type, p.base_url, m.path, s.status, m.created_at, m.body,
          case when h.visible_at = 'infinity' then null else h.visible_at end as visible_at,

@@ -10,5 +10,18 @@ import { Settler } from './settler';
 import { WakeUps } from './wake-ups';
 
 @Global()
-@Module({ providers: [OutboxStore, OutboxRecordsStore, WakeUps, Outbox, Sender, Settler, LostLeases, OutboxWorker, OutboxDuties], exports: [Outbox] })
+@Module({
+  providers: [
+    OutboxStore,
+    OutboxRecordsStore,
+    WakeUps,
+    Outbox,
+    Sender,
+    Settler,
+    LostLeases,
+    OutboxWorker,
+    OutboxDuties,
+  ],
+  exports: [Outbox],
+})
 export class OutboxModule {}

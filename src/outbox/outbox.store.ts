@@ -129,7 +129,14 @@ export class OutboxStore {
          is distinct from (excluded.rate_per_second, excluded.burst, excluded.breaker_failures, excluded.breaker_open_seconds)`,
       [
         JSON.stringify(
-          destinations.map((d) => ({ id: d.id, queue: d.queue, rate_per_second: d.ratePerSecond, burst: d.burst, breaker_failures: d.breakerFailures, breaker_open_seconds: d.breakerOpenSeconds })),
+          destinations.map((d) => ({
+            id: d.id,
+            queue: d.queue,
+            rate_per_second: d.ratePerSecond,
+            burst: d.burst,
+            breaker_failures: d.breakerFailures,
+            breaker_open_seconds: d.breakerOpenSeconds,
+          })),
         ),
       ],
     );
@@ -148,13 +155,28 @@ export class OutboxStore {
    * `landMs`: how long from now a call that leaves under the lease may still be booked; null where that is no question. `floor` is the
    * watermark: rows older than it are known to be dead versions, and the index scan may skip them.
    */
-  async claim(destinationId: number, want: number, leaseMs: number, landMs: number | null, owner: string, floor: Date): Promise<Claim> {
-    const rows = await this.hot.prepared<ClaimRow>('outbox_lease', 'select * from outbox_lease($1, $2, $3, $4, $5, $6)', [destinationId, want, leaseMs, landMs, owner, floor]);
+  async claim(
+    destinationId: number,
+    want: number,
+    leaseMs: number,
+    landMs: number | null,
+    owner: string,
+    floor: Date,
+  ): Promise<Claim> {
+    const rows = await this.hot.prepared<ClaimRow>(
+      'outbox_lease',
+      'select * from outbox_lease($1, $2, $3, $4, $5, $6)',
+      [destinationId, want, leaseMs, landMs, owner, floor],
+    );
     const last = rows.at(-1);
     const end = last?.id === null ? last : undefined;
     // Later than the database's now, so a moment counted from here is never too early.
     const now = performance.now();
-    return { messages: rows.filter((row) => row.id !== null).map((row) => leasedMessage(row, now)), waitMs: end?.wait_ms ?? null, slowed: end?.probe ?? false };
+    return {
+      messages: rows.filter((row) => row.id !== null).map((row) => leasedMessage(row, now)),
+      waitMs: end?.wait_ms ?? null,
+      slowed: end?.probe ?? false,
+    };
   }
 
   /** Five seconds before the oldest thing that is due, or before now; and the database's clock. */
@@ -171,7 +193,11 @@ export class OutboxStore {
 
   /** Leases of a message that ended without a word; 0 for one that is no head. */
   async lostLeases(messageId: string): Promise<number> {
-    const [row] = await this.hot.prepared<{ lost: number }>('outbox_lost_leases', 'select lost_leases as lost from outbox_head where message_id = $1', [messageId]);
+    const [row] = await this.hot.prepared<{ lost: number }>(
+      'outbox_lost_leases',
+      'select lost_leases as lost from outbox_head where message_id = $1',
+      [messageId],
+    );
     return row?.lost ?? 0;
   }
 
@@ -190,7 +216,10 @@ export class OutboxStore {
 
   /** A verdict per lease, in the order given: one message can be there twice, under the lease that was lost and under the one that is held. */
   async lock(tx: Tx, leases: readonly { readonly id: string; readonly token: string }[]): Promise<LockVerdict[]> {
-    const rows = await tx.rows<{ place: number; verdict: LockVerdict }>('select place, verdict from outbox_lock($1, $2)', [leases.map(({ id }) => id), leases.map(({ token }) => token)]);
+    const rows = await tx.rows<{ place: number; verdict: LockVerdict }>(
+      'select place, verdict from outbox_lock($1, $2)',
+      [leases.map(({ id }) => id), leases.map(({ token }) => token)],
+    );
     const verdicts: LockVerdict[] = leases.map(() => 'stale');
     for (const { place, verdict } of rows) verdicts[place] = verdict;
     return verdicts;
@@ -198,7 +227,19 @@ export class OutboxStore {
 
   async settle(tx: Tx, results: readonly SettledRow[], replica: string): Promise<void> {
     await tx.rows('select outbox_settle($1, $2)', [
-      JSON.stringify(results.map((r) => ({ id: r.id, outcome: r.outcome, class: r.class, status: r.status, error: r.error, duration_ms: r.durationMs, delay_ms: r.delayMs, open: r.open, ...landingRow(r.landing) }))),
+      JSON.stringify(
+        results.map((r) => ({
+          id: r.id,
+          outcome: r.outcome,
+          class: r.class,
+          status: r.status,
+          error: r.error,
+          duration_ms: r.durationMs,
+          delay_ms: r.delayMs,
+          open: r.open,
+          ...landingRow(r.landing),
+        })),
+      ),
       replica,
     ]);
   }
@@ -209,43 +250,85 @@ export class OutboxStore {
       `insert into outbox_attempt (message_id, n, outcome, class, status, error, duration_ms, replica)
        select id, 0, 'stale', class, status, error, duration_ms, $2
        from json_to_recordset($1) as r (id uuid, class text, status integer, error text, duration_ms integer)`,
-      [JSON.stringify(results.map((r) => ({ id: r.id, class: r.class, status: r.status, error: r.error, duration_ms: r.durationMs }))), replica],
+      [
+        JSON.stringify(
+          results.map((r) => ({
+            id: r.id,
+            class: r.class,
+            status: r.status,
+            error: r.error,
+            duration_ms: r.durationMs,
+          })),
+        ),
+        replica,
+      ],
     );
   }
 
   /** `error`: what the failed call met; null for a call that went well. */
-  async report(destinationId: number, ok: number, failed: number, notBeforeMs: number | null, error: string | null = null): Promise<BreakerMove> {
-    const [row] = await this.hot.prepared<{ was: string; breaker: string; open_seconds: number | null }>('outbox_report_call', 'select * from outbox_report_call($1, $2, $3, $4, $5)', [destinationId, ok, failed, notBeforeMs, error]);
+  async report(
+    destinationId: number,
+    ok: number,
+    failed: number,
+    notBeforeMs: number | null,
+    error: string | null = null,
+  ): Promise<BreakerMove> {
+    const [row] = await this.hot.prepared<{ was: string; breaker: string; open_seconds: number | null }>(
+      'outbox_report_call',
+      'select * from outbox_report_call($1, $2, $3, $4, $5)',
+      [destinationId, ok, failed, notBeforeMs, error],
+    );
     return { was: row?.was ?? 'closed', now: row?.breaker ?? 'closed', openSeconds: row?.open_seconds ?? null };
   }
 
   async pause(destinationId: number, reason: string): Promise<void> {
-    await this.hot.prepared('outbox_pause', 'update outbox_destination set paused_at = clock_timestamp(), pause_reason = $2 where id = $1 and paused_at is null', [destinationId, reason]);
+    await this.hot.prepared(
+      'outbox_pause',
+      'update outbox_destination set paused_at = clock_timestamp(), pause_reason = $2 where id = $1 and paused_at is null',
+      [destinationId, reason],
+    );
   }
 
   /** False when the destination was not paused. */
   async resume(tx: Tx, destinationId: number): Promise<boolean> {
-    const rows = await tx.rows('update outbox_destination set paused_at = null, pause_reason = null where id = $1 and paused_at is not null returning id', [destinationId]);
+    const rows = await tx.rows(
+      'update outbox_destination set paused_at = null, pause_reason = null where id = $1 and paused_at is not null returning id',
+      [destinationId],
+    );
     return rows.length > 0;
   }
 
   /** As lockLane, but passes by lanes that somebody else holds; answers the places in the list of those that are locked now. */
-  async lockFreeLanes(tx: Tx, lanes: readonly { readonly destinationId: number; readonly laneKey: string }[]): Promise<Set<number>> {
+  async lockFreeLanes(
+    tx: Tx,
+    lanes: readonly { readonly destinationId: number; readonly laneKey: string }[],
+  ): Promise<Set<number>> {
     const parameters = [lanes.map(({ destinationId }) => destinationId), lanes.map(({ laneKey }) => laneKey)] as const;
-    await tx.rows('insert into outbox_lane (destination_id, lane_key) select distinct d, k from unnest($1::integer[], $2::text[]) x (d, k) order by d, k on conflict do nothing', parameters);
+    await tx.rows(
+      'insert into outbox_lane (destination_id, lane_key) select distinct d, k from unnest($1::integer[], $2::text[]) x (d, k) order by d, k on conflict do nothing',
+      parameters,
+    );
     const rows = await tx.rows<{ destination_id: number; lane_key: string }>(
       `select l.destination_id, l.lane_key from outbox_lane l join (select distinct d, k from unnest($1::integer[], $2::text[]) x (d, k)) x on l.destination_id = x.d and l.lane_key = x.k
        order by l.destination_id, l.lane_key for no key update of l skip locked`,
       parameters,
     );
     const locked = new Set(rows.map((row) => `${row.destination_id}:${row.lane_key}`));
-    return new Set(lanes.flatMap(({ destinationId, laneKey }, place) => (locked.has(`${destinationId}:${laneKey}`) ? [place] : [])));
+    return new Set(
+      lanes.flatMap(({ destinationId, laneKey }, place) => (locked.has(`${destinationId}:${laneKey}`) ? [place] : [])),
+    );
   }
 
   /** Makes the lane if it is new, so that two that lock it never pass each other. */
   async lockLane(tx: Tx, destinationId: number, laneKey: string): Promise<void> {
-    await tx.rows('insert into outbox_lane (destination_id, lane_key) values ($1, $2) on conflict do nothing', [destinationId, laneKey]);
-    await tx.rows('select 1 from outbox_lane where destination_id = $1 and lane_key = $2 for no key update', [destinationId, laneKey]);
+    await tx.rows('insert into outbox_lane (destination_id, lane_key) values ($1, $2) on conflict do nothing', [
+      destinationId,
+      laneKey,
+    ]);
+    await tx.rows('select 1 from outbox_lane where destination_id = $1 and lane_key = $2 for no key update', [
+      destinationId,
+      laneKey,
+    ]);
   }
 
   /**
@@ -259,7 +342,8 @@ export class OutboxStore {
        from outbox_head where message_id = any ($1) order by message_id for update`,
       [messageIds],
     );
-    for (const { message_id: id, leased, claims, lands_in_ms: landsInMs } of heads) positions.set(id, { place: leased ? 'in_flight' : 'idle', maybeSent: leased || claims > 0, landsInMs });
+    for (const { message_id: id, leased, claims, lands_in_ms: landsInMs } of heads)
+      positions.set(id, { place: leased ? 'in_flight' : 'idle', maybeSent: leased || claims > 0, landsInMs });
     const others = messageIds.filter((id) => !positions.has(id));
     if (others.length === 0) return positions;
     const queued = await tx.rows<{ id: string }>(
@@ -270,7 +354,12 @@ export class OutboxStore {
       'select message_id, greatest(0, extract(epoch from may_land_until - clock_timestamp()) * 1000)::float8 as lands_in_ms from outbox_dead where message_id = any ($1)',
       [others],
     );
-    for (const id of others) positions.set(id, { place: 'done', maybeSent: true, landsInMs: dead.find((row) => row.message_id === id)?.lands_in_ms ?? 0 });
+    for (const id of others)
+      positions.set(id, {
+        place: 'done',
+        maybeSent: true,
+        landsInMs: dead.find((row) => row.message_id === id)?.lands_in_ms ?? 0,
+      });
     for (const { id } of queued) positions.set(id, { place: 'waiting', maybeSent: false, landsInMs: 0 });
     return positions;
   }
@@ -282,22 +371,32 @@ export class OutboxStore {
 
   /** From now on they must not simply be sent, whenever their turn comes. */
   async expire(tx: Tx, messageIds: readonly string[]): Promise<void> {
-    await tx.rows('update outbox_message set expires_at = least(expires_at, clock_timestamp()) where id = any ($1)', [messageIds]);
+    await tx.rows('update outbox_message set expires_at = least(expires_at, clock_timestamp()) where id = any ($1)', [
+      messageIds,
+    ]);
   }
 
   async hurry(tx: Tx, messageId: string): Promise<void> {
-    await tx.rows(`update outbox_head set visible_at = clock_timestamp() where message_id = $1 and not leased and visible_at > clock_timestamp() and visible_at < 'infinity'`, [messageId]);
+    await tx.rows(
+      `update outbox_head set visible_at = clock_timestamp() where message_id = $1 and not leased and visible_at > clock_timestamp() and visible_at < 'infinity'`,
+      [messageId],
+    );
   }
 
   async createPartitions(weeksAhead: number): Promise<number> {
-    const [row] = await this.database.unhurried.rows<{ made: number }>('select outbox_create_partitions($1) as made', [weeksAhead]);
+    const [row] = await this.database.unhurried.rows<{ made: number }>('select outbox_create_partitions($1) as made', [
+      weeksAhead,
+    ]);
     return row?.made ?? 0;
   }
 
   async dropPartitions(messageDays: number, attemptDays: number): Promise<string[]> {
     const dropped: string[] = [];
     for (;;) {
-      const [row] = await this.database.unhurried.rows<{ dropped: string[] }>('select outbox_drop_partitions($1, $2) as dropped', [messageDays, attemptDays]);
+      const [row] = await this.database.unhurried.rows<{ dropped: string[] }>(
+        'select outbox_drop_partitions($1, $2) as dropped',
+        [messageDays, attemptDays],
+      );
       if (row === undefined || row.dropped.length === 0) return dropped;
       dropped.push(...row.dropped);
     }
@@ -306,7 +405,9 @@ export class OutboxStore {
   /** Null when another replica is at it. */
   async repairLanes(): Promise<number | null> {
     return this.database.unhurriedTransaction(async (tx) => {
-      const [leader] = await tx.rows<{ got: boolean }>(`select pg_try_advisory_xact_lock(hashtext('outbox_repair_lanes')) as got`);
+      const [leader] = await tx.rows<{ got: boolean }>(
+        `select pg_try_advisory_xact_lock(hashtext('outbox_repair_lanes')) as got`,
+      );
       if (leader?.got !== true) return null;
       const [row] = await tx.rows<{ repaired: number }>('select outbox_repair_lanes() as repaired');
       return row?.repaired ?? 0;
@@ -323,11 +424,27 @@ export class OutboxStore {
       [destinationId],
     );
     // A destination begins with its first delivery loop.
-    return row === undefined ? { pausedAt: null, pauseReason: null, waiting: 0 } : { pausedAt: row.paused_at, pauseReason: row.pause_reason, waiting: Number(row.waiting) };
+    return row === undefined
+      ? { pausedAt: null, pauseReason: null, waiting: 0 }
+      : { pausedAt: row.paused_at, pauseReason: row.pause_reason, waiting: Number(row.waiting) };
   }
 
   async health(): Promise<DestinationHealth[]> {
-    const rows = await this.database.unhurried.rows<{ id: number; due: string; waiting: string; leased: string; blocked: string; dead: string; lag: number | null; breaker: string; paused: boolean; pause_reason: string | null; not_before: Date | null; last_error: string | null; last_error_at: Date | null }>(`
+    const rows = await this.database.unhurried.rows<{
+      id: number;
+      due: string;
+      waiting: string;
+      leased: string;
+      blocked: string;
+      dead: string;
+      lag: number | null;
+      breaker: string;
+      paused: boolean;
+      pause_reason: string | null;
+      not_before: Date | null;
+      last_error: string | null;
+      last_error_at: Date | null;
+    }>(`
       select d.id, d.breaker, d.paused_at is not null as paused, d.pause_reason, case when d.not_before > now() then d.not_before end as not_before, d.last_error, d.last_error_at,
         count(h.message_id) filter (where h.visible_at <= now() and not h.leased) as due,
         count(h.message_id) filter (where h.visible_at > now() and h.visible_at < 'infinity' and not h.leased) as waiting,
@@ -354,18 +471,37 @@ export class OutboxStore {
   }
 
   /** What must stay small: rows that no week fits (up to a thousand are counted), dead versions of heads, the age of the oldest snapshot that keeps such versions alive. */
-  async growth(): Promise<{ messagesByDefault: number; attemptsByDefault: number; deadHeads: number; oldestSnapshotSeconds: number }> {
-    const [row] = await this.database.unhurried.rows<{ messages: number; attempts: number; dead: number | null; oldest: number | null }>(
+  async growth(): Promise<{
+    messagesByDefault: number;
+    attemptsByDefault: number;
+    deadHeads: number;
+    oldestSnapshotSeconds: number;
+  }> {
+    const [row] = await this.database.unhurried.rows<{
+      messages: number;
+      attempts: number;
+      dead: number | null;
+      oldest: number | null;
+    }>(
       `select (select count(*)::integer from (select 1 from outbox_message_default limit 1000) m) as messages,
          (select count(*)::integer from (select 1 from outbox_attempt_default limit 1000) a) as attempts,
          (select n_dead_tup::integer from pg_stat_user_tables where relid = 'outbox_head'::regclass) as dead,
          (select extract(epoch from clock_timestamp() - min(xact_start))::float8 from pg_stat_activity where backend_xmin is not null and pid <> pg_backend_pid() and datname = current_database()) as oldest`,
     );
-    return { messagesByDefault: row?.messages ?? 0, attemptsByDefault: row?.attempts ?? 0, deadHeads: row?.dead ?? 0, oldestSnapshotSeconds: row?.oldest ?? 0 };
+    return {
+      messagesByDefault: row?.messages ?? 0,
+      attemptsByDefault: row?.attempts ?? 0,
+      deadHeads: row?.dead ?? 0,
+      oldestSnapshotSeconds: row?.oldest ?? 0,
+    };
   }
 
   /** The parts of a message that decide how it may be replayed. */
-  async findForReplay(tx: Tx, queue: Queue, id: string): Promise<{ destinationId: number; laneKey: string | null; transactionId: string | null } | undefined> {
+  async findForReplay(
+    tx: Tx,
+    queue: Queue,
+    id: string,
+  ): Promise<{ destinationId: number; laneKey: string | null; transactionId: string | null } | undefined> {
     // Shared with other replays, against outbox_drop_partitions: an old message must not lose its week between this look and its new head.
     await tx.rows(`select pg_advisory_xact_lock_shared(hashtext('outbox_create_partitions'))`);
     const [row] = await tx.rows<{ destination_id: number; lane_key: string | null; transaction_id: string | null }>(
@@ -406,7 +542,10 @@ export class OutboxStore {
   /** Holds back the delivery of messages that have not left. */
   async holdBack(tx: Tx, messageIds: readonly string[], ms: number): Promise<void> {
     if (messageIds.length === 0) return;
-    await tx.rows(`update outbox_head set visible_at = clock_timestamp() + $2::float8 * interval '1 millisecond' where message_id = any ($1) and claims = 0 and not leased`, [messageIds, ms]);
+    await tx.rows(
+      `update outbox_head set visible_at = clock_timestamp() + $2::float8 * interval '1 millisecond' where message_id = any ($1) and claims = 0 and not leased`,
+      [messageIds, ms],
+    );
   }
 
   /**
@@ -444,7 +583,10 @@ export class OutboxStore {
     );
     // One that is on the wire is due already: it only gets its schedule back, and its lease stays as it is.
     await tx.rows('update outbox_head set attempts = 0, replayed_at = clock_timestamp() where message_id = $1', [id]);
-    const [dead] = await tx.rows<{ first_sent_at: Date | null; may_land_until: Date | null }>('delete from outbox_dead where message_id = $1 returning first_sent_at, may_land_until', [id]);
+    const [dead] = await tx.rows<{ first_sent_at: Date | null; may_land_until: Date | null }>(
+      'delete from outbox_dead where message_id = $1 returning first_sent_at, may_land_until',
+      [id],
+    );
     if (hurried.length > 0) {
       await tx.rows('update outbox_lane set blocked_by = null where blocked_by = $1', [id]);
       return;
@@ -485,7 +627,13 @@ export function messageRow(message: NewMessage): Record<string, unknown> {
 
 function landingRow(landing: Landing | null): Record<string, unknown> {
   if (landing === null) return {};
-  return { lost: landing.lost, answered: landing.answered, lands_ms: landing.landsMs, had_first_sent_at: landing.hadFirstSentAt, had_may_land_until: landing.hadMayLandUntil };
+  return {
+    lost: landing.lost,
+    answered: landing.answered,
+    lands_ms: landing.landsMs,
+    had_first_sent_at: landing.hadFirstSentAt,
+    had_may_land_until: landing.hadMayLandUntil,
+  };
 }
 
 function leasedMessage(row: ClaimRow, now: number): LeasedMessage {

@@ -31,7 +31,8 @@ export class Outbox {
   }
 
   get handler(): DeliveryHandler {
-    if (this.registered === undefined) throw new Error('nobody handles deliveries: a module must call Outbox.handle at start');
+    if (this.registered === undefined)
+      throw new Error('nobody handles deliveries: a module must call Outbox.handle at start');
     return this.registered;
   }
 
@@ -55,7 +56,10 @@ export class Outbox {
   }
 
   /** Locks those of the lanes that nobody else holds; answers their places in the list. What is left out may be tried again at once. */
-  lockFreeLanes(tx: Tx, lanes: readonly { readonly destinationId: number; readonly laneKey: string }[]): Promise<Set<number>> {
+  lockFreeLanes(
+    tx: Tx,
+    lanes: readonly { readonly destinationId: number; readonly laneKey: string }[],
+  ): Promise<Set<number>> {
     return this.store.lockFreeLanes(tx, lanes);
   }
 
@@ -71,12 +75,28 @@ export class Outbox {
     const ids = [...first.keys()];
     await this.store.closeDead(tx, ids);
     const positions = await this.store.positions(tx, ids);
-    const endings = new Map([...first.values()].map(({ id, outcome }) => [id, endingOf(positions.get(id)?.place ?? 'done', outcome)]));
+    const endings = new Map(
+      [...first.values()].map(({ id, outcome }) => [id, endingOf(positions.get(id)?.place ?? 'done', outcome)]),
+    );
     const expiring = ids.filter((id) => endings.get(id) === 'expire');
     if (expiring.length > 0) await this.store.expire(tx, expiring);
     const idle = [...first.values()].filter(({ id }) => endings.get(id) === 'settle');
     if (idle.length === 0) return;
-    await this.store.settle(tx, idle.map(({ id, outcome }) => ({ id, outcome, class: reason, status: null, error: outcome === 'sent' ? null : reason, durationMs: null, delayMs: 0, open: false, landing: null })), 'hub');
+    await this.store.settle(
+      tx,
+      idle.map(({ id, outcome }) => ({
+        id,
+        outcome,
+        class: reason,
+        status: null,
+        error: outcome === 'sent' ? null : reason,
+        durationMs: null,
+        delayMs: 0,
+        open: false,
+        landing: null,
+      })),
+      'hub',
+    );
     tx.afterCommit(() => {
       for (const destinationId of new Set(idle.map((message) => message.destinationId))) this.wake(destinationId);
     });
@@ -107,7 +127,10 @@ export class Outbox {
   }
 
   /** Completes what a message says, while it has not left; false when it may have. The last thing that a transaction does with the outbox. */
-  async rewrite(tx: Tx, message: { readonly id: string; readonly destinationId: number; readonly body: string }): Promise<boolean> {
+  async rewrite(
+    tx: Tx,
+    message: { readonly id: string; readonly destinationId: number; readonly body: string },
+  ): Promise<boolean> {
     const written = await this.store.rewrite(tx, message.id, message.body);
     if (written) tx.afterCommit(() => this.wake(message.destinationId));
     return written;
@@ -125,13 +148,19 @@ export class Outbox {
     const before = await this.records.find(tx, queue, id);
     const position = await this.position(tx, id);
     if (message.transactionId !== null) {
-      const refusal = await this.handler.refuseReplay(tx, { id, queue, transactionId: message.transactionId, position });
+      const refusal = await this.handler.refuseReplay(tx, {
+        id,
+        queue,
+        transactionId: message.transactionId,
+        position,
+      });
       if (refusal !== null) throw refusal;
     }
     // What a player's game server hears keeps its order. A movement at the operator has none to keep: its lane went on without it.
     if (queue === 'operator' || !(await this.store.requeue(tx, id))) await this.store.replay(tx, id);
     const after = await this.records.find(tx, queue, id);
-    if (before === undefined || after === undefined) throw new Error(`outbox record ${id} vanished while it was replayed`);
+    if (before === undefined || after === undefined)
+      throw new Error(`outbox record ${id} vanished while it was replayed`);
     tx.afterCommit(() => this.wake(message.destinationId));
     return { before, after };
   }

@@ -55,7 +55,9 @@ export class OutboxWorker implements OnApplicationBootstrap, BeforeApplicationSh
   /** Starts loops for partners that are new; destinations must exist before anything can be enqueued for them. */
   @Interval(PARTNER_CHECK_MS)
   async followPartnersOnSchedule(): Promise<void> {
-    await this.followPartners().catch((error: unknown) => this.logger.event('warn', 'outbox.follow_partners_failed', { error: messageOf(error) }));
+    await this.followPartners().catch((error: unknown) =>
+      this.logger.event('warn', 'outbox.follow_partners_failed', { error: messageOf(error) }),
+    );
   }
 
   /** The first thing to do on SIGTERM: another replica may have the messages while this one still says goodbye to its callers. */
@@ -68,16 +70,18 @@ export class OutboxWorker implements OnApplicationBootstrap, BeforeApplicationSh
     this.stopClaiming();
     // Longer than one call may take: what is on the wire gets its answer settled. What takes longer is left to its lease.
     const { operatorTimeoutMs, drainSeconds, shutdownTimeoutSeconds } = this.config;
-    const graceMs = Math.min(operatorTimeoutMs + 2_000, (shutdownTimeoutSeconds - drainSeconds) * 1000 - AFTER_DELIVERIES_MS);
-    await Promise.all(
-      [...this.loops].map(([id, loop]) => this.stopLoop(id, loop, graceMs)),
+    const graceMs = Math.min(
+      operatorTimeoutMs + 2_000,
+      (shutdownTimeoutSeconds - drainSeconds) * 1000 - AFTER_DELIVERIES_MS,
     );
+    await Promise.all([...this.loops].map(([id, loop]) => this.stopLoop(id, loop, graceMs)));
   }
 
   private async followPartners(): Promise<void> {
     if (this.stopping) return;
     const active = this.partners.all().filter((partner) => partner.active);
-    for (const [id, loop] of this.loops) if (!active.some((partner) => partner.id === id)) await this.stopLoop(id, loop, this.config.operatorTimeoutMs);
+    for (const [id, loop] of this.loops)
+      if (!active.some((partner) => partner.id === id)) await this.stopLoop(id, loop, this.config.operatorTimeoutMs);
     await this.prepare(active.filter(({ id }) => !this.prepared.has(id)));
     if (this.config.role !== 'api') for (const { id } of active) if (!this.loops.has(id)) this.startLoop(id);
   }
@@ -85,22 +89,27 @@ export class OutboxWorker implements OnApplicationBootstrap, BeforeApplicationSh
   private async prepare(partners: readonly Partner[]): Promise<void> {
     if (partners.length === 0) return;
     await this.store.upsertDestinations(
-      partners.map(
-        (partner): DestinationSettings => ({
-          id: partner.id,
-          queue: partner.role,
-          ratePerSecond: this.ratePerSecond,
-          burst: bucketCapacity(this.ratePerSecond),
-          breakerFailures: this.config.breakerFailures,
-          breakerOpenSeconds: this.config.breakerOpenSeconds,
-        }),
-      ),
+      partners.map((partner): DestinationSettings => ({
+        id: partner.id,
+        queue: partner.role,
+        ratePerSecond: this.ratePerSecond,
+        burst: bucketCapacity(this.ratePerSecond),
+        breakerFailures: this.config.breakerFailures,
+        breakerOpenSeconds: this.config.breakerOpenSeconds,
+      })),
     );
     for (const { id } of partners) this.prepared.add(id);
   }
 
   private startLoop(id: number): void {
-    const settings = { replica: this.replica, slotsMax: this.config.outboxConcurrency, leaseMs: this.config.outboxLeaseSeconds * 1000, ratePerSecond: this.ratePerSecond, graceMs: this.config.resolveGraceSeconds * 1000, callbackTimeoutMs: this.config.callbackTimeoutSeconds * 1000 };
+    const settings = {
+      replica: this.replica,
+      slotsMax: this.config.outboxConcurrency,
+      leaseMs: this.config.outboxLeaseSeconds * 1000,
+      ratePerSecond: this.ratePerSecond,
+      graceMs: this.config.resolveGraceSeconds * 1000,
+      callbackTimeoutMs: this.config.callbackTimeoutSeconds * 1000,
+    };
     const loop = new DeliveryLoop(id, settings, this);
     this.loops.set(id, loop);
     this.wakeUps.register(id, loop);

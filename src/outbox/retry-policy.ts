@@ -28,7 +28,12 @@ export function propose(
   queue: 'operator' | 'rgs',
   verdictClass: OperatorVerdict['class'] | WebhookVerdict['class'],
   retryAfterMs: number | null,
-  counts: { readonly attempts: number; readonly releases: number; readonly expiresInMs: number | null; readonly mayLandUntil?: Date | null },
+  counts: {
+    readonly attempts: number;
+    readonly releases: number;
+    readonly expiresInMs: number | null;
+    readonly mayLandUntil?: Date | null;
+  },
   rules: RetryRules,
   random: number,
 ): Disposition {
@@ -51,7 +56,8 @@ export function propose(
     case 'accepted':
       // The first answer "accepted" buys time for the callback, also when all calls before it are proven unbooked. After it, silence is an unknown
       // outcome like any other.
-      if (counts.attempts === 0 || counts.mayLandUntil === null) return later('retry', untilExpiry(rules.callbackTimeoutSeconds * 1000, counts.expiresInMs));
+      if (counts.attempts === 0 || counts.mayLandUntil === null)
+        return later('retry', untilExpiry(rules.callbackTimeoutSeconds * 1000, counts.expiresInMs));
       return again(queue, counts, rules, random);
     case 'unknown':
     case 'failed':
@@ -63,7 +69,12 @@ export function propose(
   }
 }
 
-function again(queue: 'operator' | 'rgs', { attempts, expiresInMs }: { attempts: number; expiresInMs: number | null }, rules: RetryRules, random: number): Disposition {
+function again(
+  queue: 'operator' | 'rgs',
+  { attempts, expiresInMs }: { attempts: number; expiresInMs: number | null },
+  rules: RetryRules,
+  random: number,
+): Disposition {
   const bound = rules.scheduleSeconds[attempts];
   if (bound !== undefined) return later('retry', untilExpiry(jitteredDelayMs(bound, random), expiresInMs));
   // Money whose place is not known stops its lane: what comes after it may depend on it. A webhook that nobody takes does not.

@@ -41,7 +41,10 @@ export class Sender {
     private readonly logger: Logger,
     private readonly metrics: Metrics,
   ) {
-    this.rules = { scheduleSeconds: config.outboxRetryScheduleSeconds, callbackTimeoutSeconds: config.callbackTimeoutSeconds };
+    this.rules = {
+      scheduleSeconds: config.outboxRetryScheduleSeconds,
+      callbackTimeoutSeconds: config.callbackTimeoutSeconds,
+    };
     this.graceMs = config.resolveGraceSeconds * 1000;
   }
 
@@ -54,13 +57,32 @@ export class Sender {
       repeatable: destination.role === 'rgs' || destination.idempotentByReference,
       ...limits,
     });
-    const base = { message, destination, status: answer.kind === 'answered' ? answer.status : null, tries: answer.tries, durationMs: answer.durationMs, ...seenIn(answer) };
+    const base = {
+      message,
+      destination,
+      status: answer.kind === 'answered' ? answer.status : null,
+      tries: answer.tries,
+      durationMs: answer.durationMs,
+      ...seenIn(answer),
+    };
     const healthy = answer.kind === 'answered' && answer.status < 500;
-    return { result: destination.role === 'operator' ? this.operatorResult(base, answer, began) : this.webhookResult(base, answer, began), healthy, waitedMs: answer.waitedMs };
+    return {
+      result:
+        destination.role === 'operator'
+          ? this.operatorResult(base, answer, began)
+          : this.webhookResult(base, answer, began),
+      healthy,
+      waitedMs: answer.waitedMs,
+    };
   }
 
   /** Looks a movement up in the operator's list instead of sending it: applied when it is there, absent when the whole list lacks it, else unknown. */
-  async ask(destination: Partner, message: LeasedMessage, question: Extract<Plan, { action: 'ask' }>, deadline: AbortSignal): Promise<{ result: DeliveryResult; healthy: boolean }> {
+  async ask(
+    destination: Partner,
+    message: LeasedMessage,
+    question: Extract<Plan, { action: 'ask' }>,
+    deadline: AbortSignal,
+  ): Promise<{ result: DeliveryResult; healthy: boolean }> {
     const started = performance.now();
     const about = (verdict: OperatorVerdict, status: number | null = null): OperatorResult => ({
       queue: 'operator',
@@ -78,14 +100,26 @@ export class Sender {
       const url = targetUrl(destination, question.path);
       const isApplied = (word: string): boolean => classOfStatusWord(destination, word) === 'applied';
       // Once: the queue asks again by its own schedule, and each time with a permit.
-      const answer = await openList(this.http, destination, url, 0, AbortSignal.any([deadline, AbortSignal.timeout(LOOK_UP_LIMITS.ms)]));
+      const answer = await openList(
+        this.http,
+        destination,
+        url,
+        0,
+        AbortSignal.any([deadline, AbortSignal.timeout(LOOK_UP_LIMITS.ms)]),
+      );
       const said = await lookUp(answer, question.movement, { url, isApplied, rowsWanted: 1 });
-      if (said.verdict === 'no_answer' && said.field !== null) this.reportMismatch('list', said.field, message, destination);
+      if (said.verdict === 'no_answer' && said.field !== null)
+        this.reportMismatch('list', said.field, message, destination);
       return { result: about(verdictOf(said)), healthy: said.verdict !== 'no_answer' || !said.isBroken };
     } catch (error) {
       // Whatever went wrong, the question has no answer yet.
       const { status, retryAfterMs } = this.http.refusal(error);
-      const verdict = { class: 'unknown', reason: `the operator's list could not be read: ${messageOf(error)}`, balance: null, retryAfterMs } as const;
+      const verdict = {
+        class: 'unknown',
+        reason: `the operator's list could not be read: ${messageOf(error)}`,
+        balance: null,
+        retryAfterMs,
+      } as const;
       return { result: about(verdict, status), healthy: status !== null && status < 500 };
     }
   }
@@ -93,11 +127,21 @@ export class Sender {
   /** What an operator says of another movement than it was asked about changes nothing, and somebody must look: its books may be mixed up. */
   private reportMismatch(source: 'answer' | 'list', field: string, message: LeasedMessage, destination: Partner): void {
     this.metrics.mismatches.inc({ source, field });
-    this.logger.event('warn', 'operator.mismatch', { source, field, destination: destination.code, messageId: message.id, correlationId: message.transactionId, eventType: message.eventType });
+    this.logger.event('warn', 'operator.mismatch', {
+      source,
+      field,
+      destination: destination.code,
+      messageId: message.id,
+      correlationId: message.transactionId,
+      eventType: message.eventType,
+    });
   }
 
   private operatorResult(base: ResultBase, answer: Answer, began: number): DeliveryResult {
-    const verdict = settledVerdict(explained(classifyOperatorAnswer(base.destination, answer, base.message), answer), answer.tries);
+    const verdict = settledVerdict(
+      explained(classifyOperatorAnswer(base.destination, answer, base.message), answer),
+      answer.tries,
+    );
     if (verdict.mismatch !== undefined) this.reportMismatch('answer', verdict.mismatch, base.message, base.destination);
     const traces = this.traces(base.destination, answer, verdict, began);
     const proposed = propose('operator', verdict.class, verdict.retryAfterMs, base.message, this.rules, Math.random());
@@ -105,18 +149,42 @@ export class Sender {
     return { ...base, traces, queue: 'operator', verdict, proposed, ifUnknown };
   }
 
-  private traces({ timeoutMs, answersLater }: Partner, answer: Answer, verdict: OperatorVerdict, began: number): Traces {
-    return { began, answered: answer.kind === 'answered', landsMs: landsAfterMs(verdict.class, answer.tries, { timeoutMs, callbackTimeoutMs: this.rules.callbackTimeoutSeconds * 1000, graceMs: this.graceMs, answersLater }) };
+  private traces(
+    { timeoutMs, answersLater }: Partner,
+    answer: Answer,
+    verdict: OperatorVerdict,
+    began: number,
+  ): Traces {
+    return {
+      began,
+      answered: answer.kind === 'answered',
+      landsMs: landsAfterMs(verdict.class, answer.tries, {
+        timeoutMs,
+        callbackTimeoutMs: this.rules.callbackTimeoutSeconds * 1000,
+        graceMs: this.graceMs,
+        answersLater,
+      }),
+    };
   }
 
   private webhookResult(base: ResultBase, answer: Answer, began: number): DeliveryResult {
     const verdict = classifyWebhookAnswer(answer);
     const proposed = propose('rgs', verdict.class, verdict.retryAfterMs, base.message, this.rules, Math.random());
-    return { ...base, traces: { began, answered: answer.kind === 'answered', landsMs: null }, queue: 'rgs', verdict, proposed };
+    return {
+      ...base,
+      traces: { began, answered: answer.kind === 'answered', landsMs: null },
+      queue: 'rgs',
+      verdict,
+      proposed,
+    };
   }
 
   private headers(destination: Partner, message: LeasedMessage): Record<string, string> {
-    const common = { 'Idempotency-Key': message.id, 'X-Attempt': String(message.attempts + 1), ...(message.transactionId === null ? {} : { 'X-Correlation-Id': message.transactionId }) };
+    const common = {
+      'Idempotency-Key': message.id,
+      'X-Attempt': String(message.attempts + 1),
+      ...(message.transactionId === null ? {} : { 'X-Correlation-Id': message.transactionId }),
+    };
     if (destination.role === 'operator') return common;
     const timestamp = this.http.timestamp();
     return {
@@ -132,9 +200,9 @@ function verdictOf(said: LookUp): OperatorVerdict {
   const rest = { balance: null, retryAfterMs: null } as const;
   switch (said.verdict) {
     case 'found':
-      return { class: 'applied', reason: 'found in the operator\'s list', ...rest };
+      return { class: 'applied', reason: "found in the operator's list", ...rest };
     case 'absent':
-      return { class: 'absent', reason: 'not in the operator\'s list', ...rest };
+      return { class: 'absent', reason: "not in the operator's list", ...rest };
     case 'no_answer':
       return { class: 'unknown', reason: `the operator's list is no answer: ${said.reason}`, ...rest };
   }
@@ -149,10 +217,13 @@ const ABOUT_THE_MOVEMENT = new Set([400, 402, 404, 409, 422]);
 function explained(verdict: OperatorVerdict, answer: Answer): OperatorVerdict {
   if (answer.kind !== 'answered') return verdict;
   if (verdict.class === 'rejected_contract') {
-    const isAboutUs = !ABOUT_THE_MOVEMENT.has(answer.status) || (answer.status !== 402 && ownWords(answer.body) === null);
+    const isAboutUs =
+      !ABOUT_THE_MOVEMENT.has(answer.status) || (answer.status !== 402 && ownWords(answer.body) === null);
     return { ...verdict, detail: whatCame(answer), reason: isAboutUs ? MISCONFIGURED : verdict.reason };
   }
-  const saysMore = verdict.class === 'throttled' || (verdict.class === 'unknown' && (answer.status >= 300 || bodyKind(answer) !== null));
+  const saysMore =
+    verdict.class === 'throttled' ||
+    (verdict.class === 'unknown' && (answer.status >= 300 || bodyKind(answer) !== null));
   return saysMore ? { ...verdict, detail: whatCame(answer) } : verdict;
 }
 
@@ -165,7 +236,8 @@ type ResultBase = Pick<DeliveryResult, 'message' | 'destination' | 'status' | 't
 
 /** Nothing of an answer that is a JSON object with a status below 300, which is nearly every one. */
 function seenIn(answer: Answer): Pick<DeliveryResult, 'seen'> {
-  if (answer.kind !== 'answered' || answer.head === undefined || (answer.status < 300 && answer.body.startsWith('{'))) return {};
+  if (answer.kind !== 'answered' || answer.head === undefined || (answer.status < 300 && answer.body.startsWith('{')))
+    return {};
   const { contentType, contentEncoding } = answer.head;
   return { seen: { contentType, contentEncoding, firstBytes: firstBytes(answer) } };
 }

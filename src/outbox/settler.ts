@@ -41,7 +41,13 @@ export class Settler {
     private readonly logger: Logger,
     private readonly metrics: Metrics,
   ) {
-    const batcher = () => new Batcher({ run: (results: DeliveryResult[]) => this.settle(results), batchMax: BATCH_MAX, flightsMax: FLIGHTS_MAX, queueMax: Infinity });
+    const batcher = () =>
+      new Batcher({
+        run: (results: DeliveryResult[]) => this.settle(results),
+        batchMax: BATCH_MAX,
+        flightsMax: FLIGHTS_MAX,
+        queueMax: Infinity,
+      });
     this.batchers = { operator: batcher(), rgs: batcher() };
   }
 
@@ -76,10 +82,23 @@ export class Settler {
       );
       const held = results.filter((_result, index) => verdicts[index] === 'ok');
       const dispositions = await this.dispositions(tx, held);
-      if (held.length > 0) await this.store.settle(tx, held.map((result) => settledRow(result, dispositions.get(result.message.id) ?? result.proposed)), this.replica);
+      if (held.length > 0)
+        await this.store.settle(
+          tx,
+          held.map((result) => settledRow(result, dispositions.get(result.message.id) ?? result.proposed)),
+          this.replica,
+        );
       const stale = results.filter((_result, index) => verdicts[index] === 'stale');
-      if (stale.length > 0) await this.store.logStale(tx, stale.map((result) => settledRow(result, result.proposed)), this.replica);
-      return results.map(({ message }, index): Settled => ({ verdict: verdicts[index] ?? 'stale', disposition: dispositions.get(message.id) ?? null }));
+      if (stale.length > 0)
+        await this.store.logStale(
+          tx,
+          stale.map((result) => settledRow(result, result.proposed)),
+          this.replica,
+        );
+      return results.map(({ message }, index): Settled => ({
+        verdict: verdicts[index] ?? 'stale',
+        disposition: dispositions.get(message.id) ?? null,
+      }));
     });
     stop();
     results.forEach((result, index) => this.record(result, settled[index] as Settled));
@@ -99,12 +118,16 @@ export class Settler {
     const outcome = verdict === 'stale' ? 'stale' : (disposition?.outcome ?? result.proposed.outcome);
     if (verdict === 'stale') this.metrics.staleSettles.inc();
     this.metrics.deliveries.inc({ queue: result.queue, class: result.verdict.class });
-    if (result.durationMs !== null) this.metrics.deliverySeconds.observe({ queue: result.queue }, result.durationMs / 1000);
+    if (result.durationMs !== null)
+      this.metrics.deliverySeconds.observe({ queue: result.queue }, result.durationMs / 1000);
     // What goes as it should is told by the movement's own line; here it would be two more for each bet.
     const isPlain = outcome === 'sent' && result.verdict.class === 'applied' && result.message.attempts === 0;
     const { class: name } = result.verdict;
     // A call that could not even leave has a duration and no status; one that the hub held back itself has neither.
-    const isTrouble = name === 'unknown' || name === 'failed' || (name === 'throttled' && result.status === null && result.durationMs !== null);
+    const isTrouble =
+      name === 'unknown' ||
+      name === 'failed' ||
+      (name === 'throttled' && result.status === null && result.durationMs !== null);
     const level = isTrouble || outcome === 'dead' || outcome === 'blocked' ? 'warn' : isPlain ? 'debug' : 'info';
     this.logger.event(level, 'outbox.attempted', {
       queue: result.queue,
@@ -117,9 +140,12 @@ export class Settler {
       status: result.status,
       reason: result.verdict.detail ?? result.verdict.reason,
       outcome,
-      nextAttemptInMs: outcome === 'retry' || outcome === 'released' ? Math.round(disposition?.delayMs ?? 0) : undefined,
+      nextAttemptInMs:
+        outcome === 'retry' || outcome === 'released' ? Math.round(disposition?.delayMs ?? 0) : undefined,
       durationMs: result.durationMs,
-      ...(level === 'warn' ? { url: shownUrl(targetUrl(result.destination, result.message.path)), ...result.seen } : {}),
+      ...(level === 'warn'
+        ? { url: shownUrl(targetUrl(result.destination, result.message.path)), ...result.seen }
+        : {}),
     });
   }
 }
@@ -131,7 +157,9 @@ function settledRow(result: DeliveryResult, disposition: Disposition): SettledRo
     outcome: disposition.outcome,
     class: result.verdict.class,
     status: result.status,
-    error: failed ? `${result.verdict.class}: ${result.verdict.detail ?? result.verdict.reason ?? `HTTP ${result.status ?? 'none'}`}` : null,
+    error: failed
+      ? `${result.verdict.class}: ${result.verdict.detail ?? result.verdict.reason ?? `HTTP ${result.status ?? 'none'}`}`
+      : null,
     durationMs: result.durationMs,
     delayMs: disposition.delayMs,
     open: disposition.outcome === 'blocked' || (disposition.open ?? false),

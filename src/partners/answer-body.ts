@@ -17,7 +17,8 @@ const UNPACK: Readonly<Record<string, Unpack>> = {
   gzip: zlib.gunzipSync,
   'x-gzip': zlib.gunzipSync,
   // The RFC means zlib's form; many send the bare one. The first byte tells them apart.
-  deflate: (bytes, options) => (((bytes[0] ?? 0) & 0x0f) === 8 ? zlib.inflateSync : zlib.inflateRawSync)(bytes, options),
+  deflate: (bytes, options) =>
+    (((bytes[0] ?? 0) & 0x0f) === 8 ? zlib.inflateSync : zlib.inflateRawSync)(bytes, options),
   br: zlib.brotliDecompressSync,
 };
 
@@ -31,29 +32,48 @@ export interface BodyText {
  * The text of an answer's body: unpacked although nobody asked for packing, since proxies between pack what they like, and by its own charset.
  * Never longer than `bytesMax`, whatever it unpacks to. Not asynchronous: the bound is far below what would hold the process up.
  */
-export function bodyText(bytes: Buffer, contentEncoding: string | null, contentType: string | null, bytesMax: number): BodyText {
+export function bodyText(
+  bytes: Buffer,
+  contentEncoding: string | null,
+  contentType: string | null,
+  bytesMax: number,
+): BodyText {
   const first = bytes[0] ?? 0;
-  if (contentEncoding === null && first < 0xef && !OTHER_CHARSET.test(contentType ?? '')) return { text: bytes.toString('utf8'), unreadable: null };
+  if (contentEncoding === null && first < 0xef && !OTHER_CHARSET.test(contentType ?? ''))
+    return { text: bytes.toString('utf8'), unreadable: null };
   let plain = bytes;
-  const codings = (contentEncoding ?? '').split(',').map((coding) => coding.trim().toLowerCase()).filter((coding) => coding !== '' && coding !== 'identity');
+  const codings = (contentEncoding ?? '')
+    .split(',')
+    .map((coding) => coding.trim().toLowerCase())
+    .filter((coding) => coding !== '' && coding !== 'identity');
   if (codings.length > CODINGS_MAX) return { text: '', unreadable: `is packed ${codings.length} times` };
   for (const coding of codings.reverse()) {
     // Some name a coding and then send nothing, or plain bytes that are no packed ones; an empty body needs no unpacking.
     if (plain.length === 0) break;
     const unpack = Object.hasOwn(UNPACK, coding) ? UNPACK[coding] : undefined;
-    if (unpack === undefined) return { text: '', unreadable: `is packed as ${shortened(coding)}, which the hub cannot unpack` };
+    if (unpack === undefined)
+      return { text: '', unreadable: `is packed as ${shortened(coding)}, which the hub cannot unpack` };
     try {
       plain = unpack(plain, { maxOutputLength: bytesMax });
     } catch (error) {
       const code = (error as NodeJS.ErrnoException).code ?? '';
-      return { text: '', unreadable: code === 'ERR_BUFFER_TOO_LARGE' ? `unpacks (${coding}) to more than ${bytesMax} bytes` : `is said to be ${coding} and is not, or is cut off (${code})` };
+      return {
+        text: '',
+        unreadable:
+          code === 'ERR_BUFFER_TOO_LARGE'
+            ? `unpacks (${coding}) to more than ${bytesMax} bytes`
+            : `is said to be ${coding} and is not, or is cut off (${code})`,
+      };
     }
   }
   const mark = BYTE_ORDER_MARKS.find((candidate) => plain.subarray(0, candidate.bytes.length).equals(candidate.bytes));
   const charset = mark?.charset ?? charsetOf(contentType);
   try {
     // TextDecoder takes a byte order mark away.
-    return { text: charset === 'utf-8' && mark === undefined ? plain.toString('utf8') : new TextDecoder(charset).decode(plain), unreadable: null };
+    return {
+      text: charset === 'utf-8' && mark === undefined ? plain.toString('utf8') : new TextDecoder(charset).decode(plain),
+      unreadable: null,
+    };
   } catch {
     return { text: '', unreadable: `is in the charset ${shortened(charset)}, which the hub does not know` };
   }

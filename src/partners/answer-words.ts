@@ -7,11 +7,24 @@ const FIRST_BYTES = 120;
 const WORDS_MAX = 200;
 /** Where partners put what went wrong: a code first, then a sentence. */
 const CODES = ['reason', 'code', 'errorCode', 'error_code', 'error'] as const;
-const SENTENCES = ['detail', 'message', 'errorDescription', 'error_description', 'errorMessage', 'error_message', 'description', 'title'] as const;
+const SENTENCES = [
+  'detail',
+  'message',
+  'errorDescription',
+  'error_description',
+  'errorMessage',
+  'error_message',
+  'description',
+  'title',
+] as const;
 
 /** Text of a partner that may be stored and logged: short, on one line, without what the store does not take. */
 export function tidyText(text: string, length = WORDS_MAX): string {
-  return text.replace(/\p{Cc}+/gu, ' ').trim().slice(0, length).toWellFormed();
+  return text
+    .replace(/\p{Cc}+/gu, ' ')
+    .trim()
+    .slice(0, length)
+    .toWellFormed();
 }
 
 /** What the partner itself says went wrong, code and sentence; null when it does not say. */
@@ -41,7 +54,8 @@ function wordsIn(value: unknown): string[] {
 export function whatCame(answer: AnsweredBody): string {
   const { status, head } = answer;
   const location = head?.location ?? null;
-  if (status >= 300 && status < 400 && location !== null) return `HTTP ${status} to ${URL.canParse(location) ? shownUrl(location) : tidyText(location.split(/[?#]/, 1)[0] ?? '')}`;
+  if (status >= 300 && status < 400 && location !== null)
+    return `HTTP ${status} to ${URL.canParse(location) ? shownUrl(location) : tidyText(location.split(/[?#]/, 1)[0] ?? '')}`;
   const words = ownWords(answer.body);
   if (words !== null) return `HTTP ${status}: ${words}`;
   const body = bodyKind(answer);
@@ -55,7 +69,8 @@ export function bodyKind(answer: AnsweredBody): string | null {
   const start = (): string => `, beginning ${JSON.stringify(firstBytes(answer))}`;
   if (head !== undefined && head.unreadable !== null) return `a body that ${head.unreadable}`;
   if (body.trim() === '') return 'an empty body';
-  if (/^\s*<\?xml/i.test(body) || (/\bxml\b/i.test(type) && body.trimStart().startsWith('<'))) return `XML instead of JSON${start()}`;
+  if (/^\s*<\?xml/i.test(body) || (/\bxml\b/i.test(type) && body.trimStart().startsWith('<')))
+    return `XML instead of JSON${start()}`;
   if (body.trimStart().startsWith('<')) return `HTML instead of JSON${start()}`;
   try {
     const value = parseExactJson(body);
@@ -68,5 +83,10 @@ export function bodyKind(answer: AnsweredBody): string | null {
 
 /** The beginning of what was read, or of the bytes where nothing could be. */
 export function firstBytes({ body, head }: AnsweredBody): string {
-  return tidyText(head !== undefined && head.unreadable !== null ? head.bytes.subarray(0, FIRST_BYTES).toString('latin1') : body.slice(0, 2 * FIRST_BYTES), FIRST_BYTES);
+  return tidyText(
+    head !== undefined && head.unreadable !== null
+      ? head.bytes.subarray(0, FIRST_BYTES).toString('latin1')
+      : body.slice(0, 2 * FIRST_BYTES),
+    FIRST_BYTES,
+  );
 }

@@ -55,14 +55,20 @@ export function isGiven(value: unknown): boolean {
  * movement is no word about this one: 200 OK with the amount of a neighbour's bet would confirm a bet that nobody booked. An amount must be exact;
  * in a row of a list (`listed`) it may carry the noise of a binary float, as reconciliation reads it too.
  */
-export function disagreement(asked: AskedMovement, said: SaidMovement, amounts: 'exact' | 'listed' = 'exact'): ComparedField | null {
+export function disagreement(
+  asked: AskedMovement,
+  said: SaidMovement,
+  amounts: 'exact' | 'listed' = 'exact',
+): ComparedField | null {
   const { reference, refId, direction, event, playerId, amount, currency, correlationId } = said;
   if (isGiven(reference) && decimalText(reference) !== asked.reference) return 'reference';
   if (isGiven(refId) && decimalText(refId) !== asked.reference) return 'reference';
   if (isGiven(direction) && !isDirection(asked, direction)) return 'direction';
   if (isGiven(event) && !isDirection(asked, event)) return 'direction';
-  if (isGiven(playerId) && asked.playerIds.length > 0 && !asked.playerIds.includes(decimalText(playerId) ?? '')) return 'playerId';
-  if (isGiven(correlationId) && asked.correlationId !== null && !isWord(correlationId, asked.correlationId)) return 'correlationId';
+  if (isGiven(playerId) && asked.playerIds.length > 0 && !asked.playerIds.includes(decimalText(playerId) ?? ''))
+    return 'playerId';
+  if (isGiven(correlationId) && asked.correlationId !== null && !isWord(correlationId, asked.correlationId))
+    return 'correlationId';
   if (isGiven(currency) && asked.currency !== null && !isWord(currency, asked.currency)) return 'currency';
   return isGiven(amount) && asked.amount !== null && !isAmount(amount, asked.amount, amounts) ? 'amount' : null;
 }
@@ -76,7 +82,14 @@ function isWord(value: unknown, word: string): boolean {
   return typeof value === 'string' && (value === word || protocolWord(value) === protocolWord(word));
 }
 
-function isAmount(value: unknown, { minor, exponent }: NonNullable<AskedMovement['amount']>, amounts: 'exact' | 'listed'): boolean {
+function isAmount(
+  value: unknown,
+  { minor, exponent }: NonNullable<AskedMovement['amount']>,
+  amounts: 'exact' | 'listed',
+): boolean {
   const decimal = decimalText(value);
-  return decimal !== null && (amounts === 'exact' ? toMinorUnits(decimal, exponent) : amountFromMajor(decimal, exponent).minor) === minor;
+  return (
+    decimal !== null &&
+    (amounts === 'exact' ? toMinorUnits(decimal, exponent) : amountFromMajor(decimal, exponent).minor) === minor
+  );
 }

@@ -58,7 +58,14 @@ export function connectToFirst({ host, port, lookup = dns.lookup }: Place, done:
       if (trying.size === 0) end(new ConnectError(errors.join('; '), codeIn(errors[0] ?? '')), null);
       return;
     }
-    const socket = net.connect({ host: address.address, port, family: address.family, noDelay: true, keepAlive: true, keepAliveInitialDelay: TCP_KEEP_ALIVE_MS });
+    const socket = net.connect({
+      host: address.address,
+      port,
+      family: address.family,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: TCP_KEEP_ALIVE_MS,
+    });
     const failed = (error: Error): void => {
       trying.delete(socket);
       errors.push(error.message);
@@ -75,21 +82,34 @@ export function connectToFirst({ host, port, lookup = dns.lookup }: Place, done:
 
   lookup(host, { all: true }, (error, addresses) => {
     if (over) return;
-    if (error !== null) return end(new ConnectError(`the name ${host} was not found (${error.code ?? error.message})`, error.code ?? 'ENOTFOUND', { cause: error }), null);
+    if (error !== null)
+      return end(
+        new ConnectError(`the name ${host} was not found (${error.code ?? error.message})`, error.code ?? 'ENOTFOUND', {
+          cause: error,
+        }),
+        null,
+      );
     found = true;
     waiting = alternating(addresses);
     next();
   });
   return (why) => {
-    const how = found ? `${host}:${port} did not answer at ${[...trying.values(), ...errors].join(', ')}` : `the name ${host} was not resolved`;
+    const how = found
+      ? `${host}:${port} did not answer at ${[...trying.values(), ...errors].join(', ')}`
+      : `the name ${host} was not resolved`;
     end(new ConnectError(`no connection ${why}: ${how}`, 'ETIMEDOUT'), null);
   };
 }
 
 /** Families in turn, the resolver's favourite first: when one family leads nowhere, the second try is already of the other. */
 function alternating(addresses: readonly dns.LookupAddress[]): dns.LookupAddress[] {
-  const [first, second] = [addresses.filter(({ family }) => family === addresses[0]?.family), addresses.filter(({ family }) => family !== addresses[0]?.family)];
-  return first.flatMap((address, index) => [address, ...second.slice(index, index + 1)]).concat(second.slice(first.length));
+  const [first, second] = [
+    addresses.filter(({ family }) => family === addresses[0]?.family),
+    addresses.filter(({ family }) => family !== addresses[0]?.family),
+  ];
+  return first
+    .flatMap((address, index) => [address, ...second.slice(index, index + 1)])
+    .concat(second.slice(first.length));
 }
 
 function codeIn(message: string): string {
@@ -116,7 +136,9 @@ export function partnerConnector(limitMs: number): buildConnector.connector {
     const giveUp = connectToFirst({ host: hostname, port }, (error, socket) => {
       if (error !== null || socket === null || protocol !== 'https:') return end(error, socket);
       raw = socket;
-      secure({ ...options, httpSocket: socket }, (tlsError, tlsSocket) => end(tlsError === null ? null : handshakeError(tlsError, hostname, port), tlsSocket));
+      secure({ ...options, httpSocket: socket }, (tlsError, tlsSocket) =>
+        end(tlsError === null ? null : handshakeError(tlsError, hostname, port), tlsSocket),
+      );
     });
     const timer = setTimeout(() => {
       if (raw === undefined) giveUp(`within ${limitMs} ms`);
@@ -126,10 +148,20 @@ export function partnerConnector(limitMs: number): buildConnector.connector {
 }
 
 /** OpenSSL's own reason where there is one: its whole message names files of its source. */
-function handshakeError(error: Error & { readonly code?: string; readonly reason?: unknown }, host: string, port: number): ConnectError {
+function handshakeError(
+  error: Error & { readonly code?: string; readonly reason?: unknown },
+  host: string,
+  port: number,
+): ConnectError {
   const reason = typeof error.reason === 'string' && error.reason !== '' ? error.reason : error.message;
-  const plain = /wrong version number|packet length too long|record layer failure/i.test(reason) ? ', so the port does not speak TLS' : '';
-  return new ConnectError(`no TLS with ${host}:${port}: ${reason}${plain} (${error.code ?? 'no code'})`, error.code ?? 'EPROTO', { cause: error });
+  const plain = /wrong version number|packet length too long|record layer failure/i.test(reason)
+    ? ', so the port does not speak TLS'
+    : '';
+  return new ConnectError(
+    `no TLS with ${host}:${port}: ${reason}${plain} (${error.code ?? 'no code'})`,
+    error.code ?? 'EPROTO',
+    { cause: error },
+  );
 }
 
 const KEEP = { keepAlive: true, scheduling: 'lifo' } as const;
@@ -140,7 +172,10 @@ export class PartnerHttpAgent extends http.Agent {
     super(KEEP);
   }
 
-  override createConnection(options: http.ClientRequestArgs, callback?: (error: Error | null, stream: Duplex) => void): undefined {
+  override createConnection(
+    options: http.ClientRequestArgs,
+    callback?: (error: Error | null, stream: Duplex) => void,
+  ): undefined {
     connectWithin(this.limitMs, options, 80, (error, socket) => callback?.(error, socket as Duplex));
   }
 }
@@ -150,7 +185,10 @@ export class PartnerHttpsAgent extends https.Agent {
     super(KEEP);
   }
 
-  override createConnection(options: https.RequestOptions, callback?: (error: Error | null, stream: Duplex) => void): undefined {
+  override createConnection(
+    options: https.RequestOptions,
+    callback?: (error: Error | null, stream: Duplex) => void,
+  ): undefined {
     connectWithin(this.limitMs, options, 443, (error, socket) => {
       if (error !== null || socket === null) return callback?.(error, socket as unknown as Duplex);
       const secure = super.createConnection({ ...options, socket } as https.RequestOptions);
@@ -160,9 +198,12 @@ export class PartnerHttpsAgent extends https.Agent {
 }
 
 function connectWithin(limitMs: number, options: http.ClientRequestArgs, defaultPort: number, done: Connected): void {
-  const giveUp = connectToFirst({ host: options.host ?? 'localhost', port: Number(options.port ?? defaultPort) }, (error, socket) => {
-    clearTimeout(timer);
-    done(error, socket);
-  });
+  const giveUp = connectToFirst(
+    { host: options.host ?? 'localhost', port: Number(options.port ?? defaultPort) },
+    (error, socket) => {
+      clearTimeout(timer);
+      done(error, socket);
+    },
+  );
   const timer = setTimeout(() => giveUp(`within ${limitMs} ms`), limitMs);
 }

@@ -29,7 +29,8 @@ export function parseExactJson(text: string, inexact: 'lossless' | 'nan' = 'loss
   if (nesting(text) > DEPTH_MAX) throw new ExactJsonError(`nested deeper than ${DEPTH_MAX} levels`);
   try {
     return parse(text, refuseForbiddenKeys, {
-      parseNumber: (digits) => (isSafeNumber(digits) ? Number(digits) : inexact === 'nan' ? Number.NaN : new LosslessNumber(digits)),
+      parseNumber: (digits) =>
+        isSafeNumber(digits) ? Number(digits) : inexact === 'nan' ? Number.NaN : new LosslessNumber(digits),
       onDuplicateKey: ({ key }) => {
         throw new ExactJsonError(`key ${JSON.stringify(key)} stands twice`);
       },

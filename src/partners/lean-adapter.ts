@@ -78,11 +78,17 @@ export class LeanAdapter {
       throw new NeverLeft(`the partner's URL cannot be called: ${messageOf(error)}`, 'ERR_INVALID_URL', config);
     }
     for (;;) {
-      const outcome = await new Promise<Parameters<Settle>[0]>((settle) => this.agent.dispatch(call, new Exchange(config, settle)));
+      const outcome = await new Promise<Parameters<Settle>[0]>((settle) =>
+        this.agent.dispatch(call, new Exchange(config, settle)),
+      );
       if (outcome === PERMIT_TOO_OLD) {
         // The connection was not used and waits for this very call.
         if ((await config.departure?.renew()) === true) continue;
-        throw new NeverLeft('its connection took so long that its permit grew old, and there is no other yet', 'ERR_NO_PERMIT', config);
+        throw new NeverLeft(
+          'its connection took so long that its permit grew old, and there is no other yet',
+          'ERR_NO_PERMIT',
+          config,
+        );
       }
       if (outcome instanceof AxiosError) throw outcome;
       return outcome;
@@ -110,7 +116,8 @@ function skipContinue(client: unknown): void {
   const parser = (client as { [kSocket]?: (Socket & { [kParser]?: Parser }) | null })[kSocket]?.[kParser];
   if (parser === undefined) throw new Error('undici keeps its parser elsewhere now');
   const headersComplete = parser.onHeadersComplete.bind(parser);
-  parser.onHeadersComplete = (status, upgrade, keepAlive) => headersComplete(status === 100 ? 102 : status, upgrade, keepAlive);
+  parser.onHeadersComplete = (status, upgrade, keepAlive) =>
+    headersComplete(status === 100 ? 102 : status, upgrade, keepAlive);
 }
 
 class Exchange implements Dispatcher.DispatchHandler {
@@ -145,7 +152,11 @@ class Exchange implements Dispatcher.DispatchHandler {
     if (this.departure !== undefined) this.departure.leftAt = now;
   }
 
-  onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: Readonly<Record<string, string | string[] | undefined>>): void {
+  onResponseStart(
+    _controller: Dispatcher.DispatchController,
+    status: number,
+    headers: Readonly<Record<string, string | string[] | undefined>>,
+  ): void {
     if (status < 200) return;
     this.status = status;
     this.headers = headers;
@@ -153,7 +164,8 @@ class Exchange implements Dispatcher.DispatchHandler {
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
     this.size += chunk.length;
-    if (this.size > this.bytesMax) this.fail(`an answer of more than ${this.bytesMax} bytes`, AxiosError.ERR_BAD_RESPONSE);
+    if (this.size > this.bytesMax)
+      this.fail(`an answer of more than ${this.bytesMax} bytes`, AxiosError.ERR_BAD_RESPONSE);
     else this.chunks.push(chunk);
   }
 
@@ -161,7 +173,11 @@ class Exchange implements Dispatcher.DispatchHandler {
     if (this.over) return;
     const { config, status } = this;
     const bytes = this.chunks.length === 1 ? (this.chunks[0] as Buffer) : Buffer.concat(this.chunks);
-    const [contentType, contentEncoding, retryAfter] = [this.header('content-type'), this.header('content-encoding'), this.header('retry-after')];
+    const [contentType, contentEncoding, retryAfter] = [
+      this.header('content-type'),
+      this.header('content-encoding'),
+      this.header('retry-after'),
+    ];
     const { text, unreadable }: BodyText = bodyText(bytes, contentEncoding, contentType, this.bytesMax);
     const response: LeanResponse = {
       data: text,
@@ -172,7 +188,16 @@ class Exchange implements Dispatcher.DispatchHandler {
       head: { contentType, contentEncoding, location: this.header('location'), unreadable, bytes },
     };
     if (config.validateStatus?.(status) !== false) this.end(response);
-    else this.end(new AxiosError(`Request failed with status code ${status}`, status >= 500 ? AxiosError.ERR_BAD_RESPONSE : AxiosError.ERR_BAD_REQUEST, config, undefined, response));
+    else
+      this.end(
+        new AxiosError(
+          `Request failed with status code ${status}`,
+          status >= 500 ? AxiosError.ERR_BAD_RESPONSE : AxiosError.ERR_BAD_REQUEST,
+          config,
+          undefined,
+          response,
+        ),
+      );
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
@@ -198,12 +223,19 @@ class Exchange implements Dispatcher.DispatchHandler {
     const end = this.leftAt === undefined ? this.latest : this.leftAt + timeoutMs;
     // A timer may fire a moment early by this clock.
     if (end - now > 1) this.timer = setTimeout(this.timeUp, Math.min(end - now, 2 ** 31 - 1));
-    else this.fail(this.leftAt === undefined ? 'there was no connection in time' : `no whole answer within ${timeoutMs} ms`, AxiosError.ETIMEDOUT);
+    else
+      this.fail(
+        this.leftAt === undefined ? 'there was no connection in time' : `no whole answer within ${timeoutMs} ms`,
+        AxiosError.ETIMEDOUT,
+      );
   };
 
   private fail(message: string, code: string | undefined): void {
     if (this.over) return;
-    const error = this.leftAt === undefined ? new NeverLeft(message, code, this.config) : new AxiosError(message, code, this.config);
+    const error =
+      this.leftAt === undefined
+        ? new NeverLeft(message, code, this.config)
+        : new AxiosError(message, code, this.config);
     this.end(error);
     this.controller?.abort(error);
   }

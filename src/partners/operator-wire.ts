@@ -12,7 +12,8 @@ export type Movement = 'debit' | 'credit';
  * The classes of money-flow: what an answer says about the player's money. Two more come without a movement being sent:
  * absent (the operator's list does not hold it) and expired (it never left, and now must not).
  */
-export type OutcomeClass = 'applied' | 'rejected_business' | 'rejected_contract' | 'throttled' | 'accepted' | 'unknown' | 'absent' | 'expired';
+export type OutcomeClass =
+  'applied' | 'rejected_business' | 'rejected_contract' | 'throttled' | 'accepted' | 'unknown' | 'absent' | 'expired';
 
 export interface OperatorVerdict {
   readonly class: OutcomeClass;
@@ -36,7 +37,16 @@ const NO_REFUSAL_ON_CONFLICT = new Set(['ERROR', 'FAILED']);
  */
 const REFUSALS = new Set([400, 401, 402, 403, 404, 405, 410, 411, 413, 414, 415, 417, 421, 422, 426, 428, 431, 451]);
 /** Members of an answer that name a movement. */
-const NAMING: readonly (keyof SaidMovement)[] = ['reference', 'refId', 'direction', 'event', 'playerId', 'amount', 'currency', 'correlationId'];
+const NAMING: readonly (keyof SaidMovement)[] = [
+  'reference',
+  'refId',
+  'direction',
+  'event',
+  'playerId',
+  'amount',
+  'currency',
+  'correlationId',
+];
 
 export interface OperatorMovement {
   readonly movement: Movement;
@@ -51,30 +61,75 @@ export interface OperatorMovement {
 /** Path and exact body of a movement. The amount is written digit by digit; no double ever holds it. */
 export function operatorMovementMessage(operator: Partner, movement: OperatorMovement): { path: string; body: string } {
   const amount = toMajorUnits(movement.amountMinor, movement.exponent);
-  const rest = JSON.stringify({ currency: movement.currency, reference: movement.refId, correlationId: movement.correlationId });
+  const rest = JSON.stringify({
+    currency: movement.currency,
+    reference: movement.refId,
+    correlationId: movement.correlationId,
+  });
   const body = `{"amount":${operator.amountEncoding === 'string' ? JSON.stringify(amount) : amount},${rest.slice(1)}`;
-  return { path: `/v2/players/${encodeURIComponent(movement.externalPlayerId)}/${movement.movement === 'debit' ? 'withdraw' : 'deposit'}`, body };
+  return {
+    path: `/v2/players/${encodeURIComponent(movement.externalPlayerId)}/${movement.movement === 'debit' ? 'withdraw' : 'deposit'}`,
+    body,
+  };
 }
 
 /** What a message asked for, read from its own path and bytes: they are what the operator saw. */
-export function movementOfMessage(operator: Partner, message: { readonly path: string; readonly body: string }): AskedMovement {
-  const { amount, currency, reference, correlationId } = parseExactJson(message.body) as Readonly<Record<string, unknown>>;
+export function movementOfMessage(
+  operator: Partner,
+  message: { readonly path: string; readonly body: string },
+): AskedMovement {
+  const { amount, currency, reference, correlationId } = parseExactJson(message.body) as Readonly<
+    Record<string, unknown>
+  >;
   const [, player = '', route = ''] = /^\/v2\/players\/([^/]+)\/(withdraw|deposit|rollback)$/.exec(message.path) ?? [];
-  if (typeof currency !== 'string' || typeof reference !== 'string' || typeof correlationId !== 'string' || route === '') throw new Error('not a message to an operator');
+  if (
+    typeof currency !== 'string' ||
+    typeof reference !== 'string' ||
+    typeof correlationId !== 'string' ||
+    route === ''
+  )
+    throw new Error('not a message to an operator');
   const exponent = currencyExponent(currency, operator.currencyExponents);
   const minor = toMinorUnits(decimalText(amount) ?? '', exponent);
-  return { reference, directions: directionsOf(route), playerIds: [decodeURIComponent(player)], amount: minor === null ? null : { minor, exponent }, currency, correlationId };
+  return {
+    reference,
+    directions: directionsOf(route),
+    playerIds: [decodeURIComponent(player)],
+    amount: minor === null ? null : { minor, exponent },
+    currency,
+    correlationId,
+  };
 }
 
 /** What is looked for in a list or expected of a callback. `undo`: what pays a bet back. */
-export function askedMovement(operator: Partner, transaction: OperatorMovement & { readonly playerId: string; readonly operatorReference: string }, undo: boolean): AskedMovement {
+export function askedMovement(
+  operator: Partner,
+  transaction: OperatorMovement & { readonly playerId: string; readonly operatorReference: string },
+  undo: boolean,
+): AskedMovement {
   const { movement, externalPlayerId, playerId, amountMinor, exponent, currency, correlationId } = transaction;
-  const route = undo ? (operator.rollbackRoute ? 'rollback' : 'deposit') : movement === 'debit' ? 'withdraw' : 'deposit';
-  return { reference: operatorReference(transaction, undo), directions: directionsOf(route), playerIds: [externalPlayerId, playerId], amount: { minor: amountMinor, exponent }, currency, correlationId };
+  const route = undo
+    ? operator.rollbackRoute
+      ? 'rollback'
+      : 'deposit'
+    : movement === 'debit'
+      ? 'withdraw'
+      : 'deposit';
+  return {
+    reference: operatorReference(transaction, undo),
+    directions: directionsOf(route),
+    playerIds: [externalPlayerId, playerId],
+    amount: { minor: amountMinor, exponent },
+    currency,
+    correlationId,
+  };
 }
 
 /** The reference that the operator sees of a movement, or of what pays it back. */
-export function operatorReference({ operatorReference: reference }: { readonly operatorReference: string }, undo: boolean): string {
+export function operatorReference(
+  { operatorReference: reference }: { readonly operatorReference: string },
+  undo: boolean,
+): string {
   return undo ? undoReference(reference) : reference;
 }
 
@@ -98,10 +153,16 @@ export function undoReference(refId: string): string {
 }
 
 /** Path and exact body that undo a bet: the operator's rollback route where it has one, else a deposit of the same amount. */
-export function operatorUndoMessage(operator: Partner, bet: Omit<OperatorMovement, 'movement'>): { path: string; body: string } {
+export function operatorUndoMessage(
+  operator: Partner,
+  bet: Omit<OperatorMovement, 'movement'>,
+): { path: string; body: string } {
   const deposit = operatorMovementMessage(operator, { ...bet, movement: 'credit', refId: undoReference(bet.refId) });
   if (!operator.rollbackRoute) return deposit;
-  return { path: deposit.path.replace(/deposit$/, 'rollback'), body: `${deposit.body.slice(0, -1)},"originalReference":${JSON.stringify(bet.refId)}}` };
+  return {
+    path: deposit.path.replace(/deposit$/, 'rollback'),
+    body: `${deposit.body.slice(0, -1)},"originalReference":${JSON.stringify(bet.refId)}}`,
+  };
 }
 
 /** "." and ".." vanish from every URL, escaped or not: such a player's path would name another route of the operator. */
@@ -110,7 +171,10 @@ export function isAddressablePlayer(externalPlayerId: string): boolean {
 }
 
 /** Class of a status word, by the partner's own lists; undefined for a word that nobody declared. */
-export function classOfStatusWord(operator: Partner, word: string): 'applied' | 'accepted' | 'rejected_business' | undefined {
+export function classOfStatusWord(
+  operator: Partner,
+  word: string,
+): 'applied' | 'accepted' | 'rejected_business' | undefined {
   const said = protocolWord(word);
   if (operator.statusWords.applied.includes(said)) return 'applied';
   if (operator.statusWords.pending.includes(said)) return 'accepted';
@@ -121,30 +185,60 @@ export function classOfStatusWord(operator: Partner, word: string): 'applied' | 
  * What an operator's answer to a movement means. A 2xx is not success until the body says so, a failure that may have happened after the
  * money moved is unknown, not refused, and an answer about another movement is no answer.
  */
-export function classifyOperatorAnswer(operator: Partner, answer: Answer, message: { readonly path: string; readonly body: string }): OperatorVerdict {
+export function classifyOperatorAnswer(
+  operator: Partner,
+  answer: Answer,
+  message: { readonly path: string; readonly body: string },
+): OperatorVerdict {
   if (answer.kind === 'not_sent') return verdict('throttled', answer.error);
   if (answer.kind === 'lost') return verdict('unknown', answer.error);
 
   const { status, retryAfterMs } = answer;
   const body = readBody(answer.body);
   const word = typeof body?.status === 'string' ? classOfStatusWord(operator, body.status) : undefined;
-  const reason = body === null ? null : (textOf(body.reason) ?? textOf(body.code) ?? textOf(body.error) ?? textOf(body.detail) ?? textOf(body.message));
+  const reason =
+    body === null
+      ? null
+      : (textOf(body.reason) ?? textOf(body.code) ?? textOf(body.error) ?? textOf(body.detail) ?? textOf(body.message));
   const balance = body === null ? null : textOf(decimalText(body.balance));
 
-  if (status === 429 || (status === 503 && retryAfterMs !== null)) return { ...verdict('throttled', `HTTP ${status}`), retryAfterMs };
-  const mismatch = body !== null && NAMING.some((name) => isGiven(body[name])) ? disagreement(movementOfMessage(operator, message), body) : null;
-  if (mismatch !== null && (status < 300 || (status >= 400 && status < 500))) return { ...verdict('unknown', `HTTP ${status} about another movement: its ${mismatch} is not what the hub sent`), mismatch };
+  if (status === 429 || (status === 503 && retryAfterMs !== null))
+    return { ...verdict('throttled', `HTTP ${status}`), retryAfterMs };
+  const mismatch =
+    body !== null && NAMING.some((name) => isGiven(body[name]))
+      ? disagreement(movementOfMessage(operator, message), body)
+      : null;
+  if (mismatch !== null && (status < 300 || (status >= 400 && status < 500)))
+    return {
+      ...verdict('unknown', `HTTP ${status} about another movement: its ${mismatch} is not what the hub sent`),
+      mismatch,
+    };
   if (status >= 200 && status < 300) {
-    if (word !== undefined) return { class: word, reason: word === 'rejected_business' ? (reason ?? textOf(body?.status)) : null, balance, retryAfterMs: null };
+    if (word !== undefined)
+      return {
+        class: word,
+        reason: word === 'rejected_business' ? (reason ?? textOf(body?.status)) : null,
+        balance,
+        retryAfterMs: null,
+      };
     if (status === 202) return verdict('accepted', null);
-    return verdict('unknown', body === null ? `HTTP ${status} without a readable body` : `HTTP ${status} with status ${JSON.stringify(body.status ?? null)}`);
+    return verdict(
+      'unknown',
+      body === null
+        ? `HTTP ${status} without a readable body`
+        : `HTTP ${status} with status ${JSON.stringify(body.status ?? null)}`,
+    );
   }
   // An OK on a 4xx contradicts itself.
-  if (status >= 400 && status < 500 && (word === 'applied' || word === 'accepted')) return verdict('unknown', `HTTP ${status} with status ${JSON.stringify(body?.status)}`);
+  if (status >= 400 && status < 500 && (word === 'applied' || word === 'accepted'))
+    return verdict('unknown', `HTTP ${status} with status ${JSON.stringify(body?.status)}`);
   // Money words on a 4xx: some operators say "no funds" with 402 or 409.
-  const business = word === 'rejected_business' && (status === 402 || (status === 409 && !NO_REFUSAL_ON_CONFLICT.has(protocolWord(String(body?.status)))));
+  const business =
+    word === 'rejected_business' &&
+    (status === 402 || (status === 409 && !NO_REFUSAL_ON_CONFLICT.has(protocolWord(String(body?.status)))));
   if (business) return { class: 'rejected_business', reason: reason ?? `HTTP ${status}`, balance, retryAfterMs: null };
-  if (REFUSALS.has(status)) return { class: 'rejected_contract', reason: reason ?? `HTTP ${status}`, balance, retryAfterMs: null };
+  if (REFUSALS.has(status))
+    return { class: 'rejected_contract', reason: reason ?? `HTTP ${status}`, balance, retryAfterMs: null };
   return verdict('unknown', reason === null ? `HTTP ${status}` : `HTTP ${status}: ${reason}`);
 }
 
@@ -155,7 +249,9 @@ function verdict(outcome: OutcomeClass, reason: string | null): OperatorVerdict 
 function readBody(text: string): Record<string, unknown> | null {
   try {
     const value = parseExactJson(text);
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : null;
+    return typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? (value as Record<string, unknown>)
+      : null;
   } catch {
     // An unreadable answer is data, not a fault of ours: the caller classifies it as unknown.
     return null;
@@ -164,5 +260,7 @@ function readBody(text: string): Record<string, unknown> | null {
 
 /** The store takes neither NUL nor half of a surrogate pair, which a partner may send and our own cutting may leave. */
 function textOf(value: unknown): string | null {
-  return typeof value === 'string' && value !== '' ? value.slice(0, 200).toWellFormed().replaceAll('\u0000', '\ufffd') : null;
+  return typeof value === 'string' && value !== ''
+    ? value.slice(0, 200).toWellFormed().replaceAll('\u0000', '\ufffd')
+    : null;
 }

@@ -5,9 +5,15 @@ import { PartnerEntity } from './partner.entity';
 @Entity('partner_credential')
 @Unique('partner_credential_label_key', ['partnerId', 'kind', 'label'])
 @Check('partner_credential_kind', `kind in ('bearer', 'signing')`)
-@Check('partner_credential_value', `(kind = 'bearer' and token_sha256 is not null and secret is null) or (kind = 'signing' and secret is not null and token_sha256 is null)`)
+@Check(
+  'partner_credential_value',
+  `(kind = 'bearer' and token_sha256 is not null and secret is null) or (kind = 'signing' and secret is not null and token_sha256 is null)`,
+)
 export class PartnerCredentialEntity {
-  @PrimaryGeneratedColumn('identity', { generatedIdentity: 'ALWAYS', primaryKeyConstraintName: 'partner_credential_pkey' })
+  @PrimaryGeneratedColumn('identity', {
+    generatedIdentity: 'ALWAYS',
+    primaryKeyConstraintName: 'partner_credential_pkey',
+  })
   id!: number;
 
   @ForeignKey(() => PartnerEntity, { name: 'partner_credential_partner_fkey' })
@@ -15,7 +21,11 @@ export class PartnerCredentialEntity {
   partnerId!: number;
 
   @ForeignKey(() => PartnerEntity, { name: 'partner_credential_operator_fkey' })
-  @Column('integer', { name: 'operator_id', nullable: true, comment: 'for a token of an RGS: the operator whose wallet its requests move' })
+  @Column('integer', {
+    name: 'operator_id',
+    nullable: true,
+    comment: 'for a token of an RGS: the operator whose wallet its requests move',
+  })
   operatorId!: number | null;
 
   @Column('text')
@@ -33,6 +43,10 @@ export class PartnerCredentialEntity {
   @Column('timestamptz', { name: 'created_at', default: () => 'now()' })
   createdAt!: Date;
 
-  @Column('timestamptz', { name: 'not_after', nullable: true, comment: 'end of the overlap while two credentials are live; null = no end' })
+  @Column('timestamptz', {
+    name: 'not_after',
+    nullable: true,
+    comment: 'end of the overlap while two credentials are live; null = no end',
+  })
   notAfter!: Date | null;
 }

@@ -8,7 +8,12 @@ import { shownUrl } from '../kernel/base-url';
 import { messageOf } from '../kernel/errors';
 import { Logger } from '../observability/logger';
 import type { Partner, PartnerPair, TokenOwner } from './partner';
-import { type PartnerFromEnvironment, type PartnerSnapshot, PartnersStore, type WrittenPartner } from './partners.store';
+import {
+  type PartnerFromEnvironment,
+  type PartnerSnapshot,
+  PartnersStore,
+  type WrittenPartner,
+} from './partners.store';
 import { REPLICA_LIVES_MS, Replicas } from './replicas';
 
 /** Age at which the copy of the partner tables is read again; a change of a partner takes effect within it on every replica. */
@@ -21,7 +26,12 @@ export const DEFAULT_RGS = 'rgs';
 /** Partners and their tokens, kept in memory so that no request waits for the database to learn who is calling. */
 @Injectable()
 export class PartnerDirectory implements OnModuleInit, OnApplicationShutdown {
-  private snapshot: PartnerSnapshot = { partners: new Map(), tokens: new Map(), pairs: new Map(), linkedPairs: new Set() };
+  private snapshot: PartnerSnapshot = {
+    partners: new Map(),
+    tokens: new Map(),
+    pairs: new Map(),
+    linkedPairs: new Set(),
+  };
   private timer: NodeJS.Timeout | undefined;
   private toldDisagreement = '[]';
 
@@ -39,7 +49,9 @@ export class PartnerDirectory implements OnModuleInit, OnApplicationShutdown {
     await this.refresh();
     this.timer = setInterval(() => {
       // The last copy stays in use while the database is away: knowing partners must not depend on it.
-      this.refresh().catch((error: unknown) => this.logger.event('warn', 'partners.refresh_failed', { error: messageOf(error) }));
+      this.refresh().catch((error: unknown) =>
+        this.logger.event('warn', 'partners.refresh_failed', { error: messageOf(error) }),
+      );
     }, SNAPSHOT_AGE_MS_MAX);
     this.timer.unref();
   }
@@ -107,8 +119,16 @@ export class PartnerDirectory implements OnModuleInit, OnApplicationShutdown {
     const changes = [...(await this.changesOf(tx, operator)), ...(await this.changesOf(tx, rgs))];
     const others = await this.replicas.others(tx);
     const disputed = changes.filter(({ movesMoney }) => movesMoney);
-    if (disputed.length > 0 && others.length > 0 && !this.config.partnerChangeAccepted) return disagreementOf(disputed, others);
-    for (const { partner, what, before, after, movesMoney } of changes) this.logger.event('warn', movesMoney ? 'partners.address_changed' : 'partners.changed', { partner, what, before, after, ...(movesMoney && others.length > 0 ? { others } : {}) });
+    if (disputed.length > 0 && others.length > 0 && !this.config.partnerChangeAccepted)
+      return disagreementOf(disputed, others);
+    for (const { partner, what, before, after, movesMoney } of changes)
+      this.logger.event('warn', movesMoney ? 'partners.address_changed' : 'partners.changed', {
+        partner,
+        what,
+        before,
+        after,
+        ...(movesMoney && others.length > 0 ? { others } : {}),
+      });
     const operatorId = await this.store.upsertFromEnvironment(tx, operator, null);
     const rgsId = await this.store.upsertFromEnvironment(tx, rgs, operatorId);
     await this.store.ensurePair(tx, operatorId, rgsId, 'player');
@@ -118,10 +138,30 @@ export class PartnerDirectory implements OnModuleInit, OnApplicationShutdown {
 
   private pairOfEnvironment(): readonly [PartnerFromEnvironment, PartnerFromEnvironment] {
     const { config } = this;
-    const shared = { currencies: config.supportedCurrencies, playerIdTemplate: config.playerIdTemplate, timeoutMs: config.operatorTimeoutMs };
+    const shared = {
+      currencies: config.supportedCurrencies,
+      playerIdTemplate: config.playerIdTemplate,
+      timeoutMs: config.operatorTimeoutMs,
+    };
     return [
-      { ...shared, code: DEFAULT_OPERATOR, role: 'operator', baseUrl: config.operatorBaseUrl, tokenSha256: config.tokens.operator.map(sha256), signingKey: config.operatorHmacSecret, signatureVersionRequired: config.operatorSignatureVersionRequired },
-      { ...shared, code: DEFAULT_RGS, role: 'rgs', baseUrl: config.rgsWebhookUrl, tokenSha256: config.tokens.rgs.map(sha256), signingKey: config.hmacSecret, signatureVersionRequired: config.signatureVersionRequired },
+      {
+        ...shared,
+        code: DEFAULT_OPERATOR,
+        role: 'operator',
+        baseUrl: config.operatorBaseUrl,
+        tokenSha256: config.tokens.operator.map(sha256),
+        signingKey: config.operatorHmacSecret,
+        signatureVersionRequired: config.operatorSignatureVersionRequired,
+      },
+      {
+        ...shared,
+        code: DEFAULT_RGS,
+        role: 'rgs',
+        baseUrl: config.rgsWebhookUrl,
+        tokenSha256: config.tokens.rgs.map(sha256),
+        signingKey: config.hmacSecret,
+        signatureVersionRequired: config.signatureVersionRequired,
+      },
     ];
   }
 
@@ -135,11 +175,15 @@ export class PartnerDirectory implements OnModuleInit, OnApplicationShutdown {
     const told = this.pairOfEnvironment().flatMap((wanted) => {
       const row = this.byCode(wanted.code);
       if (row === undefined) return [];
-      return [...differenceOf(wanted.code, 'address', row.baseUrl, wanted.baseUrl), ...differenceOf(wanted.code, 'player template', row.playerIdTemplate, wanted.playerIdTemplate)];
+      return [
+        ...differenceOf(wanted.code, 'address', row.baseUrl, wanted.baseUrl),
+        ...differenceOf(wanted.code, 'player template', row.playerIdTemplate, wanted.playerIdTemplate),
+      ];
     });
     const key = JSON.stringify(told);
     if (key !== this.toldDisagreement && told.length > 0)
-      for (const { partner, what, before, after } of told) this.logger.event('error', 'partners.environment_differs', { partner, what, used: before, environment: after });
+      for (const { partner, what, before, after } of told)
+        this.logger.event('error', 'partners.environment_differs', { partner, what, used: before, environment: after });
     this.toldDisagreement = key;
   }
 }
@@ -157,19 +201,31 @@ interface Change {
 
 /** Secrets are compared and never shown. */
 function differences(partner: string, before: WrittenPartner, after: WrittenPartner): Change[] {
-  const hashes = (list: readonly Buffer[]): string => list.map((one) => one.toString('hex')).sort().join();
+  const hashes = (list: readonly Buffer[]): string =>
+    list
+      .map((one) => one.toString('hex'))
+      .sort()
+      .join();
   return [
     ...differenceOf(partner, 'address', before.baseUrl, after.baseUrl),
     ...differenceOf(partner, 'player template', before.playerIdTemplate, after.playerIdTemplate),
     ...[
       { what: 'currencies', before: before.currencies.join(), after: after.currencies.join() },
-      { what: 'version of the signature that is required', before: String(before.signatureVersionRequired), after: String(after.signatureVersionRequired) },
+      {
+        what: 'version of the signature that is required',
+        before: String(before.signatureVersionRequired),
+        after: String(after.signatureVersionRequired),
+      },
       { what: 'time-out', before: `${before.timeoutMs} ms`, after: `${after.timeoutMs} ms` },
-    ].filter((change) => change.before !== change.after).map((change) => ({ ...change, partner, movesMoney: false })),
+    ]
+      .filter((change) => change.before !== change.after)
+      .map((change) => ({ ...change, partner, movesMoney: false })),
     ...[
       { what: 'signing key', same: before.signingKey === after.signingKey },
       { what: 'tokens', same: hashes(before.tokenSha256) === hashes(after.tokenSha256) },
-    ].filter(({ same }) => !same).map(({ what }) => ({ what, partner, before: 'another', after: 'that of this environment', movesMoney: false })),
+    ]
+      .filter(({ same }) => !same)
+      .map(({ what }) => ({ what, partner, before: 'another', after: 'that of this environment', movesMoney: false })),
   ];
 }
 

@@ -110,7 +110,10 @@ export class PartnerHttp implements OnApplicationShutdown {
     @Inject(CONFIG) private readonly config: Config,
     private readonly clock: Clock,
   ) {
-    this.agents = { httpAgent: new PartnerHttpAgent(config.connectTimeoutMs), httpsAgent: new PartnerHttpsAgent(config.connectTimeoutMs) };
+    this.agents = {
+      httpAgent: new PartnerHttpAgent(config.connectTimeoutMs),
+      httpsAgent: new PartnerHttpsAgent(config.connectTimeoutMs),
+    };
     this.lean = new LeanAdapter(config.connectTimeoutMs);
     this.client = axios.create({
       ...this.agents,
@@ -138,16 +141,27 @@ export class PartnerHttp implements OnApplicationShutdown {
   async post(partner: Partner, request: PostRequest): Promise<Answer> {
     const started = performance.now();
     const attempt = new Attempt(partner, request);
-    const config: Partial<TryConfig> = { departure: attempt, adapter: this.lean.send, headers: axios.AxiosHeaders.from({ 'Content-Type': 'application/json', ...request.headers }) };
+    const config: Partial<TryConfig> = {
+      departure: attempt,
+      adapter: this.lean.send,
+      headers: axios.AxiosHeaders.from({ 'Content-Type': 'application/json', ...request.headers }),
+    };
     const about = () => {
       const now = performance.now();
-      return { tries: attempt.tries, durationMs: Math.round(now - started), waitedMs: Math.round((attempt.leftAt ?? now) - started) };
+      return {
+        tries: attempt.tries,
+        durationMs: Math.round(now - started),
+        waitedMs: Math.round((attempt.leftAt ?? now) - started),
+      };
     };
     try {
       const response = await this.client.post<string>(request.url, request.body, config);
       return { kind: 'answered', ...this.answered(response), ...about() };
     } catch (error) {
-      const failure = error instanceof PermitRefused ? ({ kind: 'not_sent', error: 'no permit, or no time' } as const) : this.failure(error);
+      const failure =
+        error instanceof PermitRefused
+          ? ({ kind: 'not_sent', error: 'no permit, or no time' } as const)
+          : this.failure(error);
       // This try did not leave, but one before it did, and nobody knows what came of that.
       if (failure.kind === 'not_sent' && attempt.last !== undefined) return { ...attempt.last, ...about() };
       return { ...failure, ...about() };
@@ -155,15 +169,30 @@ export class PartnerHttp implements OnApplicationShutdown {
   }
 
   /** A signed GET whose body is read as it comes. Rejects on any status but 200, and when `signal` fires; later the signal breaks the body off. */
-  async stream(partner: Partner, url: string, accept: string, retries = this.config.maxRetries, signal?: AbortSignal): Promise<OpenStream> {
+  async stream(
+    partner: Partner,
+    url: string,
+    accept: string,
+    retries = this.config.maxRetries,
+    signal?: AbortSignal,
+  ): Promise<OpenStream> {
     const target = splitCredentials(url);
     const request = this.client.get<Readable>(target.url.href, {
-      headers: { Accept: accept, ...(target.authorization === null ? {} : { Authorization: target.authorization }), ...this.signatureHeaders(partner, { method: 'GET', url, idempotencyKey: '', body: '' }) },
+      headers: {
+        Accept: accept,
+        ...(target.authorization === null ? {} : { Authorization: target.authorization }),
+        ...this.signatureHeaders(partner, { method: 'GET', url, idempotencyKey: '', body: '' }),
+      },
       responseType: 'stream',
       // Any limit, also an infinite one, makes axios wrap the body in a stream that cannot be destroyed while the partner is silent.
       maxContentLength: -1,
       // A lost connection before the first byte may be tried again; nothing of the list was used yet.
-      'axios-retry': { retries, retryCondition: (error) => this.letGo(error) && (error.response === undefined || error.response.status >= 500), retryDelay: (count) => this.backoffMs(count), shouldResetTimeout: true },
+      'axios-retry': {
+        retries,
+        retryCondition: (error) => this.letGo(error) && (error.response === undefined || error.response.status >= 500),
+        retryDelay: (count) => this.backoffMs(count),
+        shouldResetTimeout: true,
+      },
       timeout: partner.timeoutMs,
       validateStatus: (status) => status === 200,
       ...(signal === undefined ? {} : { signal }),
@@ -189,19 +218,44 @@ export class PartnerHttp implements OnApplicationShutdown {
   /** Status and pause of the answer that a failed stream got; nulls when there was none. */
   refusal(error: unknown): { status: number | null; retryAfterMs: number | null } {
     const response = error instanceof AxiosError ? error.response : undefined;
-    return { status: response?.status ?? null, retryAfterMs: retryAfterMs(response?.headers['retry-after'], this.clock.now()) };
+    return {
+      status: response?.status ?? null,
+      retryAfterMs: retryAfterMs(response?.headers['retry-after'], this.clock.now()),
+    };
   }
 
   /** Both versions: the first covers time and body, the second also where the call goes and as what. */
-  private signatureHeaders(partner: Partner, call: { readonly method: 'GET' | 'POST'; readonly url: string; readonly idempotencyKey: string; readonly body: string }): Record<string, string> {
+  private signatureHeaders(
+    partner: Partner,
+    call: {
+      readonly method: 'GET' | 'POST';
+      readonly url: string;
+      readonly idempotencyKey: string;
+      readonly body: string;
+    },
+  ): Record<string, string> {
     const timestamp = this.timestamp();
     const [key] = partner.keys;
     if (key === undefined) throw new NotSent(`partner ${partner.code} has no live signing key`);
     const { method, url, idempotencyKey, body } = call;
     // A URL that nobody can call is told as such by the adapter.
     const target = URL.canParse(url) ? new URL(url) : undefined;
-    const bound = target && signBound(key, { timestamp, method, host: target.host, target: target.pathname + target.search, idempotencyKey, operator: '', body });
-    return { 'X-Timestamp': timestamp, 'X-Signature': sign(key.secret, timestamp, body), ...(bound === undefined ? {} : { 'X-Signature-V2': bound }) };
+    const bound =
+      target &&
+      signBound(key, {
+        timestamp,
+        method,
+        host: target.host,
+        target: target.pathname + target.search,
+        idempotencyKey,
+        operator: '',
+        body,
+      });
+    return {
+      'X-Timestamp': timestamp,
+      'X-Signature': sign(key.secret, timestamp, body),
+      ...(bound === undefined ? {} : { 'X-Signature-V2': bound }),
+    };
   }
 
   /** Unix seconds, as signatures carry them. */
@@ -219,7 +273,12 @@ export class PartnerHttp implements OnApplicationShutdown {
         if (attempt === undefined) return false;
         const answer = this.failure(error);
         if (answer.kind !== 'not_sent') attempt.last = { ...answer, tries: attempt.tries, durationMs: 0, waitedMs: 0 };
-        return isRepeated(answer, attempt.request.repeatable, performance.now() + this.backoffMs(attempt.tries) + attempt.partner.timeoutMs, attempt.request.deadline);
+        return isRepeated(
+          answer,
+          attempt.request.repeatable,
+          performance.now() + this.backoffMs(attempt.tries) + attempt.partner.timeoutMs,
+          attempt.request.deadline,
+        );
       },
     };
   }
@@ -231,7 +290,15 @@ export class PartnerHttp implements OnApplicationShutdown {
     // Looked at after the permit: the store may have let us wait for it until somebody else has the lease, or has settled the movement.
     if (!mayLeave(performance.now(), attempt.partner.timeoutMs, attempt.request.deadline)) throw new PermitRefused();
     attempt.tries += 1;
-    for (const [name, value] of Object.entries(this.signatureHeaders(attempt.partner, { method: 'POST', url: attempt.request.url, idempotencyKey: attempt.request.headers['Idempotency-Key'] ?? '', body: attempt.request.body }))) config.headers.set(name, value);
+    for (const [name, value] of Object.entries(
+      this.signatureHeaders(attempt.partner, {
+        method: 'POST',
+        url: attempt.request.url,
+        idempotencyKey: attempt.request.headers['Idempotency-Key'] ?? '',
+        body: attempt.request.body,
+      }),
+    ))
+      config.headers.set(name, value);
     // From the first byte of this try to the last one of its answer: a partner that drips a byte a second must not hold the slot forever.
     config.timeout = attempt.partner.timeoutMs;
     return config;
@@ -241,16 +308,30 @@ export class PartnerHttp implements OnApplicationShutdown {
     return this.config.retryBackoffSeconds * 1000 * 2 ** (retry - 1);
   }
 
-  private failure(error: unknown): ({ kind: 'answered' } & AnsweredBody) | { kind: 'not_sent' | 'lost'; error: string } {
+  private failure(
+    error: unknown,
+  ): ({ kind: 'answered' } & AnsweredBody) | { kind: 'not_sent' | 'lost'; error: string } {
     if (error instanceof NotSent) return { kind: 'not_sent', error: error.message };
     if (!(error instanceof AxiosError)) return { kind: 'lost', error: messageOf(error) };
-    if (error.response !== undefined && typeof error.response.data === 'string') return { kind: 'answered', ...this.answered(error.response as AxiosResponse<string>) };
-    return { kind: error instanceof NeverLeft ? 'not_sent' : 'lost', error: error.code === undefined || error.message.includes(error.code) ? error.message : `${error.code}: ${error.message}` };
+    if (error.response !== undefined && typeof error.response.data === 'string')
+      return { kind: 'answered', ...this.answered(error.response as AxiosResponse<string>) };
+    return {
+      kind: error instanceof NeverLeft ? 'not_sent' : 'lost',
+      error:
+        error.code === undefined || error.message.includes(error.code)
+          ? error.message
+          : `${error.code}: ${error.message}`,
+    };
   }
 
   private answered(response: AxiosResponse<string> & { readonly head?: AnswerHead }): AnsweredBody {
     const { status, data: body, headers, head } = response;
-    return { status, body, retryAfterMs: retryAfterMs(headers['retry-after'], this.clock.now()), ...(head === undefined ? {} : { head }) };
+    return {
+      status,
+      body,
+      retryAfterMs: retryAfterMs(headers['retry-after'], this.clock.now()),
+      ...(head === undefined ? {} : { head }),
+    };
   }
 }
 

@@ -15,7 +15,12 @@ export class PartnerPairEntity {
   @PrimaryColumn('integer', { name: 'rgs_id', primaryKeyConstraintName: 'partner_pair_pkey' })
   rgsId!: number;
 
-  @Column('text', { name: 'reference_scope', default: 'operator', comment: 'player: the operator keys its books by player and reference, and gets the RGS\'s refId; operator: by reference alone, and gets one that the hub makes' })
+  @Column('text', {
+    name: 'reference_scope',
+    default: 'operator',
+    comment:
+      "player: the operator keys its books by player and reference, and gets the RGS's refId; operator: by reference alone, and gets one that the hub makes",
+  })
   referenceScope!: ReferenceScope;
 
   @Column('text', { default: 'active' })

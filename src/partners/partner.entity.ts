@@ -28,7 +28,12 @@ export class PartnerEntity {
   @Column('text', { array: true })
   currencies!: string[];
 
-  @Column('text', { name: 'retired_currencies', array: true, default: () => `'{}'`, comment: 'no longer taken for debits; credits still pass, since a win is never gated' })
+  @Column('text', {
+    name: 'retired_currencies',
+    array: true,
+    default: () => `'{}'`,
+    comment: 'no longer taken for debits; credits still pass, since a win is never gated',
+  })
   retiredCurrencies!: string[];
 
   @Column('jsonb', { name: 'currency_exponents', default: () => `'{}'` })
@@ -43,7 +48,11 @@ export class PartnerEntity {
   @Column('text', { name: 'player_id_template', default: '{playerId}' })
   playerIdTemplate!: string;
 
-  @Column('jsonb', { name: 'status_words', default: () => `'{"applied": ["OK", "SUCCESS"], "pending": ["PENDING", "ACCEPTED"], "refused": ["REJECTED", "DECLINED", "FAILED", "ERROR"]}'` })
+  @Column('jsonb', {
+    name: 'status_words',
+    default: () =>
+      `'{"applied": ["OK", "SUCCESS"], "pending": ["PENDING", "ACCEPTED"], "refused": ["REJECTED", "DECLINED", "FAILED", "ERROR"]}'`,
+  })
   statusWords!: StatusWords;
 
   @Column('boolean', { name: 'idempotent_by_reference', default: true })
@@ -55,16 +64,29 @@ export class PartnerEntity {
   @Column('boolean', { name: 'rollback_route', default: false })
   rollbackRoute!: boolean;
 
-  @Column('boolean', { name: 'refusal_is_final', default: false, comment: 'the operator keeps refusals with the reference: a refused repeat speaks for every call before it' })
+  @Column('boolean', {
+    name: 'refusal_is_final',
+    default: false,
+    comment: 'the operator keeps refusals with the reference: a refused repeat speaks for every call before it',
+  })
   refusalIsFinal!: boolean;
 
-  @Column('boolean', { name: 'answers_later', default: false, comment: 'it may accept a call and book it later, until the callback time-out: a call whose answer was lost may be booked until then' })
+  @Column('boolean', {
+    name: 'answers_later',
+    default: false,
+    comment:
+      'it may accept a call and book it later, until the callback time-out: a call whose answer was lost may be booked until then',
+  })
   answersLater!: boolean;
 
   @Column('integer', { name: 'timeout_ms', default: 10_000 })
   timeoutMs!: number;
 
-  @Column('smallint', { name: 'signature_version_required', default: 1, comment: 'least version of the signature that its requests must have' })
+  @Column('smallint', {
+    name: 'signature_version_required',
+    default: 1,
+    comment: 'least version of the signature that its requests must have',
+  })
   signatureVersionRequired!: number;
 
   @Column('timestamptz', { name: 'created_at', default: () => 'now()' })

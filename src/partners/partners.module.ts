@@ -5,5 +5,8 @@ import { PartnersStore } from './partners.store';
 import { Replicas } from './replicas';
 
 @Global()
-@Module({ providers: [PartnersStore, PartnerDirectory, PartnerHttp, Replicas], exports: [PartnerDirectory, PartnerHttp] })
+@Module({
+  providers: [PartnersStore, PartnerDirectory, PartnerHttp, Replicas],
+  exports: [PartnerDirectory, PartnerHttp],
+})
 export class PartnersModule {}

@@ -80,14 +80,31 @@ export class PartnersStore {
       tokens.set(hash, [...(tokens.get(hash) ?? []), { partner, operator }]);
     }
 
-    const pairs = await this.database.rows<{ pair: string; reference_scope: PartnerPair['referenceScope'] }>(`select operator_id || ':' || rgs_id as pair, reference_scope from partner_pair`);
-    const linked = await this.database.rows<{ pair: string }>(`select distinct operator_id || ':' || rgs_id as pair from player_link`);
-    return { partners, tokens, pairs: new Map(pairs.map(({ pair, reference_scope }) => [pair, { referenceScope: reference_scope }])), linkedPairs: new Set(linked.map(({ pair }) => pair)) };
+    const pairs = await this.database.rows<{ pair: string; reference_scope: PartnerPair['referenceScope'] }>(
+      `select operator_id || ':' || rgs_id as pair, reference_scope from partner_pair`,
+    );
+    const linked = await this.database.rows<{ pair: string }>(
+      `select distinct operator_id || ':' || rgs_id as pair from player_link`,
+    );
+    return {
+      partners,
+      tokens,
+      pairs: new Map(pairs.map(({ pair, reference_scope }) => [pair, { referenceScope: reference_scope }])),
+      linkedPairs: new Set(linked.map(({ pair }) => pair)),
+    };
   }
 
   /** What the environment of an earlier start wrote; undefined when there is no such row. */
   async fromEnvironment(tx: Tx, code: string): Promise<WrittenPartner | undefined> {
-    const [row] = await tx.rows<{ base_url: string; player_id_template: string; currencies: string[]; timeout_ms: number; signature_version_required: number; tokens: Buffer[]; signing_key: string | null }>(
+    const [row] = await tx.rows<{
+      base_url: string;
+      player_id_template: string;
+      currencies: string[];
+      timeout_ms: number;
+      signature_version_required: number;
+      tokens: Buffer[];
+      signing_key: string | null;
+    }>(
       `select p.base_url, p.player_id_template, p.currencies, p.timeout_ms, p.signature_version_required,
          array(select c.token_sha256 from partner_credential c where c.partner_id = p.id and c.kind = 'bearer' and c.label like 'env%' order by c.label) as tokens,
          (select c.secret from partner_credential c where c.partner_id = p.id and c.kind = 'signing' and c.label = 'env') as signing_key
@@ -95,7 +112,15 @@ export class PartnersStore {
       [code],
     );
     if (row === undefined) return undefined;
-    return { baseUrl: row.base_url, playerIdTemplate: row.player_id_template, currencies: row.currencies, timeoutMs: row.timeout_ms, signatureVersionRequired: row.signature_version_required === 2 ? 2 : 1, tokenSha256: row.tokens, signingKey: row.signing_key ?? '' };
+    return {
+      baseUrl: row.base_url,
+      playerIdTemplate: row.player_id_template,
+      currencies: row.currencies,
+      timeoutMs: row.timeout_ms,
+      signatureVersionRequired: row.signature_version_required === 2 ? 2 : 1,
+      tokenSha256: row.tokens,
+      signingKey: row.signing_key ?? '',
+    };
   }
 
   /** Makes or updates the row and its 'env' credentials; a currency that left the list is remembered as retired. */
@@ -110,17 +135,34 @@ export class PartnersStore {
       [partner.code, partner.role, partner.baseUrl, partner.currencies, partner.playerIdTemplate, partner.timeoutMs],
     );
     if (row === undefined) throw new Error(`partner ${partner.code} was not written`);
-    await tx.rows(`update partner set signature_version_required = $2 where id = $1 and signature_version_required <> $2`, [row.id, partner.signatureVersionRequired]);
+    await tx.rows(
+      `update partner set signature_version_required = $2 where id = $1 and signature_version_required <> $2`,
+      [row.id, partner.signatureVersionRequired],
+    );
     await tx.rows(`delete from partner_credential where partner_id = $1 and label like 'env%'`, [row.id]);
     for (const [index, hash] of partner.tokenSha256.entries())
-      await tx.rows(`insert into partner_credential (partner_id, operator_id, kind, label, token_sha256) values ($1, $2, 'bearer', $3, $4)`, [row.id, operatorId, `env-${index + 1}`, hash]);
-    await tx.rows(`insert into partner_credential (partner_id, kind, label, secret) values ($1, 'signing', 'env', $2)`, [row.id, partner.signingKey]);
+      await tx.rows(
+        `insert into partner_credential (partner_id, operator_id, kind, label, token_sha256) values ($1, $2, 'bearer', $3, $4)`,
+        [row.id, operatorId, `env-${index + 1}`, hash],
+      );
+    await tx.rows(
+      `insert into partner_credential (partner_id, kind, label, secret) values ($1, 'signing', 'env', $2)`,
+      [row.id, partner.signingKey],
+    );
     return row.id;
   }
 
   /** The pair that the environment describes; a scope that was changed manually stays. */
-  async ensurePair(tx: Tx, operatorId: number, rgsId: number, referenceScope: PartnerPair['referenceScope']): Promise<void> {
-    await tx.rows('insert into partner_pair (operator_id, rgs_id, reference_scope) values ($1, $2, $3) on conflict on constraint partner_pair_pkey do nothing', [operatorId, rgsId, referenceScope]);
+  async ensurePair(
+    tx: Tx,
+    operatorId: number,
+    rgsId: number,
+    referenceScope: PartnerPair['referenceScope'],
+  ): Promise<void> {
+    await tx.rows(
+      'insert into partner_pair (operator_id, rgs_id, reference_scope) values ($1, $2, $3) on conflict on constraint partner_pair_pkey do nothing',
+      [operatorId, rgsId, referenceScope],
+    );
   }
 
   async externalPlayerId(operatorId: number, rgsId: number, playerId: string): Promise<string | undefined> {
@@ -145,7 +187,11 @@ function partnerOf(row: PartnerRow): Partner {
     amountEncoding: row.amount_encoding,
     amountMinorMax: BigInt(row.amount_minor_max),
     playerIdTemplate: row.player_id_template,
-    statusWords: { applied: row.status_words.applied.map(protocolWord), pending: row.status_words.pending.map(protocolWord), refused: row.status_words.refused.map(protocolWord) },
+    statusWords: {
+      applied: row.status_words.applied.map(protocolWord),
+      pending: row.status_words.pending.map(protocolWord),
+      refused: row.status_words.refused.map(protocolWord),
+    },
     idempotentByReference: row.idempotent_by_reference,
     statusQuery: row.status_query,
     rollbackRoute: row.rollback_route,

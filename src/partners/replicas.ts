@@ -39,7 +39,10 @@ export class Replicas implements BeforeApplicationShutdown {
   }
 
   async others(tx: Tx): Promise<string[]> {
-    const rows = await tx.rows<{ id: string }>(`select id from hub_replica where id <> $1 and at > clock_timestamp() - $2 * interval '1 millisecond' order by id`, [this.id, REPLICA_LIVES_MS]);
+    const rows = await tx.rows<{ id: string }>(
+      `select id from hub_replica where id <> $1 and at > clock_timestamp() - $2 * interval '1 millisecond' order by id`,
+      [this.id, REPLICA_LIVES_MS],
+    );
     return rows.map(({ id }) => id);
   }
 
@@ -47,7 +50,9 @@ export class Replicas implements BeforeApplicationShutdown {
     clearInterval(this.timer);
     await this.beating;
     // Not worth a failed stop: who says nothing is gone in a moment anyway.
-    await this.database.rows('delete from hub_replica where id = $1', [this.id]).catch((error: unknown) => this.logger.event('debug', 'replicas.not_removed', { error: messageOf(error) }));
+    await this.database
+      .rows('delete from hub_replica where id = $1', [this.id])
+      .catch((error: unknown) => this.logger.event('debug', 'replicas.not_removed', { error: messageOf(error) }));
   }
 
   private async beat(): Promise<void> {
@@ -63,4 +68,5 @@ export class Replicas implements BeforeApplicationShutdown {
 }
 
 /** An insert as well: an unlogged table is empty after a crash of the server and on a promoted standby. */
-const BEAT = 'insert into hub_replica (id, role, at) values ($1, $2, clock_timestamp()) on conflict (id) do update set at = excluded.at';
+const BEAT =
+  'insert into hub_replica (id, role, at) values ($1, $2, clock_timestamp()) on conflict (id) do update set at = excluded.at';

@@ -22,7 +22,9 @@ export function retryAfterMs(header: unknown, nowMs: number): number | null {
   if (typeof header !== 'string') return null;
   const text = header.trim();
   // A fraction is no form of the RFC, but it is clear what is meant; rounded up, so that nobody comes too early.
-  const waitMs = /^\d+(?:\.\d+)?$/.test(text) ? Math.ceil(Number(text)) * 1000 : (httpDateMs(text, nowMs) ?? NaN) - nowMs;
+  const waitMs = /^\d+(?:\.\d+)?$/.test(text)
+    ? Math.ceil(Number(text)) * 1000
+    : (httpDateMs(text, nowMs) ?? NaN) - nowMs;
   return Number.isNaN(waitMs) ? null : Math.min(Math.max(waitMs, 0), RETRY_AFTER_MS_MAX);
 }
 
@@ -31,7 +33,16 @@ function httpDateMs(text: string, nowMs: number): number | null {
     const parts = form.exec(text)?.groups;
     if (parts === undefined) continue;
     const [day, month] = [Number(parts.day), MONTHS.indexOf(parts.month ?? '')];
-    const date = new Date(Date.UTC(fullYear(parts.year ?? '', nowMs), month, day, Number(parts.hour), Number(parts.minute), Number(parts.second)));
+    const date = new Date(
+      Date.UTC(
+        fullYear(parts.year ?? '', nowMs),
+        month,
+        day,
+        Number(parts.hour),
+        Number(parts.minute),
+        Number(parts.second),
+      ),
+    );
     // The 31st of a shorter month would silently be the 1st of the next. A leap second moves the minute, not the day, but at midnight.
     return parts.second === '60' || date.getUTCDate() === day ? date.getTime() : null;
   }

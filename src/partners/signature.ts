@@ -15,7 +15,8 @@ export function verify(keys: readonly string[], timestamp: string, body: Buffer,
   const signed = Buffer.concat([Buffer.from(`${timestamp}:`), body]);
   let matched = false;
   // No early exit: which of two live keys matched is nobody's business.
-  for (const key of keys) matched = timingSafeEqual(given, Buffer.from(createHmac('sha256', key).update(signed).digest('hex'))) || matched;
+  for (const key of keys)
+    matched = timingSafeEqual(given, Buffer.from(createHmac('sha256', key).update(signed).digest('hex'))) || matched;
   return matched;
 }
 
@@ -41,8 +42,13 @@ export interface BoundRequest {
   readonly body: Buffer | string;
 }
 
-function boundSignature(secret: string, { timestamp, method, host, target, idempotencyKey, operator, body }: BoundRequest): string {
-  const text = ['hub-v2', timestamp, method, host, target, idempotencyKey, operator, hash('sha256', body, 'hex')].join('\n');
+function boundSignature(
+  secret: string,
+  { timestamp, method, host, target, idempotencyKey, operator, body }: BoundRequest,
+): string {
+  const text = ['hub-v2', timestamp, method, host, target, idempotencyKey, operator, hash('sha256', body, 'hex')].join(
+    '\n',
+  );
   // Header values are bytes, which Node hands out one character each.
   return createHmac('sha256', secret).update(text, 'latin1').digest('hex');
 }
@@ -53,7 +59,9 @@ export function signBound({ kid, secret }: SigningKey, request: BoundRequest): s
 }
 
 /** Parts of `X-Signature-V2`; null for a value of another form. */
-export function parseBound(header: string): { readonly timestamp: string; readonly kid: string; readonly signature: string } | null {
+export function parseBound(
+  header: string,
+): { readonly timestamp: string; readonly kid: string; readonly signature: string } | null {
   const match = /^t=(\d{1,12}),kid=([\x21-\x2b\x2d-\x7e]{1,192}),v2=([0-9a-f]{64})$/.exec(header);
   return match === null ? null : { timestamp: match[1] ?? '', kid: match[2] ?? '', signature: match[3] ?? '' };
 }
@@ -65,5 +73,7 @@ export function verifyBound(secret: string, request: BoundRequest, signature: st
 
 /** `webhook-signature` of the Standard Webhooks specification: one "v1," entry per live key, separated by spaces. */
 export function standardWebhookSignature(keys: readonly string[], id: string, timestamp: string, body: string): string {
-  return keys.map((key) => `v1,${createHmac('sha256', key).update(`${id}.${timestamp}.${body}`).digest('base64')}`).join(' ');
+  return keys
+    .map((key) => `v1,${createHmac('sha256', key).update(`${id}.${timestamp}.${body}`).digest('base64')}`)
+    .join(' ');
 }

@@ -9,7 +9,12 @@ export function mayLeave(now: number, timeoutMs: number, endBy: number): boolean
  * Whether a call without a usable answer is made again in the same attempt. A refused connection or a partner that names its own pause is for the
  * queue to handle, not for a loop in one attempt.
  */
-export function isRepeated(answer: { readonly kind: 'answered'; readonly retryAfterMs: number | null } | { readonly kind: 'not_sent' | 'lost' }, repeatable: boolean, nextEnds: number, endBy: number): boolean {
+export function isRepeated(
+  answer: { readonly kind: 'answered'; readonly retryAfterMs: number | null } | { readonly kind: 'not_sent' | 'lost' },
+  repeatable: boolean,
+  nextEnds: number,
+  endBy: number,
+): boolean {
   if (answer.kind === 'not_sent' || (answer.kind === 'answered' && answer.retryAfterMs !== null)) return false;
   return repeatable && nextEnds < endBy;
 }

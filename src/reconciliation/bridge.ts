@@ -42,10 +42,27 @@ export function bridgeOf(cells: readonly SummaryCell[]): BridgeLine[] {
 }
 
 function line(group: readonly SummaryCell[], from: 'rgs' | 'hub', to: 'operator' | 'rgs'): BridgeLine {
-  const total = (side: keyof typeof BITS, className?: string) => group.reduce((sum, cell) => (cell.source === BITS[side] && (className === undefined || cell.class === className) ? sum + cell.sumMinor : sum), 0n);
+  const total = (side: keyof typeof BITS, className?: string) =>
+    group.reduce(
+      (sum, cell) =>
+        cell.source === BITS[side] && (className === undefined || cell.class === className) ? sum + cell.sumMinor : sum,
+      0n,
+    );
   const classes = [...new Set(group.filter(({ state }) => state !== 'matched').map((cell) => cell.class))].sort();
-  const steps = classes.map((name) => ({ class: name, differenceMinor: total(to, name) - total(from, name) })).filter(({ differenceMinor }) => differenceMinor !== 0n);
+  const steps = classes
+    .map((name) => ({ class: name, differenceMinor: total(to, name) - total(from, name) }))
+    .filter(({ differenceMinor }) => differenceMinor !== 0n);
   const [fromMinor, toMinor] = [total(from), total(to)];
   const [{ businessDate, currency, direction } = { businessDate: null, currency: '', direction: '' }] = group;
-  return { businessDate, currency, direction, from, to, fromMinor, steps, toMinor, unexplainedMinor: toMinor - fromMinor - steps.reduce((sum, { differenceMinor }) => sum + differenceMinor, 0n) };
+  return {
+    businessDate,
+    currency,
+    direction,
+    from,
+    to,
+    fromMinor,
+    steps,
+    toMinor,
+    unexplainedMinor: toMinor - fromMinor - steps.reduce((sum, { differenceMinor }) => sum + differenceMinor, 0n),
+  };
 }

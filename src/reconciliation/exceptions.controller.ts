@@ -14,7 +14,10 @@ export class ExceptionsController {
   constructor(private readonly exceptions: ExceptionsService) {}
 
   @Get()
-  @ApiOperation({ summary: 'Breaks over all runs, oldest first, with how much is how old', description: 'A break that a later run finds in order is `auto_cleared`; one that comes back is opened again.' })
+  @ApiOperation({
+    summary: 'Breaks over all runs, oldest first, with how much is how old',
+    description: 'A break that a later run finds in order is `auto_cleared`; one that comes back is opened again.',
+  })
   @ApiOkResponse({ description: 'One page, and the ageing of all', type: ExceptionPage })
   @ApiProblems('validation_failed')
   listExceptions(@Query() query: ExceptionQuery): Promise<ExceptionPage> {

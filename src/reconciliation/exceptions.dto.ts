@@ -65,19 +65,41 @@ export class ExceptionView {
   @ApiProperty({ format: 'uuid', description: 'The last run that looked at it', example: RUN }) lastRun!: string;
   @ApiProperty({ ...instant, example: '2026-11-23T05:20:00.000Z' }) firstSeen!: string;
   @ApiProperty({ ...instant, example: '2026-11-23T05:20:00.000Z' }) lastSeen!: string;
-  @ApiProperty({ ...instant, ...nullable, description: 'When the money moved; null when no side says', example: '2026-11-22T12:00:00.000Z' }) anchorAt!: string | null;
-  @ApiProperty({ type: 'integer', description: 'Since the money moved, or since it was seen first', example: 62_400 }) ageSeconds!: number;
+  @ApiProperty({
+    ...instant,
+    ...nullable,
+    description: 'When the money moved; null when no side says',
+    example: '2026-11-22T12:00:00.000Z',
+  })
+  anchorAt!: string | null;
+  @ApiProperty({ type: 'integer', description: 'Since the money moved, or since it was seen first', example: 62_400 })
+  ageSeconds!: number;
   @ApiProperty({ enum: AGE_BUCKETS, example: '<24h' }) age!: AgeBucket;
   @ApiProperty({ type: 'string', ...nullable, example: 'EUR' }) currency!: string | null;
   @ApiProperty({ type: 'string', ...nullable, description: 'Major units', example: '10.00' }) amount!: string | null;
   @ApiProperty({ type: 'string', ...nullable, example: 'bet-1001' }) refId!: string | null;
   @ApiProperty({ type: 'string', ...nullable, example: RUN }) correlationId!: string | null;
-  @ApiProperty({ type: 'string', ...nullable, description: 'The message that would fix it', example: RUN }) outboxId!: string | null;
-  @ApiProperty({ type: 'string', enum: ['rgs', 'operator'], ...nullable, example: 'operator' }) outboxQueue!: string | null;
-  @ApiProperty({ type: 'string', ...nullable, description: 'Who deals with it', example: 'anna' }) owner!: string | null;
-  @ApiProperty({ ...instant, ...nullable, description: 'By when somebody should have', example: '2026-11-23T09:20:00.000Z' }) dueAt!: string | null;
+  @ApiProperty({ type: 'string', ...nullable, description: 'The message that would fix it', example: RUN }) outboxId!:
+    string | null;
+  @ApiProperty({ type: 'string', enum: ['rgs', 'operator'], ...nullable, example: 'operator' }) outboxQueue!:
+    string | null;
+  @ApiProperty({ type: 'string', ...nullable, description: 'Who deals with it', example: 'anna' }) owner!:
+    string | null;
+  @ApiProperty({
+    ...instant,
+    ...nullable,
+    description: 'By when somebody should have',
+    example: '2026-11-23T09:20:00.000Z',
+  })
+  dueAt!: string | null;
   @ApiProperty({ ...instant, ...nullable, example: null }) resolvedAt!: string | null;
-  @ApiProperty({ type: 'string', ...nullable, description: 'Reason code of the last act that closed it', example: null }) resolution!: string | null;
+  @ApiProperty({
+    type: 'string',
+    ...nullable,
+    description: 'Reason code of the last act that closed it',
+    example: null,
+  })
+  resolution!: string | null;
   @ApiProperty({ type: 'string', ...nullable, example: null }) note!: string | null;
 }
 
@@ -90,8 +112,10 @@ export class AgeingView {
 
 export class ExceptionPage {
   @ApiProperty({ type: [ExceptionView] }) items!: ExceptionView[];
-  @ApiProperty({ type: [AgeingView], description: 'Of all that the filter selects, not only of this page' }) ageing!: AgeingView[];
-  @ApiProperty({ type: 'string', format: 'uuid', ...nullable, description: 'Null on the last page', example: null }) nextCursor!: string | null;
+  @ApiProperty({ type: [AgeingView], description: 'Of all that the filter selects, not only of this page' })
+  ageing!: AgeingView[];
+  @ApiProperty({ type: 'string', format: 'uuid', ...nullable, description: 'Null on the last page', example: null })
+  nextCursor!: string | null;
 }
 
 export class ActionView {
@@ -102,9 +126,15 @@ export class ActionView {
   @ApiProperty({ example: 'accept' }) action!: string;
   @ApiProperty({ example: 'partner_confirmed' }) reasonCode!: string;
   @ApiProperty({ type: 'string', ...nullable, example: 'operator support, ticket 4711' }) note!: string | null;
-  @ApiProperty({ type: 'object', additionalProperties: true, ...nullable, example: { state: 'open' } }) before!: unknown;
-  @ApiProperty({ type: 'object', additionalProperties: true, ...nullable, example: { state: 'accepted' } }) after!: unknown;
-  @ApiProperty({ description: 'Hex SHA-256 over this action and the one before; it stands in the audit log, too', example: 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855' }) hash!: string;
+  @ApiProperty({ type: 'object', additionalProperties: true, ...nullable, example: { state: 'open' } })
+  before!: unknown;
+  @ApiProperty({ type: 'object', additionalProperties: true, ...nullable, example: { state: 'accepted' } })
+  after!: unknown;
+  @ApiProperty({
+    description: 'Hex SHA-256 over this action and the one before; it stands in the audit log, too',
+    example: 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855',
+  })
+  hash!: string;
 }
 
 export class ExceptionDetail extends ExceptionView {

@@ -5,7 +5,15 @@ import { HubError } from '../kernel/errors';
 import { currencyExponent, toMajorUnits } from '../kernel/money';
 import { DEFAULT_OPERATOR, PartnerDirectory } from '../partners/partner-directory';
 import type { ActionRecord } from './action-chain';
-import { AGE_BUCKETS, type ActionView, type AgeingView, type ExceptionDetail, type ExceptionPage, type ExceptionQuery, type ExceptionView } from './exceptions.dto';
+import {
+  AGE_BUCKETS,
+  type ActionView,
+  type AgeingView,
+  type ExceptionDetail,
+  type ExceptionPage,
+  type ExceptionQuery,
+  type ExceptionView,
+} from './exceptions.dto';
 import { type AgeBucket, type AgeingCell, type ExceptionRecord, ExceptionsStore } from './exceptions.store';
 
 const BUCKETS: readonly (readonly [AgeBucket, number])[] = [
@@ -30,7 +38,11 @@ export class ExceptionsService {
     const found = await this.store.list(now, filter, cursor ?? null, limit + 1);
     const page = found.slice(0, limit);
     const ageing = await this.store.ageing(now, filter);
-    return { items: page.map((exception) => this.view(exception)), ageing: ageing.map((cell) => this.ageing(cell)).sort(byAge), nextCursor: found.length > limit ? (page.at(-1)?.id ?? null) : null };
+    return {
+      items: page.map((exception) => this.view(exception)),
+      ageing: ageing.map((cell) => this.ageing(cell)).sort(byAge),
+      nextCursor: found.length > limit ? (page.at(-1)?.id ?? null) : null,
+    };
   }
 
   /** Throws not_found. */
@@ -42,11 +54,27 @@ export class ExceptionsService {
 
   private ageing({ bucket, currency, count, amountMinor }: AgeingCell): AgeingView {
     const exponents = this.partners.byCode(DEFAULT_OPERATOR)?.currencyExponents;
-    return { age: bucket, currency, count: Number(count), amount: toMajorUnits(amountMinor, currencyExponent(currency ?? '', exponents)) };
+    return {
+      age: bucket,
+      currency,
+      count: Number(count),
+      amount: toMajorUnits(amountMinor, currencyExponent(currency ?? '', exponents)),
+    };
   }
 
   view(exception: ExceptionRecord): ExceptionView {
-    const { firstSeen, lastSeen, anchorAt, amountMinor, currency, dueAt, resolvedAt, operatorId, rgsId: _rgsId, ...rest } = exception;
+    const {
+      firstSeen,
+      lastSeen,
+      anchorAt,
+      amountMinor,
+      currency,
+      dueAt,
+      resolvedAt,
+      operatorId,
+      rgsId: _rgsId,
+      ...rest
+    } = exception;
     const ageSeconds = Math.floor((this.clock.now() - (anchorAt ?? firstSeen).getTime()) / 1000);
     return {
       ...rest,
@@ -56,7 +84,13 @@ export class ExceptionsService {
       ageSeconds,
       age: BUCKETS.find(([, seconds]) => ageSeconds < seconds)?.[0] ?? '>7d',
       currency,
-      amount: amountMinor === null ? null : toMajorUnits(amountMinor, currencyExponent(currency ?? '', this.partners.byId(operatorId).currencyExponents)),
+      amount:
+        amountMinor === null
+          ? null
+          : toMajorUnits(
+              amountMinor,
+              currencyExponent(currency ?? '', this.partners.byId(operatorId).currencyExponents),
+            ),
       dueAt: dueAt?.toISOString() ?? null,
       resolvedAt: resolvedAt?.toISOString() ?? null,
     };

@@ -90,7 +90,10 @@ export class ExceptionsStore {
   }
 
   async ids(now: Date, filter: ExceptionFilter, limit: number): Promise<string[]> {
-    const rows = await this.database.rows<{ id: string }>(`select id from recon.exception where ${FILTER} order by first_seen, id limit $7`, [now, ...filterOf(filter), limit]);
+    const rows = await this.database.rows<{ id: string }>(
+      `select id from recon.exception where ${FILTER} order by first_seen, id limit $7`,
+      [now, ...filterOf(filter), limit],
+    );
     return rows.map(({ id }) => id);
   }
 
@@ -104,21 +107,44 @@ export class ExceptionsStore {
   }
 
   /** What is open, for the metrics: by class and currency, with the age of the oldest. */
-  async open(now: Date): Promise<{ class: string; currency: string; count: number; amountMinor: string; oldestSeconds: number }[]> {
+  async open(
+    now: Date,
+  ): Promise<{ class: string; currency: string; count: number; amountMinor: string; oldestSeconds: number }[]> {
     return (
       await this.database.unhurried.rows<{ class: string; cur: string; n: string; sum: string; oldest: string }>(
         `select class, coalesce(cur, '') as cur, count(*) as n, coalesce(sum(amount_minor), 0)::text as sum, extract(epoch from max(${AGE}))::bigint as oldest from recon.exception where state = 'open' group by 1, 2`,
         [now],
       )
-    ).map(({ class: className, cur, n, sum, oldest }) => ({ class: className, currency: cur, count: Number(n), amountMinor: sum, oldestSeconds: Number(oldest) }));
+    ).map(({ class: className, cur, n, sum, oldest }) => ({
+      class: className,
+      currency: cur,
+      count: Number(n),
+      amountMinor: sum,
+      oldestSeconds: Number(oldest),
+    }));
   }
 
-  async change(tx: Tx, id: string, { state, owner, resolution, note }: ExceptionChange, at: Date): Promise<ExceptionRecord> {
+  async change(
+    tx: Tx,
+    id: string,
+    { state, owner, resolution, note }: ExceptionChange,
+    at: Date,
+  ): Promise<ExceptionRecord> {
     const [row] = await tx.rows(
       `update recon.exception set state = coalesce($2, state), owner = case when $3 then $4 else owner end, resolution = case when $5 then $6 else resolution end, note = case when $7 then $8 else note end,
          resolved_at = case when $2 is null then resolved_at when $2 = 'open' then null else $9::timestamptz end, version = version + 1
        where id = $1 returning ${COLUMNS}`,
-      [id, state ?? null, owner !== undefined, owner ?? null, resolution !== undefined, resolution ?? null, note !== undefined, note ?? null, at],
+      [
+        id,
+        state ?? null,
+        owner !== undefined,
+        owner ?? null,
+        resolution !== undefined,
+        resolution ?? null,
+        note !== undefined,
+        note ?? null,
+        at,
+      ],
     );
     if (row === undefined) throw new Error(`exception ${id} vanished while it was changed`);
     return exceptionOf(row);
@@ -126,13 +152,18 @@ export class ExceptionsStore {
 
   /** Which leg of its movement the exception is about, as the last run that saw it says. */
   async leg(id: string): Promise<'movement' | 'undo'> {
-    const [row] = await this.database.rows<{ leg: 'movement' | 'undo' }>(`select i.leg from recon.exception e join recon.item i on i.run_id = e.last_run and i.k = e.k and i.class = e.class where e.id = $1 limit 1`, [id]);
+    const [row] = await this.database.rows<{ leg: 'movement' | 'undo' }>(
+      `select i.leg from recon.exception e join recon.item i on i.run_id = e.last_run and i.k = e.k and i.class = e.class where e.id = $1 limit 1`,
+      [id],
+    );
     return row?.leg ?? 'movement';
   }
 
   /** Oldest first. */
   async actions(sql: Sql, exceptionId: string): Promise<ActionRecord[]> {
-    return (await sql.rows(`select ${ACTION} from recon.action where exception_id = $1 order by id`, [exceptionId])).map(actionOf);
+    return (
+      await sql.rows(`select ${ACTION} from recon.action where exception_id = $1 order by id`, [exceptionId])
+    ).map(actionOf);
   }
 
   async actionByKey(sql: Sql, idempotencyKey: string): Promise<ActionRecord | undefined> {
@@ -152,7 +183,20 @@ export class ExceptionsStore {
     const record: ActionRecord = { ...unhashed, hash: actionHash(unhashed) };
     await tx.rows(
       `insert into recon.action (id, exception_id, actor, action, reason_code, note, before, after, idem_key, at, prev_hash, hash) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, decode($11, 'hex'), decode($12, 'hex'))`,
-      [record.id, record.exceptionId, record.actor, record.action, record.reasonCode, record.note, JSON.stringify(record.before), JSON.stringify(record.after), record.idempotencyKey, record.at, record.previousHash, record.hash],
+      [
+        record.id,
+        record.exceptionId,
+        record.actor,
+        record.action,
+        record.reasonCode,
+        record.note,
+        JSON.stringify(record.before),
+        JSON.stringify(record.after),
+        record.idempotencyKey,
+        record.at,
+        record.previousHash,
+        record.hash,
+      ],
     );
     return record;
   }
@@ -202,6 +246,20 @@ function exceptionOf(row: Row): ExceptionRecord {
 }
 
 function actionOf(row: Row): ActionRecord {
-  const { id, exception_id, actor, action, reason_code, note, before, after, idem_key, at, prev_hash, hash } = row as Record<string, string>;
-  return { id: id ?? '', exceptionId: exception_id ?? '', actor: actor ?? '', action: action ?? '', reasonCode: reason_code ?? '', note: note ?? null, before: before ?? null, after: after ?? null, idempotencyKey: idem_key ?? '', at: at ?? '', previousHash: prev_hash ?? '', hash: hash ?? '' };
+  const { id, exception_id, actor, action, reason_code, note, before, after, idem_key, at, prev_hash, hash } =
+    row as Record<string, string>;
+  return {
+    id: id ?? '',
+    exceptionId: exception_id ?? '',
+    actor: actor ?? '',
+    action: action ?? '',
+    reasonCode: reason_code ?? '',
+    note: note ?? null,
+    before: before ?? null,
+    after: after ?? null,
+    idempotencyKey: idem_key ?? '',
+    at: at ?? '',
+    previousHash: prev_hash ?? '',
+    hash: hash ?? '',
+  };
 }

@@ -17,7 +17,10 @@ export class LegacyFileStore {
 
   /** Number of the run's last item; 0 when it has none. */
   async lastSeq(runId: string): Promise<number> {
-    const [end] = await this.database.rows<{ seq: string | null }>('select max(seq) as seq from recon.item where run_id = $1', [runId]);
+    const [end] = await this.database.rows<{ seq: string | null }>(
+      'select max(seq) as seq from recon.item where run_id = $1',
+      [runId],
+    );
     return Number(end?.seq ?? 0);
   }
 
@@ -26,12 +29,24 @@ export class LegacyFileStore {
    * slow, and none is left behind by one that goes. By ranges for the reason that ReportStore.itemPages has.
    */
   async lines(runId: string, after: number, last: number): Promise<LegacyLine[]> {
-    const rows = await this.database.rows<{ booked: number; ref: string | null; corr: string | null; direction: string | null; amount: string | null }>(
+    const rows = await this.database.rows<{
+      booked: number;
+      ref: string | null;
+      corr: string | null;
+      direction: string | null;
+      amount: string | null;
+    }>(
       `select booked, case when booked & 1 = 1 then ref_rgs else ref_op end as ref, corr, case when booked & 1 = 1 then dir_raw_rgs else dir_raw_op end as direction,
          case when booked & 1 = 1 then amt_raw_rgs else amt_raw_op end as amount
        from recon.item where run_id = $1 and seq > $2 and seq <= $3 and booked & 3 in (1, 2) order by seq`,
       [runId, after, last],
     );
-    return rows.map((row) => ({ refId: row.ref ?? '', correlationId: row.corr ?? '', direction: row.direction ?? '', amount: row.amount ?? '', inRgs: (row.booked & 1) === 1 }));
+    return rows.map((row) => ({
+      refId: row.ref ?? '',
+      correlationId: row.corr ?? '',
+      direction: row.direction ?? '',
+      amount: row.amount ?? '',
+      inRgs: (row.booked & 1) === 1,
+    }));
   }
 }

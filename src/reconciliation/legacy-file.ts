@@ -38,7 +38,14 @@ export class LegacyFile {
 function cells({ refId, correlationId, direction, amount, inRgs }: LegacyLine, raw: boolean): string[] {
   const text = raw ? (cell: string) => cell : guarded;
   const number = pythonFloat(amount);
-  return [text(refId), text(correlationId), text(direction), isNumber(number) ? number : text(number), inRgs ? 'True' : 'False', inRgs ? 'False' : 'True'];
+  return [
+    text(refId),
+    text(correlationId),
+    text(direction),
+    isNumber(number) ? number : text(number),
+    inRgs ? 'True' : 'False',
+    inRgs ? 'False' : 'True',
+  ];
 }
 
 function csv(records: string[][]): string {

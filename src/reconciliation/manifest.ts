@@ -25,11 +25,20 @@ export interface Manifest {
     readonly sealedAt: string;
   };
   /** Heads of the audit log and of the history of exceptions when the run was signed. Manifests of earlier builds do not have them. */
-  readonly audit?: { readonly audit: { readonly entries: number; readonly hash: string }; readonly actions: { readonly entries: number; readonly hash: string } };
+  readonly audit?: {
+    readonly audit: { readonly entries: number; readonly hash: string };
+    readonly actions: { readonly entries: number; readonly hash: string };
+  };
   readonly counts: JsonObject;
   readonly totals: readonly ManifestTotal[];
   /** The file that /report.csv gives without options. */
-  readonly report: { readonly version: 1; readonly mediaType: 'text/csv'; readonly rows: number; readonly bytes: number; readonly sha256: string };
+  readonly report: {
+    readonly version: 1;
+    readonly mediaType: 'text/csv';
+    readonly rows: number;
+    readonly bytes: number;
+    readonly sha256: string;
+  };
   readonly signing: { readonly algorithm: 'Ed25519'; readonly keyId: string; readonly publicKey: string };
 }
 
@@ -111,20 +120,36 @@ export class ManifestKey {
   constructor(secret: string) {
     const seed = Buffer.from(hkdfSync('sha256', secret, '', 'integration-hub reconciliation manifest', 32));
     this.privateKey = createPrivateKey({ key: Buffer.concat([PKCS8_ED25519, seed]), format: 'der', type: 'pkcs8' });
-    this.publicKey = createPublicKey(this.privateKey).export({ format: 'der', type: 'spki' }).subarray(SPKI_ED25519.length).toString('base64');
+    this.publicKey = createPublicKey(this.privateKey)
+      .export({ format: 'der', type: 'spki' })
+      .subarray(SPKI_ED25519.length)
+      .toString('base64');
     this.keyId = keyIdOf(this.publicKey);
   }
 
   /** Fills in the key and signs. */
   sign(unsigned: Omit<Manifest, 'signing'>): SignedManifest {
-    const manifest: Manifest = { ...unsigned, signing: { algorithm: 'Ed25519', keyId: this.keyId, publicKey: this.publicKey } };
+    const manifest: Manifest = {
+      ...unsigned,
+      signing: { algorithm: 'Ed25519', keyId: this.keyId, publicKey: this.publicKey },
+    };
     const bytes = Buffer.from(canonicalJson(manifest));
     return { manifest, sha256: sha256Hex(bytes), signature: this.signature(bytes) };
   }
 
   /** Adds the digest of one more file of the same run. */
-  signFile(signed: SignedManifest, form: string, { bytes, sha256 }: { readonly bytes: number; readonly sha256: string }): SignedManifest {
-    const statement: FileProof['statement'] = { format: 'recon-file/1', manifestSha256: signed.sha256, form, bytes, sha256 };
+  signFile(
+    signed: SignedManifest,
+    form: string,
+    { bytes, sha256 }: { readonly bytes: number; readonly sha256: string },
+  ): SignedManifest {
+    const statement: FileProof['statement'] = {
+      format: 'recon-file/1',
+      manifestSha256: signed.sha256,
+      form,
+      bytes,
+      sha256,
+    };
     return { ...signed, file: { statement, signature: this.signature(Buffer.from(canonicalJson(statement))) } };
   }
 
@@ -143,11 +168,18 @@ export function keyIdOf(publicKey: string): string {
  * What is wrong with a signed manifest and, when given, a file; empty when all is well. `trustedKey` (base64) is the key that the reader
  * had from the hub by another way. Without it only the manifest's own key is used, and that shows that nothing was changed by accident, not who signed.
  */
-export function manifestFaults(signed: unknown, file: { readonly bytes: number; readonly sha256: string } | null, trustedKey?: string): string[] {
+export function manifestFaults(
+  signed: unknown,
+  file: { readonly bytes: number; readonly sha256: string } | null,
+  trustedKey?: string,
+): string[] {
   const { manifest, sha256, signature } = (isObject(signed) ? signed : {}) as Partial<SignedManifest>;
-  if (!isObject(manifest) || typeof sha256 !== 'string' || typeof signature !== 'string') return ['this is no signed manifest: "manifest", "sha256" and "signature" are expected'];
-  if (manifest.format !== 'recon-manifest/1') return [`the manifest has the unknown format ${JSON.stringify(manifest.format)}`];
-  if (!isObject(manifest.signing) || typeof manifest.signing.publicKey !== 'string' || !isObject(manifest.report)) return ['the manifest is not whole'];
+  if (!isObject(manifest) || typeof sha256 !== 'string' || typeof signature !== 'string')
+    return ['this is no signed manifest: "manifest", "sha256" and "signature" are expected'];
+  if (manifest.format !== 'recon-manifest/1')
+    return [`the manifest has the unknown format ${JSON.stringify(manifest.format)}`];
+  if (!isObject(manifest.signing) || typeof manifest.signing.publicKey !== 'string' || !isObject(manifest.report))
+    return ['the manifest is not whole'];
   const faults: string[] = [];
   let bytes: Buffer;
   try {
@@ -158,23 +190,35 @@ export function manifestFaults(signed: unknown, file: { readonly bytes: number; 
   }
   if (sha256Hex(bytes) !== sha256) faults.push('the manifest was changed: its SHA-256 is not the one beside it');
   const key = trustedKey ?? manifest.signing.publicKey;
-  if (manifest.signing.keyId !== keyIdOf(key)) faults.push(`the manifest was signed with the key ${manifest.signing.keyId}, not with ${keyIdOf(key)}`);
+  if (manifest.signing.keyId !== keyIdOf(key))
+    faults.push(`the manifest was signed with the key ${manifest.signing.keyId}, not with ${keyIdOf(key)}`);
   if (!isSigned(bytes, signature, key)) faults.push('the signature does not fit the manifest');
   if (file !== null && isObject(signed) && 'file' in signed) faults.push(...fileFaults(signed.file, sha256, file, key));
   else if (file !== null) {
-    if (file.bytes !== manifest.report.bytes) faults.push(`the file has ${file.bytes} bytes, the report had ${manifest.report.bytes}`);
-    if (file.sha256 !== manifest.report.sha256) faults.push('the file was changed: its SHA-256 is not the one of the report');
+    if (file.bytes !== manifest.report.bytes)
+      faults.push(`the file has ${file.bytes} bytes, the report had ${manifest.report.bytes}`);
+    if (file.sha256 !== manifest.report.sha256)
+      faults.push('the file was changed: its SHA-256 is not the one of the report');
   }
   return faults;
 }
 
-function fileFaults(proof: unknown, manifestSha256: string, file: { readonly bytes: number; readonly sha256: string }, key: string): string[] {
+function fileFaults(
+  proof: unknown,
+  manifestSha256: string,
+  file: { readonly bytes: number; readonly sha256: string },
+  key: string,
+): string[] {
   const { statement, signature } = (isObject(proof) ? proof : {}) as Partial<FileProof>;
-  if (!isObject(statement) || typeof signature !== 'string' || statement.format !== 'recon-file/1') return ['the statement about the file is not whole'];
+  if (!isObject(statement) || typeof signature !== 'string' || statement.format !== 'recon-file/1')
+    return ['the statement about the file is not whole'];
   const faults: string[] = [];
-  if (!isSigned(Buffer.from(textOf(statement)), signature, key)) faults.push('the signature does not fit the statement about the file');
-  if (statement.manifestSha256 !== manifestSha256) faults.push('the statement about the file belongs to another manifest');
-  if (file.bytes !== statement.bytes) faults.push(`the file has ${file.bytes} bytes, the report had ${statement.bytes}`);
+  if (!isSigned(Buffer.from(textOf(statement)), signature, key))
+    faults.push('the signature does not fit the statement about the file');
+  if (statement.manifestSha256 !== manifestSha256)
+    faults.push('the statement about the file belongs to another manifest');
+  if (file.bytes !== statement.bytes)
+    faults.push(`the file has ${file.bytes} bytes, the report had ${statement.bytes}`);
   if (file.sha256 !== statement.sha256) faults.push('the file was changed: its SHA-256 is not the one of the report');
   return faults;
 }

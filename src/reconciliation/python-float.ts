@@ -14,7 +14,9 @@ export function pythonFloat(decimal: string): string {
   if (significant === '') return `${sign}0.0`;
   const exponent = digits.length - 1 - fraction.length + Number(power);
   // Python turns to exponents below 1e-4 and from 1e16.
-  return sign + (exponent < -4 || exponent >= 16 ? scientific(significant, exponent) : positional(significant, exponent));
+  return (
+    sign + (exponent < -4 || exponent >= 16 ? scientific(significant, exponent) : positional(significant, exponent))
+  );
 }
 
 function scientific(digits: string, exponent: number): string {

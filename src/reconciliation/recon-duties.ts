@@ -31,10 +31,19 @@ export class ReconDuties {
     await this.duty('sign', async () => {
       for (const run of await this.store.unsigned(SIGNED_AT_ONCE)) {
         // Each on its own: a run that cannot be signed must not leave those behind it unsigned forever.
-        await this.duty('sign', async () => {
-          const { manifest, sha256 } = await this.reports.manifest(run);
-          this.logger.event('info', 'reconciliation.signed', { runId: run.id, sequence: manifest.sequence, manifestSha256: sha256, reportSha256: manifest.report.sha256 });
-        }, run.id);
+        await this.duty(
+          'sign',
+          async () => {
+            const { manifest, sha256 } = await this.reports.manifest(run);
+            this.logger.event('info', 'reconciliation.signed', {
+              runId: run.id,
+              sequence: manifest.sequence,
+              manifestSha256: sha256,
+              reportSha256: manifest.report.sha256,
+            });
+          },
+          run.id,
+        );
       }
     });
   }

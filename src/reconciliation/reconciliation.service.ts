@@ -45,22 +45,51 @@ export class ReconciliationService {
   }
 }
 
-function requestOf({ from, to, tz = 'UTC', cutoff = '00:00', grace = 0 }: ReconciliationQuery, actor: string, now: number): RunRequest {
-  if ((from === undefined) !== (to === undefined)) throw new HubError('validation_failed', { errors: [{ field: from === undefined ? 'from' : 'to', message: 'from and to need each other' }] });
+function requestOf(
+  { from, to, tz = 'UTC', cutoff = '00:00', grace = 0 }: ReconciliationQuery,
+  actor: string,
+  now: number,
+): RunRequest {
+  if ((from === undefined) !== (to === undefined))
+    throw new HubError('validation_failed', {
+      errors: [{ field: from === undefined ? 'from' : 'to', message: 'from and to need each other' }],
+    });
   const window = from === undefined || to === undefined ? null : { from: new Date(from), to: new Date(to) };
   if (window !== null) {
     try {
       businessDays({ ...window, zone: tz, cutoff });
     } catch (error) {
-      if (error instanceof WindowError) throw new HubError('validation_failed', { errors: [{ field: 'to', message: error.message }] });
+      if (error instanceof WindowError)
+        throw new HubError('validation_failed', { errors: [{ field: 'to', message: error.message }] });
       throw error;
     }
-    if (window.to.getTime() > now) throw new HubError('validation_failed', { errors: [{ field: 'to', message: 'the window has not ended yet; let it end by now' }] });
+    if (window.to.getTime() > now)
+      throw new HubError('validation_failed', {
+        errors: [{ field: 'to', message: 'the window has not ended yet; let it end by now' }],
+      });
   }
-  return { kind: 'legacy', window, businessDate: null, zone: tz, cutoff, graceSeconds: grace, allowPartial: true, dryRun: false, provisional: false, createdBy: actor, idempotencyKey: null, scheduleId: null, asOf: null };
+  return {
+    kind: 'legacy',
+    window,
+    businessDate: null,
+    zone: tz,
+    cutoff,
+    graceSeconds: grace,
+    allowPartial: true,
+    dryRun: false,
+    provisional: false,
+    createdBy: actor,
+    idempotencyKey: null,
+    scheduleId: null,
+    asOf: null,
+  };
 }
 
 function failure({ error }: ReconRun): HubError {
-  if (error?.side !== null && error?.side !== undefined) return new HubError('upstream_failed', { detail: error.message });
-  return new HubError('internal_error', { detail: error?.message ?? 'internal error', cause: new Error(error?.reason) });
+  if (error?.side !== null && error?.side !== undefined)
+    return new HubError('upstream_failed', { detail: error.message });
+  return new HubError('internal_error', {
+    detail: error?.message ?? 'internal error',
+    cause: new Error(error?.reason),
+  });
 }

@@ -112,7 +112,8 @@ export function rowMaker({ zone, asOf, exponents }: ReportFrame): (item: ReportI
   const at = zonedIso(zone);
   return (item) => {
     const exponent = commonExponent(item.currency ?? '', exponents);
-    const major = (minor: bigint | null) => (minor === null || exponent === null ? null : toMajorUnits(minor, exponent));
+    const major = (minor: bigint | null) =>
+      minor === null || exponent === null ? null : toMajorUnits(minor, exponent);
     return {
       runId: item.runId,
       seq: item.seq,
@@ -155,6 +156,8 @@ export function rowMaker({ zone, asOf, exponents }: ReportFrame): (item: ReportI
 
 /** Null for currencies of different decimals: which side counts in which is not known here, and a wrong point is worse than an empty cell. The reason has both. */
 function commonExponent(currencies: string, exponents: Readonly<Record<string, number>>): number | null {
-  const [first = 2, ...others] = new Set(currencies.split('/').map((currency) => currencyExponent(currency, exponents)));
+  const [first = 2, ...others] = new Set(
+    currencies.split('/').map((currency) => currencyExponent(currency, exponents)),
+  );
   return others.length === 0 ? first : null;
 }

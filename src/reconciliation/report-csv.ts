@@ -34,11 +34,16 @@ export function csvHeader({ bom, sep }: CsvOptions): string {
 
 /** Lines of RFC 4180, each with its CRLF. A page at a time, so that nothing is held but the page. */
 export function csvLines(rows: readonly ReportRow[], { sep, raw }: CsvOptions): string {
-  return records(rows.map((row) => REPORT_COLUMNS_V1.map((column) => csvCell(row[column.name], column, raw))), sep);
+  return records(
+    rows.map((row) => REPORT_COLUMNS_V1.map((column) => csvCell(row[column.name], column, raw))),
+    sep,
+  );
 }
 
 function records(cells: string[][], sep: string): string {
-  return cells.length === 0 ? '' : stringify(cells, { delimiter: sep, record_delimiter: '\r\n', quoted_match: /[\r\n]/ });
+  return cells.length === 0
+    ? ''
+    : stringify(cells, { delimiter: sep, record_delimiter: '\r\n', quoted_match: /[\r\n]/ });
 }
 
 /** A row with the same names as the CSV's columns. Amounts stay text: most JSON readers would make floats of them. */

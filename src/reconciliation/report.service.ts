@@ -17,8 +17,19 @@ import { type SheetRow, XLSX_ROWS_MAX, xlsx } from './xlsx';
 /** Items of one statement and one chunk of a file. */
 const PAGE_ITEMS = 500;
 
-const SUMMARY_COLUMNS: readonly Column[] = ['businessDate', 'currency', 'direction', 'class', 'state', 'side', 'count', 'total'].map((name) => ({ name, kind: name === 'count' || name === 'total' ? 'number' : 'text' }));
-const BRIDGE_COLUMNS: readonly Column[] = ['businessDate', 'currency', 'direction', 'from', 'to', 'what', 'amount'].map((name) => ({ name, kind: name === 'amount' ? 'number' : 'text' }));
+const SUMMARY_COLUMNS: readonly Column[] = [
+  'businessDate',
+  'currency',
+  'direction',
+  'class',
+  'state',
+  'side',
+  'count',
+  'total',
+].map((name) => ({ name, kind: name === 'count' || name === 'total' ? 'number' : 'text' }));
+const BRIDGE_COLUMNS: readonly Column[] = ['businessDate', 'currency', 'direction', 'from', 'to', 'what', 'amount'].map(
+  (name) => ({ name, kind: name === 'amount' ? 'number' : 'text' }),
+);
 const RUN_COLUMNS: readonly Column[] = ['what', 'value'].map((name) => ({ name, kind: 'text' }));
 export const SIDE_OF = { 1: 'rgs', 2: 'operator', 4: 'hub' } as const;
 
@@ -62,10 +73,19 @@ export class ReportService {
   }
 
   /** The manifest, with the digest of one file more. It is made once to be counted, since nothing signed may rest on what a caller says. */
-  async proof(signed: SignedRun, file: 'csv' | 'ndjson' | 'xlsx', form: string, options: CsvOptions): Promise<SignedManifest> {
+  async proof(
+    signed: SignedRun,
+    file: 'csv' | 'ndjson' | 'xlsx',
+    form: string,
+    options: CsvOptions,
+  ): Promise<SignedManifest> {
     const hash = createHash('sha256');
     let bytes = 0;
-    for await (const chunk of (file === 'csv' ? this.csv(signed, options) : file === 'ndjson' ? this.ndjson(signed) : await this.xlsx(signed)) as AsyncIterable<Buffer>) {
+    for await (const chunk of (file === 'csv'
+      ? this.csv(signed, options)
+      : file === 'ndjson'
+        ? this.ndjson(signed)
+        : await this.xlsx(signed)) as AsyncIterable<Buffer>) {
       hash.update(chunk);
       bytes += chunk.length;
     }
@@ -74,13 +94,38 @@ export class ReportService {
 
   /** Throws report_too_long: Excel opens no sheet that is longer. */
   async xlsx({ run, exponents, manifest }: SignedRun): Promise<Readable> {
-    if (Number(run.itemCount) > XLSX_ROWS_MAX) throw new HubError('report_too_long', { detail: `the run has ${run.itemCount} items, and a sheet holds ${XLSX_ROWS_MAX}; take report.csv` });
+    if (Number(run.itemCount) > XLSX_ROWS_MAX)
+      throw new HubError('report_too_long', {
+        detail: `the run has ${run.itemCount} items, and a sheet holds ${XLSX_ROWS_MAX}; take report.csv`,
+      });
     const cells = await this.store.summary(run.id);
     const major = (minor: bigint, currency: string) => toMajorUnits(minor, currencyExponent(currency, exponents));
-    const summary = cells.map((cell) => [cell.businessDate, cell.currency, cell.direction, cell.class, cell.state, SIDE_OF[cell.source], cell.count, major(cell.sumMinor, cell.currency)]);
+    const summary = cells.map((cell) => [
+      cell.businessDate,
+      cell.currency,
+      cell.direction,
+      cell.class,
+      cell.state,
+      SIDE_OF[cell.source],
+      cell.count,
+      major(cell.sumMinor, cell.currency),
+    ]);
     const bridge = bridgeOf(cells).flatMap((line) => {
-      const row = (what: string, minor: bigint): SheetRow => [line.businessDate, line.currency, line.direction, line.from, line.to, what, major(minor, line.currency)];
-      return [row(`total ${line.from}`, line.fromMinor), ...line.steps.map((step) => row(step.class, step.differenceMinor)), row('unexplained', line.unexplainedMinor), row(`total ${line.to}`, line.toMinor)];
+      const row = (what: string, minor: bigint): SheetRow => [
+        line.businessDate,
+        line.currency,
+        line.direction,
+        line.from,
+        line.to,
+        what,
+        major(minor, line.currency),
+      ];
+      return [
+        row(`total ${line.from}`, line.fromMinor),
+        ...line.steps.map((step) => row(step.class, step.differenceMinor)),
+        row('unexplained', line.unexplainedMinor),
+        row(`total ${line.to}`, line.toMinor),
+      ];
     });
     return xlsx([
       { name: 'Summary', columns: SUMMARY_COLUMNS, pages: onePage(summary.length > 0 ? summary : [['No activity']]) },
@@ -110,7 +155,16 @@ export class ReportService {
       const meanwhile = await this.store.manifest(tx, run.id);
       if (meanwhile !== undefined) return meanwhile;
       const totals = await this.store.totals(tx, run.id);
-      const signed = this.key.sign({ format: 'recon-manifest/1', sequence: (end?.sequence ?? 0) + 1, previousManifestSha256: end?.sha256 ?? null, run: this.identity(run, exponents), audit: await this.store.auditHeads(tx), counts: (run.counts ?? {}) as JsonObject, totals, report });
+      const signed = this.key.sign({
+        format: 'recon-manifest/1',
+        sequence: (end?.sequence ?? 0) + 1,
+        previousManifestSha256: end?.sha256 ?? null,
+        run: this.identity(run, exponents),
+        audit: await this.store.auditHeads(tx),
+        counts: (run.counts ?? {}) as JsonObject,
+        totals,
+        report,
+      });
       await this.store.saveManifest(tx, run.id, signed);
       return signed;
     });
@@ -120,7 +174,9 @@ export class ReportService {
   async of(run: ReportSubject): Promise<{ sha256: Buffer; bytes: number }> {
     const hash = createHash('sha256');
     let bytes = 0;
-    for await (const chunk of this.chunks(run, this.exponents(run.operatorId), csvHeader(CSV_DEFAULTS), (rows) => csvLines(rows, CSV_DEFAULTS))) {
+    for await (const chunk of this.chunks(run, this.exponents(run.operatorId), csvHeader(CSV_DEFAULTS), (rows) =>
+      csvLines(rows, CSV_DEFAULTS),
+    )) {
       hash.update(chunk);
       bytes += chunk.length;
     }
@@ -129,7 +185,8 @@ export class ReportService {
 
   /** What the engine sealed; a legacy run was sealed with the digest of its six-column file, which is another. */
   private async sealedDigest(run: RunRecord): Promise<{ bytes: number; sha256: string }> {
-    if (run.csvSha256 !== null && run.csvBytes !== null && run.kind !== 'legacy') return { bytes: Number(run.csvBytes), sha256: run.csvSha256 };
+    if (run.csvSha256 !== null && run.csvBytes !== null && run.kind !== 'legacy')
+      return { bytes: Number(run.csvBytes), sha256: run.csvSha256 };
     const { bytes, sha256 } = await this.of(run);
     return { bytes, sha256: sha256.toString('hex') };
   }
@@ -153,15 +210,24 @@ export class ReportService {
     };
   }
 
-  private async *chunks({ id, zone, asOf }: ReportSubject, exponents: Readonly<Record<string, number>>, head: string, write: (rows: ReportRow[]) => string): AsyncGenerator<Buffer> {
+  private async *chunks(
+    { id, zone, asOf }: ReportSubject,
+    exponents: Readonly<Record<string, number>>,
+    head: string,
+    write: (rows: ReportRow[]) => string,
+  ): AsyncGenerator<Buffer> {
     if (head !== '') yield Buffer.from(head);
     const row = rowMaker({ zone, asOf, exponents });
     for await (const items of this.store.itemPages(id, PAGE_ITEMS)) yield Buffer.from(write(items.map(row)));
   }
 
-  private async *sheetPages({ id, zone, asOf }: ReportSubject, exponents: Readonly<Record<string, number>>): AsyncGenerator<SheetRow[]> {
+  private async *sheetPages(
+    { id, zone, asOf }: ReportSubject,
+    exponents: Readonly<Record<string, number>>,
+  ): AsyncGenerator<SheetRow[]> {
     const row = rowMaker({ zone, asOf, exponents });
-    for await (const items of this.store.itemPages(id, PAGE_ITEMS)) yield items.map(row).map((cells) => REPORT_COLUMNS_V1.map(({ name }) => cells[name]));
+    for await (const items of this.store.itemPages(id, PAGE_ITEMS))
+      yield items.map(row).map((cells) => REPORT_COLUMNS_V1.map(({ name }) => cells[name]));
   }
 
   /** As the operator counts; kept in the manifest, since files must not change when the operator's entry does. */

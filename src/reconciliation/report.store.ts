@@ -116,13 +116,19 @@ export class ReportStore {
 
   /** The run that a caller began with a key. */
   async runByKey(createdBy: string, key: string): Promise<{ id: string; paramsHash: Buffer } | undefined> {
-    const [row] = await this.database.rows<{ id: string; paramsHash: Buffer }>('select id, params_hash as "paramsHash" from recon.run where created_by = $1 and idempotency_key = $2', [createdBy, key]);
+    const [row] = await this.database.rows<{ id: string; paramsHash: Buffer }>(
+      'select id, params_hash as "paramsHash" from recon.run where created_by = $1 and idempotency_key = $2',
+      [createdBy, key],
+    );
     return row;
   }
 
   /** Sealed runs without a manifest, oldest first. The legacy hub's call makes one file a call and is signed only when somebody asks. */
   async unsigned(limit: number): Promise<RunRecord[]> {
-    const rows = await this.database.rows(`select ${RUN} from recon.run where state = 'sealed' and manifest is null and kind <> 'legacy' order by finished_at, id limit $1`, [limit]);
+    const rows = await this.database.rows(
+      `select ${RUN} from recon.run where state = 'sealed' and manifest is null and kind <> 'legacy' order by finished_at, id limit $1`,
+      [limit],
+    );
     return rows.map(runOf);
   }
 
@@ -171,11 +177,18 @@ export class ReportStore {
    * run is being sealed, the planner sorts all that is left for each page. Throws when a page is not whole: a shorter file must not look right.
    */
   async *itemPages(runId: string, limit: number): AsyncGenerator<ReportItem[]> {
-    const [end] = await this.database.rows<{ seq: string | null }>('select max(seq) as seq from recon.item where run_id = $1', [runId]);
+    const [end] = await this.database.rows<{ seq: string | null }>(
+      'select max(seq) as seq from recon.item where run_id = $1',
+      [runId],
+    );
     const last = Number(end?.seq ?? 0);
     for (let after = 0; after < last; after += limit) {
-      const rows = await this.database.rows(`select ${ITEM} from recon.item where run_id = $1 and seq > $2 and seq <= $3 order by seq`, [runId, after, after + limit]);
-      if (rows.length !== Math.min(limit, last - after)) throw new Error(`of run ${runId} items after ${after} are gone`);
+      const rows = await this.database.rows(
+        `select ${ITEM} from recon.item where run_id = $1 and seq > $2 and seq <= $3 order by seq`,
+        [runId, after, after + limit],
+      );
+      if (rows.length !== Math.min(limit, last - after))
+        throw new Error(`of run ${runId} items after ${after} are gone`);
       yield rows.map(itemOf);
     }
   }
@@ -191,16 +204,35 @@ export class ReportStore {
 
   async totals(sql: Sql, runId: string): Promise<ManifestTotal[]> {
     return (
-      await sql.rows<{ business_date: string | null; cur: string; dir: string; source: number; n: string; sum_minor: string }>(
+      await sql.rows<{
+        business_date: string | null;
+        cur: string;
+        dir: string;
+        source: number;
+        n: string;
+        sum_minor: string;
+      }>(
         `select business_date::text as business_date, cur, dir, source, sum(n) as n, sum(sum_minor) as sum_minor
          from recon.summary where run_id = $1 group by 1, 2, 3, 4 order by 1 nulls last, 2, 3, 4`,
         [runId],
       )
-    ).map((row) => ({ businessDate: row.business_date, currency: row.cur, direction: row.dir, side: row.source === 1 ? 'rgs' : row.source === 2 ? 'operator' : 'hub', count: Number(row.n), sumMinor: row.sum_minor }));
+    ).map((row) => ({
+      businessDate: row.business_date,
+      currency: row.cur,
+      direction: row.dir,
+      side: row.source === 1 ? 'rgs' : row.source === 2 ? 'operator' : 'hub',
+      count: Number(row.n),
+      sumMinor: row.sum_minor,
+    }));
   }
 
   /** Items of `before` and `after`, laid side by side by key and first class. What lies outside of the later window could not be seen there, so it is not cleared. */
-  async diff(before: string, after: string, from: { readonly key: string; readonly class: string } | null, limit: number): Promise<DiffRow[]> {
+  async diff(
+    before: string,
+    after: string,
+    from: { readonly key: string; readonly class: string } | null,
+    limit: number,
+  ): Promise<DiffRow[]> {
     return this.database.unhurried.rows<DiffRow & Row>(
       `select case when a.seq is null then 'new' when b.seq is not null then 'still_open'
                    when r.window_from is null or (coalesce(a.anchor_at, r.window_from) >= r.window_from and coalesce(a.anchor_at, r.window_from) < r.window_to) then 'cleared' else 'out_of_window' end as change,
@@ -213,8 +245,16 @@ export class ReportStore {
     );
   }
 
-  async diffCounts(before: string, after: string): Promise<{ new: string; cleared: string; stillOpen: string; outOfWindow: string }> {
-    const [row] = await this.database.unhurried.rows<{ new: string; cleared: string; stillOpen: string; outOfWindow: string }>(
+  async diffCounts(
+    before: string,
+    after: string,
+  ): Promise<{ new: string; cleared: string; stillOpen: string; outOfWindow: string }> {
+    const [row] = await this.database.unhurried.rows<{
+      new: string;
+      cleared: string;
+      stillOpen: string;
+      outOfWindow: string;
+    }>(
       `select count(*) filter (where a.seq is null) as new, count(*) filter (where a.seq is not null and b.seq is not null) as "stillOpen",
          count(*) filter (where b.seq is null and inside) as cleared, count(*) filter (where b.seq is null and not inside) as "outOfWindow"
        from (select k, class, seq, r.window_from is null or (coalesce(anchor_at, r.window_from) >= r.window_from and coalesce(anchor_at, r.window_from) < r.window_to) as inside
@@ -238,7 +278,10 @@ export class ReportStore {
       `select h.entries, h.hash, a.id as acts, a.last from audit_head h left join lateral (select id, encode(hash, 'hex') as last from recon.action order by id desc limit 1) a on true`,
     );
     if (row === undefined) throw new Error('the audit chain has no head');
-    return { audit: { entries: Number(row.entries), hash: row.hash }, actions: { entries: Number(row.acts ?? 0), hash: row.last ?? ACTIONS_GENESIS } };
+    return {
+      audit: { entries: Number(row.entries), hash: row.hash },
+      actions: { entries: Number(row.acts ?? 0), hash: row.last ?? ACTIONS_GENESIS },
+    };
   }
 
   /** Takes the chain's end until the transaction ends; null when there is no manifest yet. */

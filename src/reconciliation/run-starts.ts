@@ -20,19 +20,55 @@ export class RunStarts {
   ) {}
 
   /** Throws validation_failed, idempotency_key_reused and upstream_failed. */
-  async start(actor: string, request: StartRunRequest, key: string | undefined): Promise<{ runId: string; replayed: boolean }> {
+  async start(
+    actor: string,
+    request: StartRunRequest,
+    key: string | undefined,
+  ): Promise<{ runId: string; replayed: boolean }> {
     const { kind, zone, cutoff, graceSeconds, allowPartial, dryRun } = request;
     const { window, businessDate } = windowOf(request);
-    return this.once({ kind, window, businessDate, provisional: this.isProvisional(request, window), zone, cutoff, graceSeconds, allowPartial, dryRun, createdBy: actor, idempotencyKey: key ?? null, scheduleId: null, asOf: null });
+    return this.once({
+      kind,
+      window,
+      businessDate,
+      provisional: this.isProvisional(request, window),
+      zone,
+      cutoff,
+      graceSeconds,
+      allowPartial,
+      dryRun,
+      createdBy: actor,
+      idempotencyKey: key ?? null,
+      scheduleId: null,
+      asOf: null,
+    });
   }
 
   /** The same again, as of now. Throws not_found and run_state_conflict. */
   async retry(actor: string, id: string): Promise<{ runId: string }> {
     const run = await this.find(id);
-    if (run.state !== 'failed' && run.state !== 'cancelled') throw new HubError('run_state_conflict', { detail: `the run is ${run.state}` });
-    if (run.kind === 'legacy') throw new HubError('run_state_conflict', { detail: 'a run of GET /reconciliation_data is repeated by calling it again' });
+    if (run.state !== 'failed' && run.state !== 'cancelled')
+      throw new HubError('run_state_conflict', { detail: `the run is ${run.state}` });
+    if (run.kind === 'legacy')
+      throw new HubError('run_state_conflict', {
+        detail: 'a run of GET /reconciliation_data is repeated by calling it again',
+      });
     const { kind, window, businessDate, zone, cutoff, graceSeconds, rules } = run;
-    return this.once({ kind, window, businessDate, zone, cutoff, graceSeconds, allowPartial: rules.allowPartial, dryRun: rules.dryRun, provisional: this.isProvisional({ ...new StartRunRequest(), provisional: rules.provisional === true }, window), createdBy: actor, idempotencyKey: null, scheduleId: null, asOf: null });
+    return this.once({
+      kind,
+      window,
+      businessDate,
+      zone,
+      cutoff,
+      graceSeconds,
+      allowPartial: rules.allowPartial,
+      dryRun: rules.dryRun,
+      provisional: this.isProvisional({ ...new StartRunRequest(), provisional: rules.provisional === true }, window),
+      createdBy: actor,
+      idempotencyKey: null,
+      scheduleId: null,
+      asOf: null,
+    });
   }
 
   /**
@@ -44,8 +80,19 @@ export class RunStarts {
     if (window === null || window.to.getTime() <= now) return false;
     const field = businessDate === undefined ? 'to' : 'businessDate';
     const what = businessDate ?? 'the window';
-    if (window.from.getTime() > now) throw new HubError('validation_failed', { errors: [{ field, message: `${what} has not begun yet: it begins at ${window.from.toISOString()}` }] });
-    if (!provisional) throw new HubError('validation_failed', { errors: [{ field, message: `${what} has not ended yet: it ends at ${window.to.toISOString()}; provisional takes it as far as it is` }] });
+    if (window.from.getTime() > now)
+      throw new HubError('validation_failed', {
+        errors: [{ field, message: `${what} has not begun yet: it begins at ${window.from.toISOString()}` }],
+      });
+    if (!provisional)
+      throw new HubError('validation_failed', {
+        errors: [
+          {
+            field,
+            message: `${what} has not ended yet: it ends at ${window.to.toISOString()}; provisional takes it as far as it is`,
+          },
+        ],
+      });
     return true;
   }
 
@@ -76,7 +123,12 @@ export class RunStarts {
     const known = await this.store.runByKey(request.createdBy, request.idempotencyKey);
     if (known === undefined) return undefined;
     const [operator, rgs] = [this.partners.byCode(DEFAULT_OPERATOR), this.partners.byCode(DEFAULT_RGS)];
-    if (operator !== undefined && rgs !== undefined && !known.paramsHash.equals(paramsHash(request, { operatorId: operator.id, rgsId: rgs.id }))) throw new HubError('idempotency_key_reused');
+    if (
+      operator !== undefined &&
+      rgs !== undefined &&
+      !known.paramsHash.equals(paramsHash(request, { operatorId: operator.id, rgsId: rgs.id }))
+    )
+      throw new HubError('idempotency_key_reused');
     return known.id;
   }
 
@@ -88,12 +140,19 @@ export class RunStarts {
 }
 
 /** Throws validation_failed with the field that is wrong. */
-function windowOf({ businessDate, from, to, zone, cutoff }: StartRunRequest): Pick<RunRequest, 'window' | 'businessDate'> {
+function windowOf({
+  businessDate,
+  from,
+  to,
+  zone,
+  cutoff,
+}: StartRunRequest): Pick<RunRequest, 'window' | 'businessDate'> {
   try {
     checkZone(zone);
     checkCutoff(cutoff);
     if (businessDate !== undefined) {
-      if (from !== undefined || to !== undefined) throw new WindowError('date', 'businessDate cannot stand together with from and to');
+      if (from !== undefined || to !== undefined)
+        throw new WindowError('date', 'businessDate cannot stand together with from and to');
       const day = businessWindow(businessDate, zone, cutoff);
       return { businessDate, window: { from: day.from, to: day.to } };
     }

@@ -2,7 +2,18 @@ import { Injectable } from '@nestjs/common';
 import { HubError } from '../kernel/errors';
 import { currencyExponent, toMajorUnits } from '../kernel/money';
 import { PartnerDirectory } from '../partners/partner-directory';
-import type { DiffQuery, ItemPage, ItemQuery, RunBridge, RunDiff, RunPage, RunQuery, RunSource, RunSummary, RunView } from './recon.dto';
+import type {
+  DiffQuery,
+  ItemPage,
+  ItemQuery,
+  RunBridge,
+  RunDiff,
+  RunPage,
+  RunQuery,
+  RunSource,
+  RunSummary,
+  RunView,
+} from './recon.dto';
 import { bridgeOf } from './bridge';
 import { rowMaker } from './report-columns';
 import { ndjsonObject } from './report-csv';
@@ -19,10 +30,17 @@ export class RunsService {
   ) {}
 
   async list({ limit, cursor, ...filter }: RunQuery): Promise<RunPage> {
-    const found = await this.store.runs({ ...filter, limit: limit + 1, ...(cursor === undefined ? {} : { before: cursor }) });
+    const found = await this.store.runs({
+      ...filter,
+      limit: limit + 1,
+      ...(cursor === undefined ? {} : { before: cursor }),
+    });
     const page = found.slice(0, limit);
     const progress = await this.store.progress(page.map(({ id }) => id));
-    return { items: page.map((run) => this.view(run, progress)), nextCursor: found.length > limit ? (page.at(-1)?.id ?? null) : null };
+    return {
+      items: page.map((run) => this.view(run, progress)),
+      nextCursor: found.length > limit ? (page.at(-1)?.id ?? null) : null,
+    };
   }
 
   /** Throws not_found. */
@@ -37,12 +55,26 @@ export class RunsService {
     const { run, exponents } = await this.reports.signed(id);
     const found = await this.store.items(id, { ...filter, after: cursor ?? '0', limit: limit + 1 });
     const page = found.slice(0, limit);
-    return { items: page.map(rowMaker({ zone: run.zone, asOf: run.asOf, exponents })).map(ndjsonObject), nextCursor: found.length > limit ? (page.at(-1)?.seq ?? null) : null };
+    return {
+      items: page.map(rowMaker({ zone: run.zone, asOf: run.asOf, exponents })).map(ndjsonObject),
+      nextCursor: found.length > limit ? (page.at(-1)?.seq ?? null) : null,
+    };
   }
 
   async summary(id: string): Promise<RunSummary> {
     const { major } = await this.withMoney(id);
-    const lines = (await this.store.summary(id)).map(({ businessDate, currency, direction, class: className, state, source, count, sumMinor }) => ({ businessDate, currency, direction, class: className, state, side: SIDE_OF[source], count: Number(count), total: major(sumMinor, currency) }));
+    const lines = (await this.store.summary(id)).map(
+      ({ businessDate, currency, direction, class: className, state, source, count, sumMinor }) => ({
+        businessDate,
+        currency,
+        direction,
+        class: className,
+        state,
+        side: SIDE_OF[source],
+        count: Number(count),
+        total: major(sumMinor, currency),
+      }),
+    );
     return { runId: id, activity: lines.length > 0, lines };
   }
 
@@ -52,17 +84,19 @@ export class RunsService {
     return {
       runId: id,
       balanced: bridge.every(({ unexplainedMinor }) => unexplainedMinor === 0n),
-      lines: bridge.map(({ businessDate, currency, direction, from, to, fromMinor, steps, toMinor, unexplainedMinor }) => ({
-        businessDate,
-        currency,
-        direction,
-        from,
-        to,
-        fromTotal: major(fromMinor, currency),
-        steps: steps.map((step) => ({ class: step.class, difference: major(step.differenceMinor, currency) })),
-        toTotal: major(toMinor, currency),
-        unexplained: major(unexplainedMinor, currency),
-      })),
+      lines: bridge.map(
+        ({ businessDate, currency, direction, from, to, fromMinor, steps, toMinor, unexplainedMinor }) => ({
+          businessDate,
+          currency,
+          direction,
+          from,
+          to,
+          fromTotal: major(fromMinor, currency),
+          steps: steps.map((step) => ({ class: step.class, difference: major(step.differenceMinor, currency) })),
+          toTotal: major(toMinor, currency),
+          unexplained: major(unexplainedMinor, currency),
+        }),
+      ),
     };
   }
 
@@ -71,14 +105,24 @@ export class RunsService {
     await this.reports.sealed(before);
     await this.reports.sealed(after);
     const [key, className] = cursor?.split(':') ?? [];
-    const found = await this.store.diff(before, after, key === undefined || className === undefined ? null : { key, class: className }, limit + 1);
+    const found = await this.store.diff(
+      before,
+      after,
+      key === undefined || className === undefined ? null : { key, class: className },
+      limit + 1,
+    );
     const page = found.slice(0, limit);
     const last = page.at(-1);
     const counts = await this.store.diffCounts(before, after);
     return {
       before,
       after,
-      counts: { new: Number(counts.new), cleared: Number(counts.cleared), stillOpen: Number(counts.stillOpen), outOfWindow: Number(counts.outOfWindow) },
+      counts: {
+        new: Number(counts.new),
+        cleared: Number(counts.cleared),
+        stillOpen: Number(counts.stillOpen),
+        outOfWindow: Number(counts.outOfWindow),
+      },
       items: page.map(({ key: _key, ...line }) => line),
       nextCursor: found.length > limit && last !== undefined ? `${last.key}:${last.class}` : null,
     };
@@ -105,7 +149,10 @@ export class RunsService {
       asOf: run.asOf.toISOString(),
       graceSeconds: run.graceSeconds,
       provisional: run.provisional,
-      progress: { sources: progress.filter(({ runId }) => runId === run.id).map(sourceOf), bucketsDone: run.bucketsDone },
+      progress: {
+        sources: progress.filter(({ runId }) => runId === run.id).map(sourceOf),
+        bucketsDone: run.bucketsDone,
+      },
       counts: run.counts,
       itemCount: numberOrNull(run.itemCount),
       activity: run.state === 'sealed' ? run.active : null,
@@ -119,7 +166,14 @@ export class RunsService {
 }
 
 function sourceOf({ source, pages, seen, staged, rejected, done }: SourceProgress): RunSource {
-  return { side: SIDE_OF[source], pages: Number(pages), rowsSeen: Number(seen), rowsStaged: Number(staged), rowsRejected: Number(rejected), done };
+  return {
+    side: SIDE_OF[source],
+    pages: Number(pages),
+    rowsSeen: Number(seen),
+    rowsStaged: Number(staged),
+    rowsRejected: Number(rejected),
+    done,
+  };
 }
 
 function numberOrNull(count: string | null): number | null {

@@ -18,7 +18,8 @@ export function checkCron(cron: string, zone: string, now: Date): void {
   let previous = nextFire(cron, zone, now);
   for (let fire = 1; fire < FIRES_LOOKED_AT && previous.getTime() - now.getTime() < LOOK_AHEAD_MS; fire += 1) {
     const next = nextFire(cron, zone, previous);
-    if (next.getTime() - previous.getTime() < FLOOR_MS) throw new CronError('cron must not fire more often than every five minutes');
+    if (next.getTime() - previous.getTime() < FLOOR_MS)
+      throw new CronError('cron must not fire more often than every five minutes');
     previous = next;
   }
 }
@@ -51,7 +52,9 @@ function firstWall(at: number, zone: string): Temporal.PlainDateTime {
   const change = now.add({ nanoseconds: 1 }).getTimeZoneTransition('previous');
   if (change === null) return now.toPlainDateTime();
   const skippedMs = (change.offsetNanoseconds - change.subtract({ nanoseconds: 1 }).offsetNanoseconds) / 1e6;
-  return at - change.epochMilliseconds < skippedMs ? change.toPlainDateTime().subtract({ milliseconds: skippedMs }) : now.toPlainDateTime();
+  return at - change.epochMilliseconds < skippedMs
+    ? change.toPlainDateTime().subtract({ milliseconds: skippedMs })
+    : now.toPlainDateTime();
 }
 
 /** Times of the expression from `start` on, as a clock that never changes shows them. */
@@ -61,7 +64,9 @@ function* wallTimes(cron: string, start: Temporal.PlainDateTime): Generator<Temp
     try {
       before = new CronTime(cron, 'UTC').getNextDateFrom(new Date(before), 'UTC').toMillis();
     } catch (error) {
-      throw new CronError(`cron cannot be understood or never fires: ${error instanceof Error ? error.message : String(error)}`);
+      throw new CronError(
+        `cron cannot be understood or never fires: ${error instanceof Error ? error.message : String(error)}`,
+      );
     }
     yield Temporal.Instant.fromEpochMilliseconds(before).toZonedDateTimeISO('UTC').toPlainDateTime();
   }
@@ -79,7 +84,10 @@ export interface ScheduleClock {
  * The business days that a run is due for at `now`, oldest first, and the newest one that is too old to be caught up. A day is due at the
  * first fire after it has ended, so a hub that was down for a week finds a week of days due, each of which gets a report of its own.
  */
-export function dueDates({ cron, zone, cutoff, catchUpDays, lastBusinessDate }: ScheduleClock, now: Date): { due: string[]; missed: string | null } {
+export function dueDates(
+  { cron, zone, cutoff, catchUpDays, lastBusinessDate }: ScheduleClock,
+  now: Date,
+): { due: string[]; missed: string | null } {
   const closed = lastClosedDate(now, zone, cutoff);
   let date = lastBusinessDate === null ? closed : nextBusinessDate(lastBusinessDate, zone, cutoff);
   const due: string[] = [];
@@ -93,4 +101,3 @@ export function dueDates({ cron, zone, cutoff, catchUpDays, lastBusinessDate }: 
   }
   return { due, missed };
 }
-

@@ -46,7 +46,12 @@ export class ScheduleStore {
   }
 
   /** Makes or changes a schedule. `firstDate` is dealt with from a new schedule's point of view. */
-  async put(name: string, { cron, zone, cutoff, graceSeconds, enabled, catchUpDays }: ScheduleSettings, actor: string, firstDate: string): Promise<Schedule> {
+  async put(
+    name: string,
+    { cron, zone, cutoff, graceSeconds, enabled, catchUpDays }: ScheduleSettings,
+    actor: string,
+    firstDate: string,
+  ): Promise<Schedule> {
     const [row] = await this.database.rows(
       `insert into recon.schedule (id, name, cron, zone, cutoff, grace_seconds, enabled, catch_up_days, last_business_date, updated_by) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
        on conflict (name) do update set cron = excluded.cron, zone = excluded.zone, cutoff = excluded.cutoff, grace_seconds = excluded.grace_seconds, enabled = excluded.enabled,
@@ -81,7 +86,10 @@ export class ScheduleStore {
   }
 
   async note(id: string, lastError: string | null): Promise<void> {
-    await this.database.rows('update recon.schedule set last_error = $2 where id = $1 and last_error is distinct from $2', [id, lastError]);
+    await this.database.rows(
+      'update recon.schedule set last_error = $2 where id = $1 and last_error is distinct from $2',
+      [id, lastError],
+    );
   }
 }
 

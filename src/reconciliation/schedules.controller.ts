@@ -25,12 +25,20 @@ export class SchedulesController {
 
   @Put(':name')
   @TakesJson()
-  @ApiOperation({ summary: 'Make or change a schedule', description: 'Each business day is run at the first fire after it has ended. Days that passed while no hub was up are made up for, oldest first, up to catchUpDays.' })
+  @ApiOperation({
+    summary: 'Make or change a schedule',
+    description:
+      'Each business day is run at the first fire after it has ended. Days that passed while no hub was up are made up for, oldest first, up to catchUpDays.',
+  })
   @nameParam
   @ApiBody({ type: ScheduleRequest })
   @ApiOkResponse({ description: 'The schedule', type: ScheduleView })
   @ApiProblems('malformed_request', 'not_found', 'payload_too_large', 'unsupported_media_type', 'validation_failed')
-  putSchedule(@Actor() actor: string, @Param('name') name: string, @Body() request: ScheduleRequest): Promise<ScheduleView> {
+  putSchedule(
+    @Actor() actor: string,
+    @Param('name') name: string,
+    @Body() request: ScheduleRequest,
+  ): Promise<ScheduleView> {
     return this.schedules.put(actor, named(name), request);
   }
 

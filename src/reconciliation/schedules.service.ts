@@ -43,7 +43,14 @@ export class SchedulesService {
       return businessDateOf(new Date(begins.getTime() - 1), zone, cutoff);
     });
     const schedule = await this.store.put(name, request, actor, first);
-    this.logger.event('info', 'reconciliation.schedule_changed', { name, actor, cron, zone, cutoff, enabled: schedule.enabled });
+    this.logger.event('info', 'reconciliation.schedule_changed', {
+      name,
+      actor,
+      cron,
+      zone,
+      cutoff,
+      enabled: schedule.enabled,
+    });
     return this.view(schedule);
   }
 
@@ -72,7 +79,12 @@ export class SchedulesService {
     try {
       const { due, missed } = dueDates(schedule, new Date(now));
       if (missed !== null) {
-        await this.store.advance(schedule.id, missed, null, `no report for the days up to ${missed}: they are older than ${schedule.catchUpDays} days`);
+        await this.store.advance(
+          schedule.id,
+          missed,
+          null,
+          `no report for the days up to ${missed}: they are older than ${schedule.catchUpDays} days`,
+        );
         this.logger.event('error', 'reconciliation.days_missed', { schedule: schedule.name, upTo: missed });
       }
       if (due.length === 0) return;
@@ -80,7 +92,8 @@ export class SchedulesService {
       await this.settle(schedule, due, runs);
       for (const date of due) {
         const run = runs.get(date);
-        if (run === undefined || (run.state === 'failed' && now - (run.finishedAt?.getTime() ?? 0) >= RETRY_AFTER_MS)) await this.begin(schedule, date, (run?.attempts ?? 0) + 1);
+        if (run === undefined || (run.state === 'failed' && now - (run.finishedAt?.getTime() ?? 0) >= RETRY_AFTER_MS))
+          await this.begin(schedule, date, (run?.attempts ?? 0) + 1);
       }
     } catch (error) {
       if (!(error instanceof WindowError) && !(error instanceof CronError) && !(error instanceof HubError)) throw error;
@@ -91,19 +104,29 @@ export class SchedulesService {
   }
 
   /** Moves on over the days that are dealt with: sealed, or called off by a person. The first that is not holds the rest, which are run all the same. */
-  private async settle(schedule: Schedule, due: readonly string[], runs: ReadonlyMap<string, ScheduledRun>): Promise<void> {
+  private async settle(
+    schedule: Schedule,
+    due: readonly string[],
+    runs: ReadonlyMap<string, ScheduledRun>,
+  ): Promise<void> {
     for (const date of due) {
       const run = runs.get(date);
       if (run?.state === 'sealed') await this.store.advance(schedule.id, date, run.id, null);
-      else if (run?.state === 'cancelled') await this.store.advance(schedule.id, date, null, `the run of ${date} was cancelled`);
+      else if (run?.state === 'cancelled')
+        await this.store.advance(schedule.id, date, null, `the run of ${date} was cancelled`);
       else {
-        if (run?.state === 'failed') await this.store.note(schedule.id, `the run of ${date} failed: ${run.error ?? 'no reason given'}`);
+        if (run?.state === 'failed')
+          await this.store.note(schedule.id, `the run of ${date} failed: ${run.error ?? 'no reason given'}`);
         return;
       }
     }
   }
 
-  private async begin({ id, name, zone, cutoff, graceSeconds }: Schedule, date: string, attempt: number): Promise<void> {
+  private async begin(
+    { id, name, zone, cutoff, graceSeconds }: Schedule,
+    date: string,
+    attempt: number,
+  ): Promise<void> {
     const { from, to } = businessWindow(date, zone, cutoff);
     const { runId, replayed } = await this.starts.once({
       kind: 'scheduled',
@@ -120,11 +143,18 @@ export class SchedulesService {
       scheduleId: id,
       asOf: null,
     });
-    if (!replayed) this.logger.event('info', 'reconciliation.scheduled', { schedule: name, businessDate: date, runId, attempt });
+    if (!replayed)
+      this.logger.event('info', 'reconciliation.scheduled', { schedule: name, businessDate: date, runId, attempt });
   }
 
   private view({ id: _id, updatedAt, ...schedule }: Schedule): ScheduleView {
-    return { ...schedule, nextFireAt: schedule.enabled ? nextFire(schedule.cron, schedule.zone, new Date(this.clock.now())).toISOString() : null, updatedAt: updatedAt.toISOString() };
+    return {
+      ...schedule,
+      nextFireAt: schedule.enabled
+        ? nextFire(schedule.cron, schedule.zone, new Date(this.clock.now())).toISOString()
+        : null,
+      updatedAt: updatedAt.toISOString(),
+    };
   }
 }
 
@@ -132,8 +162,17 @@ function fielded<T>(fallback: string, work: () => T): T {
   try {
     return work();
   } catch (error) {
-    if (error instanceof CronError) throw new HubError('validation_failed', { errors: [{ field: 'cron', message: error.message }] });
-    if (error instanceof WindowError) throw new HubError('validation_failed', { errors: [{ field: error.field === 'zone' || error.field === 'cutoff' ? error.field : fallback, message: error.message }] });
+    if (error instanceof CronError)
+      throw new HubError('validation_failed', { errors: [{ field: 'cron', message: error.message }] });
+    if (error instanceof WindowError)
+      throw new HubError('validation_failed', {
+        errors: [
+          {
+            field: error.field === 'zone' || error.field === 'cutoff' ? error.field : fallback,
+            message: error.message,
+          },
+        ],
+      });
     throw error;
   }
 }

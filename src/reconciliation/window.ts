@@ -95,7 +95,8 @@ export function businessDays({ from, to, zone, cutoff }: ReconWindow): BusinessD
     const next = day.add({ days: 1 });
     const end = startOf(next, zone, cutoff);
     if (end > start) days.push({ date: day.toString(), from: new Date(start), to: new Date(end) });
-    if (days.length > BUSINESS_DAYS_MAX) throw new WindowError('window', `the window is longer than ${BUSINESS_DAYS_MAX} days`);
+    if (days.length > BUSINESS_DAYS_MAX)
+      throw new WindowError('window', `the window is longer than ${BUSINESS_DAYS_MAX} days`);
     day = next;
     start = end;
   }

@@ -53,8 +53,12 @@ export function xlsx(sheets: readonly Sheet[]): Readable {
 }
 
 async function* sheetXml({ columns, pages }: Sheet): AsyncGenerator<Buffer> {
-  const heading = columns.map(({ name }, column) => `<c r="${columnName(column)}1" s="1" t="inlineStr"><is><t>${escaped(name)}</t></is></c>`).join('');
-  yield Buffer.from(`${XML}<worksheet ${MAIN}><sheetViews><sheetView workbookViewId="0"><pane ySplit="1" topLeftCell="A2" activePane="bottomLeft" state="frozen"/></sheetView></sheetViews><sheetData><row r="1">${heading}</row>`);
+  const heading = columns
+    .map(({ name }, column) => `<c r="${columnName(column)}1" s="1" t="inlineStr"><is><t>${escaped(name)}</t></is></c>`)
+    .join('');
+  yield Buffer.from(
+    `${XML}<worksheet ${MAIN}><sheetViews><sheetView workbookViewId="0"><pane ySplit="1" topLeftCell="A2" activePane="bottomLeft" state="frozen"/></sheetView></sheetViews><sheetData><row r="1">${heading}</row>`,
+  );
   const names = columns.map((_column, index) => columnName(index));
   let line = 1;
   for await (const rows of pages) {
@@ -63,7 +67,8 @@ async function* sheetXml({ columns, pages }: Sheet): AsyncGenerator<Buffer> {
       line += 1;
       if (line > XLSX_ROWS_MAX + 1) throw new RangeError(`a sheet holds at most ${XLSX_ROWS_MAX} rows`);
       text += `<row r="${line}">`;
-      for (const [index, column] of columns.entries()) text += cell(`${names[index]}${line}`, row[index] ?? null, column);
+      for (const [index, column] of columns.entries())
+        text += cell(`${names[index]}${line}`, row[index] ?? null, column);
       text += '</row>';
     }
     yield Buffer.from(text);
@@ -74,7 +79,8 @@ async function* sheetXml({ columns, pages }: Sheet): AsyncGenerator<Buffer> {
 function cell(place: string, value: string | boolean | null, { kind }: Column): string {
   if (value === null || value === '') return '';
   if (typeof value === 'boolean') return `<c r="${place}" t="b"><v>${value ? 1 : 0}</v></c>`;
-  if (kind === 'number' && /^-?\d+(\.\d+)?$/.test(value) && value.replace(/^-?0*|\./g, '').length <= EXACT_DIGITS) return `<c r="${place}"><v>${value}</v></c>`;
+  if (kind === 'number' && /^-?\d+(\.\d+)?$/.test(value) && value.replace(/^-?0*|\./g, '').length <= EXACT_DIGITS)
+    return `<c r="${place}"><v>${value}</v></c>`;
   const style = /^[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/.test(value) ? ' s="2"' : '';
   return `<c r="${place}"${style} t="inlineStr"><is><t xml:space="preserve">${escaped(shortened(value))}</t></is></c>`;
 }
@@ -91,7 +97,10 @@ function escaped(text: string): string {
   return text
     .toWellFormed()
     .replace(/_x(?=[0-9A-Fa-f]{4}_)/g, '_x005F_x')
-    .replace(/[\u0000-\u0008\u000b-\u001f\ufffe\uffff]/g, (character) => `_x${character.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')}_`)
+    .replace(
+      /[\u0000-\u0008\u000b-\u001f\ufffe\uffff]/g,
+      (character) => `_x${character.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')}_`,
+    )
     .replace(/[&<>]/g, (character) => (character === '&' ? '&amp;' : character === '<' ? '&lt;' : '&gt;'));
 }
 
@@ -118,17 +127,23 @@ const STYLES =
   '<cellStyles count="1"><cellStyle name="Normal" xfId="0" builtinId="0"/></cellStyles></styleSheet>';
 
 function contentTypes(sheets: number): string {
-  const parts = numbers(sheets).map((n) => `<Override PartName="/xl/worksheets/sheet${n}.xml" ContentType="${TYPE}.worksheet+xml"/>`);
+  const parts = numbers(sheets).map(
+    (n) => `<Override PartName="/xl/worksheets/sheet${n}.xml" ContentType="${TYPE}.worksheet+xml"/>`,
+  );
   return `${XML}<Types xmlns="${PACKAGE}/content-types"><Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/><Default Extension="xml" ContentType="application/xml"/><Override PartName="/xl/workbook.xml" ContentType="${TYPE}.sheet.main+xml"/><Override PartName="/xl/styles.xml" ContentType="${TYPE}.styles+xml"/>${parts.join('')}</Types>`;
 }
 
 function workbook(sheets: readonly Sheet[]): string {
-  const parts = sheets.map(({ name }, index) => `<sheet name="${escaped(name)}" sheetId="${index + 1}" r:id="rId${index + 1}"/>`);
+  const parts = sheets.map(
+    ({ name }, index) => `<sheet name="${escaped(name)}" sheetId="${index + 1}" r:id="rId${index + 1}"/>`,
+  );
   return `${XML}<workbook ${MAIN} xmlns:r="${OFFICE}"><sheets>${parts.join('')}</sheets></workbook>`;
 }
 
 function workbookRelations(sheets: number): string {
-  const parts = numbers(sheets).map((n) => `<Relationship Id="rId${n}" Type="${OFFICE}/worksheet" Target="worksheets/sheet${n}.xml"/>`);
+  const parts = numbers(sheets).map(
+    (n) => `<Relationship Id="rId${n}" Type="${OFFICE}/worksheet" Target="worksheets/sheet${n}.xml"/>`,
+  );
   return `${XML}<Relationships xmlns="${PACKAGE}/relationships">${parts.join('')}<Relationship Id="rId${sheets + 1}" Type="${OFFICE}/styles" Target="styles.xml"/></Relationships>`;
 }
 

@@ -43,7 +43,8 @@ export class DeadlineWorker implements OnModuleInit {
     try {
       this.looks += 1;
       for (const seconds of await this.store.deadlines())
-        if (this.looks % LOOKS_PER_SWEEP === 0 || (await this.store.hasOverdueDebit(seconds))) await this.sweepThoseOf(seconds);
+        if (this.looks % LOOKS_PER_SWEEP === 0 || (await this.store.hasOverdueDebit(seconds)))
+          await this.sweepThoseOf(seconds);
     } catch (error) {
       // The cursor has not moved, so the next round sees the same debits.
       this.logger.event('warn', 'wallet.deadline_sweep_failed', { error: messageOf(error) });
@@ -81,9 +82,19 @@ export class DeadlineWorker implements OnModuleInit {
     return this.database.transaction(async (tx) => {
       await this.outbox.lockLane(tx, seen.operatorId, seen.externalPlayerId);
       const transaction = (await this.store.lock(tx, [id])).get(id);
-      if (transaction === undefined || !deadlineEnds(transaction, (await this.outbox.position(tx, messageId)).maybeSent)) return false;
-      await this.settlement.write(tx, [{ transaction, change: changeBy('hub', transaction, 'rejected', 'deadline', {}), notice: 'REJECTED' }]);
-      await this.outbox.finish(tx, [{ id: messageId, destinationId: transaction.operatorId, outcome: 'dead' }], 'expired');
+      if (
+        transaction === undefined ||
+        !deadlineEnds(transaction, (await this.outbox.position(tx, messageId)).maybeSent)
+      )
+        return false;
+      await this.settlement.write(tx, [
+        { transaction, change: changeBy('hub', transaction, 'rejected', 'deadline', {}), notice: 'REJECTED' },
+      ]);
+      await this.outbox.finish(
+        tx,
+        [{ id: messageId, destinationId: transaction.operatorId, outcome: 'dead' }],
+        'expired',
+      );
       return true;
     });
   }

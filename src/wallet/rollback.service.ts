@@ -37,15 +37,35 @@ export class RollbackService {
   async accept(context: Omit<MovementContext, 'movement'>, request: RollbackRequest): Promise<AcceptedRequest> {
     const { rgs, operator } = context;
     // The bet's own player: what links and the template say by now may be another's lane.
-    const externalPlayerId = (await this.betOf(context, request)) ?? (await this.partners.externalPlayerId(operator, rgs, request.playerId));
-    if (!isAddressablePlayer(externalPlayerId)) throw new HubError('validation_failed', { errors: [{ field: 'playerId', message: 'playerId must not be "." or ".."' }] });
+    const externalPlayerId =
+      (await this.betOf(context, request)) ?? (await this.partners.externalPlayerId(operator, rgs, request.playerId));
+    if (!isAddressablePlayer(externalPlayerId))
+      throw new HubError('validation_failed', {
+        errors: [{ field: 'playerId', message: 'playerId must not be "." or ".."' }],
+      });
     await this.checkIds(context, request);
-    const place = { rgsId: rgs.id, operatorId: operator.id, playerId: request.playerId, externalPlayerId, refId: request.originalRefId, roundId: request.roundId ?? null };
+    const place = {
+      rgsId: rgs.id,
+      operatorId: operator.id,
+      playerId: request.playerId,
+      externalPlayerId,
+      refId: request.originalRefId,
+      roundId: request.roundId ?? null,
+    };
     const id = newId();
     const accepted = await this.database.transaction(async (tx): Promise<AcceptedRequest> => {
       if (context.idempotencyKey !== null) {
-        const fingerprint = requestFingerprint(context.route, isEnvironmentPair(operator, rgs) ? null : operator.code, context.rawBody);
-        const first = await this.rollbacks.claimKey(tx, { rgsId: rgs.id, key: context.idempotencyKey, fingerprint, transactionId: id });
+        const fingerprint = requestFingerprint(
+          context.route,
+          isEnvironmentPair(operator, rgs) ? null : operator.code,
+          context.rawBody,
+        );
+        const first = await this.rollbacks.claimKey(tx, {
+          rgsId: rgs.id,
+          key: context.idempotencyKey,
+          fingerprint,
+          transactionId: id,
+        });
         if (first.verdict === 'reused') throw new HubError('idempotency_key_reused');
         if (first.verdict === 'replayed') {
           await ensureDurable(tx);
@@ -60,14 +80,22 @@ export class RollbackService {
       if (known !== undefined) {
         await this.checkSameBet(tx, known, request);
         await ensureDurable(tx);
-        if (context.idempotencyKey !== null) await this.rollbacks.adoptKey(tx, rgs.id, context.idempotencyKey, known.id);
+        if (context.idempotencyKey !== null)
+          await this.rollbacks.adoptKey(tx, rgs.id, context.idempotencyKey, known.id);
         return { transactionId: known.id, refId: request.refId, replayed: true, mayBeSettled: true };
       }
       const bet = await this.store.lockDebit(tx, place);
       // Neither there nor its place: a movement of another name has the same hashes. The bet could not be stored either.
       if (bet === undefined) throw new HubError('reference_reused');
       const applied = neverCame ? false : await this.undo(tx, bet);
-      const stored = await this.rollbacks.insertRollback(tx, { id, original: bet, refId: request.refId, reason: request.reason ?? null, applied, waited: context.waits });
+      const stored = await this.rollbacks.insertRollback(tx, {
+        id,
+        original: bet,
+        refId: request.refId,
+        reason: request.reason ?? null,
+        applied,
+        waited: context.waits,
+      });
       // Not a repeat, since the player's lane is locked: equal hashes again.
       if (!stored) throw new HubError('reference_reused');
       return { transactionId: id, refId: request.refId, replayed: false, mayBeSettled: true };
@@ -80,17 +108,29 @@ export class RollbackService {
    * The operator's player from whom the bet was taken; undefined when it did not come. Throws wrong_operator when it was taken at another
    * operator: holding its place at this one would say "nothing to undo" of a stake that stays taken.
    */
-  private async betOf({ rgs, operator }: Omit<MovementContext, 'movement'>, request: RollbackRequest): Promise<string | undefined> {
+  private async betOf(
+    { rgs, operator }: Omit<MovementContext, 'movement'>,
+    request: RollbackRequest,
+  ): Promise<string | undefined> {
     const places = await this.rollbacks.placesOf(this.database, rgs.id, request.playerId, request.originalRefId);
     const here = places.find(({ operatorId }) => operatorId === operator.id);
     const elsewhere = places.find((place) => place.operatorId !== operator.id && !place.tombstone);
-    if ((here === undefined || here.tombstone) && elsewhere !== undefined) throw new HubError('wrong_operator', { correlationId: elsewhere.id });
+    if ((here === undefined || here.tombstone) && elsewhere !== undefined)
+      throw new HubError('wrong_operator', { correlationId: elsewhere.id });
     return here?.externalPlayerId;
   }
 
   /** A bet that was taken can be undone under whatever name it has; a name that only looks like one would hold the place of a bet that never comes. */
-  private async checkIds({ rgs, operator, idempotencyKey }: Omit<MovementContext, 'movement'>, request: RollbackRequest): Promise<void> {
-    const faults = untidy({ playerId: request.playerId, refId: request.refId, originalRefId: request.originalRefId, roundId: request.roundId });
+  private async checkIds(
+    { rgs, operator, idempotencyKey }: Omit<MovementContext, 'movement'>,
+    request: RollbackRequest,
+  ): Promise<void> {
+    const faults = untidy({
+      playerId: request.playerId,
+      refId: request.refId,
+      originalRefId: request.originalRefId,
+      roundId: request.roundId,
+    });
     if (faults.length === 0) return;
     const by = { rgsId: rgs.id, operatorId: operator.id, playerId: request.playerId };
     if (await this.store.isKnown({ ...by, movement: 'debit', refId: request.originalRefId, idempotencyKey })) return;
@@ -99,18 +139,34 @@ export class RollbackService {
 
   /** Starts undoing a bet. True: it is undone already; false: there is nothing to undo; null: it will be known later. */
   private async undo(tx: Tx, bet: MoneyTransaction): Promise<boolean | null> {
-    const isOpen = bet.messageId !== null && (bet.state === 'initiated' || bet.state === 'unknown' || bet.state === 'parked');
-    const { answer, step, endsWithWin } = undoingOf(bet, isOpen && (await this.outbox.position(tx, bet.messageId)).maybeSent);
+    const isOpen =
+      bet.messageId !== null && (bet.state === 'initiated' || bet.state === 'unknown' || bet.state === 'parked');
+    const { answer, step, endsWithWin } = undoingOf(
+      bet,
+      isOpen && (await this.outbox.position(tx, bet.messageId)).maybeSent,
+    );
     if (endsWithWin) await this.refuseAfterCredit(tx, bet);
     switch (step) {
       case 'none':
         return answer;
       case 'pay_back':
-        await this.settlement.write(tx, [{ transaction: { ...bet, undo: 'rollback' }, change: { ...changeBy('rgs', bet, 'rolling_back', 'rolled_back', {}), undo: 'rollback' }, notice: null }]);
+        await this.settlement.write(tx, [
+          {
+            transaction: { ...bet, undo: 'rollback' },
+            change: { ...changeBy('rgs', bet, 'rolling_back', 'rolled_back', {}), undo: 'rollback' },
+            notice: null,
+          },
+        ]);
         return bet.messageId === null ? this.undoFreeBet(tx, bet) : answer;
       case 'end':
         // It never left, so it ends here; its message is finished now, or when its turn comes.
-        await this.settlement.write(tx, [{ transaction: bet, change: { ...changeBy('rgs', bet, 'rejected', 'rolled_back', {}), undo: 'rollback' }, notice: 'REJECTED' }]);
+        await this.settlement.write(tx, [
+          {
+            transaction: bet,
+            change: { ...changeBy('rgs', bet, 'rejected', 'rolled_back', {}), undo: 'rollback' },
+            notice: 'REJECTED',
+          },
+        ]);
         await this.outbox.finish(tx, [{ ...messageOf(bet), outcome: 'dead' }], 'rolled_back');
         return answer;
       case 'recall':
@@ -123,12 +179,22 @@ export class RollbackService {
   /** Nothing was taken, so there is nothing to wait for. */
   private async undoFreeBet(tx: Tx, bet: MoneyTransaction): Promise<true> {
     const rolling: MoneyTransaction = { ...bet, state: 'rolling_back', undo: 'rollback' };
-    await this.settlement.write(tx, [{ transaction: rolling, change: changeBy('hub', rolling, 'rolled_back', 'rolled_back', {}), notice: 'ROLLED_BACK' }]);
+    await this.settlement.write(tx, [
+      {
+        transaction: rolling,
+        change: changeBy('hub', rolling, 'rolled_back', 'rolled_back', {}),
+        notice: 'ROLLED_BACK',
+      },
+    ]);
     return true;
   }
 
   private async refuseAfterCredit(tx: Tx, bet: MoneyTransaction): Promise<void> {
-    if (bet.roundId !== null && (await this.rollbacks.roundHasCredit(tx, bet))) throw new HubError('round_closed', { detail: 'the round has a win already, so its bets stay', correlationId: bet.id });
+    if (bet.roundId !== null && (await this.rollbacks.roundHasCredit(tx, bet)))
+      throw new HubError('round_closed', {
+        detail: 'the round has a win already, so its bets stay',
+        correlationId: bet.id,
+      });
   }
 
   private async checkSameBet(tx: Tx, known: Transaction, request: RollbackRequest): Promise<void> {
@@ -137,7 +203,10 @@ export class RollbackService {
   }
 }
 
-function messageOf({ id, messageId, operatorId }: MoneyTransaction): { readonly id: string; readonly destinationId: number } {
+function messageOf({ id, messageId, operatorId }: MoneyTransaction): {
+  readonly id: string;
+  readonly destinationId: number;
+} {
   if (messageId === null) throw new Error(`bet ${id} has no message`);
   return { id: messageId, destinationId: operatorId };
 }

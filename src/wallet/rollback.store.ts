@@ -9,7 +9,15 @@ const HAS_KEY = 'rgs_id = $1 and key_check = wallet_hash($2) and key_hash = wall
 @Injectable()
 export class RollbackStore {
   /** Settles the rollbacks that waited for their bets; answers their ids. */
-  async completeRollbacks(tx: Tx, bets: readonly { readonly originalId: string; readonly state: 'confirmed' | 'rejected'; readonly applied: boolean; /** The player's balance after it, in minor units. */ readonly balanceMinor: bigint | null }[]): Promise<string[]> {
+  async completeRollbacks(
+    tx: Tx,
+    bets: readonly {
+      readonly originalId: string;
+      readonly state: 'confirmed' | 'rejected';
+      readonly applied: boolean;
+      /** The player's balance after it, in minor units. */ readonly balanceMinor: bigint | null;
+    }[],
+  ): Promise<string[]> {
     const rows = await tx.rows<{ transaction_id: string }>(
       `with done as (
          update wallet_transaction t set state = b.state, settled_at = clock_timestamp(), applied = b.applied, balance_minor = case when b.applied then b.balance_minor end
@@ -18,7 +26,12 @@ export class RollbackStore {
        )
        insert into wallet_event (transaction_id, n, kind, source, from_state, to_state, evidence)
        select id, 1, 'transition', 'hub', 'initiated', state, json_build_object('applied', applied) from done returning transaction_id`,
-      [bets.map(({ originalId }) => originalId), bets.map(({ state }) => state), bets.map(({ applied }) => String(applied)), bets.map(({ balanceMinor }) => balanceMinor?.toString() ?? null)],
+      [
+        bets.map(({ originalId }) => originalId),
+        bets.map(({ state }) => state),
+        bets.map(({ applied }) => String(applied)),
+        bets.map(({ balanceMinor }) => balanceMinor?.toString() ?? null),
+      ],
     );
     return rows.map((row) => row.transaction_id);
   }
@@ -27,17 +40,26 @@ export class RollbackStore {
    * Takes the idempotency key of a request outside the batch. replayed: it was used before with the same request and stands for that
    * transaction; reused: with another request.
    */
-  async claimKey(tx: Tx, request: { readonly rgsId: number; readonly key: string; readonly fingerprint: string; readonly transactionId: string }): Promise<{ readonly verdict: 'new' | 'reused' } | { readonly verdict: 'replayed'; readonly transactionId: string }> {
+  async claimKey(
+    tx: Tx,
+    request: {
+      readonly rgsId: number;
+      readonly key: string;
+      readonly fingerprint: string;
+      readonly transactionId: string;
+    },
+  ): Promise<
+    { readonly verdict: 'new' | 'reused' } | { readonly verdict: 'replayed'; readonly transactionId: string }
+  > {
     const made = await tx.rows(
       `insert into idempotency_key (rgs_id, key, fingerprint, transaction_id) values ($1, $2, decode($3, 'hex'), $4) on conflict on constraint idempotency_key_pkey do nothing returning key`,
       [request.rgsId, request.key, request.fingerprint, request.transactionId],
     );
     if (made.length > 0) return { verdict: 'new' };
-    const [row] = await tx.rows<{ same: boolean; transaction_id: string }>(`select fingerprint = decode($3, 'hex') as same, transaction_id from idempotency_key where ${HAS_KEY}`, [
-      request.rgsId,
-      request.key,
-      request.fingerprint,
-    ]);
+    const [row] = await tx.rows<{ same: boolean; transaction_id: string }>(
+      `select fingerprint = decode($3, 'hex') as same, transaction_id from idempotency_key where ${HAS_KEY}`,
+      [request.rgsId, request.key, request.fingerprint],
+    );
     return row?.same === true ? { verdict: 'replayed', transactionId: row.transaction_id } : { verdict: 'reused' };
   }
 
@@ -46,17 +68,38 @@ export class RollbackStore {
   }
 
   /** The bets of this name at every operator of the RGS, and the places that rollbacks hold for them. */
-  async placesOf(sql: Sql, rgsId: number, playerId: string, refId: string): Promise<{ id: string; operatorId: number; externalPlayerId: string; tombstone: boolean }[]> {
+  async placesOf(
+    sql: Sql,
+    rgsId: number,
+    playerId: string,
+    refId: string,
+  ): Promise<{ id: string; operatorId: number; externalPlayerId: string; tombstone: boolean }[]> {
     const rows = await sql.rows<{ id: string; operator_id: number; external_player_id: string; tombstone: boolean }>(
       `select id, operator_id, external_player_id, tombstone from wallet_transaction
        where rgs_id = $1 and ref_hash = wallet_hash($2) and ref_id = $2 and player_id = $3 and movement = 'debit' order by id`,
       [rgsId, refId, playerId],
     );
-    return rows.map((row) => ({ id: row.id, operatorId: row.operator_id, externalPlayerId: row.external_player_id, tombstone: row.tombstone }));
+    return rows.map((row) => ({
+      id: row.id,
+      operatorId: row.operator_id,
+      externalPlayerId: row.external_player_id,
+      tombstone: row.tombstone,
+    }));
   }
 
   /** Holds the place of a bet that was rolled back before it came. False when the bet, or its place, or another movement with equal hashes is there: the business key decides. */
-  async insertTombstone(tx: Tx, place: { readonly id: string; readonly rgsId: number; readonly operatorId: number; readonly playerId: string; readonly externalPlayerId: string; readonly refId: string; readonly roundId: string | null }): Promise<boolean> {
+  async insertTombstone(
+    tx: Tx,
+    place: {
+      readonly id: string;
+      readonly rgsId: number;
+      readonly operatorId: number;
+      readonly playerId: string;
+      readonly externalPlayerId: string;
+      readonly refId: string;
+      readonly roundId: string | null;
+    },
+  ): Promise<boolean> {
     const rows = await tx.rows(
       `insert into wallet_transaction (id, operator_id, rgs_id, movement, player_id, external_player_id, ref_id, amount_minor, currency, exponent, round_id, state, tombstone, settled_at)
        values ($1, $2, $3, 'debit', $4, $5, $6, 0, '', 0, $7, 'rolled_back', true, clock_timestamp())
@@ -69,20 +112,49 @@ export class RollbackStore {
   /** Stores a rollback; false when something has its business key already. */
   async insertRollback(
     tx: Tx,
-    rollback: { readonly id: string; readonly original: Transaction; readonly refId: string; readonly reason: string | null; readonly applied: boolean | null; readonly waited: boolean },
+    rollback: {
+      readonly id: string;
+      readonly original: Transaction;
+      readonly refId: string;
+      readonly reason: string | null;
+      readonly applied: boolean | null;
+      readonly waited: boolean;
+    },
   ): Promise<boolean> {
     const { id, original, refId, reason, applied, waited } = rollback;
     const made = await tx.rows(
       `insert into wallet_transaction (id, operator_id, rgs_id, movement, player_id, external_player_id, ref_id, amount_minor, currency, exponent, round_id, state, settled_at, original_id, reason, applied, waited)
        values ($1, $2, $3, 'rollback', $4, $5, $6, $7, $8, $9, $10, $11, case when $11 = 'confirmed' then now() end, $12, $13, $14, $15)
        on conflict on constraint wallet_transaction_business_key do nothing returning id`,
-      [id, original.operatorId, original.rgsId, original.playerId, original.externalPlayerId, refId, original.amountMinor, original.currency, original.exponent, original.roundId, applied === null ? 'initiated' : 'confirmed', original.id, reason, applied, waited],
+      [
+        id,
+        original.operatorId,
+        original.rgsId,
+        original.playerId,
+        original.externalPlayerId,
+        refId,
+        original.amountMinor,
+        original.currency,
+        original.exponent,
+        original.roundId,
+        applied === null ? 'initiated' : 'confirmed',
+        original.id,
+        reason,
+        applied,
+        waited,
+      ],
     );
     return made.length > 0;
   }
 
-  async findRollback(sql: Sql, key: { readonly rgsId: number; readonly operatorId: number; readonly playerId: string; readonly refId: string }): Promise<Transaction | undefined> {
-    const [row] = await sql.rows<TransactionRow>(`select ${COLUMNS} from wallet_transaction where ${HAS_BUSINESS_KEY}`, [key.rgsId, key.refId, key.playerId, 'rollback', key.operatorId]);
+  async findRollback(
+    sql: Sql,
+    key: { readonly rgsId: number; readonly operatorId: number; readonly playerId: string; readonly refId: string },
+  ): Promise<Transaction | undefined> {
+    const [row] = await sql.rows<TransactionRow>(
+      `select ${COLUMNS} from wallet_transaction where ${HAS_BUSINESS_KEY}`,
+      [key.rgsId, key.refId, key.playerId, 'rollback', key.operatorId],
+    );
     return row && transactionOf(row);
   }
 

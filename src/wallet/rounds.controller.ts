@@ -24,7 +24,11 @@ export class RoundsController {
 
   @Post(':roundId/close')
   @HttpCode(200)
-  @ApiOperation({ summary: 'Complete a round', description: 'As `roundClosed: true` on its last movement. Later debits are refused; credits are still taken. Closing twice changes nothing.' })
+  @ApiOperation({
+    summary: 'Complete a round',
+    description:
+      'As `roundClosed: true` on its last movement. Later debits are refused; credits are still taken. Closing twice changes nothing.',
+  })
   @ApiOkResponse({ description: 'The round, completed', type: RoundView })
   closeRound(@CallingRgs() { rgs }: { rgs: Partner }, @Param('roundId') roundId: string): Promise<RoundView> {
     return this.wallet.closeRound(rgs, roundId);

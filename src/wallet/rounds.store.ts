@@ -49,13 +49,23 @@ export class RoundsStore {
    * carry, and a partial total would be a wrong one.
    */
   async round(rgsId: number, roundId: string): Promise<Round> {
-    const tallies = await this.database.rows<{ movement: Movement | 'rollback'; currency: string; state: TransactionState; tombstone: boolean; n: string; amount_minor: string }>(
+    const tallies = await this.database.rows<{
+      movement: Movement | 'rollback';
+      currency: string;
+      state: TransactionState;
+      tombstone: boolean;
+      n: string;
+      amount_minor: string;
+    }>(
       // What no message goes with, such as a free bet, moves no money.
       `select movement, currency, state, tombstone, count(*) as n, sum(case when message_id is null then 0 else amount_minor end) as amount_minor from wallet_transaction where ${IN_ROUND}
        group by movement, currency, state, tombstone order by min(created_at), movement desc`,
       [rgsId, roundId],
     );
-    const players = await this.database.rows<{ opened_at: Date; closed_at: Date | null }>(`${PLAYERS} select w.opened_at, w.closed_at from player p join wallet_round w on ${OF_PLAYER} order by w.opened_at`, [rgsId, roundId]);
+    const players = await this.database.rows<{ opened_at: Date; closed_at: Date | null }>(
+      `${PLAYERS} select w.opened_at, w.closed_at from player p join wallet_round w on ${OF_PLAYER} order by w.opened_at`,
+      [rgsId, roundId],
+    );
     const strays = await this.database.rows<{ ref_id: string }>(
       `select c.ref_id from wallet_transaction c
        where c.rgs_id = $1 and c.round_hash = wallet_hash($2) and c.round_id = $2 and c.movement = 'credit' and c.kind = 'regular' and not exists (
@@ -64,10 +74,17 @@ export class RoundsStore {
        order by c.id limit 100`,
       [rgsId, roundId],
     );
-    const rows = await this.database.rows<TransactionRow>(`select ${COLUMNS} from wallet_transaction where ${IN_ROUND} order by id limit ${MOVEMENTS_MAX}`, [rgsId, roundId]);
+    const rows = await this.database.rows<TransactionRow>(
+      `select ${COLUMNS} from wallet_transaction where ${IN_ROUND} order by id limit ${MOVEMENTS_MAX}`,
+      [rgsId, roundId],
+    );
     return {
       players: players.map((row) => ({ openedAt: row.opened_at, closedAt: row.closed_at })),
-      tallies: tallies.flatMap(({ movement, currency, state, tombstone, n, amount_minor }) => (movement === 'rollback' ? [] : [{ movement, currency, state, tombstone, movements: Number(n), amountMinor: BigInt(amount_minor) }])),
+      tallies: tallies.flatMap(({ movement, currency, state, tombstone, n, amount_minor }) =>
+        movement === 'rollback'
+          ? []
+          : [{ movement, currency, state, tombstone, movements: Number(n), amountMinor: BigInt(amount_minor) }],
+      ),
       strayCredits: strays.map((row) => row.ref_id),
       transactions: rows.map(transactionOf),
       movementCount: tallies.reduce((total, { n }) => total + Number(n), 0),
@@ -89,11 +106,19 @@ export class RoundsStore {
   }
 
   /** Rounds that have been open for longer than `minutes`, oldest first. */
-  async overdue(minutes: number, limit: number): Promise<{ rgsId: number; roundId: string; playerId: string; openedAt: Date }[]> {
+  async overdue(
+    minutes: number,
+    limit: number,
+  ): Promise<{ rgsId: number; roundId: string; playerId: string; openedAt: Date }[]> {
     const rows = await this.reports.rows<{ rgs_id: number; round_id: string; player_id: string; opened_at: Date }>(
       `select rgs_id, round_id, player_id, opened_at from wallet_round where closed_at is null and opened_at < now() - $1::float8 * interval '1 minute' order by opened_at limit $2`,
       [minutes, limit],
     );
-    return rows.map((row) => ({ rgsId: row.rgs_id, roundId: row.round_id, playerId: row.player_id, openedAt: row.opened_at }));
+    return rows.map((row) => ({
+      rgsId: row.rgs_id,
+      roundId: row.round_id,
+      playerId: row.player_id,
+      openedAt: row.opened_at,
+    }));
   }
 }

@@ -20,7 +20,15 @@ import type { EventSource, MoneyTransaction, TransactionChange } from './transac
 import { type ReasonCode, hubReasonCode, reasonCodeOf } from './reason-code';
 import { isInFlight, replayRefusal } from './rules/by-hand';
 import { planOf } from './rules/plan';
-import { type Applied, type Statement, absenceAfter, dispositionOf, expiredAtClaim, judge, statementOf } from './rules/statement';
+import {
+  type Applied,
+  type Statement,
+  absenceAfter,
+  dispositionOf,
+  expiredAtClaim,
+  judge,
+  statementOf,
+} from './rules/statement';
 import { beginsRepayment, rollbacksHear, undoAfter } from './rules/transition';
 import { type Decision, ENDED } from './transaction-state';
 import { Waiters } from './waiters';
@@ -65,7 +73,18 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
     if (transaction === undefined) throw new Error(`message ${message.id} belongs to no transaction`);
     const operator = this.partners.byId(transaction.operatorId);
     const isUndo = message.id === transaction.undoMessageId;
-    const planned = planOf({ state: transaction.state, movement: transaction.movement, undo: transaction.undo, isUndo, undoing: transaction.undoMessageId !== null, isExpired: expiredAtClaim(message), mayBeBooked: message.mayLandUntil !== null }, operator);
+    const planned = planOf(
+      {
+        state: transaction.state,
+        movement: transaction.movement,
+        undo: transaction.undo,
+        isUndo,
+        undoing: transaction.undoMessageId !== null,
+        isExpired: expiredAtClaim(message),
+        mayBeBooked: message.mayLandUntil !== null,
+      },
+      operator,
+    );
     switch (planned) {
       case 'send':
       case 'give_up':
@@ -85,28 +104,61 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
 
   async settle(tx: Tx, results: readonly OperatorResult[]): Promise<Disposition[]> {
     const now = performance.now();
-    const decisions = await this.apply(tx, results.map((result) => statementOf(result, transactionIdOf(result.message), now)));
+    const decisions = await this.apply(
+      tx,
+      results.map((result) => statementOf(result, transactionIdOf(result.message), now)),
+    );
     const settledAt = performance.now();
     return results.map((result, index) => dispositionOf(result, decisions[index], settledAt));
   }
 
-  async refuseReplay(tx: Tx, { id, queue, transactionId, position }: { readonly id: string; readonly queue: Queue; readonly transactionId: string; readonly position: MessagePosition }): Promise<HubError | null> {
+  async refuseReplay(
+    tx: Tx,
+    {
+      id,
+      queue,
+      transactionId,
+      position,
+    }: {
+      readonly id: string;
+      readonly queue: Queue;
+      readonly transactionId: string;
+      readonly position: MessagePosition;
+    },
+  ): Promise<HubError | null> {
     if (queue === 'rgs') {
       const later = await this.store.outcomeAfter(tx, transactionId, id);
-      return later === undefined ? null : new HubError('replay_refused', { detail: `the RGS was told ${later} of this transaction after it`, correlationId: transactionId });
+      return later === undefined
+        ? null
+        : new HubError('replay_refused', {
+            detail: `the RGS was told ${later} of this transaction after it`,
+            correlationId: transactionId,
+          });
     }
     const transaction = (await this.store.lock(tx, [transactionId])).get(transactionId);
     if (transaction === undefined) return null;
-    const refused = (detail: string): HubError => new HubError('replay_refused', { detail, correlationId: transactionId });
-    switch (replayRefusal(transaction, id === transaction.messageId || id === transaction.undoMessageId, this.partners.byId(transaction.operatorId), position)) {
+    const refused = (detail: string): HubError =>
+      new HubError('replay_refused', { detail, correlationId: transactionId });
+    switch (
+      replayRefusal(
+        transaction,
+        id === transaction.messageId || id === transaction.undoMessageId,
+        this.partners.byId(transaction.operatorId),
+        position,
+      )
+    ) {
       case null:
         return null;
       case 'rejected':
-        return refused('the transaction was rejected and the RGS was told so; sending it again could take the money after all');
+        return refused(
+          'the transaction was rejected and the RGS was told so; sending it again could take the money after all',
+        );
       case 'superseded':
         return refused('a later message pays this bet back; replay that one');
       case 'unresolvable':
-        return refused('the operator neither recognises a repeated reference nor can be asked; sending it again could move the money twice');
+        return refused(
+          'the operator neither recognises a repeated reference nor can be asked; sending it again could move the money twice',
+        );
       case 'in_flight':
         return inFlight(transactionId, position);
     }
@@ -122,13 +174,19 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
     const fills: { readonly fill: Fill; readonly transaction: MoneyTransaction }[] = [];
     for (const statement of statements) {
       const transaction = transactions.get(statement.transactionId);
-      if (transaction === undefined) throw new Error(`message of transaction ${statement.transactionId}, which does not exist`);
+      if (transaction === undefined)
+        throw new Error(`message of transaction ${statement.transactionId}, which does not exist`);
       if (seen.has(transaction.id)) {
         await this.write(tx, moves);
         moves = [];
         seen.clear();
       }
-      const decision = judge(transaction, statement, this.partners.byId(transaction.operatorId), this.apartMs(transaction));
+      const decision = judge(
+        transaction,
+        statement,
+        this.partners.byId(transaction.operatorId),
+        this.apartMs(transaction),
+      );
       decisions.push(decision);
       const absence = absenceAfter(transaction, statement.class, decision.message);
       if (absence === 'begins') await this.store.markAbsent(tx, transaction.id, statement.askedMsAgo);
@@ -137,7 +195,12 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
       if (change === null) {
         const fill = fillOf(transaction, statement);
         if (fill === null) continue;
-        const filled = { ...transaction, balanceMinor: fill.balanceMinor ?? transaction.balanceMinor, reason: fill.reason ?? transaction.reason, reasonCode: fill.reasonCode ?? transaction.reasonCode };
+        const filled = {
+          ...transaction,
+          balanceMinor: fill.balanceMinor ?? transaction.balanceMinor,
+          reason: fill.reason ?? transaction.reason,
+          reasonCode: fill.reasonCode ?? transaction.reasonCode,
+        };
         fills.push({ fill, transaction: filled });
         transactions.set(transaction.id, filled);
         continue;
@@ -155,7 +218,9 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
   private async fillIn(tx: Tx, fill: Fill, transaction: MoneyTransaction): Promise<void> {
     const webhookId = await this.store.webhookOf(tx, transaction.id, fill.outcome);
     const body = webhookMessage(transaction, fill.outcome, webhookId ?? '').body;
-    const rewritten = webhookId !== undefined && (await this.outbox.rewrite(tx, { id: webhookId, destinationId: transaction.rgsId, body }));
+    const rewritten =
+      webhookId !== undefined &&
+      (await this.outbox.rewrite(tx, { id: webhookId, destinationId: transaction.rgsId, body }));
     // A reason that was told stays as it was told; a balance that was not told is better known than not.
     const rollbacks = await this.store.fillIn(tx, rewritten ? fill : { ...fill, reason: null, reasonCode: null });
     tx.afterCommit(() => {
@@ -166,10 +231,15 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
   /** Writes changes with all that follows from them: history, repayment, the rollbacks that waited for them, and the RGS's webhook. */
   async write(tx: Tx, moves: readonly Move[]): Promise<void> {
     if (moves.length === 0) return;
-    const undoMessages = moves.flatMap(({ transaction, change }) => (change.kind === 'transition' && beginsRepayment(transaction, change.to) ? [this.undoMessage(transaction)] : []));
+    const undoMessages = moves.flatMap(({ transaction, change }) =>
+      change.kind === 'transition' && beginsRepayment(transaction, change.to) ? [this.undoMessage(transaction)] : [],
+    );
     await this.store.change(
       tx,
-      moves.map(({ change }) => ({ ...change, undoMessageId: undoMessages.find(({ transactionId }) => transactionId === change.transactionId)?.id ?? null })),
+      moves.map(({ change }) => ({
+        ...change,
+        undoMessageId: undoMessages.find(({ transactionId }) => transactionId === change.transactionId)?.id ?? null,
+      })),
     );
     await this.tell(tx, moves);
     await this.outbox.enqueue(tx, undoMessages);
@@ -192,14 +262,32 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
 
   private async tell(tx: Tx, moves: readonly Move[]): Promise<void> {
     const planned = moves.flatMap(({ transaction, change, notice, incomplete = false }) =>
-      notice === null || change.kind !== 'transition' ? [] : [{ transactionId: transaction.id, outcome: notice, messageId: newId(), transaction: moved(transaction, change), incomplete }],
+      notice === null || change.kind !== 'transition'
+        ? []
+        : [
+            {
+              transactionId: transaction.id,
+              outcome: notice,
+              messageId: newId(),
+              transaction: moved(transaction, change),
+              incomplete,
+            },
+          ],
     );
     const claimed = await this.store.claimOutcomes(tx, planned);
     await this.outbox.enqueue(
       tx,
-      planned.filter(({ transactionId }) => claimed.has(transactionId)).map(({ transaction, outcome, messageId }) => webhookMessage(transaction, outcome, messageId)),
+      planned
+        .filter(({ transactionId }) => claimed.has(transactionId))
+        .map(({ transaction, outcome, messageId }) => webhookMessage(transaction, outcome, messageId)),
     );
-    await this.outbox.holdBack(tx, planned.filter(({ transactionId, incomplete }) => incomplete && claimed.has(transactionId)).map(({ messageId }) => messageId), ANSWER_WAIT_MS);
+    await this.outbox.holdBack(
+      tx,
+      planned
+        .filter(({ transactionId, incomplete }) => incomplete && claimed.has(transactionId))
+        .map(({ messageId }) => messageId),
+      ANSWER_WAIT_MS,
+    );
   }
 
   private undoMessage(transaction: MoneyTransaction): NewMessage {
@@ -214,12 +302,22 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
       eventType: 'rollback',
       transactionId: transaction.id,
       expiresInSeconds: null,
-      ...operatorUndoMessage(operator, { ...transaction, refId: transaction.operatorReference, correlationId: transaction.id }),
+      ...operatorUndoMessage(operator, {
+        ...transaction,
+        refId: transaction.operatorReference,
+        correlationId: transaction.id,
+      }),
     };
   }
 
   private report({ transaction, change, incomplete = false }: Move): void {
-    const about = { correlationId: transaction.id, movement: transaction.movement, from: change.from, source: change.source, reason: change.reason };
+    const about = {
+      correlationId: transaction.id,
+      movement: transaction.movement,
+      from: change.from,
+      source: change.source,
+      reason: change.reason,
+    };
     if (change.kind === 'contradiction') {
       this.metrics.contradictions.inc();
       this.logger.event('error', 'wallet.contradiction', { ...about, evidence: change.evidence });
@@ -240,10 +338,17 @@ function transactionIdOf(message: LeasedMessage): string {
 }
 
 /** Why a person must wait before anything is done about this movement by hand; null when nothing of it can be booked any more. */
-export function inFlight(transactionId: string, position: Pick<MessagePosition, 'place' | 'landsInMs'>): HubError | null {
+export function inFlight(
+  transactionId: string,
+  position: Pick<MessagePosition, 'place' | 'landsInMs'>,
+): HubError | null {
   if (!isInFlight(position)) return null;
   const seconds = Math.max(1, Math.ceil(position.landsInMs / 1000));
-  return new HubError('money_in_flight', { detail: `money may still be booked for ${seconds} seconds`, retryAfterSeconds: seconds, correlationId: transactionId });
+  return new HubError('money_in_flight', {
+    detail: `money may still be booked for ${seconds} seconds`,
+    retryAfterSeconds: seconds,
+    correlationId: transactionId,
+  });
 }
 
 function ask(operator: Partner, transaction: MoneyTransaction, undo: boolean): Plan {
@@ -280,11 +385,23 @@ function fillOf(transaction: MoneyTransaction, statement: Statement): Fill | nul
   if (outcome === null || statement.source !== 'operator_response') return null;
   const balanceMinor = transaction.balanceMinor === null ? balanceOf(statement, transaction.exponent) : null;
   const reason = outcome === 'REJECTED' && statement.reason !== transaction.reason ? statement.reason : null;
-  return balanceMinor === null && reason === null ? null : { transactionId: transaction.id, outcome, balanceMinor, reason, reasonCode: reason === null ? null : reasonCodeOf(statement.class, reason) };
+  return balanceMinor === null && reason === null
+    ? null
+    : {
+        transactionId: transaction.id,
+        outcome,
+        balanceMinor,
+        reason,
+        reasonCode: reason === null ? null : reasonCodeOf(statement.class, reason),
+      };
 }
 
-function outcomeThatAgrees({ state, undoMessageId }: MoneyTransaction, { class: said, messageId }: Statement): RgsOutcome | null {
-  if (messageId !== null && messageId === undoMessageId) return said === 'applied' && (state === 'compensated' || state === 'rolled_back') ? 'ROLLED_BACK' : null;
+function outcomeThatAgrees(
+  { state, undoMessageId }: MoneyTransaction,
+  { class: said, messageId }: Statement,
+): RgsOutcome | null {
+  if (messageId !== null && messageId === undoMessageId)
+    return said === 'applied' && (state === 'compensated' || state === 'rolled_back') ? 'ROLLED_BACK' : null;
   if (state === 'confirmed' && said === 'applied') return 'OK';
   return state === 'rejected' && said === 'rejected_business' ? 'REJECTED' : null;
 }
@@ -301,8 +418,24 @@ function balanceOf({ balance }: Statement, exponent: number): bigint | null {
 }
 
 /** The change of a transaction that the hub or a person makes, without a word of the operator. */
-export function changeBy(source: EventSource, transaction: MoneyTransaction, to: MoneyTransaction['state'], reason: string | null, evidence: Record<string, unknown>): TransactionChange {
-  return { transactionId: transaction.id, kind: 'transition', source, from: transaction.state, to, balanceMinor: null, ...hubReason(reason), undo: transaction.undo, evidence };
+export function changeBy(
+  source: EventSource,
+  transaction: MoneyTransaction,
+  to: MoneyTransaction['state'],
+  reason: string | null,
+  evidence: Record<string, unknown>,
+): TransactionChange {
+  return {
+    transactionId: transaction.id,
+    kind: 'transition',
+    source,
+    from: transaction.state,
+    to,
+    balanceMinor: null,
+    ...hubReason(reason),
+    undo: transaction.undo,
+    evidence,
+  };
 }
 
 function hubReason(reason: string | null): { reason: string | null; reasonCode: ReasonCode | null } {
@@ -311,7 +444,14 @@ function hubReason(reason: string | null): { reason: string | null; reasonCode: 
 
 function moved(transaction: MoneyTransaction, change: TransactionChange): MoneyTransaction {
   const balanceMinor = ENDED.has(change.to) ? change.balanceMinor : (change.balanceMinor ?? transaction.balanceMinor);
-  return { ...transaction, state: change.to, balanceMinor, reason: change.reason, reasonCode: change.reasonCode, undo: change.undo };
+  return {
+    ...transaction,
+    state: change.to,
+    balanceMinor,
+    reason: change.reason,
+    reasonCode: change.reasonCode,
+    undo: change.undo,
+  };
 }
 
 function webhookMessage(transaction: MoneyTransaction, outcome: RgsOutcome, messageId: string): NewMessage {

@@ -2,7 +2,16 @@ import type { Movement, OutcomeClass } from '../partners/operator-wire';
 import type { RgsOutcome } from '../partners/rgs-wire';
 
 export type TransactionMovement = Movement | 'rollback';
-export type TransactionState = 'initiated' | 'confirmed' | 'rejected' | 'unknown' | 'compensating' | 'compensated' | 'parked' | 'rolling_back' | 'rolled_back';
+export type TransactionState =
+  | 'initiated'
+  | 'confirmed'
+  | 'rejected'
+  | 'unknown'
+  | 'compensating'
+  | 'compensated'
+  | 'parked'
+  | 'rolling_back'
+  | 'rolled_back';
 
 /** Every arrow that exists. The schema's CHECK knows the same states; docs/architecture.md draws them. */
 export const TRANSITIONS: Readonly<Record<TransactionState, readonly TransactionState[]>> = {
@@ -64,8 +73,18 @@ export interface Decision {
 }
 
 const stay = (message: Decision['message']): Decision => ({ to: null, notice: null, contradiction: false, message });
-const move = (to: TransactionState, message: Decision['message'], notice: RgsOutcome | null = null): Decision => ({ to, notice, contradiction: false, message });
-const contradict = (message: Decision['message']): Decision => ({ to: null, notice: null, contradiction: true, message });
+const move = (to: TransactionState, message: Decision['message'], notice: RgsOutcome | null = null): Decision => ({
+  to,
+  notice,
+  contradiction: false,
+  message,
+});
+const contradict = (message: Decision['message']): Decision => ({
+  to: null,
+  notice: null,
+  contradiction: true,
+  message,
+});
 
 /** The heart of the hub: what an operator's answer, list or callback does to a transaction. Pure; the tests are a table over it. */
 export function decide(evidence: Evidence): Decision {
@@ -79,13 +98,19 @@ function decideMovement(evidence: Evidence): Decision {
   const open = state === 'initiated' || state === 'unknown';
   switch (evidence.class) {
     case 'applied':
-      if (open || state === 'parked') return evidence.unwanted ? move('compensating', 'sent') : move('confirmed', 'sent', 'OK');
+      if (open || state === 'parked')
+        return evidence.unwanted ? move('compensating', 'sent') : move('confirmed', 'sent', 'OK');
       return state === 'rejected' ? contradict('sent') : stay('sent');
 
     case 'rejected_business':
       if (state === 'rejected') return stay('dead');
       // "No funds" says that this request was not booked. One before it may be booked a moment later, and the RGS must not hear REJECTED then.
-      if ((open || state === 'parked') && saysNothingOfEarlier(evidence)) return evidence.lastAttempt ? giveUp(movement, state) : state === 'initiated' ? move('unknown', 'after_landing') : stay('after_landing');
+      if ((open || state === 'parked') && saysNothingOfEarlier(evidence))
+        return evidence.lastAttempt
+          ? giveUp(movement, state)
+          : state === 'initiated'
+            ? move('unknown', 'after_landing')
+            : stay('after_landing');
       // A player who is owed money stays owed it: a refused credit waits for a person, and is never called rejected.
       if (open) return refused(movement);
       if (state === 'parked') return movement === 'debit' ? refused(movement) : stay('dead');
@@ -95,7 +120,12 @@ function decideMovement(evidence: Evidence): Decision {
       if (open && !evidence.repeated) return refused(movement);
       // "Wrong credentials" or "wrong path" says that this repeat was not applied; the lost request before it may have been.
       if (state === 'parked') return giveUp(movement, state);
-      if (open) return evidence.lastAttempt ? giveUp(movement, state) : state === 'unknown' ? stay('if_unknown') : move('unknown', 'if_unknown');
+      if (open)
+        return evidence.lastAttempt
+          ? giveUp(movement, state)
+          : state === 'unknown'
+            ? stay('if_unknown')
+            : move('unknown', 'if_unknown');
       return stay('dead');
 
     case 'expired':

@@ -1,5 +1,13 @@
 import { Body, Controller, Get, HttpCode, Param, Post, Query, Req, Res } from '@nestjs/common';
-import { ApiAcceptedResponse, ApiBody, ApiHeader, ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
+import {
+  ApiAcceptedResponse,
+  ApiBody,
+  ApiHeader,
+  ApiOkResponse,
+  ApiOperation,
+  ApiParam,
+  ApiTags,
+} from '@nestjs/swagger';
 import type { Response } from 'express';
 import { isUUID } from 'class-validator';
 import { Access, type HubRequest } from '../http/access';
@@ -16,35 +24,121 @@ import type { Movement } from '../partners/operator-wire';
 import { RollbackService } from './rollback.service';
 import { ENDED } from './transaction-state';
 import { Waiters } from './waiters';
-import { CreditRequest, DebitRequest, MovementAnswer, RollbackAnswer, RollbackRequest, TransactionPage, TransactionQuery, TransactionView } from './wallet.dto';
-import { type AcceptedRequest, type MovementContext, WalletService, initialAnswer, outcomeAnswer, rollbackResult } from './wallet.service';
+import {
+  CreditRequest,
+  DebitRequest,
+  MovementAnswer,
+  RollbackAnswer,
+  RollbackRequest,
+  TransactionPage,
+  TransactionQuery,
+  TransactionView,
+} from './wallet.dto';
+import {
+  type AcceptedRequest,
+  type MovementContext,
+  WalletService,
+  initialAnswer,
+  outcomeAnswer,
+  rollbackResult,
+} from './wallet.service';
 import type { Transaction } from './transaction';
 
 const BALANCE_GRACE_MS = 250;
 
 const DEBIT_EXAMPLES = {
   stake: { summary: 'A stake', value: { playerId: 'player-1', amountCents: 500, currency: 'USD', refId: 'bet-1001' } },
-  whole: { summary: 'With everything that a game server may say', value: { playerId: 'player-1', amountCents: 500, currency: 'USD', refId: 'bet-1002', roundId: 'round-77', roundClosed: false, kind: 'regular', gameId: 'book-of-tests', sessionId: 'session-5', meta: { table: 4 } } },
+  whole: {
+    summary: 'With everything that a game server may say',
+    value: {
+      playerId: 'player-1',
+      amountCents: 500,
+      currency: 'USD',
+      refId: 'bet-1002',
+      roundId: 'round-77',
+      roundClosed: false,
+      kind: 'regular',
+      gameId: 'book-of-tests',
+      sessionId: 'session-5',
+      meta: { table: 4 },
+    },
+  },
 };
 const CREDIT_EXAMPLES = {
-  win: { summary: 'A win that ends its round', value: { playerId: 'player-1', amountCents: 1250, currency: 'USD', refId: 'win-1001', roundId: 'round-77', roundClosed: true } },
-  lost: { summary: 'A lost round', value: { playerId: 'player-1', amountCents: 0, currency: 'USD', refId: 'end-1001', roundId: 'round-78', roundClosed: true } },
-  promotion: { summary: 'Money without a bet', value: { playerId: 'player-1', amountCents: 2000, currency: 'USD', refId: 'promo-1001', kind: 'promo' } },
+  win: {
+    summary: 'A win that ends its round',
+    value: {
+      playerId: 'player-1',
+      amountCents: 1250,
+      currency: 'USD',
+      refId: 'win-1001',
+      roundId: 'round-77',
+      roundClosed: true,
+    },
+  },
+  lost: {
+    summary: 'A lost round',
+    value: {
+      playerId: 'player-1',
+      amountCents: 0,
+      currency: 'USD',
+      refId: 'end-1001',
+      roundId: 'round-78',
+      roundClosed: true,
+    },
+  },
+  promotion: {
+    summary: 'Money without a bet',
+    value: { playerId: 'player-1', amountCents: 2000, currency: 'USD', refId: 'promo-1001', kind: 'promo' },
+  },
 };
 
 const idempotencyKeyHeader = ApiHeader({
   name: 'Idempotency-Key',
   required: false,
   // No example: Swagger UI would send it with every request, and each needs one of its own.
-  description: 'Recommended; a UUID for example. A repeat with the same key, route and body gets the first answer byte for byte; any other use of the key is 409. Left empty, this page makes one for each request.',
+  description:
+    'Recommended; a UUID for example. A repeat with the same key, route and body gets the first answer byte for byte; any other use of the key is 409. Left empty, this page makes one for each request.',
   schema: { type: 'string', minLength: 1, maxLength: IDEMPOTENCY_KEY_LENGTH_MAX },
 });
-const movementProblems = ApiProblems('malformed_request', 'signature_reused', 'idempotency_key_reused', 'reference_reused', 'transaction_rolled_back', 'round_closed', 'payload_too_large', 'unsupported_media_type', 'unsupported_currency', 'validation_failed');
-const preferHeader = ApiHeader({ name: 'Prefer', required: false, description: `RFC 7240: \`wait=N\` holds the answer for up to N seconds (1 to ${WAIT_SECONDS_MAX}) until the outcome is known, for example \`wait=5\`.` });
-const acceptedResponse = ApiAcceptedResponse({ description: 'The wait ended before the outcome was known; a repeat with the same Idempotency-Key, or Location, tells it later', type: MovementAnswer, headers: { Location: { description: 'Where the outcome will stand', schema: { type: 'string', example: '/wallet/transactions/019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11' } }, 'Preference-Applied': { description: 'The wait that was granted', schema: { type: 'string', example: 'wait=5' } } } });
+const movementProblems = ApiProblems(
+  'malformed_request',
+  'signature_reused',
+  'idempotency_key_reused',
+  'reference_reused',
+  'transaction_rolled_back',
+  'round_closed',
+  'payload_too_large',
+  'unsupported_media_type',
+  'unsupported_currency',
+  'validation_failed',
+);
+const preferHeader = ApiHeader({
+  name: 'Prefer',
+  required: false,
+  description: `RFC 7240: \`wait=N\` holds the answer for up to N seconds (1 to ${WAIT_SECONDS_MAX}) until the outcome is known, for example \`wait=5\`.`,
+});
+const acceptedResponse = ApiAcceptedResponse({
+  description:
+    'The wait ended before the outcome was known; a repeat with the same Idempotency-Key, or Location, tells it later',
+  type: MovementAnswer,
+  headers: {
+    Location: {
+      description: 'Where the outcome will stand',
+      schema: { type: 'string', example: '/wallet/transactions/019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11' },
+    },
+    'Preference-Applied': { description: 'The wait that was granted', schema: { type: 'string', example: 'wait=5' } },
+  },
+});
 const answerHeaders = {
-  'Preference-Applied': { description: 'When the answer was waited for', schema: { type: 'string' as const, example: 'wait=5' } },
-  'Idempotent-Replayed': { description: '`true` when this is the stored answer to an earlier request', schema: { type: 'string' as const, enum: ['true'] } },
+  'Preference-Applied': {
+    description: 'When the answer was waited for',
+    schema: { type: 'string' as const, example: 'wait=5' },
+  },
+  'Idempotent-Replayed': {
+    description: '`true` when this is the stored answer to an earlier request',
+    schema: { type: 'string' as const, enum: ['true'] },
+  },
 };
 
 @ApiTags('wallet')
@@ -61,14 +155,26 @@ export class WalletController {
   @Access('rgs', { signed: true, ownCommit: true })
   @HttpCode(200)
   @TakesJson()
-  @ApiOperation({ summary: 'Take a stake from a player', description: 'Stores the movement and answers at once; it is then delivered to the operator in the player\'s order, and the outcome comes by webhook.' })
+  @ApiOperation({
+    summary: 'Take a stake from a player',
+    description:
+      "Stores the movement and answers at once; it is then delivered to the operator in the player's order, and the outcome comes by webhook.",
+  })
   @ApiBody({ type: DebitRequest, examples: DEBIT_EXAMPLES })
   @idempotencyKeyHeader
   @preferHeader
-  @ApiOkResponse({ description: 'Stored and on its way; after a wait, the outcome', type: MovementAnswer, headers: answerHeaders })
+  @ApiOkResponse({
+    description: 'Stored and on its way; after a wait, the outcome',
+    type: MovementAnswer,
+    headers: answerHeaders,
+  })
   @acceptedResponse
   @movementProblems
-  debit(@Req() request: HubRequest, @Body() body: DebitRequest, @Res({ passthrough: true }) response: Response): Promise<MovementAnswer> {
+  debit(
+    @Req() request: HubRequest,
+    @Body() body: DebitRequest,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<MovementAnswer> {
     return this.accept('debit', body, request, response);
   }
 
@@ -76,14 +182,26 @@ export class WalletController {
   @Access('rgs', { signed: true, ownCommit: true })
   @HttpCode(200)
   @TakesJson()
-  @ApiOperation({ summary: 'Pay a win to a player', description: 'As a debit. A credit never overtakes an earlier debit of the same player, and is never given up silently.' })
+  @ApiOperation({
+    summary: 'Pay a win to a player',
+    description:
+      'As a debit. A credit never overtakes an earlier debit of the same player, and is never given up silently.',
+  })
   @ApiBody({ type: CreditRequest, examples: CREDIT_EXAMPLES })
   @idempotencyKeyHeader
   @preferHeader
-  @ApiOkResponse({ description: 'Stored and on its way; after a wait, the outcome', type: MovementAnswer, headers: answerHeaders })
+  @ApiOkResponse({
+    description: 'Stored and on its way; after a wait, the outcome',
+    type: MovementAnswer,
+    headers: answerHeaders,
+  })
   @acceptedResponse
   @movementProblems
-  credit(@Req() request: HubRequest, @Body() body: CreditRequest, @Res({ passthrough: true }) response: Response): Promise<MovementAnswer> {
+  credit(
+    @Req() request: HubRequest,
+    @Body() body: CreditRequest,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<MovementAnswer> {
     return this.accept('credit', body, request, response);
   }
 
@@ -93,22 +211,49 @@ export class WalletController {
   @TakesJson()
   @ApiOperation({
     summary: 'Undo a bet',
-    description: 'A known bet is paid back once. A bet that the hub does not know gets `applied: false`, and is refused if it comes later. After a credit in its round a bet stays.',
+    description:
+      'A known bet is paid back once. A bet that the hub does not know gets `applied: false`, and is refused if it comes later. After a credit in its round a bet stays.',
   })
   @ApiBody({ type: RollbackRequest })
   @idempotencyKeyHeader
   @preferHeader
-  @ApiOkResponse({ description: 'Taken; `applied` says whether money was paid back', type: RollbackAnswer, headers: answerHeaders })
+  @ApiOkResponse({
+    description: 'Taken; `applied` says whether money was paid back',
+    type: RollbackAnswer,
+    headers: answerHeaders,
+  })
   @acceptedResponse
-  @ApiProblems('malformed_request', 'idempotency_key_reused', 'reference_reused', 'wrong_operator', 'round_closed', 'payload_too_large', 'unsupported_media_type', 'validation_failed')
-  async rollback(@Req() request: HubRequest, @Body() body: RollbackRequest, @Res({ passthrough: true }) response: Response): Promise<RollbackAnswer> {
+  @ApiProblems(
+    'malformed_request',
+    'idempotency_key_reused',
+    'reference_reused',
+    'wrong_operator',
+    'round_closed',
+    'payload_too_large',
+    'unsupported_media_type',
+    'validation_failed',
+  )
+  async rollback(
+    @Req() request: HubRequest,
+    @Body() body: RollbackRequest,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<RollbackAnswer> {
     const waitSeconds = preferredWait(request.get('prefer'));
-    const accepted = await this.rollbacks.accept({ ...callOf(request), route: 'POST /wallet/rollback', waits: waitSeconds !== null }, body);
-    const rollback = (await this.outcome(accepted, waitSeconds, response)).transaction ?? (await this.wallet.findAny(accepted.transactionId));
+    const accepted = await this.rollbacks.accept(
+      { ...callOf(request), route: 'POST /wallet/rollback', waits: waitSeconds !== null },
+      body,
+    );
+    const rollback =
+      (await this.outcome(accepted, waitSeconds, response)).transaction ??
+      (await this.wallet.findAny(accepted.transactionId));
     const bet = rollback?.originalId == null ? undefined : await this.wallet.findAny(rollback.originalId);
-    if (rollback === undefined || bet === undefined) throw new Error(`rollback ${accepted.transactionId} or its bet vanished`);
+    if (rollback === undefined || bet === undefined)
+      throw new Error(`rollback ${accepted.transactionId} or its bet vanished`);
     // Without a wait a repeat answers what the first request was answered: what was known when the rollback was accepted.
-    const answersOutcome = response.hasHeader('Preference-Applied') || rollback.waited || rollback.settledAt?.getTime() === rollback.createdAt.getTime();
+    const answersOutcome =
+      response.hasHeader('Preference-Applied') ||
+      rollback.waited ||
+      rollback.settledAt?.getTime() === rollback.createdAt.getTime();
     return answersOutcome
       ? { ...outcomeAnswer(rollback), applied: rollback.applied, result: rollbackResult(rollback, bet) }
       : { ...initialAnswer(rollback.refId, rollback.id, null), applied: null, result: 'in_progress' };
@@ -117,7 +262,12 @@ export class WalletController {
   @Get('transactions/:transactionId')
   @Access('rgs', { signed: true })
   @ApiOperation({ summary: 'One transaction with its timeline' })
-  @ApiParam({ name: 'transactionId', format: 'uuid', description: '`transactionId` of the answer to the movement', example: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11' })
+  @ApiParam({
+    name: 'transactionId',
+    format: 'uuid',
+    description: '`transactionId` of the answer to the movement',
+    example: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11',
+  })
   @ApiOkResponse({ description: 'The transaction as it is now', type: TransactionView })
   @ApiProblems('not_found')
   transaction(@CallingRgs() { rgs }: Pair, @Param('transactionId') transactionId: string): Promise<TransactionView> {
@@ -127,29 +277,50 @@ export class WalletController {
 
   @Get('transactions')
   @Access('rgs', { signed: true })
-  @ApiOperation({ summary: 'Transactions by any identifier, newest first', description: 'At least one of refId, correlationId, roundId and playerId.' })
+  @ApiOperation({
+    summary: 'Transactions by any identifier, newest first',
+    description: 'At least one of refId, correlationId, roundId and playerId.',
+  })
   @ApiOkResponse({ description: 'A page of transactions', type: TransactionPage })
   @ApiProblems('validation_failed')
   transactions(@CallingRgs() { rgs }: Pair, @Query() query: TransactionQuery): Promise<TransactionPage> {
     const { limit, cursor, ...filter } = query;
     if (Object.values(filter).every((value) => value === undefined))
-      throw new HubError('validation_failed', { errors: [{ field: 'refId', message: 'one of refId, correlationId, roundId and playerId is needed' }] });
+      throw new HubError('validation_failed', {
+        errors: [{ field: 'refId', message: 'one of refId, correlationId, roundId and playerId is needed' }],
+      });
     return this.wallet.list(rgs, { ...filter, limit, ...(cursor === undefined ? {} : { before: cursor }) });
   }
 
-  private async accept(movement: Movement, body: DebitRequest | CreditRequest, request: HubRequest, response: Response): Promise<MovementAnswer> {
+  private async accept(
+    movement: Movement,
+    body: DebitRequest | CreditRequest,
+    request: HubRequest,
+    response: Response,
+  ): Promise<MovementAnswer> {
     const waitSeconds = preferredWait(request.get('prefer'));
-    const accepted = await this.wallet.accept({ ...callOf(request), movement, route: `POST /wallet/${movement}`, waits: waitSeconds !== null }, body);
+    const accepted = await this.wallet.accept(
+      { ...callOf(request), movement, route: `POST /wallet/${movement}`, waits: waitSeconds !== null },
+      body,
+    );
     const { transaction, isOutcome } = await this.outcome(accepted, waitSeconds, response);
     if (transaction !== undefined && isOutcome) return outcomeAnswer(transaction);
-    return initialAnswer(accepted.refId, accepted.transactionId, transaction === undefined ? accepted.warnings : transaction.warnings);
+    return initialAnswer(
+      accepted.refId,
+      accepted.transactionId,
+      transaction === undefined ? accepted.warnings : transaction.warnings,
+    );
   }
 
   /**
    * The transaction, of a new one only if it had to be looked at, and whether its outcome is what the caller gets: after a wait, or for a
    * repeat of a request that asked for one. Else the answer is the initial one, and for a wait that was in vain it is a 202 that says where to look.
    */
-  private async outcome({ transactionId, replayed, mayBeSettled }: AcceptedRequest, waitSeconds: number | null, response: Response): Promise<{ readonly transaction: Transaction | undefined; readonly isOutcome: boolean }> {
+  private async outcome(
+    { transactionId, replayed, mayBeSettled }: AcceptedRequest,
+    waitSeconds: number | null,
+    response: Response,
+  ): Promise<{ readonly transaction: Transaction | undefined; readonly isOutcome: boolean }> {
     const context = currentContext();
     if (context !== undefined) Object.assign(context, { correlationId: transactionId, replayed });
     if (replayed) response.setHeader('Idempotent-Replayed', 'true');
@@ -179,9 +350,17 @@ export class WalletController {
 }
 
 /** What every movement's route takes from its request beside the body. Throws validation_failed for the key. */
-function callOf(request: HubRequest): Pick<MovementContext, 'rgs' | 'operator' | 'idempotencyKey' | 'rawBody' | 'signature'> {
+function callOf(
+  request: HubRequest,
+): Pick<MovementContext, 'rgs' | 'operator' | 'idempotencyKey' | 'rawBody' | 'signature'> {
   const { rgs, operator } = callingRgs(request);
-  return { rgs, operator, idempotencyKey: checkedIdempotencyKey(request.get('idempotency-key')) ?? null, rawBody: rawBodyOf(request), signature: request.verifiedSignature ?? null };
+  return {
+    rgs,
+    operator,
+    idempotencyKey: checkedIdempotencyKey(request.get('idempotency-key')) ?? null,
+    rawBody: rawBodyOf(request),
+    signature: request.verifiedSignature ?? null,
+  };
 }
 
 /** Whether the RGS can be told how it ended. A bet that is being paid back is not there yet. */

@@ -10,5 +10,18 @@ import { WalletController } from './wallet.controller';
 import { WalletService } from './wallet.service';
 import { WalletStore } from './wallet.store';
 
-@Module({ controllers: [WalletController, RoundsController], providers: [WalletStore, RollbackStore, RoundsStore, WalletService, RollbackService, Settlement, Waiters, DeadlineWorker], exports: [WalletStore, RoundsStore, Settlement] })
+@Module({
+  controllers: [WalletController, RoundsController],
+  providers: [
+    WalletStore,
+    RollbackStore,
+    RoundsStore,
+    WalletService,
+    RollbackService,
+    Settlement,
+    Waiters,
+    DeadlineWorker,
+  ],
+  exports: [WalletStore, RoundsStore, Settlement],
+})
 export class WalletModule {}

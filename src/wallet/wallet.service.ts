@@ -12,9 +12,23 @@ import { Metrics } from '../observability/metrics';
 import { Outbox } from '../outbox/outbox';
 import type { Partner } from '../partners/partner';
 import { PartnerDirectory, isEnvironmentPair } from '../partners/partner-directory';
-import { type Movement, externalReference, isAddressablePlayer, operatorMovementMessage } from '../partners/operator-wire';
+import {
+  type Movement,
+  externalReference,
+  isAddressablePlayer,
+  operatorMovementMessage,
+} from '../partners/operator-wire';
 import { type RgsNotice, rgsWebhookBody } from '../partners/rgs-wire';
-import type { CreditRequest, DebitRequest, MovementAnswer, OutcomeStatus, RollbackResult, TimelineEntry, TransactionPage, TransactionView } from './wallet.dto';
+import type {
+  CreditRequest,
+  DebitRequest,
+  MovementAnswer,
+  OutcomeStatus,
+  RollbackResult,
+  TimelineEntry,
+  TransactionPage,
+  TransactionView,
+} from './wallet.dto';
 import { type RoundView, roundView } from './rounds.dto';
 import { type ReasonCode, reasonCodeOfFormer } from './reason-code';
 import { RoundsStore } from './rounds.store';
@@ -71,7 +85,13 @@ export class WalletService {
     private readonly outbox: Outbox,
     private readonly metrics: Metrics,
   ) {
-    this.batcher = new Batcher({ run: (movements) => this.store.accept(movements), batchMax: BATCH_MAX, flightsMax: FLIGHTS_MAX, queueMax: QUEUE_MAX, sourceOf: ({ rgsId }) => rgsId });
+    this.batcher = new Batcher({
+      run: (movements) => this.store.accept(movements),
+      batchMax: BATCH_MAX,
+      flightsMax: FLIGHTS_MAX,
+      queueMax: QUEUE_MAX,
+      sourceOf: ({ rgsId }) => rgsId,
+    });
   }
 
   /**
@@ -80,7 +100,11 @@ export class WalletService {
    * signature_reused, store_unavailable.
    */
   async accept(context: MovementContext, request: DebitRequest | CreditRequest): Promise<AcceptedMovement> {
-    let movement = this.newMovement(context, request, await this.partners.externalPlayerId(context.operator, context.rgs, request.playerId));
+    let movement = this.newMovement(
+      context,
+      request,
+      await this.partners.externalPlayerId(context.operator, context.rgs, request.playerId),
+    );
     const refusal = (await this.untidyIds(movement)) ?? policyRefusal(context, movement);
     // Currency lists and limits may change between a request and its repeat, and then the repeat must still get its answer.
     if (refusal !== null && !(await this.store.isKnown(movement))) throw refusal;
@@ -91,7 +115,8 @@ export class WalletService {
     // Each round refuses at least the request that held the key, so there are as many rounds as such requests at most.
     // The player of a round is who he was when his bet was taken, whatever the links and the template say by now.
     while (accepted.verdict === 'try_again' || accepted.verdict === 'other_player') {
-      if (accepted.verdict === 'other_player') movement = this.newMovement(context, request, await this.playerOf(accepted.transactionId));
+      if (accepted.verdict === 'other_player')
+        movement = this.newMovement(context, request, await this.playerOf(accepted.transactionId));
       accepted = await this.batcher.add(movement);
     }
     const { verdict, transactionId } = accepted;
@@ -101,12 +126,26 @@ export class WalletService {
     if (created && movement.isFree) this.metrics.settled.inc({ movement: movement.movement, state: 'confirmed' });
     if (verdict === 'signature_reused') throw new HubError('signature_reused');
     if (verdict === 'key_reused') throw new HubError('idempotency_key_reused');
-    if (verdict === 'reference_reused') throw new HubError('reference_reused', transactionId === null ? {} : { correlationId: transactionId });
-    if (verdict === 'rolled_back') throw new HubError('transaction_rolled_back', transactionId === null ? {} : { correlationId: transactionId });
-    if (verdict === 'round_closed') throw new HubError('round_closed', { detail: `round is closed: ${JSON.stringify(movement.roundId)} takes no more bets of this player` });
+    if (verdict === 'reference_reused')
+      throw new HubError('reference_reused', transactionId === null ? {} : { correlationId: transactionId });
+    if (verdict === 'rolled_back')
+      throw new HubError('transaction_rolled_back', transactionId === null ? {} : { correlationId: transactionId });
+    if (verdict === 'round_closed')
+      throw new HubError('round_closed', {
+        detail: `round is closed: ${JSON.stringify(movement.roundId)} takes no more bets of this player`,
+      });
     if (transactionId === null) throw new Error(`an accepted movement must have a transaction (${verdict})`);
     const replayed = verdict === 'replayed';
-    return { transactionId, refId: movement.refId, replayed, mayBeSettled: replayed || movement.isFree, warnings: [...(movement.warnings ?? []), ...(verdict === 'created_unmatched' ? (['no_bet_in_round'] as const) : [])] };
+    return {
+      transactionId,
+      refId: movement.refId,
+      replayed,
+      mayBeSettled: replayed || movement.isFree,
+      warnings: [
+        ...(movement.warnings ?? []),
+        ...(verdict === 'created_unmatched' ? (['no_bet_in_round'] as const) : []),
+      ],
+    };
   }
 
   private async playerOf(betId: string | null): Promise<string> {
@@ -118,7 +157,10 @@ export class WalletService {
   private async withSignature<T>({ movement, signature }: MovementContext, storing: Promise<T>): Promise<T> {
     if (signature === null) return storing;
     const key = `${movement}:${signature}`;
-    const stored = storing.then(() => undefined, () => undefined);
+    const stored = storing.then(
+      () => undefined,
+      () => undefined,
+    );
     this.signing.set(key, stored);
     try {
       return await storing;
@@ -142,7 +184,12 @@ export class WalletService {
     const found = await this.store.list(rgs.id, { ...filter, limit: filter.limit + 1 });
     const page = found.slice(0, filter.limit);
     const events = await this.store.events(page.map(({ id }) => id));
-    const items = page.map((transaction) => transactionView(transaction, events.filter(({ transactionId }) => transactionId === transaction.id)));
+    const items = page.map((transaction) =>
+      transactionView(
+        transaction,
+        events.filter(({ transactionId }) => transactionId === transaction.id),
+      ),
+    );
     return { items, nextCursor: found.length > filter.limit ? (page.at(-1)?.id ?? null) : null };
   }
 
@@ -164,13 +211,23 @@ export class WalletService {
     const { playerId, refId, roundId, gameId, sessionId } = movement;
     const faults = untidy({ playerId, refId, roundId, gameId, sessionId });
     if (faults.length === 0) return null;
-    const isSlip = movement.movement === 'debit' || faults.some(({ field }) => field === 'refId') || !(await this.store.hasMoved(movement));
+    const isSlip =
+      movement.movement === 'debit' ||
+      faults.some(({ field }) => field === 'refId') ||
+      !(await this.store.hasMoved(movement));
     return isSlip ? new HubError('validation_failed', { errors: faults }) : null;
   }
 
-  private newMovement(context: MovementContext, request: DebitRequest | CreditRequest, externalPlayerId: string): NewMovement {
+  private newMovement(
+    context: MovementContext,
+    request: DebitRequest | CreditRequest,
+    externalPlayerId: string,
+  ): NewMovement {
     const { rgs, operator, movement } = context;
-    if (!isAddressablePlayer(externalPlayerId)) throw new HubError('validation_failed', { errors: [{ field: 'playerId', message: 'playerId must not be "." or ".."' }] });
+    if (!isAddressablePlayer(externalPlayerId))
+      throw new HubError('validation_failed', {
+        errors: [{ field: 'playerId', message: 'playerId must not be "." or ".."' }],
+      });
     const id = newId();
     const exponent = currencyExponent(request.currency, operator.currencyExponents);
     const amountMinor = BigInt(request.amountCents);
@@ -196,8 +253,13 @@ export class WalletService {
       sessionId: request.sessionId ?? null,
       meta: request.meta === undefined ? null : JSON.stringify(request.meta),
       idempotencyKey: context.idempotencyKey,
-      fingerprint: requestFingerprint(context.route, isEnvironmentPair(operator, rgs) ? null : operator.code, context.rawBody),
-      signature: context.signature === null ? null : BigInt.asIntN(64, BigInt(`0x${context.signature.slice(0, 16)}`)).toString(),
+      fingerprint: requestFingerprint(
+        context.route,
+        isEnvironmentPair(operator, rgs) ? null : operator.code,
+        context.rawBody,
+      ),
+      signature:
+        context.signature === null ? null : BigInt.asIntN(64, BigInt(`0x${context.signature.slice(0, 16)}`)).toString(),
       messageId: newId(),
       deadlineSeconds: movement === 'debit' ? this.config.debitDeadlineSeconds : 0,
       waited: context.waits,
@@ -205,14 +267,34 @@ export class WalletService {
       warnings: warningsOf(movement, kind, amountMinor, request.roundId ?? null),
       wantsMatch: movement === 'credit' && kind === 'regular' && amountMinor > 0n,
       ...(isFree
-        ? freeBetMessage({ playerId: request.playerId, amountMinor, currency: request.currency, refId: request.refId, transactionId: id, roundId: request.roundId ?? null })
-        : operatorMovementMessage(operator, { movement, externalPlayerId, amountMinor, exponent, currency: request.currency, refId: externalRef ?? request.refId, correlationId: id })),
+        ? freeBetMessage({
+            playerId: request.playerId,
+            amountMinor,
+            currency: request.currency,
+            refId: request.refId,
+            transactionId: id,
+            roundId: request.roundId ?? null,
+          })
+        : operatorMovementMessage(operator, {
+            movement,
+            externalPlayerId,
+            amountMinor,
+            exponent,
+            currency: request.currency,
+            refId: externalRef ?? request.refId,
+            correlationId: id,
+          })),
     };
   }
 }
 
 /** What can be seen in the request itself; whether anybody bet in its round is for the store to say. */
-function warningsOf(movement: Movement, kind: MovementKind, amountMinor: bigint, roundId: string | null): WarningCode[] | null {
+function warningsOf(
+  movement: Movement,
+  kind: MovementKind,
+  amountMinor: bigint,
+  roundId: string | null,
+): WarningCode[] | null {
   if (amountMinor === 0n) return null;
   if (isFreeBet(movement, kind)) return ['nothing_taken'];
   return movement === 'credit' && kind === 'regular' && roundId === null ? ['no_round'] : null;
@@ -225,20 +307,48 @@ const WARNINGS: Readonly<Record<WarningCode, string>> = {
 };
 
 function warned(codes: readonly WarningCode[] | null): { warnings?: { code: WarningCode; message: string }[] } {
-  return codes === null || codes.length === 0 ? {} : { warnings: codes.map((code) => ({ code, message: WARNINGS[code] })) };
+  return codes === null || codes.length === 0
+    ? {}
+    : { warnings: codes.map((code) => ({ code, message: WARNINGS[code] })) };
 }
 
 /** What the RGS is told of a bet that takes no money, which is known from the start. */
-function freeBetMessage(bet: Omit<RgsNotice, 'movement' | 'status' | 'state' | 'balanceMinor' | 'reason' | 'reasonCode'>): { path: string; body: string } {
-  return { path: '', body: rgsWebhookBody({ ...bet, movement: 'debit', status: 'OK', state: 'confirmed', balanceMinor: null, reason: null, reasonCode: null }) };
+function freeBetMessage(
+  bet: Omit<RgsNotice, 'movement' | 'status' | 'state' | 'balanceMinor' | 'reason' | 'reasonCode'>,
+): { path: string; body: string } {
+  return {
+    path: '',
+    body: rgsWebhookBody({
+      ...bet,
+      movement: 'debit',
+      status: 'OK',
+      state: 'confirmed',
+      balanceMinor: null,
+      reason: null,
+      reasonCode: null,
+    }),
+  };
 }
 
-function policyRefusal({ rgs, operator, movement: kind }: MovementContext, { currency, amountMinor }: NewMovement): HubError | null {
+function policyRefusal(
+  { rgs, operator, movement: kind }: MovementContext,
+  { currency, amountMinor }: NewMovement,
+): HubError | null {
   for (const partner of [rgs, operator]) {
     const taken = partner.currencies.has(currency) || (kind === 'credit' && partner.retiredCurrencies.has(currency));
-    if (!taken) return new HubError('unsupported_currency', { errors: [{ field: 'currency', message: currencyFault(currency, partner) }] });
+    if (!taken)
+      return new HubError('unsupported_currency', {
+        errors: [{ field: 'currency', message: currencyFault(currency, partner) }],
+      });
     if (kind === 'debit' && amountMinor > partner.amountMinorMax)
-      return new HubError('validation_failed', { errors: [{ field: 'amountCents', message: `amountCents must not exceed ${partner.amountMinorMax}, the limit of ${partner.code}` }] });
+      return new HubError('validation_failed', {
+        errors: [
+          {
+            field: 'amountCents',
+            message: `amountCents must not exceed ${partner.amountMinorMax}, the limit of ${partner.code}`,
+          },
+        ],
+      });
   }
   return null;
 }
@@ -251,13 +361,33 @@ function currencyFault(currency: string, { currencies, role }: Partner): string 
 }
 
 /** A pure function of what never changes about a transaction, so storing the answer would only cost space. */
-export function initialAnswer(refId: string, transactionId: string, warnings: readonly WarningCode[] | null): MovementAnswer {
-  return { status: 'initiated', refId, correlationId: transactionId, balanceCents: null, reason: null, reasonCode: null, transactionId, ...warned(warnings) };
+export function initialAnswer(
+  refId: string,
+  transactionId: string,
+  warnings: readonly WarningCode[] | null,
+): MovementAnswer {
+  return {
+    status: 'initiated',
+    refId,
+    correlationId: transactionId,
+    balanceCents: null,
+    reason: null,
+    reasonCode: null,
+    transactionId,
+    ...warned(warnings),
+  };
 }
 
 export function transactionView(transaction: Transaction, events: readonly TransactionEvent[]): TransactionView {
   // What was never changed was accepted as it is: a rollback with nothing to undo, and the place that it holds.
-  const accepted: TimelineEntry = { at: transaction.createdAt.toISOString(), event: 'accepted', source: 'rgs', from: null, to: events[0]?.from ?? transaction.state, evidence: {} };
+  const accepted: TimelineEntry = {
+    at: transaction.createdAt.toISOString(),
+    event: 'accepted',
+    source: 'rgs',
+    from: null,
+    to: events[0]?.from ?? transaction.state,
+    evidence: {},
+  };
   return {
     transactionId: transaction.id,
     correlationId: transaction.id,
@@ -283,7 +413,17 @@ export function transactionView(transaction: Transaction, events: readonly Trans
     createdAt: transaction.createdAt.toISOString(),
     // A process of the release before may have left a time on a bet that is being paid back.
     settledAt: ENDED.has(transaction.state) ? (transaction.settledAt?.toISOString() ?? null) : null,
-    timeline: [accepted, ...events.map((event): TimelineEntry => ({ at: event.at.toISOString(), event: event.kind, source: event.source, from: event.from, to: event.to, evidence: event.evidence }))],
+    timeline: [
+      accepted,
+      ...events.map((event): TimelineEntry => ({
+        at: event.at.toISOString(),
+        event: event.kind,
+        source: event.source,
+        from: event.from,
+        to: event.to,
+        evidence: event.evidence,
+      })),
+    ],
   };
 }
 

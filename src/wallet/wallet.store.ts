@@ -4,7 +4,20 @@ import { Database, HotDatabase, type Sql, type Tx } from '../database/database';
 import type { Movement } from '../partners/operator-wire';
 import type { RgsOutcome } from '../partners/rgs-wire';
 import type { ReasonCode } from './reason-code';
-import { COLUMNS, type EventSource, HAS_BUSINESS_KEY, type MoneyTransaction, type MovementKind, type Transaction, type TransactionChange, type TransactionEvent, type TransactionRow, type WarningCode, money, transactionOf } from './transaction';
+import {
+  COLUMNS,
+  type EventSource,
+  HAS_BUSINESS_KEY,
+  type MoneyTransaction,
+  type MovementKind,
+  type Transaction,
+  type TransactionChange,
+  type TransactionEvent,
+  type TransactionRow,
+  type WarningCode,
+  money,
+  transactionOf,
+} from './transaction';
 import { ENDED, type TransactionState } from './transaction-state';
 
 export interface NewMovement {
@@ -53,7 +66,17 @@ export interface NewMovement {
  * request of the same batch that was refused, so the key is free now. other_player: a win whose round's bet, the transaction, was taken from
  * another player of the operator.
  */
-export type AcceptVerdict = 'created' | 'created_unmatched' | 'replayed' | 'key_reused' | 'reference_reused' | 'rolled_back' | 'round_closed' | 'signature_reused' | 'other_player' | 'try_again';
+export type AcceptVerdict =
+  | 'created'
+  | 'created_unmatched'
+  | 'replayed'
+  | 'key_reused'
+  | 'reference_reused'
+  | 'rolled_back'
+  | 'round_closed'
+  | 'signature_reused'
+  | 'other_player'
+  | 'try_again';
 
 export interface Accepted {
   readonly verdict: AcceptVerdict;
@@ -88,7 +111,11 @@ const DEADLINE_CURSOR = 'deadline:';
 export class WalletStore {
   private readonly lookUps: Batcher<string, Transaction | undefined> = new Batcher({
     run: async (ids) => {
-      const rows = await this.hot.prepared<TransactionRow>('wallet_look', `select ${COLUMNS} from wallet_transaction where id = any ($1)`, [ids]);
+      const rows = await this.hot.prepared<TransactionRow>(
+        'wallet_look',
+        `select ${COLUMNS} from wallet_transaction where id = any ($1)`,
+        [ids],
+      );
       const found = new Map(rows.map((row) => [row.id, transactionOf(row)]));
       return ids.map((id) => found.get(id.toLowerCase()));
     },
@@ -104,27 +131,51 @@ export class WalletStore {
 
   /** Stores movements and their operator messages in one commit; verdicts in the order given. */
   async accept(movements: readonly NewMovement[]): Promise<Accepted[]> {
-    const rows = await this.hot.prepared<{ place: number; verdict: AcceptVerdict; transaction_id: string | null }>('wallet_accept', 'select place, verdict, transaction_id from wallet_accept($1)', [
-      JSON.stringify(movements.map(movementRow)),
-    ]);
+    const rows = await this.hot.prepared<{ place: number; verdict: AcceptVerdict; transaction_id: string | null }>(
+      'wallet_accept',
+      'select place, verdict, transaction_id from wallet_accept($1)',
+      [JSON.stringify(movements.map(movementRow))],
+    );
     const accepted: Accepted[] = [];
     for (const row of rows) accepted[row.place] = { verdict: row.verdict, transactionId: row.transaction_id };
     return accepted;
   }
 
   /** Whether a movement with this key or this business key was accepted before. */
-  async isKnown(movement: { readonly rgsId: number; readonly operatorId: number; readonly playerId: string; readonly movement: Movement; readonly refId: string; readonly idempotencyKey: string | null }): Promise<boolean> {
+  async isKnown(movement: {
+    readonly rgsId: number;
+    readonly operatorId: number;
+    readonly playerId: string;
+    readonly movement: Movement;
+    readonly refId: string;
+    readonly idempotencyKey: string | null;
+  }): Promise<boolean> {
     const [row] = await this.database.rows<{ known: boolean }>(
       `select exists (select 1 from idempotency_key where rgs_id = $1 and key_check = wallet_hash($6) and key_hash = wallet_hash_long($6, 1) and key = $6)
          or exists (select 1 from wallet_transaction where rgs_id = $1 and ref_hash = wallet_hash($5) and business_hash = wallet_business_hash($5, $3, $4, $2)
            and ref_id = $5 and player_id = $3 and movement = $4 and operator_id = $2) as known`,
-      [movement.rgsId, movement.operatorId, movement.playerId, movement.movement, movement.refId, movement.idempotencyKey],
+      [
+        movement.rgsId,
+        movement.operatorId,
+        movement.playerId,
+        movement.movement,
+        movement.refId,
+        movement.idempotencyKey,
+      ],
     );
     return row?.known ?? false;
   }
 
   /** Whether the player, and the round if one is given, moved money at this RGS before, under exactly these ids. */
-  async hasMoved({ rgsId, playerId, roundId }: { readonly rgsId: number; readonly playerId: string; readonly roundId: string | null }): Promise<boolean> {
+  async hasMoved({
+    rgsId,
+    playerId,
+    roundId,
+  }: {
+    readonly rgsId: number;
+    readonly playerId: string;
+    readonly roundId: string | null;
+  }): Promise<boolean> {
     const [row] = await this.database.rows<{ found: boolean }>(
       `select exists (select 1 from wallet_transaction where rgs_id = $1 and player_id = $2)
          and ($3::text is null or exists (select 1 from wallet_transaction where rgs_id = $1 and round_hash = wallet_hash($3) and round_id = $3 and player_id = $2)) as found`,
@@ -135,12 +186,18 @@ export class WalletStore {
 
   /** Locks the rows in id order, so that two batches that share transactions cannot wait for each other. */
   async lock(tx: Tx, ids: readonly string[]): Promise<Map<string, MoneyTransaction>> {
-    const rows = await tx.rows<TransactionRow>(`select ${COLUMNS} from wallet_transaction where id = any ($1) order by id for no key update`, [ids]);
+    const rows = await tx.rows<TransactionRow>(
+      `select ${COLUMNS} from wallet_transaction where id = any ($1) order by id for no key update`,
+      [ids],
+    );
     return new Map(rows.map((row) => [row.id, money(transactionOf(row))]));
   }
 
   /** The debit with this business key, locked; undefined when there is none. */
-  async lockDebit(tx: Tx, key: { readonly rgsId: number; readonly operatorId: number; readonly playerId: string; readonly refId: string }): Promise<MoneyTransaction | undefined> {
+  async lockDebit(
+    tx: Tx,
+    key: { readonly rgsId: number; readonly operatorId: number; readonly playerId: string; readonly refId: string },
+  ): Promise<MoneyTransaction | undefined> {
     const [row] = await tx.rows<TransactionRow>(
       `select ${COLUMNS} from wallet_transaction where ${HAS_BUSINESS_KEY} for no key update`,
       [key.rgsId, key.refId, key.playerId, 'debit', key.operatorId],
@@ -192,7 +249,10 @@ export class WalletStore {
   }
 
   /** Claims the right to tell the RGS an outcome; answers the transactions for which nobody had claimed it before. */
-  async claimOutcomes(tx: Tx, outcomes: readonly { readonly transactionId: string; readonly outcome: RgsOutcome; readonly messageId: string }[]): Promise<Set<string>> {
+  async claimOutcomes(
+    tx: Tx,
+    outcomes: readonly { readonly transactionId: string; readonly outcome: RgsOutcome; readonly messageId: string }[],
+  ): Promise<Set<string>> {
     if (outcomes.length === 0) return new Set();
     const rows = await tx.rows<{ transaction_id: string }>(
       `insert into wallet_outcome (transaction_id, outcome, message_id) select * from unnest($1::uuid[], $2::text[], $3::uuid[])
@@ -229,7 +289,10 @@ export class WalletStore {
 
   /** Notes that the operator did not know the bet by a question that began so long ago. */
   async markAbsent(tx: Tx, id: string, askedMsAgo: number): Promise<void> {
-    await tx.rows(`update wallet_transaction set absent_at = clock_timestamp() - $2::float8 * interval '1 millisecond' where id = $1`, [id, askedMsAgo]);
+    await tx.rows(
+      `update wallet_transaction set absent_at = clock_timestamp() - $2::float8 * interval '1 millisecond' where id = $1`,
+      [id, askedMsAgo],
+    );
   }
 
   async forgetAbsence(tx: Tx, id: string): Promise<void> {
@@ -238,15 +301,24 @@ export class WalletStore {
 
   /** What a later answer says beyond the callback that settled it, also for the rollbacks that get the balance of a repayment; answers their ids. */
   async fillIn(tx: Tx, fill: Fill): Promise<string[]> {
-    await tx.rows(`update wallet_transaction set balance_minor = coalesce($2, balance_minor), reason = coalesce($3, reason), reason_code = coalesce($4, reason_code) where id = $1`, [fill.transactionId, fill.balanceMinor?.toString() ?? null, fill.reason, fill.reasonCode]);
+    await tx.rows(
+      `update wallet_transaction set balance_minor = coalesce($2, balance_minor), reason = coalesce($3, reason), reason_code = coalesce($4, reason_code) where id = $1`,
+      [fill.transactionId, fill.balanceMinor?.toString() ?? null, fill.reason, fill.reasonCode],
+    );
     if (fill.outcome !== 'ROLLED_BACK') return [];
-    const rows = await tx.rows<{ id: string }>(`update wallet_transaction set balance_minor = $2 where original_id = $1 and applied returning id`, [fill.transactionId, fill.balanceMinor?.toString() ?? null]);
+    const rows = await tx.rows<{ id: string }>(
+      `update wallet_transaction set balance_minor = $2 where original_id = $1 and applied returning id`,
+      [fill.transactionId, fill.balanceMinor?.toString() ?? null],
+    );
     return rows.map(({ id }) => id);
   }
 
   /** The webhook that told an outcome. */
   async webhookOf(tx: Tx, transactionId: string, outcome: RgsOutcome): Promise<string | undefined> {
-    const [row] = await tx.rows<{ message_id: string }>('select message_id from wallet_outcome where transaction_id = $1 and outcome = $2', [transactionId, outcome]);
+    const [row] = await tx.rows<{ message_id: string }>(
+      'select message_id from wallet_outcome where transaction_id = $1 and outcome = $2',
+      [transactionId, outcome],
+    );
     return row?.message_id;
   }
 
@@ -265,7 +337,9 @@ export class WalletStore {
 
   /** The right to do a periodic duty until the transaction ends; false while another replica has it. It locks no row and no table. */
   async takeTurn(tx: Tx, duty: string): Promise<boolean> {
-    const [turn] = await tx.rows<{ taken: boolean }>('select pg_try_advisory_xact_lock(hashtext($1)) as taken', [`wallet:${duty}`]);
+    const [turn] = await tx.rows<{ taken: boolean }>('select pg_try_advisory_xact_lock(hashtext($1)) as taken', [
+      `wallet:${duty}`,
+    ]);
     return turn?.taken === true;
   }
 
@@ -274,12 +348,19 @@ export class WalletStore {
    * those whose time is longer. One that begins today has nothing to catch up with.
    */
   async keepDeadline(seconds: number): Promise<void> {
-    await this.database.rows(`insert into wallet_cursor (name, at) values ($1, coalesce((select min(at) from wallet_cursor), 'epoch')) on conflict on constraint wallet_cursor_pkey do nothing`, [cursorName(seconds)]);
+    await this.database.rows(
+      `insert into wallet_cursor (name, at) values ($1, coalesce((select min(at) from wallet_cursor), 'epoch')) on conflict on constraint wallet_cursor_pkey do nothing`,
+      [cursorName(seconds)],
+    );
   }
 
   /** Lengths of the deadlines that debits were accepted with, in seconds. */
   async deadlines(): Promise<number[]> {
-    const rows = await this.hot.prepared<{ seconds: number }>('wallet_deadlines', `select substr(name, ${DEADLINE_CURSOR.length + 1})::float8 as seconds from wallet_cursor where name like '${DEADLINE_CURSOR}%'`, []);
+    const rows = await this.hot.prepared<{ seconds: number }>(
+      'wallet_deadlines',
+      `select substr(name, ${DEADLINE_CURSOR.length + 1})::float8 as seconds from wallet_cursor where name like '${DEADLINE_CURSOR}%'`,
+      [],
+    );
     return rows.map(({ seconds }) => seconds);
   }
 
@@ -287,7 +368,11 @@ export class WalletStore {
    * Debits of the time between the cursor of this length and `ageSeconds` ago whose deadline has passed and that have no outcome, after the last id
    * of the page before: those that may have left stay in the overlap. A minute of overlap covers ids whose clock was slow.
    */
-  async overdueDebits(ageSeconds: number, limit: number, after: string | null): Promise<{ ids: string[]; until: Date }> {
+  async overdueDebits(
+    ageSeconds: number,
+    limit: number,
+    after: string | null,
+  ): Promise<{ ids: string[]; until: Date }> {
     const rows = await this.database.rows<{ id: string; created_at: Date }>(
       `select id, created_at from wallet_transaction
        where id >= uuid_v7_floor(greatest(coalesce((select at from wallet_cursor where name = $4), 'epoch') - interval '60 seconds', 'epoch'))
@@ -297,9 +382,15 @@ export class WalletStore {
        order by id limit $2`,
       [ageSeconds, limit, after, cursorName(ageSeconds)],
     );
-    const [end] = await this.database.rows<{ until: Date }>(`select now() - $1::float8 * interval '1 second' as until`, [ageSeconds]);
+    const [end] = await this.database.rows<{ until: Date }>(
+      `select now() - $1::float8 * interval '1 second' as until`,
+      [ageSeconds],
+    );
     const last = rows.at(-1);
-    return { ids: rows.map(({ id }) => id), until: rows.length === limit && last !== undefined ? last.created_at : (end?.until ?? new Date(0)) };
+    return {
+      ids: rows.map(({ id }) => id),
+      until: rows.length === limit && last !== undefined ? last.created_at : (end?.until ?? new Date(0)),
+    };
   }
 
   /** Whether a sweep would find something among the debits whose deadline passed since the cursor. Ids of a slow clock wait for the next sweep. */
@@ -317,11 +408,18 @@ export class WalletStore {
   }
 
   async moveCursor(ageSeconds: number, until: Date): Promise<void> {
-    await this.database.rows(`insert into wallet_cursor as c (name, at) values ($1, $2) on conflict on constraint wallet_cursor_pkey do update set at = greatest(c.at, excluded.at)`, [cursorName(ageSeconds), until]);
+    await this.database.rows(
+      `insert into wallet_cursor as c (name, at) values ($1, $2) on conflict on constraint wallet_cursor_pkey do update set at = greatest(c.at, excluded.at)`,
+      [cursorName(ageSeconds), until],
+    );
   }
 
   /** Oldest first. */
-  async parked(filter: { readonly after?: string; readonly movement?: Movement; readonly limit: number }): Promise<{ transaction: MoneyTransaction; parkedAt: Date; inFlightUntil: Date | null }[]> {
+  async parked(filter: {
+    readonly after?: string;
+    readonly movement?: Movement;
+    readonly limit: number;
+  }): Promise<{ transaction: MoneyTransaction; parkedAt: Date; inFlightUntil: Date | null }[]> {
     const rows = await this.database.rows<TransactionRow & { parked_at: Date; in_flight_until: Date | null }>(
       `select ${COLUMNS}, p.at as parked_at, f.until as in_flight_until from wallet_parked p join wallet_transaction on id = p.transaction_id
        cross join lateral (select greatest(
@@ -331,7 +429,11 @@ export class WalletStore {
        where ($1::uuid is null or id > $1) and ($2::text is null or movement = $2) order by id limit $3`,
       [filter.after ?? null, filter.movement ?? null, filter.limit],
     );
-    return rows.map((row) => ({ transaction: money(transactionOf(row)), parkedAt: row.parked_at, inFlightUntil: row.in_flight_until }));
+    return rows.map((row) => ({
+      transaction: money(transactionOf(row)),
+      parkedAt: row.parked_at,
+      inFlightUntil: row.in_flight_until,
+    }));
   }
 
   /** Newest first, of one RGS. */
@@ -341,22 +443,45 @@ export class WalletStore {
          and ($2::text is null or ref_hash = wallet_hash($2) and ref_id = $2) and ($3::uuid is null or id = $3) and ($4::text is null or round_hash = wallet_hash($4) and round_id = $4) and ($5::text is null or player_id = $5)
          and ($6::uuid is null or id < $6)
        order by id desc limit $7`,
-      [rgsId, filter.refId ?? null, filter.correlationId ?? null, filter.roundId ?? null, filter.playerId ?? null, filter.before ?? null, filter.limit],
+      [
+        rgsId,
+        filter.refId ?? null,
+        filter.correlationId ?? null,
+        filter.roundId ?? null,
+        filter.playerId ?? null,
+        filter.before ?? null,
+        filter.limit,
+      ],
     );
     return rows.map(transactionOf);
   }
 
   async events(ids: readonly string[]): Promise<TransactionEvent[]> {
-    const rows = await this.database.rows<{ transaction_id: string; at: Date; kind: TransactionEvent['kind']; source: EventSource; from_state: TransactionState; to_state: TransactionState; evidence: unknown }>(
-      'select * from wallet_event where transaction_id = any ($1) order by transaction_id, n',
-      [ids],
-    );
-    return rows.map((row) => ({ transactionId: row.transaction_id, at: row.at, kind: row.kind, source: row.source, from: row.from_state, to: row.to_state, evidence: row.evidence }));
+    const rows = await this.database.rows<{
+      transaction_id: string;
+      at: Date;
+      kind: TransactionEvent['kind'];
+      source: EventSource;
+      from_state: TransactionState;
+      to_state: TransactionState;
+      evidence: unknown;
+    }>('select * from wallet_event where transaction_id = any ($1) order by transaction_id, n', [ids]);
+    return rows.map((row) => ({
+      transactionId: row.transaction_id,
+      at: row.at,
+      kind: row.kind,
+      source: row.source,
+      from: row.from_state,
+      to: row.to_state,
+      evidence: row.evidence,
+    }));
   }
 
   /** For development and tests only; the admin service guards it. */
   async clear(tx: Tx): Promise<void> {
-    await tx.rows('truncate wallet_transaction, idempotency_key, wallet_event, wallet_outcome, wallet_round, wallet_parked');
+    await tx.rows(
+      'truncate wallet_transaction, idempotency_key, wallet_event, wallet_outcome, wallet_round, wallet_parked',
+    );
   }
 }
 

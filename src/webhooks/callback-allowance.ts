@@ -27,7 +27,12 @@ export class CallbackAllowance {
 
   /** Whether an unmatched callback is kept. */
   async takesUnmatched(operatorId: number, now: number): Promise<boolean> {
-    const account = this.operators.get(operatorId) ?? { tokens: UNMATCHED_BURST, at: now, rows: 0, countedAt: -Infinity };
+    const account = this.operators.get(operatorId) ?? {
+      tokens: UNMATCHED_BURST,
+      at: now,
+      rows: 0,
+      countedAt: -Infinity,
+    };
     this.operators.set(operatorId, account);
     account.tokens = Math.min(account.tokens + ((now - account.at) * UNMATCHED_PER_SECOND) / 1000, UNMATCHED_BURST);
     account.at = now;

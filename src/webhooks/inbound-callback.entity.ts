@@ -6,9 +6,16 @@ export type CallbackVerdict = 'applied' | 'repeated' | 'contradicted' | 'mismatc
 @Entity('inbound_callback')
 @Unique('inbound_callback_body_key', ['operatorId', 'bodySha256'])
 @Index('inbound_callback_unmatched', ['id'], { where: `verdict = 'unmatched'` })
-@Check('inbound_callback_verdict', `verdict in ('applied', 'repeated', 'contradicted', 'mismatched', 'undecided', 'unmatched')`)
+@Check(
+  'inbound_callback_verdict',
+  `verdict in ('applied', 'repeated', 'contradicted', 'mismatched', 'undecided', 'unmatched')`,
+)
 export class InboundCallbackEntity {
-  @PrimaryGeneratedColumn('identity', { generatedIdentity: 'ALWAYS', primaryKeyConstraintName: 'inbound_callback_pkey', type: 'bigint' })
+  @PrimaryGeneratedColumn('identity', {
+    generatedIdentity: 'ALWAYS',
+    primaryKeyConstraintName: 'inbound_callback_pkey',
+    type: 'bigint',
+  })
   id!: string;
 
   @Column('integer', { name: 'operator_id' })

@@ -13,10 +13,22 @@ export class MeController {
   @Get()
   @Access('rgs', { signed: true })
   @ApiTags('wallet')
-  @ApiOperation({ summary: 'Whether your webhook is called, and how much waits for it', description: 'An endpoint that answered 410 is paused: nothing is sent to it until the hub\'s ops resume it, and webhooks wait in order. Movements are taken all the same.' })
+  @ApiOperation({
+    summary: 'Whether your webhook is called, and how much waits for it',
+    description:
+      "An endpoint that answered 410 is paused: nothing is sent to it until the hub's ops resume it, and webhooks wait in order. Movements are taken all the same.",
+  })
   @ApiOkResponse({ description: 'As it is now', type: RgsStanding })
   async me(@CallingRgs() { rgs }: { rgs: Partner }): Promise<RgsStanding> {
     const { pausedAt, pauseReason, waiting } = await this.outbox.standing(rgs.id);
-    return { code: rgs.code, role: 'rgs', paused: pausedAt !== null, pausedSince: pausedAt?.toISOString() ?? null, pauseReason, waiting, contact: null };
+    return {
+      code: rgs.code,
+      role: 'rgs',
+      paused: pausedAt !== null,
+      pausedSince: pausedAt?.toISOString() ?? null,
+      pauseReason,
+      waiting,
+      contact: null,
+    };
   }
 }

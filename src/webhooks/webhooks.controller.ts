@@ -24,11 +24,23 @@ export class WebhooksController {
   @ApiTags('webhooks')
   @ApiOperation({
     summary: 'An operator tells the outcome of a movement',
-    description: 'The first definitive word, here or in the answer to the hub\'s call, settles the transaction and is told to the RGS once. Repeats are 200 without a second effect; a contradiction is 200, changes nothing and raises an incident.',
+    description:
+      "The first definitive word, here or in the answer to the hub's call, settles the transaction and is told to the RGS once. Repeats are 200 without a second effect; a contradiction is 200, changes nothing and raises an incident.",
   })
   @ApiBody({ type: OperatorCallback })
-  @ApiOkResponse({ description: 'The callback is stored, and applied if it is the first definitive word', type: CallbackAnswer })
-  @ApiProblems('malformed_request', 'unknown_reference', 'callback_mismatch', 'unknown_status_word', 'payload_too_large', 'unsupported_media_type', 'validation_failed')
+  @ApiOkResponse({
+    description: 'The callback is stored, and applied if it is the first definitive word',
+    type: CallbackAnswer,
+  })
+  @ApiProblems(
+    'malformed_request',
+    'unknown_reference',
+    'callback_mismatch',
+    'unknown_status_word',
+    'payload_too_large',
+    'unsupported_media_type',
+    'validation_failed',
+  )
   async incoming(@Req() request: HubRequest, @Body() callback: OperatorCallback): Promise<CallbackAnswer> {
     await this.webhooks.receive(callingOperator(request), callback, rawBodyOf(request).toString('utf8'));
     return { status: 'accepted' };
@@ -37,12 +49,31 @@ export class WebhooksController {
   @Get('outbox')
   @Access('ops')
   @ApiTags('ops')
-  @ApiOperation({ summary: 'What the hub delivers, newest first', description: 'The `Link` header with rel="next" leads to the next page.' })
-  @ApiOkResponse({ description: 'A page of records', type: [OutboxRecordView], headers: { Link: { description: 'rel="next" when there is more', schema: { type: 'string', example: '</webhooks/outbox?limit=100&cursor=019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a12>; rel="next"' } } } })
+  @ApiOperation({
+    summary: 'What the hub delivers, newest first',
+    description: 'The `Link` header with rel="next" leads to the next page.',
+  })
+  @ApiOkResponse({
+    description: 'A page of records',
+    type: [OutboxRecordView],
+    headers: {
+      Link: {
+        description: 'rel="next" when there is more',
+        schema: {
+          type: 'string',
+          example: '</webhooks/outbox?limit=100&cursor=019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a12>; rel="next"',
+        },
+      },
+    },
+  })
   @ApiProblems('validation_failed')
   async list(@Query() query: OutboxQuery, @Res({ passthrough: true }) response: Response): Promise<string> {
     const { cursor, limit, ...filter } = query;
-    const found = await this.outbox.list({ ...filter, limit: limit + 1, ...(cursor === undefined ? {} : { before: cursor }) });
+    const found = await this.outbox.list({
+      ...filter,
+      limit: limit + 1,
+      ...(cursor === undefined ? {} : { before: cursor }),
+    });
     const page = found.slice(0, limit);
     const last = page.at(-1);
     if (found.length > limit && last !== undefined) {

@@ -10,7 +10,13 @@ import type { RecordStatus } from '../outbox/outbox-records.store';
  * digits no double holds; they are read from the body then.
  */
 function IsDecimal(): PropertyDecorator {
-  return check('isDecimal', '$property must be a decimal in major units, as a number or as text', (value) => (typeof value === 'number' && value !== Infinity && value !== -Infinity) || (typeof value === 'string' && /^-?\d{1,30}(\.\d{1,30})?$/.test(value)));
+  return check(
+    'isDecimal',
+    '$property must be a decimal in major units, as a number or as text',
+    (value) =>
+      (typeof value === 'number' && value !== Infinity && value !== -Infinity) ||
+      (typeof value === 'string' && /^-?\d{1,30}(\.\d{1,30})?$/.test(value)),
+  );
 }
 
 /** A callback as nearly every operator writes it: plain characters, amounts as numbers that a double holds. */
@@ -46,13 +52,17 @@ function isUsualCallback(body: Readonly<Record<string, unknown>>): boolean {
 
 @UsuallyLike(isUsualCallback)
 export class OperatorCallback {
-  @ApiProperty({ description: 'The operator\'s id of the player (or the RGS\'s)', example: 'player-1' })
+  @ApiProperty({ description: "The operator's id of the player (or the RGS's)", example: 'player-1' })
   @IsString()
   @Length(1, 256)
   @IsPlainText()
   playerId!: string;
 
-  @ApiProperty({ oneOf: [{ type: 'number' }, { type: 'string' }], description: 'Major units, exactly as the hub sent them', example: 5 })
+  @ApiProperty({
+    oneOf: [{ type: 'number' }, { type: 'string' }],
+    description: 'Major units, exactly as the hub sent them',
+    example: 5,
+  })
   @IsDecimal()
   amount!: number | string;
 
@@ -62,7 +72,7 @@ export class OperatorCallback {
   @IsPlainText()
   currency!: string;
 
-  @ApiProperty({ description: 'One of the operator\'s declared words, without regard to case', example: 'OK' })
+  @ApiProperty({ description: "One of the operator's declared words, without regard to case", example: 'OK' })
   @IsString()
   @Length(1, 64)
   @IsPlainText()
@@ -72,26 +82,35 @@ export class OperatorCallback {
   @IsIn(['withdraw', 'deposit'])
   event!: 'withdraw' | 'deposit';
 
-  @ApiProperty({ description: '`reference` of the hub\'s call', example: 'bet-1001' })
+  @ApiProperty({ description: "`reference` of the hub's call", example: 'bet-1001' })
   @IsString()
   @Length(1, 256)
   @IsPlainText()
   refId!: string;
 
-  @ApiProperty({ description: '`correlationId` of the hub\'s call', example: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11' })
+  @ApiProperty({ description: "`correlationId` of the hub's call", example: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11' })
   @IsString()
   @Length(1, 64)
   @IsPlainText()
   correlationId!: string;
 
-  @ApiPropertyOptional({ type: 'string', nullable: true, description: 'Why the movement was refused', example: 'insufficient_funds' })
+  @ApiPropertyOptional({
+    type: 'string',
+    nullable: true,
+    description: 'Why the movement was refused',
+    example: 'insufficient_funds',
+  })
   @IsOptional()
   @IsString()
   @Length(0, 256)
   @IsStorableText()
   reason?: string | null;
 
-  @ApiPropertyOptional({ oneOf: [{ type: 'number' }, { type: 'string' }], nullable: true, description: 'Balance after the movement, major units' })
+  @ApiPropertyOptional({
+    oneOf: [{ type: 'number' }, { type: 'string' }],
+    nullable: true,
+    description: 'Balance after the movement, major units',
+  })
   @IsOptional()
   @IsDecimal()
   balance?: number | string | null;
@@ -128,25 +147,65 @@ export class OutboxQuery {
 }
 
 export class OutboxRecordView {
-  @ApiProperty({ format: 'uuid', description: 'Also the Idempotency-Key and webhook-id that the receiver sees', example: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a12' }) id!: string;
+  @ApiProperty({
+    format: 'uuid',
+    description: 'Also the Idempotency-Key and webhook-id that the receiver sees',
+    example: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a12',
+  })
+  id!: string;
   @ApiProperty({ example: 'debit' }) eventType!: string;
   @ApiProperty({ example: 'http://localhost:8001/v2/players/player-1/withdraw' }) targetUrl!: string;
   @ApiProperty({ enum: ['pending', 'failed', 'dead', 'sent'], example: 'sent' }) status!: RecordStatus;
   @ApiProperty({ type: 'integer', description: 'Attempts that left', example: 1 }) attemptCount!: number;
-  @ApiProperty({ type: 'string', format: 'date-time', nullable: true, description: 'Null for a record that is not due any more', example: null }) nextAttemptAt!: Date | null;
-  @ApiProperty({ type: 'string', nullable: true, description: 'What the last attempt met, also one that never left; without one, what keeps the destination from being called', example: null }) lastError!: string | null;
-  @ApiProperty({ type: 'string', format: 'date-time', nullable: true, description: 'When that was', example: null }) lastErrorAt!: Date | null;
+  @ApiProperty({
+    type: 'string',
+    format: 'date-time',
+    nullable: true,
+    description: 'Null for a record that is not due any more',
+    example: null,
+  })
+  nextAttemptAt!: Date | null;
+  @ApiProperty({
+    type: 'string',
+    nullable: true,
+    description:
+      'What the last attempt met, also one that never left; without one, what keeps the destination from being called',
+    example: null,
+  })
+  lastError!: string | null;
+  @ApiProperty({ type: 'string', format: 'date-time', nullable: true, description: 'When that was', example: null })
+  lastErrorAt!: Date | null;
   @ApiProperty({ type: 'string', format: 'date-time', example: '2026-11-23T12:00:00.000Z' }) createdAt!: Date;
-  @ApiProperty({ type: 'object', additionalProperties: true, description: 'The body exactly as it is sent, down to the digits of its amounts', example: { amount: 5, currency: 'USD', reference: 'bet-1001', correlationId: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11' } }) payload!: unknown;
+  @ApiProperty({
+    type: 'object',
+    additionalProperties: true,
+    description: 'The body exactly as it is sent, down to the digits of its amounts',
+    example: {
+      amount: 5,
+      currency: 'USD',
+      reference: 'bet-1001',
+      correlationId: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11',
+    },
+  })
+  payload!: unknown;
   @ApiProperty({ enum: ['rgs', 'operator'], example: 'operator' }) queue!: Queue;
 }
 
 export class RgsStanding {
   @ApiProperty({ description: 'What the hub calls you', example: 'rgs' }) code!: string;
   @ApiProperty({ enum: ['rgs'], example: 'rgs' }) role!: 'rgs';
-  @ApiProperty({ description: 'true: your webhook is not called until the hub\'s ops resume it', example: true }) paused!: boolean;
-  @ApiProperty({ type: 'string', format: 'date-time', nullable: true, example: '2026-11-23T12:00:00.000Z' }) pausedSince!: string | null;
-  @ApiProperty({ type: 'string', nullable: true, example: 'the endpoint answered 410 Gone' }) pauseReason!: string | null;
-  @ApiProperty({ type: 'integer', description: 'Webhooks that are not delivered yet, in flight or waiting', example: 12 }) waiting!: number;
-  @ApiProperty({ type: 'string', nullable: true, description: 'Whom to ask; null: the hub\'s ops', example: null }) contact!: string | null;
+  @ApiProperty({ description: "true: your webhook is not called until the hub's ops resume it", example: true })
+  paused!: boolean;
+  @ApiProperty({ type: 'string', format: 'date-time', nullable: true, example: '2026-11-23T12:00:00.000Z' })
+  pausedSince!: string | null;
+  @ApiProperty({ type: 'string', nullable: true, example: 'the endpoint answered 410 Gone' }) pauseReason!:
+    string | null;
+  @ApiProperty({
+    type: 'integer',
+    description: 'Webhooks that are not delivered yet, in flight or waiting',
+    example: 12,
+  })
+  waiting!: number;
+  @ApiProperty({ type: 'string', nullable: true, description: "Whom to ask; null: the hub's ops", example: null })
+  contact!: string | null;
 }

@@ -5,5 +5,10 @@ import { WebhooksController } from './webhooks.controller';
 import { WebhooksService } from './webhooks.service';
 import { WebhooksStore } from './webhooks.store';
 
-@Module({ imports: [WalletModule], controllers: [WebhooksController, MeController], providers: [WebhooksService, WebhooksStore], exports: [WebhooksStore] })
+@Module({
+  imports: [WalletModule],
+  controllers: [WebhooksController, MeController],
+  providers: [WebhooksService, WebhooksStore],
+  exports: [WebhooksStore],
+})
 export class WebhooksModule {}

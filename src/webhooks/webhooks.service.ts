@@ -51,7 +51,12 @@ interface Heard {
 /** Hears operators out: each callback is kept, and moves its transaction at most once. */
 @Injectable()
 export class WebhooksService {
-  private readonly settling: Batcher<Heard, CallbackVerdict | 'busy'> = new Batcher({ run: (batch) => this.settle(batch), batchMax: BATCH_MAX, flightsMax: 2, queueMax: QUEUE_MAX });
+  private readonly settling: Batcher<Heard, CallbackVerdict | 'busy'> = new Batcher({
+    run: (batch) => this.settle(batch),
+    batchMax: BATCH_MAX,
+    flightsMax: 2,
+    queueMax: QUEUE_MAX,
+  });
 
   private readonly allowance: CallbackAllowance;
 
@@ -66,16 +71,25 @@ export class WebhooksService {
     private readonly logger: Logger,
     private readonly metrics: Metrics,
   ) {
-    this.allowance = new CallbackAllowance(config.unmatchedCallbacksMax, (operatorId, limit) => store.countUnmatched(operatorId, limit));
+    this.allowance = new CallbackAllowance(config.unmatchedCallbacksMax, (operatorId, limit) =>
+      store.countUnmatched(operatorId, limit),
+    );
   }
 
   /** Throws unknown_reference, callback_mismatch and unknown_status_word, after the body is kept. */
   async receive(operator: Partner, read: OperatorCallback, body: string): Promise<void> {
     const callback = withExactDigits(read, body);
     const transaction = await this.matching(operator, callback);
-    const record = { operatorId: operator.id, body: keptBody(body, callback), refId: callback.refId, correlationId: callback.correlationId, transactionId: transaction?.id ?? null };
+    const record = {
+      operatorId: operator.id,
+      body: keptBody(body, callback),
+      refId: callback.refId,
+      correlationId: callback.correlationId,
+      transactionId: transaction?.id ?? null,
+    };
     if (transaction === undefined) {
-      if (await this.allowance.takesUnmatched(operator.id, performance.now())) await this.store.keep({ ...record, verdict: 'unmatched' });
+      if (await this.allowance.takesUnmatched(operator.id, performance.now()))
+        await this.store.keep({ ...record, verdict: 'unmatched' });
       else this.metrics.callbacksNotKept.inc({ operator: operator.code, reason: 'unmatched' });
       this.heard('unmatched', operator, callback, null);
       throw new HubError('unknown_reference');
@@ -86,14 +100,22 @@ export class WebhooksService {
     if (mismatch !== null) {
       await this.keepMore(operator, { ...record, verdict: 'mismatched' }, transaction.id);
       this.heard('mismatched', operator, callback, transaction.id, mismatch);
-      throw new HubError('callback_mismatch', { correlationId: transaction.id, errors: [{ field: mismatch, message: `${mismatch} is not what the hub sent` }] });
+      throw new HubError('callback_mismatch', {
+        correlationId: transaction.id,
+        errors: [{ field: mismatch, message: `${mismatch} is not what the hub sent` }],
+      });
     }
     if (classOfStatusWord(operator, callback.status) === undefined) {
       // Taken with 200 it would leave both sides believing that the other knows; the movement waits for a word that settles it.
       await this.store.keep({ ...record, verdict: 'undecided' });
       this.heard('undecided', operator, callback, transaction.id);
       const { applied, pending, refused } = operator.statusWords;
-      throw new HubError('unknown_status_word', { correlationId: transaction.id, errors: [{ field: 'status', message: `status must be one of ${[...applied, ...pending, ...refused].join(', ')}` }] });
+      throw new HubError('unknown_status_word', {
+        correlationId: transaction.id,
+        errors: [
+          { field: 'status', message: `status must be one of ${[...applied, ...pending, ...refused].join(', ')}` },
+        ],
+      });
     }
     const messageId = undo ? transaction.undoMessageId : transaction.messageId;
     const statement = statementOf(operator, transaction, callback, undo ? messageId : null);
@@ -122,22 +144,37 @@ export class WebhooksService {
   private settle(batch: readonly Heard[]): Promise<(CallbackVerdict | 'busy')[]> {
     return this.hot.transaction(async (tx) => {
       // Lane before row, as everyone does; then nobody settles these messages in between.
-      const free = await this.outbox.lockFreeLanes(tx, batch.map(({ operator, laneKey }) => ({ destinationId: operator.id, laneKey })));
+      const free = await this.outbox.lockFreeLanes(
+        tx,
+        batch.map(({ operator, laneKey }) => ({ destinationId: operator.id, laneKey })),
+      );
       const held = batch.filter((_heard, place) => free.has(place));
       if (held.length === 0) return batch.map(() => 'busy' as const);
       // A repayment, and a message that was sent again by hand, has no lane: its head is what everyone locks before the row.
-      const positions = await this.outbox.positions(tx, [...new Set(held.flatMap(({ messageId }) => (messageId === null ? [] : [messageId])))]);
-      const decisions = await this.settlement.apply(tx, held.map(({ statement, messageId }) => ({ ...statement, answerInFlight: messageId !== null && positions.get(messageId)?.place === 'in_flight' })));
+      const positions = await this.outbox.positions(tx, [
+        ...new Set(held.flatMap(({ messageId }) => (messageId === null ? [] : [messageId]))),
+      ]);
+      const decisions = await this.settlement.apply(
+        tx,
+        held.map(({ statement, messageId }) => ({
+          ...statement,
+          answerInFlight: messageId !== null && positions.get(messageId)?.place === 'in_flight',
+        })),
+      );
       const verdicts = new Map<Heard, CallbackVerdict>();
       const finished: FinishedMessage[] = [];
       held.forEach((heard, place) => {
         const decision = decisions[place];
         if (decision === undefined) throw new Error('a statement must get a decision');
         verdicts.set(heard, verdictOf(decision, heard.statement));
-        if (isEnd(decision.message) && heard.messageId !== null) finished.push({ id: heard.messageId, destinationId: heard.operator.id, outcome: decision.message });
+        if (isEnd(decision.message) && heard.messageId !== null)
+          finished.push({ id: heard.messageId, destinationId: heard.operator.id, outcome: decision.message });
       });
       await this.outbox.finish(tx, finished, 'callback');
-      await this.store.record(tx, held.map((heard) => ({ ...heard.record, verdict: verdicts.get(heard) ?? 'undecided' })));
+      await this.store.record(
+        tx,
+        held.map((heard) => ({ ...heard.record, verdict: verdicts.get(heard) ?? 'undecided' })),
+      );
       return batch.map((heard) => verdicts.get(heard) ?? 'busy');
     });
   }
@@ -177,25 +214,51 @@ export class WebhooksService {
     await this.receive(this.partners.byId(operatorId), parseExactJson(body) as OperatorCallback, body);
   }
 
-  private async matching(operator: Partner, { refId, correlationId }: OperatorCallback): Promise<Transaction | undefined> {
+  private async matching(
+    operator: Partner,
+    { refId, correlationId }: OperatorCallback,
+  ): Promise<Transaction | undefined> {
     if (!isUUID(correlationId)) return undefined;
     const transaction = await this.wallet.look(correlationId);
     if (transaction?.operatorId !== operator.id) return undefined;
-    const sent = (operatorReference(transaction, false) === refId && transaction.messageId !== null) || (operatorReference(transaction, true) === refId && transaction.undoMessageId !== null);
+    const sent =
+      (operatorReference(transaction, false) === refId && transaction.messageId !== null) ||
+      (operatorReference(transaction, true) === refId && transaction.undoMessageId !== null);
     return sent ? transaction : undefined;
   }
 
-  private heard(verdict: CallbackVerdict, operator: Partner, callback: OperatorCallback, correlationId: string | null, field?: string): void {
+  private heard(
+    verdict: CallbackVerdict,
+    operator: Partner,
+    callback: OperatorCallback,
+    correlationId: string | null,
+    field?: string,
+  ): void {
     this.metrics.callbacks.inc({ verdict });
-    const level = verdict === 'mismatched' || verdict === 'contradicted' ? 'error' : verdict === 'unmatched' || verdict === 'undecided' ? 'warn' : 'info';
-    this.logger.event(level, 'webhook.received', { verdict, operator: operator.code, correlationId, said: callback.status, field });
+    const level =
+      verdict === 'mismatched' || verdict === 'contradicted'
+        ? 'error'
+        : verdict === 'unmatched' || verdict === 'undecided'
+          ? 'warn'
+          : 'info';
+    this.logger.event(level, 'webhook.received', {
+      verdict,
+      operator: operator.code,
+      correlationId,
+      said: callback.status,
+      field,
+    });
   }
 }
 
 /** Never longer than its fields can be; an amount keeps its digits as text. */
 function keptBody(body: string, { amount, balance, ...fields }: OperatorCallback): string {
   if (body.length <= KEPT_BODY_LENGTH_MAX) return body;
-  return JSON.stringify({ ...fields, amount: decimalText(amount), ...(balance === undefined ? {} : { balance: decimalText(balance) }) });
+  return JSON.stringify({
+    ...fields,
+    amount: decimalText(amount),
+    ...(balance === undefined ? {} : { balance: decimalText(balance) }),
+  });
 }
 
 /** The body readers mark a number that no double holds as NaN; its digits stand in the body. */
@@ -206,16 +269,47 @@ function withExactDigits(callback: OperatorCallback, body: string): OperatorCall
 }
 
 /** Field in which a callback contradicts what the hub sent, by the callback's own name for it; null when it fits. */
-function mismatchOf(operator: Partner, transaction: Transaction, callback: OperatorCallback, undo: boolean): 'playerId' | 'amount' | 'currency' | 'event' | 'refId' | 'correlationId' | null {
-  const field = disagreement(askedMovement(operator, { ...transaction, movement: transaction.movement === 'debit' ? 'debit' : 'credit', correlationId: transaction.id }, undo), callback);
+function mismatchOf(
+  operator: Partner,
+  transaction: Transaction,
+  callback: OperatorCallback,
+  undo: boolean,
+): 'playerId' | 'amount' | 'currency' | 'event' | 'refId' | 'correlationId' | null {
+  const field = disagreement(
+    askedMovement(
+      operator,
+      {
+        ...transaction,
+        movement: transaction.movement === 'debit' ? 'debit' : 'credit',
+        correlationId: transaction.id,
+      },
+      undo,
+    ),
+    callback,
+  );
   return field === 'direction' ? 'event' : field === 'reference' ? 'refId' : field;
 }
 
-function statementOf(operator: Partner, transaction: Transaction, callback: OperatorCallback, messageId: string | null): Statement {
+function statementOf(
+  operator: Partner,
+  transaction: Transaction,
+  callback: OperatorCallback,
+  messageId: string | null,
+): Statement {
   const outcome = classOfStatusWord(operator, callback.status) ?? 'unknown';
   const reason = outcome === 'applied' ? null : (callback.reason ?? callback.status);
   const balance = decimalText(callback.balance);
-  return callbackStatement({ transactionId: transaction.id, messageId, class: outcome, reason, balance, evidence: { status: callback.status, class: outcome, reason, balance } }, transaction.pastDeadline);
+  return callbackStatement(
+    {
+      transactionId: transaction.id,
+      messageId,
+      class: outcome,
+      reason,
+      balance,
+      evidence: { status: callback.status, class: outcome, reason, balance },
+    },
+    transaction.pastDeadline,
+  );
 }
 
 function verdictOf(decision: Decision, statement: Statement): CallbackVerdict {

@@ -41,12 +41,24 @@ export class WebhooksStore {
 
   /** Keeps callbacks; equal bodies are counted. The first verdict that settled something stays. */
   async record(tx: Tx, callbacks: readonly CallbackRecord[]): Promise<void> {
-    const bodies = new Map<string, Record<string, unknown> & { verdict: CallbackVerdict; transaction_id: string | null; seen: number }>();
+    const bodies = new Map<
+      string,
+      Record<string, unknown> & { verdict: CallbackVerdict; transaction_id: string | null; seen: number }
+    >();
     for (const { operatorId, body, refId, correlationId, verdict, transactionId } of callbacks) {
       const sha256 = hash('sha256', body, 'hex');
       const same = bodies.get(`${operatorId}:${sha256}`);
       if (same === undefined) {
-        bodies.set(`${operatorId}:${sha256}`, { operator_id: operatorId, body_sha256: sha256, body, ref_id: refId, correlation_id: correlationId, verdict, transaction_id: transactionId, seen: 1 });
+        bodies.set(`${operatorId}:${sha256}`, {
+          operator_id: operatorId,
+          body_sha256: sha256,
+          body,
+          ref_id: refId,
+          correlation_id: correlationId,
+          verdict,
+          transaction_id: transactionId,
+          seen: 1,
+        });
         continue;
       }
       same.seen += 1;
@@ -79,7 +91,10 @@ export class WebhooksStore {
 
   /** Unmatched callbacks of an operator, counted no further than `limit`. */
   async countUnmatched(operatorId: number, limit: number): Promise<number> {
-    const [row] = await this.database.rows<{ n: string }>(`select count(*) as n from (select 1 from inbound_callback where verdict = 'unmatched' and operator_id = $1 limit $2) u`, [operatorId, limit]);
+    const [row] = await this.database.rows<{ n: string }>(
+      `select count(*) as n from (select 1 from inbound_callback where verdict = 'unmatched' and operator_id = $1 limit $2) u`,
+      [operatorId, limit],
+    );
     return Number(row?.n ?? 0);
   }
 

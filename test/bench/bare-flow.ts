@@ -19,22 +19,37 @@ const agent = new http.Agent({ keepAlive: true, maxSockets: 64, scheduling: 'lif
 const partnerUrl = process.env.PARTNER_URL ?? '';
 
 async function write(step: string, reference: string): Promise<void> {
-  await pool.query({ name: 'step', text: 'insert into bench_flow (step, reference) values ($1, $2)', values: [step, reference] });
+  await pool.query({
+    name: 'step',
+    text: 'insert into bench_flow (step, reference) values ($1, $2)',
+    values: [step, reference],
+  });
 }
 
 function post(path: string, body: string): Promise<void> {
   return new Promise((resolve, reject) => {
-    const request = http.request(partnerUrl + path, { method: 'POST', agent, headers: { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body) } }, (response) => {
-      response.resume();
-      response.on('end', resolve);
-    });
+    const request = http.request(
+      partnerUrl + path,
+      {
+        method: 'POST',
+        agent,
+        headers: { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body) },
+      },
+      (response) => {
+        response.resume();
+        response.on('end', resolve);
+      },
+    );
     request.on('error', reject);
     request.end(body);
   });
 }
 
 async function deliver({ playerId, amountCents, currency, refId }: Movement): Promise<void> {
-  await post(`/v2/players/${playerId}/withdraw`, `{"amount":${toMajorUnits(BigInt(amountCents), 2)},"currency":"${currency}","reference":"${refId}","correlationId":"${refId}"}`);
+  await post(
+    `/v2/players/${playerId}/withdraw`,
+    `{"amount":${toMajorUnits(BigInt(amountCents), 2)},"currency":"${currency}","reference":"${refId}","correlationId":"${refId}"}`,
+  );
   await write('settled', refId);
   await post('/webhooks', `{"playerId":"${playerId}","status":"OK","event":"debit","refId":"${refId}"}`);
   await write('told', refId);
@@ -59,14 +74,19 @@ const server = http.createServer((request, response) => {
   request.on('data', (chunk: Buffer) => chunks.push(chunk));
   request.on('end', () => {
     handle(request.url, Buffer.concat(chunks)).then(
-      (body) => response.writeHead(200, { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body) }).end(body),
+      (body) =>
+        response
+          .writeHead(200, { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body) })
+          .end(body),
       () => response.writeHead(500, { 'Content-Length': 0 }).end(),
     );
   });
 });
 
 async function main(): Promise<void> {
-  await pool.query('create table bench_flow (id bigint generated always as identity primary key, step text not null, reference text not null, at timestamptz not null default now())');
+  await pool.query(
+    'create table bench_flow (id bigint generated always as identity primary key, step text not null, reference text not null, at timestamptz not null default now())',
+  );
   server.listen(0, '127.0.0.1', () => process.stdout.write(`${(server.address() as AddressInfo).port}\n`));
 }
 

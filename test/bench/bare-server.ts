@@ -23,7 +23,11 @@ const pool = new Pool({ connectionString: process.env.DATABASE_URL, max: 2 });
 
 const batcher = new Batcher<Record<string, unknown>, string>({
   run: async (rows) => {
-    const result = await pool.query<{ place: number; transaction_id: string }>({ name: 'accept', text: 'select place, verdict, transaction_id from wallet_accept($1)', values: [JSON.stringify(rows)] });
+    const result = await pool.query<{ place: number; transaction_id: string }>({
+      name: 'accept',
+      text: 'select place, verdict, transaction_id from wallet_accept($1)',
+      values: [JSON.stringify(rows)],
+    });
     const ids: string[] = [];
     for (const row of result.rows) ids[row.place] = row.transaction_id;
     return ids;
@@ -66,7 +70,14 @@ function rowOf(raw: Buffer, key: string): Record<string, unknown> {
 async function accept(raw: Buffer, key: string): Promise<string> {
   const row = rowOf(raw, key);
   const transactionId = await batcher.add(row);
-  return JSON.stringify({ status: 'initiated', refId: row.ref_id, correlationId: transactionId, balanceCents: null, reason: null, transactionId });
+  return JSON.stringify({
+    status: 'initiated',
+    refId: row.ref_id,
+    correlationId: transactionId,
+    balanceCents: null,
+    reason: null,
+    transactionId,
+  });
 }
 
 function onNode(request: IncomingMessage, response: ServerResponse): void {
@@ -74,7 +85,10 @@ function onNode(request: IncomingMessage, response: ServerResponse): void {
   request.on('data', (chunk: Buffer) => chunks.push(chunk));
   request.on('end', () => {
     accept(Buffer.concat(chunks), String(request.headers['idempotency-key'])).then(
-      (body) => response.writeHead(200, { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body) }).end(body),
+      (body) =>
+        response
+          .writeHead(200, { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body) })
+          .end(body),
       () => response.writeHead(500, { 'Content-Length': 0 }).end(),
     );
   });
@@ -86,7 +100,10 @@ function onExpress(): express.Express {
   app.disable('etag');
   app.use(express.raw({ type: () => true, inflate: false }));
   app.post('/wallet/debit', (request, response, next) => {
-    accept(request.body as Buffer, String(request.headers['idempotency-key'])).then((body) => response.type('application/json').send(body), next);
+    accept(request.body as Buffer, String(request.headers['idempotency-key'])).then(
+      (body) => response.type('application/json').send(body),
+      next,
+    );
   });
   return app;
 }

@@ -24,7 +24,14 @@ export const blockedPlayer: Bench = {
         });
         rates[kind].push(rate);
       }
-    report({ name: 'blocked_player', value: median(rates.blocked), unit: 'messages/s', yardstick: `the same drain without the ${BLOCKED} blocked messages of one player`, yardstickValue: median(rates.free), rounds });
+    report({
+      name: 'blocked_player',
+      value: median(rates.blocked),
+      unit: 'messages/s',
+      yardstick: `the same drain without the ${BLOCKED} blocked messages of one player`,
+      yardstickValue: median(rates.free),
+      rounds,
+    });
   },
 };
 

@@ -46,8 +46,14 @@ export async function commitLimit(url: string, clients: number): Promise<CommitL
   await query(url, INSERT_ONE);
   const command = pgbench();
   return command === undefined
-    ? { name: `SQL-only loop, ${clients} sessions, one transaction each`, perSecond: (seconds) => sqlOnly(url, clients, seconds) }
-    : { name: `pgbench, ${clients} clients, one transaction each`, perSecond: (seconds) => byPgbench(command, url, clients, seconds) };
+    ? {
+        name: `SQL-only loop, ${clients} sessions, one transaction each`,
+        perSecond: (seconds) => sqlOnly(url, clients, seconds),
+      }
+    : {
+        name: `pgbench, ${clients} clients, one transaction each`,
+        perSecond: (seconds) => byPgbench(command, url, clients, seconds),
+      };
 }
 
 async function byPgbench(command: string, url: string, clients: number, seconds: number): Promise<number> {
@@ -55,7 +61,20 @@ async function byPgbench(command: string, url: string, clients: number, seconds:
   try {
     const script = path.join(folder, 'insert.sql');
     writeFileSync(script, 'select bench_insert_one();\n');
-    const { stdout } = await promisify(execFile)(command, ['-n', '-M', 'prepared', '-f', script, '-c', String(clients), '-j', '2', '-T', String(seconds), url]);
+    const { stdout } = await promisify(execFile)(command, [
+      '-n',
+      '-M',
+      'prepared',
+      '-f',
+      script,
+      '-c',
+      String(clients),
+      '-j',
+      '2',
+      '-T',
+      String(seconds),
+      url,
+    ]);
     return Number(/tps = ([\d.]+)/.exec(stdout)?.[1]);
   } finally {
     rmSync(folder, { recursive: true, force: true });

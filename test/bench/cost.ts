@@ -29,32 +29,72 @@ export const cost: Bench = {
       },
       async (url) => {
         const database = await freshDatabase(serverUrl, 'bench_cost');
-        await withHub({ DATABASE_URL: database, OPERATOR_BASE_URL: url, RGS_WEBHOOK_URL: `${url}/webhooks`, ROLE: 'all' }, async ({ port, pid }) => {
-          const flow = async (size: number, prefix: string): Promise<void> => {
-            await blast([port], signedDebits(size, { host: '127.0.0.1', players: PLAYERS, prefix }), CONNECTIONS);
-            await drained(database);
-          };
-          await flow(WARM, 'warm');
-          const before = await look(database);
-          const hubBefore = cpuSeconds(pid);
-          bytes = 0;
-          await flow(count, 'cost');
-          const after = await look(database);
-          const each = (name: keyof Look): number => (after[name] - before[name]) / count;
-          const request = signedDebits(1, { host: '127.0.0.1', players: PLAYERS, prefix: 'cost' })[0]?.length ?? 0;
-          const least = request + bytes / count;
-          report({ name: 'cost_hub_cpu_ms', value: ((cpuSeconds(pid) - hubBefore) * 1000) / count, unit: 'ms per movement', yardstick: 'CPU of the database', yardstickValue: each('cpuMs'), rounds: 1 });
-          report({ name: 'cost_database_cpu_ms', value: each('cpuMs'), unit: 'ms per movement', yardstick: 'CPU of the hub', yardstickValue: ((cpuSeconds(pid) - hubBefore) * 1000) / count, rounds: 1 });
-          report({ name: 'cost_wal_bytes', value: each('wal'), unit: 'bytes per movement', yardstick, yardstickValue: least, rounds: 1 });
-          report({ name: 'cost_disk_bytes', value: each('disk'), unit: 'bytes per movement', yardstick, yardstickValue: least, rounds: 1 });
-          report({ name: 'cost_rows', value: each('rows'), unit: 'rows per movement', yardstick: 'the movement itself', yardstickValue: 1, rounds: 1 });
-          const tables = await query<{ name: string; bytes: string }>(
-            database,
-            `select regexp_replace(c.relname, '_\\d{8}$', '') as name, sum(pg_total_relation_size(c.oid))::bigint as bytes from pg_class c
+        await withHub(
+          { DATABASE_URL: database, OPERATOR_BASE_URL: url, RGS_WEBHOOK_URL: `${url}/webhooks`, ROLE: 'all' },
+          async ({ port, pid }) => {
+            const flow = async (size: number, prefix: string): Promise<void> => {
+              await blast([port], signedDebits(size, { host: '127.0.0.1', players: PLAYERS, prefix }), CONNECTIONS);
+              await drained(database);
+            };
+            await flow(WARM, 'warm');
+            const before = await look(database);
+            const hubBefore = cpuSeconds(pid);
+            bytes = 0;
+            await flow(count, 'cost');
+            const after = await look(database);
+            const each = (name: keyof Look): number => (after[name] - before[name]) / count;
+            const request = signedDebits(1, { host: '127.0.0.1', players: PLAYERS, prefix: 'cost' })[0]?.length ?? 0;
+            const least = request + bytes / count;
+            report({
+              name: 'cost_hub_cpu_ms',
+              value: ((cpuSeconds(pid) - hubBefore) * 1000) / count,
+              unit: 'ms per movement',
+              yardstick: 'CPU of the database',
+              yardstickValue: each('cpuMs'),
+              rounds: 1,
+            });
+            report({
+              name: 'cost_database_cpu_ms',
+              value: each('cpuMs'),
+              unit: 'ms per movement',
+              yardstick: 'CPU of the hub',
+              yardstickValue: ((cpuSeconds(pid) - hubBefore) * 1000) / count,
+              rounds: 1,
+            });
+            report({
+              name: 'cost_wal_bytes',
+              value: each('wal'),
+              unit: 'bytes per movement',
+              yardstick,
+              yardstickValue: least,
+              rounds: 1,
+            });
+            report({
+              name: 'cost_disk_bytes',
+              value: each('disk'),
+              unit: 'bytes per movement',
+              yardstick,
+              yardstickValue: least,
+              rounds: 1,
+            });
+            report({
+              name: 'cost_rows',
+              value: each('rows'),
+              unit: 'rows per movement',
+              yardstick: 'the movement itself',
+              yardstickValue: 1,
+              rounds: 1,
+            });
+            const tables = await query<{ name: string; bytes: string }>(
+              database,
+              `select regexp_replace(c.relname, '_\\d{8}$', '') as name, sum(pg_total_relation_size(c.oid))::bigint as bytes from pg_class c
              where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace group by 1 having sum(pg_total_relation_size(c.oid)) > 1000000 order by 2 desc`,
-          );
-          note(`  disk by table, bytes per movement: ${tables.map(({ name, bytes: size }) => `${name} ${Math.round(Number(size) / (count + WARM))}`).join(', ')}`);
-        });
+            );
+            note(
+              `  disk by table, bytes per movement: ${tables.map(({ name, bytes: size }) => `${name} ${Math.round(Number(size) / (count + WARM))}`).join(', ')}`,
+            );
+          },
+        );
       },
     );
   },
@@ -83,7 +123,10 @@ async function look(url: string): Promise<Look> {
   function serverCpuSeconds(): number {
     const postmaster = postmasterPid();
     const children = readdirSync('/proc').filter((name) => /^\d+$/.test(name) && parentOf(Number(name)) === postmaster);
-    return [postmaster, ...children.map(Number)].reduce((sum, pid) => sum + cpuSeconds(pid), 0) + endedChildrenSeconds(postmaster);
+    return (
+      [postmaster, ...children.map(Number)].reduce((sum, pid) => sum + cpuSeconds(pid), 0) +
+      endedChildrenSeconds(postmaster)
+    );
   }
 }
 
@@ -103,7 +146,9 @@ const endedChildrenSeconds = (pid: number): number => (Number(statOf(pid)[13]) +
 
 /** The one Postgres whose parent is this process. */
 function postmasterPid(): number {
-  const line = execFileSync('ps', ['-o', 'pid=,args=', '--ppid', String(process.pid)], { encoding: 'utf8' }).split('\n').find((each) => each.includes('postgres -D'));
+  const line = execFileSync('ps', ['-o', 'pid=,args=', '--ppid', String(process.pid)], { encoding: 'utf8' })
+    .split('\n')
+    .find((each) => each.includes('postgres -D'));
   const pid = Number(line?.trim().split(/\s+/)[0]);
   if (!Number.isInteger(pid)) throw new Error('the server is not a child of this process');
   return pid;

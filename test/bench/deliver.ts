@@ -29,9 +29,19 @@ export const deliver: Bench = {
       };
       await withReceiver(answer, async (url) => {
         const database = await freshDatabase(serverUrl, 'bench_deliver');
-        const partners = { DATABASE_URL: database, OPERATOR_BASE_URL: url, RGS_WEBHOOK_URL: `${url}/webhooks`, OUTBOX_CONCURRENCY: String(SLOTS), DEBIT_DEADLINE_SECONDS: '0' };
+        const partners = {
+          DATABASE_URL: database,
+          OPERATOR_BASE_URL: url,
+          RGS_WEBHOOK_URL: `${url}/webhooks`,
+          OUTBOX_CONCURRENCY: String(SLOTS),
+          DEBIT_DEADLINE_SECONDS: '0',
+        };
         await withHub({ ...partners, ROLE: 'api' }, async ({ port }) => {
-          const { failures } = await blast([port], signedDebits(movements, { host: '127.0.0.1', players: PLAYERS, prefix: 'deliver' }), 64);
+          const { failures } = await blast(
+            [port],
+            signedDebits(movements, { host: '127.0.0.1', players: PLAYERS, prefix: 'deliver' }),
+            64,
+          );
           if (failures > 0) throw new Error(`${failures} debits were not accepted`);
         });
         await withHub({ ...partners, ROLE: 'worker' }, async ({ pid }) => {
@@ -47,10 +57,23 @@ export const deliver: Bench = {
           repeat.one();
           return '{"status":"OK","balance":1.00}';
         },
-        (url) => withProgram('bare-client.js', [url, String(2 * movements), String(SLOTS)], {}, async () => void bare.push(await repeat.perSecond())),
+        (url) =>
+          withProgram(
+            'bare-client.js',
+            [url, String(2 * movements), String(SLOTS)],
+            {},
+            async () => void bare.push(await repeat.perSecond()),
+          ),
       );
     }
-    report({ name: 'deliver_http', value: median(delivered), unit: 'messages/s', yardstick: `bare node:http client, ${SLOTS} connections`, yardstickValue: median(bare), rounds });
+    report({
+      name: 'deliver_http',
+      value: median(delivered),
+      unit: 'messages/s',
+      yardstick: `bare node:http client, ${SLOTS} connections`,
+      yardstickValue: median(bare),
+      rounds,
+    });
     note(`  ${median(micros).toFixed(0)} us of the worker's CPU per message`);
   },
 };

@@ -40,7 +40,8 @@ export const drain: Bench = {
   run: async ({ serverUrl, quick, rounds, report }) => {
     const count = quick ? 20_000 : 40_000;
     // The peers are slower; a part of the messages tells their pace, and keeps the run short.
-    const messages = (size: number): PeerMessage[] => Array.from({ length: size }, (_, index) => ({ lane: `player-${index % LANES}`, body: BODY }));
+    const messages = (size: number): PeerMessage[] =>
+      Array.from({ length: size }, (_, index) => ({ lane: `player-${index % LANES}`, body: BODY }));
     const drained: number[] = [];
     const plain: number[] = [];
     const boss: number[] = [];
@@ -49,19 +50,53 @@ export const drain: Bench = {
       drained.push(await drainOutbox(await freshDatabase(serverUrl, 'bench_drain'), count));
       plain.push(await drainPlainQueue(await freshDatabase(serverUrl, 'bench_plain'), Math.round(count / 2)));
       boss.push(await drainPgBoss(await freshDatabase(serverUrl, 'bench_boss'), messages(Math.round(count / 8))));
-      graphile.push(await drainGraphile(await freshDatabase(serverUrl, 'bench_graphile'), messages(Math.round(count / 8))));
+      graphile.push(
+        await drainGraphile(await freshDatabase(serverUrl, 'bench_graphile'), messages(Math.round(count / 8))),
+      );
     }
     const value = median(drained);
     const unit = 'messages/s';
-    report({ name: 'drain_ordered', value, unit, yardstick: `SKIP LOCKED queue in SQL, ${CONSUMERS} sessions, one commit each, no order`, yardstickValue: median(plain), rounds });
-    report({ name: 'drain_vs_pgboss_fifo', value, unit, yardstick: 'pg-boss, strict FIFO keys', yardstickValue: median(boss), rounds });
-    report({ name: 'drain_vs_graphile', value, unit, yardstick: 'graphile-worker, 10 jobs at a time, no order', yardstickValue: median(graphile), rounds });
+    report({
+      name: 'drain_ordered',
+      value,
+      unit,
+      yardstick: `SKIP LOCKED queue in SQL, ${CONSUMERS} sessions, one commit each, no order`,
+      yardstickValue: median(plain),
+      rounds,
+    });
+    report({
+      name: 'drain_vs_pgboss_fifo',
+      value,
+      unit,
+      yardstick: 'pg-boss, strict FIFO keys',
+      yardstickValue: median(boss),
+      rounds,
+    });
+    report({
+      name: 'drain_vs_graphile',
+      value,
+      unit,
+      yardstick: 'graphile-worker, 10 jobs at a time, no order',
+      yardstickValue: median(graphile),
+      rounds,
+    });
   },
 };
 
 async function drainOutbox(url: string, count: number): Promise<number> {
-  await query(url, `insert into partner (code, role, base_url, currencies) values ('bench', 'rgs', 'http://127.0.0.1:9/', '{USD}')`);
-  const pools = await Promise.all(['bench', 'bench-hot'].map((applicationName) => new DataSource({ ...dataSourceOptions(url, { applicationName, poolSize: 8 }), entities: [], migrations: [] }).initialize()));
+  await query(
+    url,
+    `insert into partner (code, role, base_url, currencies) values ('bench', 'rgs', 'http://127.0.0.1:9/', '{USD}')`,
+  );
+  const pools = await Promise.all(
+    ['bench', 'bench-hot'].map((applicationName) =>
+      new DataSource({
+        ...dataSourceOptions(url, { applicationName, poolSize: 8 }),
+        entities: [],
+        migrations: [],
+      }).initialize(),
+    ),
+  );
   const [plain, hot] = pools.map((pool) => new HotDatabase(pool)) as [Database, HotDatabase];
   const logger = new Logger('silent');
   const metrics = new Metrics();
@@ -69,7 +104,9 @@ async function drainOutbox(url: string, count: number): Promise<number> {
   const outbox = new Outbox(store, { wake: () => undefined } as unknown as WakeUps, new OutboxRecordsStore(plain));
   const settler = new Settler(hot, store, outbox, logger, metrics);
   settler.nameReplica('bench');
-  await store.upsertDestinations([{ id: 1, queue: 'rgs', ratePerSecond: 0, burst: 1, breakerFailures: 10, breakerOpenSeconds: 10 }]);
+  await store.upsertDestinations([
+    { id: 1, queue: 'rgs', ratePerSecond: 0, burst: 1, breakerFailures: 10, breakerOpenSeconds: 10 },
+  ]);
   for (let from = 0; from < count; from += 2_000)
     await plain.transaction((tx) =>
       store.enqueue(
@@ -97,12 +134,46 @@ async function drainOutbox(url: string, count: number): Promise<number> {
     send: (destination: Partner, message: LeasedMessage, _limits: SendLimits) => {
       sent += 1;
       if (sent === count) finish();
-      return Promise.resolve({ healthy: true, result: { queue: 'rgs' as const, message, destination, status: 200, durationMs: 0, verdict: { class: 'delivered' as const, reason: null, retryAfterMs: null }, proposed: { outcome: 'sent' as const, delayMs: 0 } } });
+      return Promise.resolve({
+        healthy: true,
+        result: {
+          queue: 'rgs' as const,
+          message,
+          destination,
+          status: 200,
+          durationMs: 0,
+          verdict: { class: 'delivered' as const, reason: null, retryAfterMs: null },
+          proposed: { outcome: 'sent' as const, delayMs: 0 },
+        },
+      });
     },
   };
-  const destination = { id: 1, code: 'bench', role: 'rgs', timeoutMs: 1000, idempotentByReference: true } as unknown as Partner;
-  const settings = { replica: 'bench', slotsMax: SLOTS, leaseMs: 30_000, ratePerSecond: 0, graceMs: 10_000, callbackTimeoutMs: 60_000 };
-  const loop = new DeliveryLoop(destination.id, settings, { partners: { byId: () => destination } as unknown as PartnerDirectory, store, outbox, sender: noop as unknown as Sender, settler, lostLeases: new LostLeases(store, logger), logger, metrics, heartbeats: new Heartbeats(new SystemClock()) });
+  const destination = {
+    id: 1,
+    code: 'bench',
+    role: 'rgs',
+    timeoutMs: 1000,
+    idempotentByReference: true,
+  } as unknown as Partner;
+  const settings = {
+    replica: 'bench',
+    slotsMax: SLOTS,
+    leaseMs: 30_000,
+    ratePerSecond: 0,
+    graceMs: 10_000,
+    callbackTimeoutMs: 60_000,
+  };
+  const loop = new DeliveryLoop(destination.id, settings, {
+    partners: { byId: () => destination } as unknown as PartnerDirectory,
+    store,
+    outbox,
+    sender: noop as unknown as Sender,
+    settler,
+    lostLeases: new LostLeases(store, logger),
+    logger,
+    metrics,
+    heartbeats: new Heartbeats(new SystemClock()),
+  });
   const started = performance.now();
   loop.start();
   await finished;
@@ -130,7 +201,10 @@ async function drainPlainQueue(url: string, count: number): Promise<number> {
        end loop;
      end $$`,
   );
-  await query(url, `insert into bench_queue (lane, body) select 'player-' || n % ${LANES}, repeat('x', 90) from generate_series(1, ${count}) n`);
+  await query(
+    url,
+    `insert into bench_queue (lane, body) select 'player-' || n % ${LANES}, repeat('x', 90) from generate_series(1, ${count}) n`,
+  );
   await query(url, 'vacuum analyze');
   const clients = await Promise.all(
     Array.from({ length: CONSUMERS }, async () => {

@@ -35,18 +35,43 @@ export const far: Bench = {
       const identity = await selfSigned('localhost');
       writeFileSync(path.join(folder, 'ca.pem'), identity.cert);
       await withReceiver(arrival, async (target) => {
-        const links = [await FarLink.start(() => target, near, identity), await FarLink.start(() => target, { ...near, connectMs: CONNECT_MS }, identity)] as const;
-        const env = (database: string, { url }: FarLink) => ({ DATABASE_URL: database, OPERATOR_BASE_URL: url, RGS_WEBHOOK_URL: `${url}/webhooks`, NODE_EXTRA_CA_CERTS: path.join(folder, 'ca.pem') });
-        const databases = [await freshDatabase(serverUrl, 'bench_far_near'), await freshDatabase(serverUrl, 'bench_far_far')] as const;
+        const links = [
+          await FarLink.start(() => target, near, identity),
+          await FarLink.start(() => target, { ...near, connectMs: CONNECT_MS }, identity),
+        ] as const;
+        const env = (database: string, { url }: FarLink) => ({
+          DATABASE_URL: database,
+          OPERATOR_BASE_URL: url,
+          RGS_WEBHOOK_URL: `${url}/webhooks`,
+          NODE_EXTRA_CA_CERTS: path.join(folder, 'ca.pem'),
+        });
+        const databases = [
+          await freshDatabase(serverUrl, 'bench_far_near'),
+          await freshDatabase(serverUrl, 'bench_far_far'),
+        ] as const;
         try {
           await withHub(env(databases[0], links[0]), async (nearHub) =>
             withHub(env(databases[1], links[1]), async (farHub) => {
               const hubs = { near: nearHub.port, far: farHub.port };
               const p50s = { near: [] as number[], far: [] as number[] };
-              for (const name of ['near', 'far'] as const) await measured(hubs[name], arrivedAt, 2 * RATE_PER_SECOND, `warm-${name}`);
+              for (const name of ['near', 'far'] as const)
+                await measured(hubs[name], arrivedAt, 2 * RATE_PER_SECOND, `warm-${name}`);
               for (let round = 0; round < rounds; round += 1)
-                for (const name of ['near', 'far'] as const) p50s[name].push(percentile(await measured(hubs[name], arrivedAt, RATE_PER_SECOND * seconds, `${name}-${round}`), 0.5));
-              report({ name: 'far_accept_to_operator_p50_ms', value: median(p50s.far), unit: 'ms', yardstick: `the same without ${CONNECT_MS} ms of connection set-up`, yardstickValue: median(p50s.near), rounds });
+                for (const name of ['near', 'far'] as const)
+                  p50s[name].push(
+                    percentile(
+                      await measured(hubs[name], arrivedAt, RATE_PER_SECOND * seconds, `${name}-${round}`),
+                      0.5,
+                    ),
+                  );
+              report({
+                name: 'far_accept_to_operator_p50_ms',
+                value: median(p50s.far),
+                unit: 'ms',
+                yardstick: `the same without ${CONNECT_MS} ms of connection set-up`,
+                yardstickValue: median(p50s.near),
+                rounds,
+              });
               note(`  ${links[1].connections} connections for ${links[1].calls.length} calls`);
             }),
           );

@@ -27,7 +27,11 @@ export const fullFlow: Bench = {
     const bare: number[] = [];
     const growth: number[] = [];
     await withPartners(async (partners, url) => {
-      const env = { DATABASE_URL: await freshDatabase(serverUrl, 'bench_flow'), OPERATOR_BASE_URL: url, RGS_WEBHOOK_URL: `${url}/webhooks` };
+      const env = {
+        DATABASE_URL: await freshDatabase(serverUrl, 'bench_flow'),
+        OPERATOR_BASE_URL: url,
+        RGS_WEBHOOK_URL: `${url}/webhooks`,
+      };
       const yardstick = { DATABASE_URL: await freshDatabase(serverUrl, 'bench_flow_bare'), PARTNER_URL: url };
       await withHub(env, (hub) =>
         withProgram('bare-flow.js', [], yardstick, async (bareHub) => {
@@ -37,15 +41,32 @@ export const fullFlow: Bench = {
             const result = await partners.drive(hub, seconds[round] ?? 3, `run-${round}`);
             flows.push(result.perSecond);
             if (round === 0) growth.push(result.rssGrowthMb);
-            note(`  ${result.perSecond.toFixed(0)}/s over ${seconds[round]} s, ${result.hubMicros.toFixed(0)} us of the hub's CPU and ${result.generatorMicros.toFixed(0)} us of load and partners per movement, resident ${result.rssMb.toFixed(0)} MB`);
+            note(
+              `  ${result.perSecond.toFixed(0)}/s over ${seconds[round]} s, ${result.hubMicros.toFixed(0)} us of the hub's CPU and ${result.generatorMicros.toFixed(0)} us of load and partners per movement, resident ${result.rssMb.toFixed(0)} MB`,
+            );
             bare.push((await partners.drive(bareHub, Math.min(seconds[round] ?? 3, 10), `run-${round}`)).perSecond);
           }
         }),
       );
     });
     const name = 'the same four steps on bare node:http, one commit each';
-    report({ name: 'full_flow', value: median(flows), unit: 'movements/s', yardstick: name, yardstickValue: median(bare), rounds });
-    if (!quick) report({ name: 'full_flow_rss_growth_mb', value: median(growth), unit: 'MB', yardstick: `second half of ${seconds[0]} s against the first`, yardstickValue: 1, rounds: 1 });
+    report({
+      name: 'full_flow',
+      value: median(flows),
+      unit: 'movements/s',
+      yardstick: name,
+      yardstickValue: median(bare),
+      rounds,
+    });
+    if (!quick)
+      report({
+        name: 'full_flow_rss_growth_mb',
+        value: median(growth),
+        unit: 'MB',
+        yardstick: `second half of ${seconds[0]} s against the first`,
+        yardstickValue: 1,
+        rounds: 1,
+      });
   },
 };
 
@@ -71,12 +92,26 @@ class Partners {
       this.over(/"refId":"([^"]+)"/.exec(body)?.[1] ?? '', 'webhook');
       return '{}';
     }
-    const { amount, currency, reference, correlationId } = JSON.parse(body) as { amount: number; currency: string; reference: string; correlationId: string };
+    const { amount, currency, reference, correlationId } = JSON.parse(body) as {
+      amount: number;
+      currency: string;
+      reference: string;
+      correlationId: string;
+    };
     const playerId = decodeURIComponent(path.split('/')[3] ?? '');
-    const callback = JSON.stringify({ playerId, amount, currency, status: 'OK', event: 'withdraw', refId: reference, correlationId });
+    const callback = JSON.stringify({
+      playerId,
+      amount,
+      currency,
+      status: 'OK',
+      event: 'withdraw',
+      refId: reference,
+      correlationId,
+    });
     setImmediate(() => {
       this.hub?.send(signedPost('/webhooks/incoming', callback, this.host)).then(
-        (status) => (status === 200 ? this.over(reference, 'callback') : this.fail(new Error(`a callback was answered ${status}`))),
+        (status) =>
+          status === 200 ? this.over(reference, 'callback') : this.fail(new Error(`a callback was answered ${status}`)),
         (error: unknown) => this.fail(error as Error),
       );
     });
@@ -86,7 +121,11 @@ class Partners {
   async drive({ port, pid }: Measured, seconds: number, prefix: string): Promise<FlowResult> {
     this.hub = new ConnectionPool(port);
     this.host = `127.0.0.1:${port}`;
-    const requests = signedDebits(seconds * FLOWS_PER_SECOND_MAX, { host: this.host, players: PLAYERS, prefix: `${prefix}-${port}` });
+    const requests = signedDebits(seconds * FLOWS_PER_SECOND_MAX, {
+      host: this.host,
+      players: PLAYERS,
+      prefix: `${prefix}-${port}`,
+    });
     const memory: number[] = [];
     const sample = setInterval(() => memory.push(residentMb(pid)), 250);
     const [hubCpu, ownCpu, started] = [cpuSeconds(pid), process.cpuUsage(), performance.now()];
@@ -118,11 +157,14 @@ class Partners {
 
   private async flow(request: Buffer, reference: string): Promise<void> {
     if (this.failure !== undefined) throw this.failure;
-    const over = new Promise<void>((resolve) => this.open.set(reference, { webhook: false, callback: false, done: resolve }));
+    const over = new Promise<void>((resolve) =>
+      this.open.set(reference, { webhook: false, callback: false, done: resolve }),
+    );
     const status = await this.hub?.send(request);
     if (status !== 200) throw new Error(`a debit was answered ${status}`);
     const late = delay(10_000, 'late' as const, { ref: false });
-    if ((await Promise.race([over, late])) === 'late') throw this.failure ?? new Error(`movement ${reference} was not over after 10 s`);
+    if ((await Promise.race([over, late])) === 'late')
+      throw this.failure ?? new Error(`movement ${reference} was not over after 10 s`);
   }
 
   private over(reference: string, part: 'webhook' | 'callback'): void {

@@ -27,7 +27,14 @@ export const growth: Bench = {
     for (const url of [empty, full]) await withHub({ DATABASE_URL: url, ROLE: 'api' }, () => Promise.resolve());
     const settled = await settledRows(full, count, note);
     await settled.bulk();
-    const rates = { checkpointEmpty: [] as number[], checkpointFull: [] as number[], ingestEmpty: [] as number[], ingestFull: [] as number[], drainEmpty: [] as number[], drainFull: [] as number[] };
+    const rates = {
+      checkpointEmpty: [] as number[],
+      checkpointFull: [] as number[],
+      ingestEmpty: [] as number[],
+      ingestFull: [] as number[],
+      drainEmpty: [] as number[],
+      drainFull: [] as number[],
+    };
     await withHub({ DATABASE_URL: empty, ROLE: 'api' }, (onEmpty) =>
       withHub({ DATABASE_URL: full, ROLE: 'api' }, async (onFull) => {
         for (const { port } of [onEmpty, onFull]) await accept(port, 1);
@@ -43,7 +50,10 @@ export const growth: Bench = {
     await withRig(empty, (onEmpty) =>
       withRig(full, async (onFull) => {
         for (let round = 0; round < rounds; round += 1)
-          for (const [rig, drained] of [[onEmpty, rates.drainEmpty], [onFull, rates.drainFull]] as const) {
+          for (const [rig, drained] of [
+            [onEmpty, rates.drainEmpty],
+            [onFull, rates.drainFull],
+          ] as const) {
             await rig.enqueue(messages);
             drained.push(await rig.drain());
           }
@@ -51,9 +61,30 @@ export const growth: Bench = {
     );
     await query(serverUrl, 'drop database bench_full with (force)');
     const yardstick = `the same on empty tables; measured beside ${count} settled debits`;
-    report({ name: 'ingest_at_10m', value: median(rates.ingestFull), unit: 'debits/s', yardstick, yardstickValue: median(rates.ingestEmpty), rounds });
-    report({ name: 'ingest_at_10m_after_checkpoint', value: median(rates.checkpointFull), unit: 'debits/s', yardstick, yardstickValue: median(rates.checkpointEmpty), rounds: 1 });
-    report({ name: 'drain_at_10m', value: median(rates.drainFull), unit: 'messages/s', yardstick, yardstickValue: median(rates.drainEmpty), rounds });
+    report({
+      name: 'ingest_at_10m',
+      value: median(rates.ingestFull),
+      unit: 'debits/s',
+      yardstick,
+      yardstickValue: median(rates.ingestEmpty),
+      rounds,
+    });
+    report({
+      name: 'ingest_at_10m_after_checkpoint',
+      value: median(rates.checkpointFull),
+      unit: 'debits/s',
+      yardstick,
+      yardstickValue: median(rates.checkpointEmpty),
+      rounds: 1,
+    });
+    report({
+      name: 'drain_at_10m',
+      value: median(rates.drainFull),
+      unit: 'messages/s',
+      yardstick,
+      yardstickValue: median(rates.drainEmpty),
+      rounds,
+    });
   },
 };
 
@@ -61,7 +92,13 @@ export const growth: Bench = {
 async function accept(port: number, seconds: number): Promise<number> {
   const requests = Array.from({ length: seconds * REQUESTS_PER_SECOND_MAX }, (_, index) => {
     const reference = randomUUID().replaceAll('-', '');
-    const body = JSON.stringify({ playerId: `player-${index % PLAYERS}`, amountCents: 100 + (index % 900), currency: 'USD', refId: reference, roundId: `round-${reference}` });
+    const body = JSON.stringify({
+      playerId: `player-${index % PLAYERS}`,
+      amountCents: 100 + (index % 900),
+      currency: 'USD',
+      refId: reference,
+      roundId: `round-${reference}`,
+    });
     return signedPost('/wallet/debit', body, '127.0.0.1', `Idempotency-Key: ${randomUUID()}\r\n`);
   });
   const { failures, perSecond } = await blast([port], requests, CONNECTIONS, seconds);

@@ -27,7 +27,12 @@ export async function appendHistory(serverUrl: string, quick: boolean, lines: re
 /** With a plus sign when the tree differs from it; undefined outside a repository. */
 function commit(): string | undefined {
   try {
-    const git = (...args: string[]): string => execFileSync('git', args, { cwd: path.dirname(FILE), encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+    const git = (...args: string[]): string =>
+      execFileSync('git', args, {
+        cwd: path.dirname(FILE),
+        encoding: 'utf8',
+        stdio: ['ignore', 'pipe', 'ignore'],
+      }).trim();
     return `${git('rev-parse', '--short', 'HEAD')}${git('status', '--porcelain', '--untracked-files=no') === '' ? '' : '+'}`;
   } catch {
     return undefined;

@@ -41,14 +41,30 @@ export const hostile: Bench = {
             hubCpu.alone += between - started;
             hubCpu.beside += cpuSeconds(pid) - between;
           }
-          const ofAll = (latencies: readonly Float64Array[], share: number): number => percentile(Float64Array.from(latencies.flatMap((window) => [...window])).sort(), share);
-          const p99 = (latencies: readonly Float64Array[]): number => median(latencies.map((window) => percentile(window, 0.99)));
-          report({ name: `hostile_${kind}_p99_ms`, value: p99(beside), unit: 'ms', yardstick: 'the same caller alone', yardstickValue: p99(alone), rounds: windows });
-          const perSecond = (of: (window: NoiseHeard) => number): number => heard.reduce((sum, window) => sum + of(window), 0) / (windows * seconds);
+          const ofAll = (latencies: readonly Float64Array[], share: number): number =>
+            percentile(Float64Array.from(latencies.flatMap((window) => [...window])).sort(), share);
+          const p99 = (latencies: readonly Float64Array[]): number =>
+            median(latencies.map((window) => percentile(window, 0.99)));
+          report({
+            name: `hostile_${kind}_p99_ms`,
+            value: p99(beside),
+            unit: 'ms',
+            yardstick: 'the same caller alone',
+            yardstickValue: p99(alone),
+            rounds: windows,
+          });
+          const perSecond = (of: (window: NoiseHeard) => number): number =>
+            heard.reduce((sum, window) => sum + of(window), 0) / (windows * seconds);
           const percent = (share: number): string => `${Math.round(share * 100)} %`;
-          note(`  ${kind}: ${windows * count} debits alone and as many beside ${CALLERS} callers, who got ${Math.round(perSecond(({ answers }) => answers))} answers and ${perSecond(({ megabytes }) => megabytes).toFixed(1)} MB a second`);
-          note(`  ${kind}: over all of them ${[0.5, 0.99, 0.999].map((share) => `${ofAll(beside, share).toFixed(1)} ms beside and ${ofAll(alone, share).toFixed(1)} alone`).join(', ')} (p50, p99, p99.9)`);
-          note(`  ${kind}: of one core the hub took ${percent(hubCpu.beside / (windows * seconds))} beside and ${percent(hubCpu.alone / (windows * seconds))} alone, the callers ${percent(perSecond((window) => window.cpuSeconds))}`);
+          note(
+            `  ${kind}: ${windows * count} debits alone and as many beside ${CALLERS} callers, who got ${Math.round(perSecond(({ answers }) => answers))} answers and ${perSecond(({ megabytes }) => megabytes).toFixed(1)} MB a second`,
+          );
+          note(
+            `  ${kind}: over all of them ${[0.5, 0.99, 0.999].map((share) => `${ofAll(beside, share).toFixed(1)} ms beside and ${ofAll(alone, share).toFixed(1)} alone`).join(', ')} (p50, p99, p99.9)`,
+          );
+          note(
+            `  ${kind}: of one core the hub took ${percent(hubCpu.beside / (windows * seconds))} beside and ${percent(hubCpu.alone / (windows * seconds))} alone, the callers ${percent(perSecond((window) => window.cpuSeconds))}`,
+          );
         }
       } finally {
         noise.leave();

@@ -28,18 +28,38 @@ export const latency: Bench = {
       return '{"status":"OK","balance":1.00}';
     };
     await withReceiver(note, async (url) => {
-      const [database, bareDatabase] = [await freshDatabase(serverUrl, 'bench_latency'), await freshDatabase(serverUrl, 'bench_latency_bare')];
-      await withHub({ DATABASE_URL: database, OPERATOR_BASE_URL: url, RGS_WEBHOOK_URL: `${url}/webhooks` }, async ({ port }) => {
-        await measured(port, arrivedAt, 2 * RATE_PER_SECOND, 'warm');
-        for (let round = 0; round < rounds; round += 1) {
-          collect(hub, await measured(port, arrivedAt, RATE_PER_SECOND * seconds, `run-${round}`));
-          collect(bare, await commitAndCall(bareDatabase, url, Math.min(seconds, 5)));
-        }
-      });
+      const [database, bareDatabase] = [
+        await freshDatabase(serverUrl, 'bench_latency'),
+        await freshDatabase(serverUrl, 'bench_latency_bare'),
+      ];
+      await withHub(
+        { DATABASE_URL: database, OPERATOR_BASE_URL: url, RGS_WEBHOOK_URL: `${url}/webhooks` },
+        async ({ port }) => {
+          await measured(port, arrivedAt, 2 * RATE_PER_SECOND, 'warm');
+          for (let round = 0; round < rounds; round += 1) {
+            collect(hub, await measured(port, arrivedAt, RATE_PER_SECOND * seconds, `run-${round}`));
+            collect(bare, await commitAndCall(bareDatabase, url, Math.min(seconds, 5)));
+          }
+        },
+      );
     });
     const yardstick = 'one commit and one HTTP call, no hub';
-    report({ name: 'accept_to_operator_p50_ms', value: median(hub[0] ?? []), unit: 'ms', yardstick, yardstickValue: median(bare[0] ?? []), rounds });
-    report({ name: 'accept_to_operator_p99_ms', value: median(hub[1] ?? []), unit: 'ms', yardstick, yardstickValue: median(bare[1] ?? []), rounds });
+    report({
+      name: 'accept_to_operator_p50_ms',
+      value: median(hub[0] ?? []),
+      unit: 'ms',
+      yardstick,
+      yardstickValue: median(bare[0] ?? []),
+      rounds,
+    });
+    report({
+      name: 'accept_to_operator_p99_ms',
+      value: median(hub[1] ?? []),
+      unit: 'ms',
+      yardstick,
+      yardstickValue: median(bare[1] ?? []),
+      rounds,
+    });
   },
 };
 
@@ -49,7 +69,12 @@ function collect(figures: number[][], sorted: Float64Array): void {
 }
 
 /** Open loop: the next debit leaves on time even if earlier ones are late, so a stall is not hidden by waiting for it. */
-export async function measured(port: number, arrivedAt: ReadonlyMap<string, number>, count: number, prefix: string): Promise<Float64Array> {
+export async function measured(
+  port: number,
+  arrivedAt: ReadonlyMap<string, number>,
+  count: number,
+  prefix: string,
+): Promise<Float64Array> {
   const requests = signedDebits(count, { host: `127.0.0.1:${port}`, players: 5000, prefix });
   const connections = new ConnectionPool(port);
   const sentAt: number[] = [];
@@ -68,7 +93,8 @@ export async function measured(port: number, arrivedAt: ReadonlyMap<string, numb
   }
   await Promise.all(sends);
   const deadline = performance.now() + 10_000;
-  while (performance.now() < deadline && !requests.every((_, index) => arrivedAt.has(`${prefix}-${index}`))) await delay(20);
+  while (performance.now() < deadline && !requests.every((_, index) => arrivedAt.has(`${prefix}-${index}`)))
+    await delay(20);
   connections.close();
   return Float64Array.from(requests, (_, index) => {
     const at = arrivedAt.get(`${prefix}-${index}`);
@@ -81,7 +107,9 @@ async function commitAndCall(database: string, url: string, seconds: number): Pr
   const agent = new http.Agent({ keepAlive: true });
   const client = new Client({ connectionString: database });
   await client.connect();
-  await client.query('create table if not exists bench_bare (n bigint generated always as identity primary key, at timestamptz not null default now())');
+  await client.query(
+    'create table if not exists bench_bare (n bigint generated always as identity primary key, at timestamptz not null default now())',
+  );
   const took: number[] = [];
   const end = performance.now() + seconds * 1000;
   for (let due = performance.now(); due < end; due += 1000 / RATE_PER_SECOND) {
@@ -99,10 +127,14 @@ async function commitAndCall(database: string, url: string, seconds: number): Pr
 
 function post(url: string, agent: http.Agent, body: string): Promise<void> {
   return new Promise((resolve, reject) => {
-    const request = http.request(url, { method: 'POST', agent, headers: { 'Content-Type': 'application/json', 'Content-Length': body.length } }, (response) => {
-      response.resume();
-      response.on('end', resolve);
-    });
+    const request = http.request(
+      url,
+      { method: 'POST', agent, headers: { 'Content-Type': 'application/json', 'Content-Length': body.length } },
+      (response) => {
+        response.resume();
+        response.on('end', resolve);
+      },
+    );
     request.on('error', reject);
     request.end(body);
   });

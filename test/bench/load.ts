@@ -30,13 +30,25 @@ interface DebitOptions {
 export function signedDebits(count: number, { host, players, prefix, header = '' }: DebitOptions): Buffer[] {
   return Array.from({ length: count }, (_, index) => {
     const reference = `${prefix}-${index}`;
-    const body = JSON.stringify({ playerId: `player-${index % players}`, amountCents: 100 + (index % 900), currency: 'USD', refId: reference, roundId: `round-${index}` });
+    const body = JSON.stringify({
+      playerId: `player-${index % players}`,
+      amountCents: 100 + (index % 900),
+      currency: 'USD',
+      refId: reference,
+      roundId: `round-${index}`,
+    });
     return signedPost('/wallet/debit', body, host, `Idempotency-Key: ${reference}\r\n${header}`);
   });
 }
 
 /** One signed request as bytes. `headers` are whole lines with their line ends. */
-export function signedPost(path: string, body: string, host: string, headers = '', { token, secret }: { token: string; secret: string } = { token: TOKEN, secret: SECRET }): Buffer {
+export function signedPost(
+  path: string,
+  body: string,
+  host: string,
+  headers = '',
+  { token, secret }: { token: string; secret: string } = { token: TOKEN, secret: SECRET },
+): Buffer {
   const timestamp = Math.floor(Date.now() / 1000).toString();
   const signature = createHmac('sha256', secret).update(`${timestamp}:${body}`).digest('hex');
   return Buffer.from(
@@ -48,11 +60,18 @@ export function signedPost(path: string, body: string, host: string, headers = '
  * Sends requests once each over `connections` keep-alive connections, shared evenly by the ports, each waiting for its answer before
  * the next; ends after `seconds`, or with the last request.
  */
-export async function blast(ports: readonly number[], requests: readonly Buffer[], connections: number, seconds = Infinity): Promise<LoadResult> {
+export async function blast(
+  ports: readonly number[],
+  requests: readonly Buffer[],
+  connections: number,
+  seconds = Infinity,
+): Promise<LoadResult> {
   const latencies: number[] = [];
   let next = 0;
   let failures = 0;
-  const open = await Promise.all(Array.from({ length: connections }, (_, index) => KeepAlive.open(ports[index % ports.length] as number)));
+  const open = await Promise.all(
+    Array.from({ length: connections }, (_, index) => KeepAlive.open(ports[index % ports.length] as number)),
+  );
   const cpu = process.cpuUsage();
   const started = performance.now();
   const deadline = started + seconds * 1000;
@@ -68,7 +87,14 @@ export async function blast(ports: readonly number[], requests: readonly Buffer[
   const took = (performance.now() - started) / 1000;
   const { user, system } = process.cpuUsage(cpu);
   for (const connection of open) connection.close();
-  return { requests: latencies.length, seconds: took, perSecond: latencies.length / took, latencies: Float64Array.from(latencies).sort(), failures, generatorMicros: (user + system) / latencies.length };
+  return {
+    requests: latencies.length,
+    seconds: took,
+    perSecond: latencies.length / took,
+    latencies: Float64Array.from(latencies).sort(),
+    failures,
+    generatorMicros: (user + system) / latencies.length,
+  };
 }
 
 /** One HTTP/1.1 connection that reads no more of an answer than its status and its length. */

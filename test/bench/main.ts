@@ -21,13 +21,32 @@ import { withDatabase } from './stage';
 import { wait } from './wait';
 
 /** In this order; each brings its own databases and hubs and leaves nothing behind. */
-const BENCHES: readonly Bench[] = [ingest, drain, deliver, latency, far, wait, fullFlow, idle, blockedPlayer, pinnedSnapshot, noisyNeighbour, hostile, growth, cost];
+const BENCHES: readonly Bench[] = [
+  ingest,
+  drain,
+  deliver,
+  latency,
+  far,
+  wait,
+  fullFlow,
+  idle,
+  blockedPlayer,
+  pinnedSnapshot,
+  noisyNeighbour,
+  hostile,
+  growth,
+  cost,
+];
 
 const ROUNDS = 3;
 
 const HELP = `npm run bench [-- options]
 
-  --quick           shorter windows, for a first look; without ${BENCHES.filter(({ needsFullWindows }) => needsFullWindows).map(({ name }) => name).join(', ')}, which say something else then.
+  --quick           shorter windows, for a first look; without ${BENCHES.filter(
+    ({ needsFullWindows }) => needsFullWindows,
+  )
+    .map(({ name }) => name)
+    .join(', ')}, which say something else then.
                     Some four minutes on an idle machine with two cores; each bench says how long it took
   --only a[,b]      only these benches, by their own name or that of a figure: ${BENCHES.map(({ name }) => name).join(', ')}
   --record          append to docs/performance-history.jsonl even though the run is not complete
@@ -35,7 +54,14 @@ const HELP = `npm run bench [-- options]
 
 async function main(): Promise<void> {
   endAllOnSignals();
-  const { values } = parseArgs({ options: { quick: { type: 'boolean', default: false }, only: { type: 'string' }, record: { type: 'boolean', default: false }, help: { type: 'boolean', default: false } } });
+  const { values } = parseArgs({
+    options: {
+      quick: { type: 'boolean', default: false },
+      only: { type: 'string' },
+      record: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
   if (values.help) {
     process.stderr.write(HELP);
     return;
@@ -65,8 +91,10 @@ async function main(): Promise<void> {
     if (wanted.length === BENCHES.length || values.record) await appendHistory(serverUrl, values.quick, lines);
   });
   process.stderr.write(`\n${table(lines, values.quick)}\n`);
-  if (values.quick) process.stderr.write('\nShort windows, for a first look: not to be held against targets or other runs.\n');
-  if (leftOut.length > 0) process.stderr.write(`Left out, since short windows say something else: ${leftOut.join(', ')}.\n`);
+  if (values.quick)
+    process.stderr.write('\nShort windows, for a first look: not to be held against targets or other runs.\n');
+  if (leftOut.length > 0)
+    process.stderr.write(`Left out, since short windows say something else: ${leftOut.join(', ')}.\n`);
 }
 
 function chosen(only: string | undefined): readonly Bench[] {

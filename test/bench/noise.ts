@@ -22,15 +22,26 @@ export const CALLERS = 8;
 
 /** The most expensive requests that the hub was known to take. */
 const REQUESTS: Readonly<Record<NoiseKind, (host: string) => readonly Buffer[]>> = {
-  body: (host) => [
-    // 6 500 unknown fields; 15 000 objects in a list; escapes to the brim, which the thorough reader takes letter by letter; lists of objects below escaped names.
-    `{${Array.from({ length: 6_500 }, (_, n) => `"f${n}":1`).join(',')}}`.slice(0, 65_000),
-    `{"playerId":[${Array(15_000).fill('{}').join(',')}]}`,
-    `{"meta":{"a":"${'\\u0041'.repeat(10_500)}"}}`,
-    `{"meta":{${Array.from({ length: 2_000 }, (_, n) => `"\\u0041${n}":[{}]`).join(',')}}}`,
-  ].map((body) => signedPost('/wallet/debit', body, host)),
-  query: (host) => [Array.from({ length: 2_000 }, (_, n) => `p${n}=1`).join('&'), `refId=${'%00'.repeat(4_000)}`, `${'playerId=a&'.repeat(1_000)}limit=1`].map((query) => Buffer.from(`GET /webhooks/outbox?${query} HTTP/1.1\r\nHost: ${host}\r\nAuthorization: Bearer ${TOKEN}\r\n\r\n`)),
-  document: (host) => ['/swagger-yaml', '/swagger-json', '/swagger/swagger-ui-init.js', '/swagger/swagger-ui-bundle.js'].map((path) => Buffer.from(`GET ${path} HTTP/1.1\r\nHost: ${host}\r\n\r\n`)),
+  body: (host) =>
+    [
+      // 6 500 unknown fields; 15 000 objects in a list; escapes to the brim, which the thorough reader takes letter by letter; lists of objects below escaped names.
+      `{${Array.from({ length: 6_500 }, (_, n) => `"f${n}":1`).join(',')}}`.slice(0, 65_000),
+      `{"playerId":[${Array(15_000).fill('{}').join(',')}]}`,
+      `{"meta":{"a":"${'\\u0041'.repeat(10_500)}"}}`,
+      `{"meta":{${Array.from({ length: 2_000 }, (_, n) => `"\\u0041${n}":[{}]`).join(',')}}}`,
+    ].map((body) => signedPost('/wallet/debit', body, host)),
+  query: (host) =>
+    [
+      Array.from({ length: 2_000 }, (_, n) => `p${n}=1`).join('&'),
+      `refId=${'%00'.repeat(4_000)}`,
+      `${'playerId=a&'.repeat(1_000)}limit=1`,
+    ].map((query) =>
+      Buffer.from(`GET /webhooks/outbox?${query} HTTP/1.1\r\nHost: ${host}\r\nAuthorization: Bearer ${TOKEN}\r\n\r\n`),
+    ),
+  document: (host) =>
+    ['/swagger-yaml', '/swagger-json', '/swagger/swagger-ui-init.js', '/swagger/swagger-ui-bundle.js'].map((path) =>
+      Buffer.from(`GET ${path} HTTP/1.1\r\nHost: ${host}\r\n\r\n`),
+    ),
 };
 
 /** Goes round the requests on one connection, and looks at no more of an answer than where it ends. */
@@ -100,7 +111,11 @@ process.on('message', (command: NoiseCommand) => {
   const { user, system } = process.cpuUsage(cpu);
   const sum = (of: (caller: Caller) => number): number => callers.reduce((total, caller) => total + of(caller), 0);
   for (const caller of callers) caller.close();
-  const heard: NoiseHeard = { answers: sum(({ answers }) => answers), megabytes: sum(({ bytes }) => bytes) / 1e6, cpuSeconds: (user + system) / 1e6 };
+  const heard: NoiseHeard = {
+    answers: sum(({ answers }) => answers),
+    megabytes: sum(({ bytes }) => bytes) / 1e6,
+    cpuSeconds: (user + system) / 1e6,
+  };
   process.send?.(heard);
 });
 process.once('disconnect', () => process.exit(0));

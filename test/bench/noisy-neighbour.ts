@@ -30,8 +30,16 @@ export const noisyNeighbour: Bench = {
       return '{"status":"OK","balance":1.00}';
     };
     await withReceiver(arrival, async (url) => {
-      const databases = [await freshDatabase(serverUrl, 'bench_noisy_alone'), await freshDatabase(serverUrl, 'bench_noisy_beside')] as const;
-      const env = { OPERATOR_BASE_URL: url, RGS_WEBHOOK_URL: `${url}/webhooks`, RATE_LIMIT_PER_MINUTE: String(OPERATOR_PER_SECOND * 60), DEBIT_DEADLINE_SECONDS: '10' };
+      const databases = [
+        await freshDatabase(serverUrl, 'bench_noisy_alone'),
+        await freshDatabase(serverUrl, 'bench_noisy_beside'),
+      ] as const;
+      const env = {
+        OPERATOR_BASE_URL: url,
+        RGS_WEBHOOK_URL: `${url}/webhooks`,
+        RATE_LIMIT_PER_MINUTE: String(OPERATOR_PER_SECOND * 60),
+        DEBIT_DEADLINE_SECONDS: '10',
+      };
       await withHub({ ...env, DATABASE_URL: databases[0] }, async (alone) =>
         withHub({ ...env, DATABASE_URL: databases[1] }, async (beside) => {
           await addLoud(databases[1], url, beside.port);
@@ -46,14 +54,37 @@ export const noisyNeighbour: Bench = {
             figures.beside.push(await quiet(beside.port, seconds, `beside-${round}`, arrivedAt));
             loudPaces.push(await loud.stop());
           }
-          const sorted = (windows: readonly Times[], what: keyof Times): Float64Array => Float64Array.from(windows.flatMap((times) => times[what])).sort();
-          for (const [name, share] of [['p50', 0.5], ['p99', 0.99]] as const)
-            report({ name: `noisy_neighbour_${name}_ms`, value: percentile(sorted(figures.beside, 'arrived'), share), unit: 'ms', yardstick: 'the same game server alone', yardstickValue: percentile(sorted(figures.alone, 'arrived'), share), rounds });
+          const sorted = (windows: readonly Times[], what: keyof Times): Float64Array =>
+            Float64Array.from(windows.flatMap((times) => times[what])).sort();
+          for (const [name, share] of [
+            ['p50', 0.5],
+            ['p99', 0.99],
+          ] as const)
+            report({
+              name: `noisy_neighbour_${name}_ms`,
+              value: percentile(sorted(figures.beside, 'arrived'), share),
+              unit: 'ms',
+              yardstick: 'the same game server alone',
+              yardstickValue: percentile(sorted(figures.alone, 'arrived'), share),
+              rounds,
+            });
           const [lost, ofAll] = await betsLost(databases[1], 'beside-');
-          report({ name: 'noisy_neighbour_bets_lost', value: lost, unit: 'bets', yardstick: 'bets of the quiet game server', yardstickValue: ofAll, rounds });
-          const toAnswer = (windows: readonly Times[]): string => [0.5, 0.99].map((share) => percentile(sorted(windows, 'answered'), share).toFixed(1)).join(' / ');
-          note(`  ${ofAll} bets beside ${Math.round(median(loudPaces))} credits/s of another (half of ${Math.round(capacity)}/s, what the hub accepts; the operator takes ${OPERATOR_PER_SECOND} calls/s)`);
-          note(`  to the hub's own answer: ${toAnswer(figures.beside)} ms beside, ${toAnswer(figures.alone)} ms alone (p50 / p99)`);
+          report({
+            name: 'noisy_neighbour_bets_lost',
+            value: lost,
+            unit: 'bets',
+            yardstick: 'bets of the quiet game server',
+            yardstickValue: ofAll,
+            rounds,
+          });
+          const toAnswer = (windows: readonly Times[]): string =>
+            [0.5, 0.99].map((share) => percentile(sorted(windows, 'answered'), share).toFixed(1)).join(' / ');
+          note(
+            `  ${ofAll} bets beside ${Math.round(median(loudPaces))} credits/s of another (half of ${Math.round(capacity)}/s, what the hub accepts; the operator takes ${OPERATOR_PER_SECOND} calls/s)`,
+          );
+          note(
+            `  to the hub's own answer: ${toAnswer(figures.beside)} ms beside, ${toAnswer(figures.alone)} ms alone (p50 / p99)`,
+          );
         }),
       );
     });
@@ -62,11 +93,14 @@ export const noisyNeighbour: Bench = {
 
 /** What a hub of its own accepts on this machine right now. */
 async function acceptedPerSecond(serverUrl: string): Promise<number> {
-  return withHub({ DATABASE_URL: await freshDatabase(serverUrl, 'bench_noisy_capacity'), ROLE: 'api' }, async ({ port }) => {
-    const requests = signedDebits(20_000, { host: `127.0.0.1:${port}`, players: 5_000, prefix: 'capacity' });
-    await blast([port], requests.splice(0, 2_000), 64);
-    return (await blast([port], requests, 64, 2)).perSecond;
-  });
+  return withHub(
+    { DATABASE_URL: await freshDatabase(serverUrl, 'bench_noisy_capacity'), ROLE: 'api' },
+    async ({ port }) => {
+      const requests = signedDebits(20_000, { host: `127.0.0.1:${port}`, players: 5_000, prefix: 'capacity' });
+      await blast([port], requests.splice(0, 2_000), 64);
+      return (await blast([port], requests, 64, 2)).perSecond;
+    },
+  );
 }
 
 async function addLoud(database: string, url: string, port: number): Promise<void> {
@@ -87,7 +121,13 @@ async function addLoud(database: string, url: string, port: number): Promise<voi
 }
 
 function loudCredit(port: number, reference: string): Buffer {
-  return signedPost('/wallet/credit', JSON.stringify({ playerId: `crowd-${reference}`, amountCents: 100, currency: 'USD', refId: reference }), `127.0.0.1:${port}`, '', LOUD);
+  return signedPost(
+    '/wallet/credit',
+    JSON.stringify({ playerId: `crowd-${reference}`, amountCents: 100, currency: 'USD', refId: reference }),
+    `127.0.0.1:${port}`,
+    '',
+    LOUD,
+  );
 }
 
 interface Times {
@@ -97,7 +137,12 @@ interface Times {
 }
 
 /** Open loop at an even pace. */
-async function quiet(port: number, seconds: number, prefix: string, arrivedAt: ReadonlyMap<string, number>): Promise<Times> {
+async function quiet(
+  port: number,
+  seconds: number,
+  prefix: string,
+  arrivedAt: ReadonlyMap<string, number>,
+): Promise<Times> {
   const requests = signedDebits(seconds * QUIET_PER_SECOND, { host: `127.0.0.1:${port}`, players: 5_000, prefix });
   const connections = new ConnectionPool(port);
   const started = performance.now();
@@ -119,7 +164,8 @@ async function quiet(port: number, seconds: number, prefix: string, arrivedAt: R
   await Promise.all(sends);
   // A bet that did not arrive by its deadline never will.
   const until = performance.now() + 15_000;
-  while (performance.now() < until && !requests.every((_, index) => arrivedAt.has(`${prefix}-${index}`))) await delay(20);
+  while (performance.now() < until && !requests.every((_, index) => arrivedAt.has(`${prefix}-${index}`)))
+    await delay(20);
   connections.close();
   return { answered, arrived: sentAt.map((at, index) => (arrivedAt.get(`${prefix}-${index}`) ?? Infinity) - at) };
 }
@@ -128,7 +174,11 @@ async function quiet(port: number, seconds: number, prefix: string, arrivedAt: R
 async function betsLost(database: string, prefix: string): Promise<[number, number]> {
   const until = performance.now() + 15_000;
   for (;;) {
-    const [row] = await query<{ lost: number; all: number }>(database, `select count(*) filter (where state <> 'confirmed')::integer as lost, count(*)::integer as all from wallet_transaction where ref_id like $1 || '%'`, [prefix]);
+    const [row] = await query<{ lost: number; all: number }>(
+      database,
+      `select count(*) filter (where state <> 'confirmed')::integer as lost, count(*)::integer as all from wallet_transaction where ref_id like $1 || '%'`,
+      [prefix],
+    );
     if (row === undefined) throw new Error('an aggregate answers one row');
     if (row.lost === 0 || performance.now() > until) return [row.lost, row.all];
     await delay(100);

@@ -49,7 +49,15 @@ export class OutboxRig {
       `insert into partner (code, role, base_url, currencies) values ('bench', 'rgs', 'http://127.0.0.1:9/', '{USD}') on conflict (code) do update set base_url = excluded.base_url returning id`,
     );
     if (partner === undefined) throw new Error('a partner must get an id');
-    const pools = await Promise.all(['bench', 'bench-hot'].map((applicationName) => new DataSource({ ...dataSourceOptions(url, { applicationName, poolSize: 8 }), entities: [], migrations: [] }).initialize()));
+    const pools = await Promise.all(
+      ['bench', 'bench-hot'].map((applicationName) =>
+        new DataSource({
+          ...dataSourceOptions(url, { applicationName, poolSize: 8 }),
+          entities: [],
+          migrations: [],
+        }).initialize(),
+      ),
+    );
     const [plain, hot] = pools.map((pool) => new HotDatabase(pool)) as [Database, HotDatabase];
     const logger = new Logger('silent');
     const metrics = new Metrics();
@@ -57,11 +65,47 @@ export class OutboxRig {
     const outbox = new Outbox(store, { wake: () => undefined } as unknown as WakeUps, new OutboxRecordsStore(plain));
     const settler = new Settler(hot, store, outbox, logger, metrics);
     settler.nameReplica('bench');
-    await store.upsertDestinations([{ id: partner.id, queue: 'rgs', ratePerSecond: 0, burst: 1, breakerFailures: 10, breakerOpenSeconds: 10 }]);
-    const destination = { id: partner.id, code: 'bench', role: 'rgs', timeoutMs: 1000, idempotentByReference: true } as unknown as Partner;
+    await store.upsertDestinations([
+      { id: partner.id, queue: 'rgs', ratePerSecond: 0, burst: 1, breakerFailures: 10, breakerOpenSeconds: 10 },
+    ]);
+    const destination = {
+      id: partner.id,
+      code: 'bench',
+      role: 'rgs',
+      timeoutMs: 1000,
+      idempotentByReference: true,
+    } as unknown as Partner;
     const noop = { send: (to: Partner, message: LeasedMessage, _limits: SendLimits) => rig.take(to, message) };
-    const parts = { partners: { byId: () => destination } as unknown as PartnerDirectory, store, outbox, sender: noop as unknown as Sender, settler, lostLeases: new LostLeases(store, logger), logger, metrics, heartbeats: new Heartbeats(new SystemClock()) };
-    const rig: OutboxRig = new OutboxRig(pools, plain, store, () => new DeliveryLoop(partner.id, { replica: 'bench', slotsMax: SLOTS, leaseMs: 30_000, ratePerSecond: 0, graceMs: 10_000, callbackTimeoutMs: 60_000 }, parts), partner.id);
+    const parts = {
+      partners: { byId: () => destination } as unknown as PartnerDirectory,
+      store,
+      outbox,
+      sender: noop as unknown as Sender,
+      settler,
+      lostLeases: new LostLeases(store, logger),
+      logger,
+      metrics,
+      heartbeats: new Heartbeats(new SystemClock()),
+    };
+    const rig: OutboxRig = new OutboxRig(
+      pools,
+      plain,
+      store,
+      () =>
+        new DeliveryLoop(
+          partner.id,
+          {
+            replica: 'bench',
+            slotsMax: SLOTS,
+            leaseMs: 30_000,
+            ratePerSecond: 0,
+            graceMs: 10_000,
+            callbackTimeoutMs: 60_000,
+          },
+          parts,
+        ),
+      partner.id,
+    );
     rig.timeClaims();
     return rig;
   }
@@ -116,7 +160,7 @@ export class OutboxRig {
     const total = Math.round(perSecond * seconds);
     const last = this.enqueued + total;
     const started = performance.now();
-    for (let made = 0; made < total; ) {
+    for (let made = 0; made < total;) {
       const due = Math.min(total, Math.ceil(((performance.now() - started) / 1000) * perSecond));
       if (due > made) {
         await this.enqueue(due - made);
@@ -132,7 +176,18 @@ export class OutboxRig {
   private take(destination: Partner, message: LeasedMessage) {
     this.sent += 1;
     this.arrived.get(this.sent)?.();
-    return Promise.resolve({ healthy: true, result: { queue: 'rgs' as const, message, destination, status: 200, durationMs: 0, verdict: { class: 'delivered' as const, reason: null, retryAfterMs: null }, proposed: { outcome: 'sent' as const, delayMs: 0 } } });
+    return Promise.resolve({
+      healthy: true,
+      result: {
+        queue: 'rgs' as const,
+        message,
+        destination,
+        status: 200,
+        durationMs: 0,
+        verdict: { class: 'delivered' as const, reason: null, retryAfterMs: null },
+        proposed: { outcome: 'sent' as const, delayMs: 0 },
+      },
+    });
   }
 
   private timeClaims(): void {

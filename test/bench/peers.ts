@@ -13,7 +13,9 @@ const INSERT_CHUNK = 2_000;
 const GRAPHILE_JOBS = 10;
 
 function chunks<T>(items: readonly T[]): T[][] {
-  return Array.from({ length: Math.ceil(items.length / INSERT_CHUNK) }, (_, index) => items.slice(index * INSERT_CHUNK, (index + 1) * INSERT_CHUNK));
+  return Array.from({ length: Math.ceil(items.length / INSERT_CHUNK) }, (_, index) =>
+    items.slice(index * INSERT_CHUNK, (index + 1) * INSERT_CHUNK),
+  );
 }
 
 /** Counts to `total`, and resolves then. */
@@ -43,13 +45,21 @@ export async function drainPgBoss(url: string, messages: readonly PeerMessage[])
   await boss.start();
   try {
     await boss.createQueue('bench', { policy: 'key_strict_fifo' });
-    for (const chunk of chunks(messages)) await boss.insert('bench', chunk.map(({ lane, body }) => ({ singletonKey: lane, data: { body } })));
+    for (const chunk of chunks(messages))
+      await boss.insert(
+        'bench',
+        chunk.map(({ lane, body }) => ({ singletonKey: lane, data: { body } })),
+      );
     const countdown = new Countdown(messages.length);
     const started = performance.now();
-    await boss.work('bench', { batchSize: 500, localConcurrency: 2, pollingIntervalSeconds: 0.5, burstWhenBatchFull: true }, (jobs) => {
-      countdown.take(jobs.length);
-      return Promise.resolve();
-    });
+    await boss.work(
+      'bench',
+      { batchSize: 500, localConcurrency: 2, pollingIntervalSeconds: 0.5, burstWhenBatchFull: true },
+      (jobs) => {
+        countdown.take(jobs.length);
+        return Promise.resolve();
+      },
+    );
     await countdown.done;
     const perSecond = messages.length / ((performance.now() - started) / 1000);
     if (failure !== undefined) throw failure as Error;
@@ -72,11 +82,18 @@ export async function drainGraphile(url: string, messages: readonly PeerMessage[
   try {
     const utils = await makeWorkerUtils(options);
     await utils.migrate();
-    for (const chunk of chunks(messages)) await utils.addJobs(chunk.map(({ body }) => ({ identifier: 'bench', payload: { body } })));
+    for (const chunk of chunks(messages))
+      await utils.addJobs(chunk.map(({ body }) => ({ identifier: 'bench', payload: { body } })));
     await utils.release();
     const countdown = new Countdown(messages.length);
     const started = performance.now();
-    const runner = await run({ ...options, concurrency: GRAPHILE_JOBS, noHandleSignals: true, crontab: '', taskList: { bench: () => countdown.take(1) } });
+    const runner = await run({
+      ...options,
+      concurrency: GRAPHILE_JOBS,
+      noHandleSignals: true,
+      crontab: '',
+      taskList: { bench: () => countdown.take(1) },
+    });
     await countdown.done;
     const perSecond = messages.length / ((performance.now() - started) / 1000);
     await runner.stop();

@@ -31,13 +31,25 @@ export const pinnedSnapshot: Bench = {
       await rig.flow(PER_SECOND, seconds);
       // The last part is the worst: that is where most dead versions are.
       const claims = rig.claimMs.slice(-Math.ceil(rig.claimMs.length / 4));
-      const [dead] = await query<{ n: number }>(url, `select n_dead_tup::integer as n from pg_stat_user_tables where relname = 'outbox_head'`);
-      note(`  ${seconds} s at ${PER_SECOND}/s under a pinned snapshot: ${dead?.n ?? 0} dead versions of heads at the end`);
+      const [dead] = await query<{ n: number }>(
+        url,
+        `select n_dead_tup::integer as n from pg_stat_user_tables where relname = 'outbox_head'`,
+      );
+      note(
+        `  ${seconds} s at ${PER_SECOND}/s under a pinned snapshot: ${dead?.n ?? 0} dead versions of heads at the end`,
+      );
       await holder.query('rollback');
       await holder.end();
       return middle(claims);
     });
-    report({ name: 'pinned_snapshot_claim_p50_ms', value: pinned, unit: 'ms', yardstick: `the same ${PER_SECOND}/s without the snapshot; measured: the last quarter of ${seconds} s`, yardstickValue: free, rounds: 1 });
+    report({
+      name: 'pinned_snapshot_claim_p50_ms',
+      value: pinned,
+      unit: 'ms',
+      yardstick: `the same ${PER_SECOND}/s without the snapshot; measured: the last quarter of ${seconds} s`,
+      yardstickValue: free,
+      rounds: 1,
+    });
   },
 };
 

@@ -44,5 +44,7 @@ export async function withReceiver<T>(answer: Answerer, work: (url: string) => P
 }
 
 function write(socket: net.Socket, body: string): void {
-  socket.write(`HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
+  socket.write(
+    `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
 }

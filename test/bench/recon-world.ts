@@ -2,7 +2,16 @@
 
 /** Of every 1 000 movements so many are broken, one in each way. */
 export const BROKEN_PER_1000 = 8;
-const FAULTS = ['missing_in_rgs', 'missing_in_operator', 'missing_in_hub', 'amount', 'status', 'duplicate', 'currency', 'undelivered'] as const;
+const FAULTS = [
+  'missing_in_rgs',
+  'missing_in_operator',
+  'missing_in_hub',
+  'amount',
+  'status',
+  'duplicate',
+  'currency',
+  'undelivered',
+] as const;
 export type Fault = (typeof FAULTS)[number] | null;
 
 const BEGIN_MS = Date.parse('2026-10-01T00:00:00Z');

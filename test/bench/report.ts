@@ -23,15 +23,39 @@ export interface Line {
 
 export function lineOf(figure: Figure): Line {
   const { name, unit, yardstick, rounds } = figure;
-  return { name, value: rounded(figure.value), unit, yardstick, yardstick_value: rounded(figure.yardstickValue), ratio: rounded(figure.value / figure.yardstickValue), rounds };
+  return {
+    name,
+    value: rounded(figure.value),
+    unit,
+    yardstick,
+    yardstick_value: rounded(figure.yardstickValue),
+    ratio: rounded(figure.value / figure.yardstickValue),
+    rounds,
+  };
 }
 
 /** The same figures for people, with what the project promised of them; short windows are held against no promise. */
 export function table(lines: readonly Line[], quick: boolean): string {
-  const rows = lines.map((line) => [line.name, String(line.value), line.unit, String(line.ratio), `${line.yardstick} (${line.yardstick_value})`, quick ? '' : targetOf(line)]);
+  const rows = lines.map((line) => [
+    line.name,
+    String(line.value),
+    line.unit,
+    String(line.ratio),
+    `${line.yardstick} (${line.yardstick_value})`,
+    quick ? '' : targetOf(line),
+  ]);
   const all = [['figure', 'value', 'unit', 'ratio', 'of', quick ? '' : 'target'], ...rows];
   const widths = (all[0] ?? []).map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
-  return all.map((row) => row.map((cell, column) => ([1, 3].includes(column) ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0))).join('  ').trimEnd()).join('\n');
+  return all
+    .map((row) =>
+      row
+        .map((cell, column) =>
+          [1, 3].includes(column) ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0),
+        )
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
 }
 
 export function median(values: readonly number[]): number {

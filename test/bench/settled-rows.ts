@@ -38,13 +38,25 @@ export async function settledRows(url: string, count: number, note: (text: strin
       await query(url, `select bench_past_weeks(${WEEKS})`);
       await rows(url, count, 1, bulkEnd, operator, rgs);
       for (const destination of [operator, rgs])
-        await query(url, `insert into outbox_lane (destination_id, lane_key, last_seq, head_seq) select ${destination}, 'old-' || p, ${count} / ${PLAYERS} + 1, ${count} / ${PLAYERS} + 2 from generate_series(0, ${PLAYERS - 1}) p`);
+        await query(
+          url,
+          `insert into outbox_lane (destination_id, lane_key, last_seq, head_seq) select ${destination}, 'old-' || p, ${count} / ${PLAYERS} + 1, ${count} / ${PLAYERS} + 2 from generate_series(0, ${PLAYERS - 1}) p`,
+        );
       const half = Math.ceil(definitions.length / 2);
-      await Promise.all([definitions.slice(0, half), definitions.slice(half)].map((part) => inOrder(url, part.map(({ define }) => define))));
+      await Promise.all(
+        [definitions.slice(0, half), definitions.slice(half)].map((part) =>
+          inOrder(
+            url,
+            part.map(({ define }) => define),
+          ),
+        ),
+      );
       await query(url, 'vacuum analyze');
       await query(url, 'checkpoint');
       const [size] = await query<{ bytes: string }>(url, 'select pg_database_size(current_database()) as bytes');
-      note(`  ${bulkEnd} settled debits written in ${Math.round((performance.now() - started) / 1000)} s; the database has ${(Number(size?.bytes) / 1e9).toFixed(1)} GB`);
+      note(
+        `  ${bulkEnd} settled debits written in ${Math.round((performance.now() - started) / 1000)} s; the database has ${(Number(size?.bytes) / 1e9).toFixed(1)} GB`,
+      );
     },
     rest: async () => {
       await rows(url, count, bulkEnd + 1, count, operator, rgs);
@@ -59,7 +71,14 @@ const INDEXES = `
   where c.relname = any ($1)`;
 
 /** Two statements at a time: there are two cores. */
-async function rows(url: string, count: number, from: number, to: number, operator: number, rgs: number): Promise<void> {
+async function rows(
+  url: string,
+  count: number,
+  from: number,
+  to: number,
+  operator: number,
+  rgs: number,
+): Promise<void> {
   await Promise.all([
     inOrder(url, [
       `insert into wallet_transaction (id, operator_id, rgs_id, movement, player_id, external_player_id, ref_id, amount_minor, currency, exponent, round_id, state, balance_minor, message_id, created_at, settled_at)
@@ -74,8 +93,22 @@ async function rows(url: string, count: number, from: number, to: number, operat
     inOrder(
       url,
       [
-        { kind: 2, destination: operator, type: 'debit', path: `'/v2/players/old-' || n % ${PLAYERS} || '/withdraw'`, body: `'{"amount":5.00,"currency":"USD","reference":"' || md5('r' || n) || '","correlationId":"' || bench_id(n, 1, ${count}) || '"}'`, class: 'applied' },
-        { kind: 3, destination: rgs, type: 'outcome', path: `''`, body: `'{"playerId":"old-' || n % ${PLAYERS} || '","amountCents":500,"currency":"USD","status":"OK","event":"debit","refId":"' || md5('r' || n) || '","correlationId":"' || bench_id(n, 1, ${count}) || '","balanceCents":100000}'`, class: 'delivered' },
+        {
+          kind: 2,
+          destination: operator,
+          type: 'debit',
+          path: `'/v2/players/old-' || n % ${PLAYERS} || '/withdraw'`,
+          body: `'{"amount":5.00,"currency":"USD","reference":"' || md5('r' || n) || '","correlationId":"' || bench_id(n, 1, ${count}) || '"}'`,
+          class: 'applied',
+        },
+        {
+          kind: 3,
+          destination: rgs,
+          type: 'outcome',
+          path: `''`,
+          body: `'{"playerId":"old-' || n % ${PLAYERS} || '","amountCents":500,"currency":"USD","status":"OK","event":"debit","refId":"' || md5('r' || n) || '","correlationId":"' || bench_id(n, 1, ${count}) || '","balanceCents":100000}'`,
+          class: 'delivered',
+        },
       ].flatMap(({ kind, destination, type, path, body, class: verdict }) => [
         `insert into outbox_message (id, destination_id, operator_id, rgs_id, lane_key, lane_seq, event_type, transaction_id, path, body, created_at)
          select bench_id(n, ${kind}, ${count}), ${destination}, ${operator}, ${rgs}, 'old-' || n % ${PLAYERS}, 1 + n / ${PLAYERS}, '${type}', bench_id(n, 1, ${count}), ${path}, ${body}, bench_at(n, ${count}) from generate_series(${from}, ${to}) n`,
@@ -87,7 +120,11 @@ async function rows(url: string, count: number, from: number, to: number, operat
 }
 
 async function inOrder(url: string, statements: readonly string[]): Promise<void> {
-  for (const statement of statements) await query(url, `set synchronous_commit = off; set maintenance_work_mem = '1GB'; set work_mem = '64MB'; ${statement}`);
+  for (const statement of statements)
+    await query(
+      url,
+      `set synchronous_commit = off; set maintenance_work_mem = '1GB'; set work_mem = '64MB'; ${statement}`,
+    );
 }
 
 /** Ids are of version 7, one after the other in time; what they end in is the number, so that related rows find each other without a join. */

@@ -17,7 +17,15 @@ const SHARED_BUFFERS_MB = Math.floor(os.totalmem() / 4 / 1024 / 1024);
 /** A throw-away Postgres with real fsync, set as docs/scaling.md says; both a figure and its yardstick run on it. Checkpoints are far apart, so none falls into one's rounds only. */
 export async function withDatabase<T>(work: (url: string) => Promise<T>): Promise<T> {
   const dataDir = mkdtempSync(path.join(os.tmpdir(), 'hub-bench-'));
-  const starting = startEmbeddedPostgres({ dataDir, settings: { max_connections: '300', shared_buffers: `${SHARED_BUFFERS_MB}MB`, max_wal_size: '16GB', checkpoint_timeout: '30min' } });
+  const starting = startEmbeddedPostgres({
+    dataDir,
+    settings: {
+      max_connections: '300',
+      shared_buffers: `${SHARED_BUFFERS_MB}MB`,
+      max_wal_size: '16GB',
+      checkpoint_timeout: '30min',
+    },
+  });
   const end = async (server: EmbeddedPostgres): Promise<void> => {
     await server.stop();
     rmSync(dataDir, { recursive: true, force: true });
@@ -35,7 +43,11 @@ export async function freshDatabase(serverUrl: string, name: string): Promise<st
   return url.toString();
 }
 
-export async function query<T = Record<string, unknown>>(url: string, sql: string, parameters: unknown[] = []): Promise<T[]> {
+export async function query<T = Record<string, unknown>>(
+  url: string,
+  sql: string,
+  parameters: unknown[] = [],
+): Promise<T[]> {
   const client = new Client({ connectionString: url });
   await client.connect();
   try {
@@ -53,14 +65,28 @@ export interface Measured {
 }
 
 /** A built hub in its own process. `nodeOptions` come after those of `npm run start:hub`, and the last of a kind counts. */
-export async function withHub<T>(env: Readonly<Record<string, string>>, work: (hub: Measured) => Promise<T>, nodeOptions: readonly string[] = []): Promise<T> {
+export async function withHub<T>(
+  env: Readonly<Record<string, string>>,
+  work: (hub: Measured) => Promise<T>,
+  nodeOptions: readonly string[] = [],
+): Promise<T> {
   const args = hubArguments();
   args.splice(-1, 0, ...nodeOptions);
   const port = await freePort();
-  const child = ownedChild(spawn(process.execPath, args, {
-    env: { PATH: process.env.PATH ?? '', NODE_ENV: 'test', HOST: '127.0.0.1', PORT: String(port), LOG_LEVEL: 'warn', RATE_LIMIT_PER_MINUTE: '0', ...env },
-    stdio: ['ignore', 'ignore', 'inherit'],
-  }));
+  const child = ownedChild(
+    spawn(process.execPath, args, {
+      env: {
+        PATH: process.env.PATH ?? '',
+        NODE_ENV: 'test',
+        HOST: '127.0.0.1',
+        PORT: String(port),
+        LOG_LEVEL: 'warn',
+        RATE_LIMIT_PER_MINUTE: '0',
+        ...env,
+      },
+      stdio: ['ignore', 'ignore', 'inherit'],
+    }),
+  );
   try {
     await ready(port, child);
     return await work({ port, pid: pidOf(child), child });
@@ -70,8 +96,18 @@ export async function withHub<T>(env: Readonly<Record<string, string>>, work: (h
 }
 
 /** Another program of this folder in its own process; it writes its port as its first line. */
-export async function withProgram<T>(file: string, args: readonly string[], env: Readonly<Record<string, string>>, work: (program: Measured) => Promise<T>): Promise<T> {
-  const child = ownedChild(spawn(process.execPath, [path.resolve(__dirname, file), ...args], { env: { PATH: process.env.PATH ?? '', ...env }, stdio: ['ignore', 'pipe', 'inherit'] }));
+export async function withProgram<T>(
+  file: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>>,
+  work: (program: Measured) => Promise<T>,
+): Promise<T> {
+  const child = ownedChild(
+    spawn(process.execPath, [path.resolve(__dirname, file), ...args], {
+      env: { PATH: process.env.PATH ?? '', ...env },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    }),
+  );
   try {
     const [line] = (await Promise.race([once(child.stdout, 'data'), once(child, 'exit')])) as [unknown];
     const port = Number(String(line));
@@ -116,7 +152,11 @@ export function freePort(): Promise<number> {
 
 /** The C driver of PostgreSQL, when this machine has one. */
 export function pgbench(): string | undefined {
-  for (const command of [process.env.PGBENCH, 'pgbench', ...[18, 17, 16, 15].map((major) => `/usr/lib/postgresql/${major}/bin/pgbench`)]) {
+  for (const command of [
+    process.env.PGBENCH,
+    'pgbench',
+    ...[18, 17, 16, 15].map((major) => `/usr/lib/postgresql/${major}/bin/pgbench`),
+  ]) {
     if (command === undefined) continue;
     try {
       execFileSync(command, ['--version'], { stdio: 'ignore' });

@@ -31,27 +31,49 @@ export const wait: Bench = {
     const alone: number[] = [];
     await withReceiver(answer, async (url) => {
       const database = await freshDatabase(serverUrl, 'bench_wait');
-      await withHub({ DATABASE_URL: database, OPERATOR_BASE_URL: url, RGS_WEBHOOK_URL: `${url}/webhooks` }, async ({ port }) => {
-        await waits(port, RATE_PER_SECOND, 'warm');
-        for (let round = 0; round < rounds; round += 1) {
-          operator = [];
-          const took = await waits(port, count, `run-${round}`);
-          const own = Float64Array.from(operator).sort();
-          p50.push(percentile(took, 0.5) - percentile(own, 0.5));
-          p99.push(percentile(took, 0.99) - percentile(own, 0.99));
-          alone.push(percentile(own, 0.5));
-        }
-      });
+      await withHub(
+        { DATABASE_URL: database, OPERATOR_BASE_URL: url, RGS_WEBHOOK_URL: `${url}/webhooks` },
+        async ({ port }) => {
+          await waits(port, RATE_PER_SECOND, 'warm');
+          for (let round = 0; round < rounds; round += 1) {
+            operator = [];
+            const took = await waits(port, count, `run-${round}`);
+            const own = Float64Array.from(operator).sort();
+            p50.push(percentile(took, 0.5) - percentile(own, 0.5));
+            p99.push(percentile(took, 0.99) - percentile(own, 0.99));
+            alone.push(percentile(own, 0.5));
+          }
+        },
+      );
     });
     const yardstick = `an operator's own p50, answering after ${OPERATOR_MS} ms`;
-    report({ name: 'wait_added_p50_ms', value: median(p50), unit: 'ms', yardstick, yardstickValue: median(alone), rounds });
-    report({ name: 'wait_added_p99_ms', value: median(p99), unit: 'ms', yardstick, yardstickValue: median(alone), rounds });
+    report({
+      name: 'wait_added_p50_ms',
+      value: median(p50),
+      unit: 'ms',
+      yardstick,
+      yardstickValue: median(alone),
+      rounds,
+    });
+    report({
+      name: 'wait_added_p99_ms',
+      value: median(p99),
+      unit: 'ms',
+      yardstick,
+      yardstickValue: median(alone),
+      rounds,
+    });
   },
 };
 
 /** Milliseconds from sending each debit to its outcome, sorted; open loop. */
 async function waits(port: number, count: number, prefix: string): Promise<Float64Array> {
-  const requests = signedDebits(count, { host: `127.0.0.1:${port}`, players: 5_000, prefix, header: 'Prefer: wait=10\r\n' });
+  const requests = signedDebits(count, {
+    host: `127.0.0.1:${port}`,
+    players: 5_000,
+    prefix,
+    header: 'Prefer: wait=10\r\n',
+  });
   const connections = new ConnectionPool(port);
   const started = performance.now();
   const took = await Promise.all(

@@ -13,7 +13,8 @@ describe('Swagger UI', () => {
   let page: Page;
   let sent: Request[];
   beforeAll(async () => {
-    if (!existsSync(CHROMIUM)) throw new Error(`no browser at ${CHROMIUM}: apt-get install chromium, or name one in CHROMIUM_PATH`);
+    if (!existsSync(CHROMIUM))
+      throw new Error(`no browser at ${CHROMIUM}: apt-get install chromium, or name one in CHROMIUM_PATH`);
     hub = await TestHub.start();
     browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox'] });
   });
@@ -54,12 +55,20 @@ describe('Swagger UI', () => {
     const before = sent.length;
     await block.locator('button.execute').click();
     await block.locator('.live-responses-table .response-col_status').first().waitFor();
-    const request = await waitFor('the request', () => sent.slice(before).find((each) => !each.url().includes('/swagger')));
+    const request = await waitFor('the request', () =>
+      sent.slice(before).find((each) => !each.url().includes('/swagger')),
+    );
     const answer = await waitFor('the answer', () => request.response());
     return { status: String(answer.status()), body: await answer.text(), request };
   }
 
-  const ALL = { rgs: 'change_token', rgsSignature: SECRET, operator: 'change_token', operatorSignature: SECRET, ops: 'change_token' };
+  const ALL = {
+    rgs: 'change_token',
+    rgsSignature: SECRET,
+    operator: 'change_token',
+    operatorSignature: SECRET,
+    ops: 'change_token',
+  };
 
   it('is accepted at once on debit, rollback, look-up, list and callback, with nothing typed but tokens and keys', async () => {
     await authorize(ALL);
@@ -85,7 +94,8 @@ describe('Swagger UI', () => {
     expect([first.status, second.status]).toEqual(['200', '200']);
     const [one, two] = [first.request.headers(), second.request.headers()];
     expect(one['x-signature']).toMatch(/^[0-9a-f]{64}$/);
-    for (const name of ['x-timestamp', 'x-signature', 'idempotency-key']) expect({ name, same: one[name] === two[name] }).toEqual({ name, same: false });
+    for (const name of ['x-timestamp', 'x-signature', 'idempotency-key'])
+      expect({ name, same: one[name] === two[name] }).toEqual({ name, same: false });
     await page.locator('.opblock[id$="-debit"] tr[data-param-name="Idempotency-Key"] input').fill('my-own');
     expect((await press('debit')).request.headers()['idempotency-key']).toBe('my-own');
   });
@@ -93,7 +103,11 @@ describe('Swagger UI', () => {
   it.each([SECRET, `kid=env;${SECRET}`])('signs with version 2 when its key is typed as %s', async (key) => {
     await authorize({ rgs: 'change_token', rgsSignatureV2: key });
     const bet = await execute('debit');
-    expect([bet.status, bet.request.headers()['x-signature'], bet.request.headers()['x-signature-v2']]).toEqual(['200', undefined, expect.stringMatching(/^t=\d+,kid=env,v2=[0-9a-f]{64}$/)]);
+    expect([bet.status, bet.request.headers()['x-signature'], bet.request.headers()['x-signature-v2']]).toEqual([
+      '200',
+      undefined,
+      expect.stringMatching(/^t=\d+,kid=env,v2=[0-9a-f]{64}$/),
+    ]);
   });
 
   it('without the key is refused, and says with which header', async () => {
@@ -106,8 +120,13 @@ describe('Swagger UI', () => {
     await authorize({ rgs: 'change_token', rgsSignature: 'a-very-secret-key' });
     await execute('debit');
     await execute('transactions');
-    for (const request of sent) expect([request.url(), JSON.stringify(request.headers()), request.postData() ?? ''].join('\n')).not.toContain('a-very-secret-key');
-    const kept = await page.evaluate('JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie, location.href])');
+    for (const request of sent)
+      expect([request.url(), JSON.stringify(request.headers()), request.postData() ?? ''].join('\n')).not.toContain(
+        'a-very-secret-key',
+      );
+    const kept = await page.evaluate(
+      'JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie, location.href])',
+    );
     expect(kept).not.toContain('a-very-secret-key');
     expect(await page.locator('body').innerText()).not.toContain('a-very-secret-key');
     await page.reload();

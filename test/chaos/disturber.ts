@@ -32,8 +32,11 @@ export class Disturber {
       [...lanes.values()].map(async (lane) => {
         for (const { at, what } of lane) {
           while (this.progress() < at) await delay(20);
-          await this.strike(what).catch((error: unknown) => this.failures.push(`${what.kind}: ${error instanceof Error ? error.message : String(error)}`));
-          this.done[what.kind === 'network' ? `network_${what.effect}` : what.kind] = (this.done[what.kind === 'network' ? `network_${what.effect}` : what.kind] ?? 0) + 1;
+          await this.strike(what).catch((error: unknown) =>
+            this.failures.push(`${what.kind}: ${error instanceof Error ? error.message : String(error)}`),
+          );
+          this.done[what.kind === 'network' ? `network_${what.effect}` : what.kind] =
+            (this.done[what.kind === 'network' ? `network_${what.effect}` : what.kind] ?? 0) + 1;
         }
       }),
     );
@@ -47,7 +50,8 @@ export class Disturber {
         const hub = this.world.hubs[what.hub];
         if (hub === undefined) throw new Error(`there is no hub ${what.hub}`);
         const code = await hub.end(what.kind === 'kill_hub' ? 'SIGKILL' : 'SIGTERM');
-        if (what.kind === 'stop_hub' && code !== 0 && code !== null) this.failures.push(`hub ${what.hub} ended with code ${code} after SIGTERM`);
+        if (what.kind === 'stop_hub' && code !== 0 && code !== null)
+          this.failures.push(`hub ${what.hub} ended with code ${code} after SIGTERM`);
         await delay(what.downMs);
         hub.start();
         return hub.ready(READY_MS);

@@ -112,22 +112,41 @@ export interface RgsCall {
 export interface Facts {
   readonly transactions: readonly TransactionRow[];
   readonly events: readonly EventRow[];
-  readonly outcomes: readonly { readonly transaction_id: string; readonly outcome: string; readonly message_id: string }[];
+  readonly outcomes: readonly {
+    readonly transaction_id: string;
+    readonly outcome: string;
+    readonly message_id: string;
+  }[];
   readonly messages: readonly MessageRow[];
   readonly attempts: readonly AttemptRow[];
-  readonly heads: readonly { readonly message_id: string; readonly lane_key: string | null; readonly blocked: boolean; readonly leased: boolean }[];
+  readonly heads: readonly {
+    readonly message_id: string;
+    readonly lane_key: string | null;
+    readonly blocked: boolean;
+    readonly leased: boolean;
+  }[];
   readonly lanes: { readonly withoutHead: number; readonly waiting: number; readonly repaired: number };
   readonly dead: readonly { readonly message_id: string; readonly open: boolean; readonly error: string | null }[];
   readonly keys: readonly { readonly key: string; readonly transaction_id: string }[];
   readonly parked: readonly { readonly transaction_id: string; readonly reason: string | null }[];
   readonly rounds: readonly { readonly round_id: string; readonly player_id: string; readonly closed: boolean }[];
-  readonly callbacks: readonly { readonly verdict: string; readonly ref_id: string; readonly correlation_id: string; readonly body: string; readonly seen: number; readonly first_at: Date }[];
+  readonly callbacks: readonly {
+    readonly verdict: string;
+    readonly ref_id: string;
+    readonly correlation_id: string;
+    readonly body: string;
+    readonly seen: number;
+    readonly first_at: Date;
+  }[];
   readonly books: readonly Booking[];
   readonly operatorCalls: readonly OperatorCall[];
   readonly told: readonly Told[];
   readonly rgsCalls: readonly RgsCall[];
   readonly keyConflicts: number;
-  readonly injected: { readonly operator: Readonly<Record<string, number>>; readonly rgs: Readonly<Record<string, number>> };
+  readonly injected: {
+    readonly operator: Readonly<Record<string, number>>;
+    readonly rgs: Readonly<Record<string, number>>;
+  };
   /** What the hubs logged as errors of their own, counted by event name. */
   readonly logged: Readonly<Record<string, number>>;
   /** The audit log's own verdict; null: whole. */
@@ -148,26 +167,46 @@ export async function gatherFacts(world: Scene): Promise<Facts> {
   const [withoutHead] = await world.query<{ n: number }>(
     `select count(*)::integer as n from outbox_lane l where l.head_seq <= l.last_seq and not exists (select 1 from outbox_head h where h.destination_id = l.destination_id and h.lane_key = l.lane_key)`,
   );
-  const [waiting] = await world.query<{ n: number }>('select count(*)::integer as n from outbox_lane where head_seq <= last_seq and blocked_by is null');
+  const [waiting] = await world.query<{ n: number }>(
+    'select count(*)::integer as n from outbox_lane where head_seq <= last_seq and blocked_by is null',
+  );
   const [repaired] = await world.query<{ n: number }>('select outbox_repair_lanes() as n');
-  const rgsSummary = JSON.parse(await control(world.rgs.url, 'GET', '/admin/summary')) as { keyConflicts: number; faults: Record<string, number> };
-  const operatorSummary = JSON.parse(await control(world.operator.url, 'GET', '/admin/summary')) as { faults: Record<string, number> };
+  const rgsSummary = JSON.parse(await control(world.rgs.url, 'GET', '/admin/summary')) as {
+    keyConflicts: number;
+    faults: Record<string, number>;
+  };
+  const operatorSummary = JSON.parse(await control(world.operator.url, 'GET', '/admin/summary')) as {
+    faults: Record<string, number>;
+  };
   return {
     transactions: await world.query('select * from wallet_transaction order by id'),
     events: await world.query('select * from wallet_event order by transaction_id, n'),
     outcomes: await world.query('select * from wallet_outcome order by transaction_id, outcome'),
-    messages: await world.query('select m.id, d.queue, m.lane_key, m.lane_seq, m.event_type, m.transaction_id, m.expires_at from outbox_message m join outbox_destination d on d.id = m.destination_id order by m.id'),
+    messages: await world.query(
+      'select m.id, d.queue, m.lane_key, m.lane_seq, m.event_type, m.transaction_id, m.expires_at from outbox_message m join outbox_destination d on d.id = m.destination_id order by m.id',
+    ),
     attempts: await world.query('select * from outbox_attempt order by message_id, at'),
-    heads: await world.query(`select message_id, lane_key, visible_at = 'infinity' as blocked, leased from outbox_head`),
+    heads: await world.query(
+      `select message_id, lane_key, visible_at = 'infinity' as blocked, leased from outbox_head`,
+    ),
     lanes: { withoutHead: withoutHead?.n ?? -1, waiting: waiting?.n ?? -1, repaired: repaired?.n ?? -1 },
     dead: await world.query('select message_id, open, error from outbox_dead'),
     keys: await world.query('select key, transaction_id from idempotency_key'),
     parked: await world.query('select transaction_id, reason from wallet_parked'),
     rounds: await world.query('select round_id, player_id, closed_at is not null as closed from wallet_round'),
-    callbacks: await world.query('select verdict, ref_id, correlation_id, body, seen, first_at from inbound_callback order by id'),
+    callbacks: await world.query(
+      'select verdict, ref_id, correlation_id, body, seen, first_at from inbound_callback order by id',
+    ),
     books: bookings(await control(world.operator.url, 'GET', '/v2/transactions')),
     operatorCalls: JSON.parse(await control(world.operator.url, 'GET', '/admin/calls')) as OperatorCall[],
-    told: exactRows(await control(world.rgs.url, 'GET', '/webhooks')).map((row) => ({ ...row, amountCents: String(row.amountCents), deliveries: Number(String(row.deliveries)) }) as unknown as Told),
+    told: exactRows(await control(world.rgs.url, 'GET', '/webhooks')).map(
+      (row) =>
+        ({
+          ...row,
+          amountCents: String(row.amountCents),
+          deliveries: Number(String(row.deliveries)),
+        }) as unknown as Told,
+    ),
     rgsCalls: JSON.parse(await control(world.rgs.url, 'GET', '/admin/calls')) as RgsCall[],
     keyConflicts: rgsSummary.keyConflicts,
     injected: { operator: operatorSummary.faults, rgs: rgsSummary.faults },
@@ -224,10 +263,18 @@ function loggedErrors(world: Scene): Record<string, number> {
 
 /** With the hub's own command, as ops would. */
 function verifyAudit(world: Scene): Promise<string | null> {
-  const script = [path.resolve(__dirname, '../../src/admin/verify-audit.js'), path.resolve(__dirname, '../../dist/src/admin/verify-audit.js')].find((file) => fs.existsSync(file));
+  const script = [
+    path.resolve(__dirname, '../../src/admin/verify-audit.js'),
+    path.resolve(__dirname, '../../dist/src/admin/verify-audit.js'),
+  ].find((file) => fs.existsSync(file));
   if (script === undefined) return Promise.resolve('the command to verify the audit log is not built');
   return new Promise((resolve) => {
-    execFile(process.execPath, [script], { env: { PATH: process.env.PATH ?? '', DATABASE_URL: world.databaseUrl } }, (error, stdout, stderr) => resolve(error === null ? null : `${stdout}${stderr}`.trim()));
+    execFile(
+      process.execPath,
+      [script],
+      { env: { PATH: process.env.PATH ?? '', DATABASE_URL: world.databaseUrl } },
+      (error, stdout, stderr) => resolve(error === null ? null : `${stdout}${stderr}`.trim()),
+    );
   });
 }
 

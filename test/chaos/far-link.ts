@@ -44,10 +44,16 @@ export class FarLink {
     private readonly secure: boolean,
   ) {}
 
-  static async start(target: () => string, distance: Distance, tls?: { readonly key: string; readonly cert: string }, seed = 1): Promise<FarLink> {
+  static async start(
+    target: () => string,
+    distance: Distance,
+    tls?: { readonly key: string; readonly cert: string },
+    seed = 1,
+  ): Promise<FarLink> {
     const door = net.createServer({ pauseOnConnect: true, noDelay: true });
     const link = new FarLink(door, target, distance, new Random(seed), tls !== undefined);
-    const answer: http.RequestListener = (request, response) => void link.forward(request, response).catch(() => request.socket.destroy());
+    const answer: http.RequestListener = (request, response) =>
+      void link.forward(request, response).catch(() => request.socket.destroy());
     const server = tls === undefined ? http.createServer(answer) : https.createServer(tls, answer);
     server.keepAliveTimeout = 65_000;
     server.on('tlsClientError', () => undefined);
@@ -87,7 +93,11 @@ export class FarLink {
       response.writeProcessing();
       response.writeEarlyHints({ link: '</style.css>; rel=preload' });
     }
-    const onward = http.request(new URL(request.url ?? '/', this.target()), { method: request.method, headers: { ...request.headers, 'accept-encoding': 'identity' }, agent: this.agent });
+    const onward = http.request(new URL(request.url ?? '/', this.target()), {
+      method: request.method,
+      headers: { ...request.headers, 'accept-encoding': 'identity' },
+      agent: this.agent,
+    });
     onward.end(Buffer.concat(chunks));
     const [answer] = (await once(onward, 'response')) as [http.IncomingMessage];
     const parts: Buffer[] = [];

@@ -80,7 +80,12 @@ export class GameServer {
       }),
     );
     this.agent.destroy();
-    return { sent: this.sent, looked: this.looked, unanswered: this.unanswered, faults: Object.fromEntries(this.faults) };
+    return {
+      sent: this.sent,
+      looked: this.looked,
+      unanswered: this.unanswered,
+      faults: Object.fromEntries(this.faults),
+    };
   }
 
   private async playOne({ playerId, groups }: PlayerScript, random: Random): Promise<void> {
@@ -110,18 +115,30 @@ export class GameServer {
     const sent: Sent = { request, sendings: [], group };
     this.sent.push(sent);
     const body = JSON.stringify(request.body);
-    const headers = { ...(request.key === null ? {} : { 'Idempotency-Key': request.key }), ...(request.waitSeconds === null ? {} : { Prefer: `wait=${request.waitSeconds}` }) };
+    const headers = {
+      ...(request.key === null ? {} : { 'Idempotency-Key': request.key }),
+      ...(request.waitSeconds === null ? {} : { Prefer: `wait=${request.waitSeconds}` }),
+    };
     // Now and then an answer is lost on its way back, and the game server asks again although it was answered.
     const forgets = random.chance(0.04);
-    const answer = await this.insist(async () => {
-      const sending = await this.post(`/wallet/${request.route}`, body, headers, request.waitSeconds ?? 0);
-      sent.sendings.push(sending);
-      return sending;
-    }, random.integer(0, 20));
-    if (answer !== undefined && forgets) sent.sendings.push(await this.post(`/wallet/${request.route}`, body, headers, request.waitSeconds ?? 0));
+    const answer = await this.insist(
+      async () => {
+        const sending = await this.post(`/wallet/${request.route}`, body, headers, request.waitSeconds ?? 0);
+        sent.sendings.push(sending);
+        return sending;
+      },
+      random.integer(0, 20),
+    );
+    if (answer !== undefined && forgets)
+      sent.sendings.push(await this.post(`/wallet/${request.route}`, body, headers, request.waitSeconds ?? 0));
     if (answer === undefined) {
       this.givenUp += 1;
-      this.unanswered.push(`${request.route} ${request.body.refId} (${request.id}): ${sent.sendings.slice(-3).map(({ status, text }) => `${status}: ${text.slice(0, 200)}`).join(' | ')}`);
+      this.unanswered.push(
+        `${request.route} ${request.body.refId} (${request.id}): ${sent.sendings
+          .slice(-3)
+          .map(({ status, text }) => `${status}: ${text.slice(0, 200)}`)
+          .join(' | ')}`,
+      );
     }
     this.answered += 1;
     return answer !== undefined;
@@ -145,14 +162,30 @@ export class GameServer {
     const answer = await this.call('GET', `/wallet/transactions?${query.toString()}`, '', {}, 0);
     if (answer.status !== 200) return;
     const { items } = JSON.parse(answer.text) as { items: { transactionId: string; event: string; state: string }[] };
-    for (const item of items) if (item.event === look.route) this.looked.push({ look, playerId, group, at, endedAt: this.now(), transactionId: item.transactionId, state: item.state });
+    for (const item of items)
+      if (item.event === look.route)
+        this.looked.push({
+          look,
+          playerId,
+          group,
+          at,
+          endedAt: this.now(),
+          transactionId: item.transactionId,
+          state: item.state,
+        });
   }
 
   private post(path: string, body: string, headers: Record<string, string>, waitSeconds = 0): Promise<Sending> {
     return this.call('POST', path, body, headers, waitSeconds);
   }
 
-  private call(method: string, path: string, body: string, headers: Record<string, string>, waitSeconds: number): Promise<Sending> {
+  private call(
+    method: string,
+    path: string,
+    body: string,
+    headers: Record<string, string>,
+    waitSeconds: number,
+  ): Promise<Sending> {
     const hubs = this.hubs();
     const hub = hubs[this.turn++ % hubs.length];
     if (hub === undefined) throw new Error('there are no hubs');
@@ -165,7 +198,15 @@ export class GameServer {
         if (over) return;
         over = true;
         clearTimeout(timer);
-        resolve({ hub: hub.index, at, endedAt: this.now(), status, replayed: answer?.headers['idempotent-replayed'] === 'true', location: answer?.headers.location ?? null, text });
+        resolve({
+          hub: hub.index,
+          at,
+          endedAt: this.now(),
+          status,
+          replayed: answer?.headers['idempotent-replayed'] === 'true',
+          location: answer?.headers.location ?? null,
+          text,
+        });
       };
       const request = http.request({
         host: '127.0.0.1',
@@ -173,18 +214,30 @@ export class GameServer {
         method,
         path,
         agent: this.agent,
-        headers: { Authorization: `Bearer ${TOKEN}`, 'X-Timestamp': timestamp, 'X-Signature': signature, ...(method === 'POST' && body !== '' ? { 'Content-Type': 'application/json' } : {}), 'Content-Length': Buffer.byteLength(body), ...headers },
+        headers: {
+          Authorization: `Bearer ${TOKEN}`,
+          'X-Timestamp': timestamp,
+          'X-Signature': signature,
+          ...(method === 'POST' && body !== '' ? { 'Content-Type': 'application/json' } : {}),
+          'Content-Length': Buffer.byteLength(body),
+          ...headers,
+        },
       });
-      const timer = setTimeout(() => {
-        end(null, 'no answer in time');
-        request.destroy();
-      }, ANSWER_MS_MAX + waitSeconds * 1000);
+      const timer = setTimeout(
+        () => {
+          end(null, 'no answer in time');
+          request.destroy();
+        },
+        ANSWER_MS_MAX + waitSeconds * 1000,
+      );
       request.once('error', (error) => end(null, error.message));
       request.once('response', (answer) => {
         const chunks: Buffer[] = [];
         answer.on('data', (chunk: Buffer) => chunks.push(chunk));
         answer.once('error', (error) => end(null, error.message));
-        answer.once('close', () => end(answer.complete ? (answer.statusCode ?? null) : null, Buffer.concat(chunks).toString('utf8'), answer));
+        answer.once('close', () =>
+          end(answer.complete ? (answer.statusCode ?? null) : null, Buffer.concat(chunks).toString('utf8'), answer),
+        );
       });
       request.end(body);
     });

@@ -35,7 +35,10 @@ export class HubSlot {
     this.wasReady = false;
     this.starts += 1;
     const log = fs.openSync(this.logFile, 'a');
-    const child = spawn(process.execPath, hubArguments(), { env: { PATH: process.env.PATH ?? '', NODE_ENV: 'test', HOST: '127.0.0.1', PORT: String(this.port), ...this.env }, stdio: ['ignore', log, log] });
+    const child = spawn(process.execPath, hubArguments(), {
+      env: { PATH: process.env.PATH ?? '', NODE_ENV: 'test', HOST: '127.0.0.1', PORT: String(this.port), ...this.env },
+      stdio: ['ignore', log, log],
+    });
     fs.closeSync(log);
     this.child = child;
     child.once('exit', (code, signal) => {
@@ -54,7 +57,9 @@ export class HubSlot {
   async ready(withinMs: number): Promise<void> {
     const deadline = performance.now() + withinMs;
     while (performance.now() < deadline) {
-      const answer = await fetch(`${this.url}/health/ready`, { signal: AbortSignal.timeout(2_000) }).catch(() => undefined);
+      const answer = await fetch(`${this.url}/health/ready`, { signal: AbortSignal.timeout(2_000) }).catch(
+        () => undefined,
+      );
       await answer?.arrayBuffer().catch(() => undefined);
       if (answer?.ok === true) {
         this.wasReady = true;

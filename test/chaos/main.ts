@@ -20,7 +20,8 @@ function wholeNumber(name: string, text: string): number {
 }
 
 function operatorKind(text: string): OperatorKind {
-  if (text !== 'idempotent' && text !== 'asked' && text !== 'blind') throw new Error(`--operator must be idempotent, asked or blind\n${USAGE}`);
+  if (text !== 'idempotent' && text !== 'asked' && text !== 'blind')
+    throw new Error(`--operator must be idempotent, asked or blind\n${USAGE}`);
   return text;
 }
 
@@ -62,10 +63,14 @@ async function main(): Promise<void> {
       directory,
       log: (line) => void process.stderr.write(`${line}\n`),
     });
-    process.stdout.write(`${JSON.stringify({ ...report, violations: report.violations.length, violated: [...new Set(report.violations.map(({ invariant }) => invariant))] })}\n`);
+    process.stdout.write(
+      `${JSON.stringify({ ...report, violations: report.violations.length, violated: [...new Set(report.violations.map(({ invariant }) => invariant))] })}\n`,
+    );
     if (report.verdict !== 'ok') {
       isClean = false;
-      process.stderr.write(`${explain(report)}\nRepeat it with: npm run chaos -- --seed ${seed} --movements ${values.movements} --kills ${values.kills} --hubs ${values.hubs} --at-once ${values['at-once']} --operator ${values.operator} --breaker-failures ${values['breaker-failures']} --network ${values.network}\n`);
+      process.stderr.write(
+        `${explain(report)}\nRepeat it with: npm run chaos -- --seed ${seed} --movements ${values.movements} --kills ${values.kills} --hubs ${values.hubs} --at-once ${values['at-once']} --operator ${values.operator} --breaker-failures ${values['breaker-failures']} --network ${values.network}\n`,
+      );
     }
   }
   if (isClean) rmSync(directory, { recursive: true, force: true });

@@ -33,7 +33,8 @@ export interface MovementBody {
 }
 
 /** Codes of refusals that a request may meet; `ok` is 200 or 202. */
-export type Expected = 'ok' | 'transaction_rolled_back' | 'round_closed' | 'reference_reused' | 'idempotency_key_reused';
+export type Expected =
+  'ok' | 'transaction_rolled_back' | 'round_closed' | 'reference_reused' | 'idempotency_key_reused';
 
 export interface PlannedRequest {
   readonly do: 'request';
@@ -89,7 +90,14 @@ export type Disturbance =
   | { readonly kind: 'kill_hub' | 'stop_hub'; readonly hub: number; readonly downMs: number }
   | { readonly kind: 'kill_postgres'; readonly downMs: number }
   /** cut: all connections at once; refuse: no new ones either; delay: every chunk that much later; swallow: open, but nothing passes any more. */
-  | { readonly kind: 'network'; readonly link: Link; readonly hub: number; readonly effect: 'cut' | 'refuse' | 'delay' | 'swallow'; readonly ms: number; readonly share: number };
+  | {
+      readonly kind: 'network';
+      readonly link: Link;
+      readonly hub: number;
+      readonly effect: 'cut' | 'refuse' | 'delay' | 'swallow';
+      readonly ms: number;
+      readonly share: number;
+    };
 
 export interface PlannedDisturbance {
   /** Share of the requests that are done when it strikes. */
@@ -134,8 +142,20 @@ export function makePlan(options: PlanOptions): Plan {
     misfortunes.set(playerId, writer.misfortunes);
     movements += writer.movements;
   }
-  const requests = scripts.reduce((sum, { groups }) => sum + groups.flat().filter((action) => action.do === 'request').length, 0);
-  return { options, scripts, refusals, misfortunes, weather: makeWeather(random.fork('weather')), disturbances: makeDisturbances(options, random.fork('disturbances')), movements, requests };
+  const requests = scripts.reduce(
+    (sum, { groups }) => sum + groups.flat().filter((action) => action.do === 'request').length,
+    0,
+  );
+  return {
+    options,
+    scripts,
+    refusals,
+    misfortunes,
+    weather: makeWeather(random.fork('weather')),
+    disturbances: makeDisturbances(options, random.fork('disturbances')),
+    movements,
+    requests,
+  };
 }
 
 /** Writes the story of one player, round by round, and knows what each request must be answered. */
@@ -158,16 +178,51 @@ class ScriptWriter {
     const { random } = this;
     this.rounds += 1;
     const kind = random.weighted({
-      won: 20, lost: 12, several: 12, closing_bet: 4, no_round: 8, gift: 5,
-      rollback_after: 10, rollback_before: 6, rollback_meanwhile: 8, rollback_queued: 7, rollback_twice: 5, rollback_after_win: 5,
-      no_funds: 3, refused: 3, closed_by_route: 3, same_at_once: 6, late_bet: 4, unlucky: 9,
+      won: 20,
+      lost: 12,
+      several: 12,
+      closing_bet: 4,
+      no_round: 8,
+      gift: 5,
+      rollback_after: 10,
+      rollback_before: 6,
+      rollback_meanwhile: 8,
+      rollback_queued: 7,
+      rollback_twice: 5,
+      rollback_after_win: 5,
+      no_funds: 3,
+      refused: 3,
+      closed_by_route: 3,
+      same_at_once: 6,
+      late_bet: 4,
+      unlucky: 9,
     });
     const currency = random.pick(CURRENCIES);
     const roundId = kind === 'no_round' ? undefined : `${this.playerId}-r${this.rounds}`;
-    const bet = (more: Partial<MovementBody> = {}) => this.fresh('debit', { amountCents: random.integer(1, 5_000), currency, ...(roundId === undefined ? {} : { roundId }), ...more });
-    const win = (more: Partial<MovementBody> = {}) => this.fresh('credit', { amountCents: random.chance(0.3) ? 0 : random.integer(1, 8_000), currency, ...(roundId === undefined ? {} : { roundId }), ...more });
+    const bet = (more: Partial<MovementBody> = {}) =>
+      this.fresh('debit', {
+        amountCents: random.integer(1, 5_000),
+        currency,
+        ...(roundId === undefined ? {} : { roundId }),
+        ...more,
+      });
+    const win = (more: Partial<MovementBody> = {}) =>
+      this.fresh('credit', {
+        amountCents: random.chance(0.3) ? 0 : random.integer(1, 8_000),
+        currency,
+        ...(roundId === undefined ? {} : { roundId }),
+        ...more,
+      });
     const rollback = (originalRefId: string, expected: readonly Expected[] = ['ok']) =>
-      this.fresh('rollback', { originalRefId, ...(roundId === undefined || random.chance(0.3) ? {} : { roundId }), ...(random.chance(0.5) ? { reason: 'client timeout' } : {}) }, expected);
+      this.fresh(
+        'rollback',
+        {
+          originalRefId,
+          ...(roundId === undefined || random.chance(0.3) ? {} : { roundId }),
+          ...(random.chance(0.5) ? { reason: 'client timeout' } : {}),
+        },
+        expected,
+      );
     const close = { roundClosed: true } as const;
 
     switch (kind) {
@@ -263,7 +318,14 @@ class ScriptWriter {
         const movement = random.chance(0.7) ? bet() : win();
         const direction = movement.route === 'debit' ? 'withdraw' : 'deposit';
         const target = { reference: movement.body.refId, playerId: this.playerId, direction };
-        this.refusals.push(random.pick<FaultSpec>([{ kind: 'refuse', ...target }, { kind: 'error_body', ...target }, { kind: 'pending', reject: true, ...target }, { kind: 'status', status: 422, ...target }]));
+        this.refusals.push(
+          random.pick<FaultSpec>([
+            { kind: 'refuse', ...target },
+            { kind: 'error_body', ...target },
+            { kind: 'pending', reject: true, ...target },
+            { kind: 'status', status: 422, ...target },
+          ]),
+        );
         this.then(movement);
         this.then(bet());
         break;
@@ -277,7 +339,13 @@ class ScriptWriter {
       case 'same_at_once': {
         const movement = random.chance(0.6) ? bet() : win();
         const copies: Action[] = [movement];
-        for (let n = random.integer(2, 5); n > 0; n--) copies.push({ ...movement, id: this.nextId(), isFirst: false, key: random.chance(0.5) ? movement.key : this.newKey() });
+        for (let n = random.integer(2, 5); n > 0; n--)
+          copies.push({
+            ...movement,
+            id: this.nextId(),
+            isFirst: false,
+            key: random.chance(0.5) ? movement.key : this.newKey(),
+          });
         this.groups.push(copies);
         this.accepted.push(movement);
         break;
@@ -286,17 +354,34 @@ class ScriptWriter {
         const movement = random.chance(0.7) ? bet() : win();
         const direction = movement.route === 'debit' ? 'withdraw' : 'deposit';
         const target = { next: 1, reference: movement.body.refId, playerId: this.playerId, direction };
-        const lost = random.pick<FaultSpec>([{ kind: 'reset', afterCommit: true }, { kind: 'status_after_commit', status: 502 }, { kind: 'unreadable', afterCommit: true }, { kind: 'reset' }, { kind: 'hang', afterCommit: true }]);
-        const answers = [{ kind: 'status', status: random.pick([400, 401, 403, 404, 422]) }, { kind: 'throttle', status: 429, retryAfter: 0 }, { kind: 'throttle', status: 503, retryAfter: 0 }, { kind: 'pending' }, { kind: 'status', status: 500 }];
+        const lost = random.pick<FaultSpec>([
+          { kind: 'reset', afterCommit: true },
+          { kind: 'status_after_commit', status: 502 },
+          { kind: 'unreadable', afterCommit: true },
+          { kind: 'reset' },
+          { kind: 'hang', afterCommit: true },
+        ]);
+        const answers = [
+          { kind: 'status', status: random.pick([400, 401, 403, 404, 422]) },
+          { kind: 'throttle', status: 429, retryAfter: 0 },
+          { kind: 'throttle', status: 503, retryAfter: 0 },
+          { kind: 'pending' },
+          { kind: 'status', status: 500 },
+        ];
         // Seldom, since it holds up everybody: long enough for a rollback to find the bet between two calls.
         const isHeldUp = movement.route === 'debit' && random.chance(0.12);
         // Booked when the hub has long given up waiting, while the operator's list is asked already.
         const isSlow = movement.route === 'debit' && !isHeldUp && random.chance(0.15);
-        const then = isHeldUp ? [{ kind: 'throttle', status: 429, retryAfter: 1 }] : isSlow ? [{ kind: 'delay', ms: random.integer(1_850, 1_950) }] : Array.from({ length: random.integer(1, 3) }, () => random.pick<FaultSpec>(answers));
+        const then = isHeldUp
+          ? [{ kind: 'throttle', status: 429, retryAfter: 1 }]
+          : isSlow
+            ? [{ kind: 'delay', ms: random.integer(1_850, 1_950) }]
+            : Array.from({ length: random.integer(1, 3) }, () => random.pick<FaultSpec>(answers));
         this.misfortunes.push([isSlow ? { kind: 'reset' } : lost, ...then].map((fault) => ({ ...fault, ...target })));
         this.then(movement);
         if (isHeldUp || isSlow) this.pause(random.integer(150, 700));
-        if (movement.route === 'debit' && (isHeldUp || isSlow || random.chance(0.4))) this.then(rollback(movement.body.refId));
+        if (movement.route === 'debit' && (isHeldUp || isSlow || random.chance(0.4)))
+          this.then(rollback(movement.body.refId));
         else this.then(bet());
         break;
       }
@@ -304,7 +389,11 @@ class ScriptWriter {
         // The rollback overtakes the bet on the way: whoever comes first, no money stays taken.
         const original = this.unexpected(bet(), ['ok', 'transaction_rolled_back']);
         const undo = rollback(original.body.refId);
-        this.groups.push(random.chance(0.5) ? [undo, original, this.repeat(undo)] : [original, this.repeatAs(original, ['ok', 'transaction_rolled_back']), undo]);
+        this.groups.push(
+          random.chance(0.5)
+            ? [undo, original, this.repeat(undo)]
+            : [original, this.repeatAs(original, ['ok', 'transaction_rolled_back']), undo],
+        );
         break;
       }
     }
@@ -323,7 +412,11 @@ class ScriptWriter {
     this.groups.push([{ do: 'pause', ms }]);
   }
 
-  private fresh(route: Route, fields: Omit<MovementBody, 'playerId' | 'refId'>, expected: readonly Expected[] = ['ok']): PlannedRequest {
+  private fresh(
+    route: Route,
+    fields: Omit<MovementBody, 'playerId' | 'refId'>,
+    expected: readonly Expected[] = ['ok'],
+  ): PlannedRequest {
     this.movements += 1;
     const refId = `${this.playerId}-${route[0]}${this.movements}`;
     const { random } = this;
@@ -358,19 +451,31 @@ class ScriptWriter {
     const earlier = random.pick(this.accepted.slice(-12));
     if (earlier.route === 'rollback') return this.then(this.repeat(earlier));
     const otherAmount = { ...earlier.body, amountCents: (earlier.body.amountCents ?? 0) + 1 };
-    switch (random.weighted({ same: 40, new_key: 25, other_data: 15, key_with_other_body: 10, key_on_other_route: 10 })) {
+    switch (
+      random.weighted({ same: 40, new_key: 25, other_data: 15, key_with_other_body: 10, key_on_other_route: 10 })
+    ) {
       case 'same':
         return this.then(this.repeat(earlier));
       case 'new_key':
         return this.then({ ...this.repeat(earlier), key: this.newKey() });
       case 'other_data':
-        return this.then({ ...this.repeat(earlier), key: random.chance(0.5) ? this.newKey() : null, body: otherAmount, expected: ['reference_reused'] });
+        return this.then({
+          ...this.repeat(earlier),
+          key: random.chance(0.5) ? this.newKey() : null,
+          body: otherAmount,
+          expected: ['reference_reused'],
+        });
       case 'key_with_other_body':
         if (earlier.key === null) return;
         return this.then({ ...this.repeat(earlier), body: otherAmount, expected: ['idempotency_key_reused'] });
       case 'key_on_other_route':
         if (earlier.key === null) return;
-        return this.then({ ...this.repeat(earlier), route: earlier.route === 'debit' ? 'credit' : 'debit', body: { ...earlier.body, amountCents: Math.max(1, earlier.body.amountCents ?? 1) }, expected: ['idempotency_key_reused'] });
+        return this.then({
+          ...this.repeat(earlier),
+          route: earlier.route === 'debit' ? 'credit' : 'debit',
+          body: { ...earlier.body, amountCents: Math.max(1, earlier.body.amountCents ?? 1) },
+          expected: ['idempotency_key_reused'],
+        });
     }
   }
 
@@ -396,7 +501,12 @@ function makeWeather(random: Random): Weather[] {
   const phases = 8;
   return Array.from({ length: phases }, (_, index): Weather => {
     const rough = 0.5 + random.next() * 0.7;
-    const fault = (kind: string, share: number, parameters: Record<string, unknown> = {}): FaultSpec => ({ kind, share: Math.min(0.9, share * rough), seed: seed(), ...parameters });
+    const fault = (kind: string, share: number, parameters: Record<string, unknown> = {}): FaultSpec => ({
+      kind,
+      share: Math.min(0.9, share * rough),
+      seed: seed(),
+      ...parameters,
+    });
     const operator = [
       fault('status', 0.02, { status: 500 }),
       fault('status', 0.006, { status: random.pick([502, 503, 504]) }),
@@ -417,7 +527,11 @@ function makeWeather(random: Random): Weather[] {
       fault('no_callback', 0.03),
       fault('pending', 0.03),
       fault('unknown_word', 0.006, { afterCommit: random.chance(0.5), callback: random.chance(0.5) }),
-      fault('unreadable', 0.01, { afterCommit: true, form: random.pick(['html', 'truncated']), callback: random.chance(0.5) }),
+      fault('unreadable', 0.01, {
+        afterCommit: true,
+        form: random.pick(['html', 'truncated']),
+        callback: random.chance(0.5),
+      }),
       fault('unreadable', 0.005, { form: random.pick(['html', 'truncated']) }),
       fault('slow_drip', 0.004, { ms: random.pick([2, 60]) }),
       fault('huge_body', 0.004, { bytes: 100_000 }),
@@ -445,21 +559,45 @@ function makeDisturbances(options: PlanOptions, random: Random): PlannedDisturba
   const at = (index: number, count: number): number => 0.04 + (0.86 * (index + random.next() * 0.8)) / count;
   for (let n = 0; n < options.kills; n++) {
     const strikesDatabase = n % 4 === 1;
-    planned.push({ at: at(n, options.kills), what: strikesDatabase ? { kind: 'kill_postgres', downMs: random.integer(0, 1_200) } : { kind: 'kill_hub', hub: hub(), downMs: random.integer(100, 2_500) } });
+    planned.push({
+      at: at(n, options.kills),
+      what: strikesDatabase
+        ? { kind: 'kill_postgres', downMs: random.integer(0, 1_200) }
+        : { kind: 'kill_hub', hub: hub(), downMs: random.integer(100, 2_500) },
+    });
   }
   const stops = Math.ceil(options.kills / 3);
-  for (let n = 0; n < stops; n++) planned.push({ at: at(n, stops), what: { kind: 'stop_hub', hub: hub(), downMs: random.integer(50, 1_000) } });
+  for (let n = 0; n < stops; n++)
+    planned.push({ at: at(n, stops), what: { kind: 'stop_hub', hub: hub(), downMs: random.integer(50, 1_000) } });
   const troubles = options.kills * 3;
   for (let n = 0; n < troubles; n++) {
     const link = random.weighted<Link>({ postgres: 45, operator: 35, rgs: 10, callbacks: 10 });
     const effect = random.weighted({ cut: 35, delay: 25, swallow: 25, refuse: 15 });
     planned.push({
       at: at(n, troubles),
-      what: { kind: 'network', link, hub: hub(), effect, ms: effect === 'delay' ? random.integer(5, 120) : random.integer(200, 2_000), share: random.pick([0.3, 0.6, 1]) },
+      what: {
+        kind: 'network',
+        link,
+        hub: hub(),
+        effect,
+        ms: effect === 'delay' ? random.integer(5, 120) : random.integer(200, 2_000),
+        share: random.pick([0.3, 0.6, 1]),
+      },
     });
   }
   // A hub that loses the database for longer than its leases last, still gets answers from the operator, and comes back with them too late.
   const zombies = Math.ceil(options.kills / 4);
-  for (let n = 0; n < zombies; n++) planned.push({ at: at(n, zombies), what: { kind: 'network', link: 'postgres', hub: hub(), effect: 'swallow', ms: random.integer(4_200, 6_500), share: 1 } });
+  for (let n = 0; n < zombies; n++)
+    planned.push({
+      at: at(n, zombies),
+      what: {
+        kind: 'network',
+        link: 'postgres',
+        hub: hub(),
+        effect: 'swallow',
+        ms: random.integer(4_200, 6_500),
+        share: 1,
+      },
+    });
   return planned.sort((a, b) => a.at - b.at);
 }

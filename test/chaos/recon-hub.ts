@@ -6,7 +6,9 @@ import { EngineLimits } from '../../src/reconciliation/engine/run-engine';
 async function main(): Promise<void> {
   const config = parseConfig(process.env);
   const app = await createHub(config);
-  const limits: { -readonly [Name in keyof EngineLimits]: EngineLimits[Name] } = app.get(EngineLimits, { strict: false });
+  const limits: { -readonly [Name in keyof EngineLimits]: EngineLimits[Name] } = app.get(EngineLimits, {
+    strict: false,
+  });
   limits.bucketRows = Number(process.env.RECON_BUCKET_ROWS);
   await app.listen(config.port, config.host);
 }

@@ -50,15 +50,35 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   const plan = makePlan(options);
   const directory = path.join(options.directory, `seed-${options.seed}`);
   const started = performance.now();
-  const log = (line: string): void => options.log(`[seed ${options.seed} ${((performance.now() - started) / 1000).toFixed(1)} s] ${line}`);
-  log(`${plan.movements} movements in ${plan.requests} requests of ${plan.scripts.length} players, ${plan.disturbances.length} disturbances, ${plan.refusals.length} refusals`);
-  const world = World.start(directory, options.hubs, options.operator ?? 'idempotent', options.breakerFailures ?? 10, options.network ?? 'near');
-  const report = await withOwned(world, (it) => it.stop(), (it) => storm(plan, it, options, log, started, directory));
+  const log = (line: string): void =>
+    options.log(`[seed ${options.seed} ${((performance.now() - started) / 1000).toFixed(1)} s] ${line}`);
+  log(
+    `${plan.movements} movements in ${plan.requests} requests of ${plan.scripts.length} players, ${plan.disturbances.length} disturbances, ${plan.refusals.length} refusals`,
+  );
+  const world = World.start(
+    directory,
+    options.hubs,
+    options.operator ?? 'idempotent',
+    options.breakerFailures ?? 10,
+    options.network ?? 'near',
+  );
+  const report = await withOwned(
+    world,
+    (it) => it.stop(),
+    (it) => storm(plan, it, options, log, started, directory),
+  );
   if (report.verdict === 'ok') fs.rmSync(directory, { recursive: true, force: true });
   return report;
 }
 
-async function storm(plan: Plan, world: World, options: ChaosOptions, log: (line: string) => void, started: number, directory: string): Promise<ChaosReport> {
+async function storm(
+  plan: Plan,
+  world: World,
+  options: ChaosOptions,
+  log: (line: string) => void,
+  started: number,
+  directory: string,
+): Promise<ChaosReport> {
   const seconds = (): number => Math.round((performance.now() - started) / 100) / 10;
   const gameServer = new GameServer(() => world.hubs);
   const loadStartedAt = Date.now();
@@ -80,7 +100,8 @@ async function storm(plan: Plan, world: World, options: ChaosOptions, log: (line
   log('calm: all faults are off, all processes are up');
 
   const problems: Violation[] = [];
-  const note = (invariant: string, what: string): void => void problems.push({ invariant, what, playerId: null, transactionId: null });
+  const note = (invariant: string, what: string): void =>
+    void problems.push({ invariant, what, playerId: null, transactionId: null });
   let open = await waitForQuiet(world, log);
   if (open !== null) note('nothing stays open', open);
   const calmSeconds = seconds();
@@ -98,7 +119,11 @@ async function storm(plan: Plan, world: World, options: ChaosOptions, log: (line
       if (open !== null) note('nothing stays open', open);
       facts = await gatherFacts(world);
     }
-    if (facts.parked.length > 0) note('nothing stays open', `${facts.parked.length} transactions are parked after a person dealt with all of them`);
+    if (facts.parked.length > 0)
+      note(
+        'nothing stays open',
+        `${facts.parked.length} transactions are parked after a person dealt with all of them`,
+      );
     problems.push(...check(plan, kind, played, facts));
   }
   for (const crash of world.hubs.flatMap(({ crashes }) => crashes)) note('hubs live until they are killed', crash);
@@ -119,7 +144,14 @@ async function storm(plan: Plan, world: World, options: ChaosOptions, log: (line
     fs.writeFileSync(file, describe(problems, played, facts, loadStartedAt));
     log(`${problems.length} violations; the data is kept in ${directory}`);
   }
-  return { seed: plan.options.seed, operator: kind, verdict: problems.length === 0 ? 'ok' : 'violated', violations: problems, counts, directory: problems.length === 0 ? null : directory };
+  return {
+    seed: plan.options.seed,
+    operator: kind,
+    verdict: problems.length === 0 ? 'ok' : 'violated',
+    violations: problems,
+    counts,
+    directory: problems.length === 0 ? null : directory,
+  };
 }
 
 async function followWeather(plan: Plan, world: World, gameServer: GameServer, isOver: () => boolean): Promise<void> {
@@ -128,7 +160,10 @@ async function followWeather(plan: Plan, world: World, gameServer: GameServer, i
     if (isOver()) return;
     const ahead = plan.scripts.slice(gameServer.finished, gameServer.finished + SCRIPTS_AHEAD);
     const misfortunes = ahead.flatMap(({ playerId }) => plan.misfortunes.get(playerId) ?? []);
-    await world.setFaults({ targeted: [...plan.refusals.map((fault) => [fault]), ...misfortunes], weather: operator }, rgs);
+    await world.setFaults(
+      { targeted: [...plan.refusals.map((fault) => [fault]), ...misfortunes], weather: operator },
+      rgs,
+    );
   }
 }
 
@@ -167,32 +202,48 @@ export async function waitForQuiet(world: Pick<World, 'query'>, log: (line: stri
 const IN_FLIGHT_MS_MAX = 120_000;
 
 async function resolveParked(world: World, facts: Facts, how: 'retry' | 'books'): Promise<void> {
-  const booked = new Set(facts.books.map(({ playerId, direction, reference }) => `${playerId} ${direction} ${reference}`));
+  const booked = new Set(
+    facts.books.map(({ playerId, direction, reference }) => `${playerId} ${direction} ${reference}`),
+  );
   for (const { transaction_id } of facts.parked) {
     const row = facts.transactions.find(({ id }) => id === transaction_id);
     if (row === undefined) continue;
-    const reference = row.undo_message_id === null ? `${row.external_player_id} ${row.movement === 'debit' ? 'withdraw' : 'deposit'} ${row.ref_id}` : `${row.external_player_id} deposit rollback:${row.ref_id}`;
+    const reference =
+      row.undo_message_id === null
+        ? `${row.external_player_id} ${row.movement === 'debit' ? 'withdraw' : 'deposit'} ${row.ref_id}`
+        : `${row.external_player_id} deposit rollback:${row.ref_id}`;
     // Half of the time the books are enough to go by.
-    const resolution = how === 'retry' && Number.parseInt(transaction_id.slice(-1), 16) % 2 === 0 ? 'retry' : booked.has(reference) ? 'applied' : 'not_applied';
+    const resolution =
+      how === 'retry' && Number.parseInt(transaction_id.slice(-1), 16) % 2 === 0
+        ? 'retry'
+        : booked.has(reference)
+          ? 'applied'
+          : 'not_applied';
     const resolve = () =>
       fetch(`${world.hubs[0]?.url}/admin/failed-transactions/${transaction_id}`, {
         method: 'PATCH',
         headers: { authorization: 'Bearer change_token', 'content-type': 'application/json' },
-        body: JSON.stringify({ resolution, reason: 'chaos run: as the operator\'s books say' }),
+        body: JSON.stringify({ resolution, reason: "chaos run: as the operator's books say" }),
       });
     let answer = await resolve();
     let text = await answer.text();
     // What was lost last may still be booked: a person waits for as long as the answer says.
-    for (const deadline = Date.now() + IN_FLIGHT_MS_MAX; answer.status === 409 && text.includes('money_in_flight') && Date.now() < deadline; text = await answer.text()) {
+    for (
+      const deadline = Date.now() + IN_FLIGHT_MS_MAX;
+      answer.status === 409 && text.includes('money_in_flight') && Date.now() < deadline;
+      text = await answer.text()
+    ) {
       await delay(Number(answer.headers.get('retry-after') ?? 1) * 1000);
       answer = await resolve();
     }
-    if (!answer.ok) throw new Error(`resolving ${transaction_id} as ${resolution} was answered ${answer.status}: ${text}`);
+    if (!answer.ok)
+      throw new Error(`resolving ${transaction_id} as ${resolution} was answered ${answer.status}: ${text}`);
   }
 }
 
 function countsOf(facts: Facts, played: GameServerLog): Record<string, unknown> {
-  const tally = (values: readonly string[]): Record<string, number> => values.reduce<Record<string, number>>((sum, value) => ({ ...sum, [value]: (sum[value] ?? 0) + 1 }), {});
+  const tally = (values: readonly string[]): Record<string, number> =>
+    values.reduce<Record<string, number>>((sum, value) => ({ ...sum, [value]: (sum[value] ?? 0) + 1 }), {});
   const states: Record<string, number> = {};
   for (const { movement, state, tombstone } of facts.transactions) {
     const name = tombstone ? 'tombstone' : `${movement}_${state}`;
@@ -225,7 +276,9 @@ function countsOf(facts: Facts, played: GameServerLog): Record<string, unknown> 
 function describe(problems: readonly Violation[], played: GameServerLog, facts: Facts, loadStartedAt: number): string {
   const offenders = offendersOf(problems, facts);
   return [
-    ...problems.map(({ invariant, what, playerId }) => `${invariant}: ${what}${playerId === null ? '' : ` (player ${playerId})`}`),
+    ...problems.map(
+      ({ invariant, what, playerId }) => `${invariant}: ${what}${playerId === null ? '' : ` (player ${playerId})`}`,
+    ),
     ...offenders.flatMap((id) => ['', `--- ${id}`, ...timelineOf(id, played, facts, loadStartedAt)]),
     '',
   ].join('\n');

@@ -13,7 +13,13 @@ import { type FaultSpec, type Link, type OperatorKind, PLAN_CURRENCIES } from '.
 import { TcpProxy } from './tcp-proxy';
 
 /** As in production: what was answered 200 must survive the death of the server. */
-const POSTGRES_SETTINGS = { fsync: 'on', synchronous_commit: 'on', full_page_writes: 'on', shared_buffers: '128MB', max_connections: '120' };
+const POSTGRES_SETTINGS = {
+  fsync: 'on',
+  synchronous_commit: 'on',
+  full_page_writes: 'on',
+  shared_buffers: '128MB',
+  max_connections: '120',
+};
 
 /** Everything fast, but for the order of the times: time-out < lease, time-out + what the network adds < grace. */
 export const HUB_ENVIRONMENT: Readonly<Record<string, string>> = {
@@ -46,12 +52,23 @@ export class World {
     private postgres: EmbeddedPostgres,
     readonly operator: MockOperator,
     readonly rgs: MockRgs,
-    private readonly cables: { readonly postgres: readonly TcpProxy[]; readonly operator: TcpProxy; readonly rgs: TcpProxy; readonly callbacks: TcpProxy },
+    private readonly cables: {
+      readonly postgres: readonly TcpProxy[];
+      readonly operator: TcpProxy;
+      readonly rgs: TcpProxy;
+      readonly callbacks: TcpProxy;
+    },
     readonly hubs: readonly HubSlot[],
     private readonly links: readonly FarLink[],
   ) {}
 
-  static async start(directory: string, hubCount: number, operatorKind: OperatorKind, breakerFailures: number, network: Network = 'near'): Promise<World> {
+  static async start(
+    directory: string,
+    hubCount: number,
+    operatorKind: OperatorKind,
+    breakerFailures: number,
+    network: Network = 'near',
+  ): Promise<World> {
     fs.mkdirSync(directory, { recursive: true });
     const [postgres, operator, rgs] = await Promise.all([
       startEmbeddedPostgres({ dataDir: path.join(directory, 'db'), settings: POSTGRES_SETTINGS }),
@@ -85,11 +102,22 @@ export class World {
           path.join(directory, `hub-${index}.log`),
         ),
       );
-    const world = new World(directory, postgres, operator, rgs, cables, hubs, far === null ? [] : [far.operator, far.rgs]);
+    const world = new World(
+      directory,
+      postgres,
+      operator,
+      rgs,
+      cables,
+      hubs,
+      far === null ? [] : [far.operator, far.rgs],
+    );
     for (const hub of hubs) hub.start();
     await Promise.all(hubs.map((hub) => hub.ready(60_000)));
     if (operatorKind !== 'idempotent') {
-      await world.query(`update partner set idempotent_by_reference = false, status_query = $1 where role = 'operator'`, [operatorKind === 'asked']);
+      await world.query(
+        `update partner set idempotent_by_reference = false, status_query = $1 where role = 'operator'`,
+        [operatorKind === 'asked'],
+      );
       await delay(PARTNERS_READ_ANEW_MS);
     }
     return world;
@@ -97,7 +125,11 @@ export class World {
 
   async stop(): Promise<void> {
     await Promise.all(this.hubs.map((hub) => hub.end('SIGKILL')));
-    await Promise.all([...this.cables.postgres, this.cables.operator, this.cables.rgs, this.cables.callbacks].map((cable) => cable.stop()));
+    await Promise.all(
+      [...this.cables.postgres, this.cables.operator, this.cables.rgs, this.cables.callbacks].map((cable) =>
+        cable.stop(),
+      ),
+    );
     await Promise.all(this.links.map((link) => link.stop()));
     await Promise.all([this.operator.close(), this.rgs.close()]);
     await this.postgres.stop();
@@ -119,18 +151,28 @@ export class World {
     const { pid, port } = this.postgres;
     process.kill(pid, 'SIGKILL');
     await delay(downMs);
-    this.postgres = await startEmbeddedPostgres({ dataDir: path.join(this.directory, 'db'), settings: POSTGRES_SETTINGS, port });
+    this.postgres = await startEmbeddedPostgres({
+      dataDir: path.join(this.directory, 'db'),
+      settings: POSTGRES_SETTINGS,
+      port,
+    });
     if (this.postgres.pid === pid) throw new Error('the database survived its death');
   }
 
   /** Replaces all faults. The operator's hub cable is held still meanwhile, so that no call meets a half-armed board. */
-  async setFaults(operator: { readonly targeted: readonly (readonly FaultSpec[])[]; readonly weather: readonly FaultSpec[] }, rgs: readonly FaultSpec[]): Promise<void> {
+  async setFaults(
+    operator: { readonly targeted: readonly (readonly FaultSpec[])[]; readonly weather: readonly FaultSpec[] },
+    rgs: readonly FaultSpec[],
+  ): Promise<void> {
     this.cables.operator.hold();
     try {
       await delay(30);
       await control(this.operator.url, 'DELETE', '/admin/faults');
       // Those of one movement in their order, and all of them before the weather: the first that matches is the one that strikes.
-      for (let from = 0; from < operator.targeted.length; from += ARMED_AT_ONCE) await Promise.all(operator.targeted.slice(from, from + ARMED_AT_ONCE).map((faults) => this.arm(this.operator.url, faults)));
+      for (let from = 0; from < operator.targeted.length; from += ARMED_AT_ONCE)
+        await Promise.all(
+          operator.targeted.slice(from, from + ARMED_AT_ONCE).map((faults) => this.arm(this.operator.url, faults)),
+        );
       await this.arm(this.operator.url, operator.weather);
     } finally {
       this.cables.operator.release();
@@ -156,17 +198,27 @@ export class World {
 }
 
 /** Partners behind TLS that takes 300 ms to set up, with middle boxes that announce, pack, cut into pieces, and now and then break off when the partner has done its work. */
-async function farLinks(directory: string, near: { readonly operator: string; readonly rgs: string }): Promise<{ operator: FarLink; rgs: FarLink; certificate: string }> {
+async function farLinks(
+  directory: string,
+  near: { readonly operator: string; readonly rgs: string },
+): Promise<{ operator: FarLink; rgs: FarLink; certificate: string }> {
   const identity = await selfSigned('localhost');
   const certificate = path.join(directory, 'far.pem');
   fs.writeFileSync(certificate, identity.cert);
   const distance = { ...FAR, cutShare: 0.01 };
-  return { operator: await FarLink.start(() => near.operator, distance, identity), rgs: await FarLink.start(() => near.rgs, distance, identity), certificate };
+  return {
+    operator: await FarLink.start(() => near.operator, distance, identity),
+    rgs: await FarLink.start(() => near.rgs, distance, identity),
+    certificate,
+  };
 }
 
 /** A request to a mock's own controls; the answer's text, since amounts must keep their digits. */
 export async function control(baseUrl: string, method: string, route: string, body?: unknown): Promise<string> {
-  const response = await fetch(baseUrl + route, { method, ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }) });
+  const response = await fetch(baseUrl + route, {
+    method,
+    ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
+  });
   const text = await response.text();
   if (!response.ok) throw new Error(`${method} ${route} answered ${response.status}: ${text}`);
   return text;

@@ -42,7 +42,11 @@ export class Balancer {
   ) {}
 
   static async start(ports: readonly number[], port = 0): Promise<Balancer> {
-    const backends = ports.map((each): Backend => ({ port: each, agent: new http.Agent({ keepAlive: true, maxFreeSockets: 256 }), up: false }));
+    const backends = ports.map((each): Backend => ({
+      port: each,
+      agent: new http.Agent({ keepAlive: true, maxFreeSockets: 256 }),
+      up: false,
+    }));
     const server = http.createServer((request, response) => void balancer.receive(request, response));
     server.keepAliveTimeout = 65_000;
     server.listen(port, '127.0.0.1');
@@ -66,7 +70,10 @@ export class Balancer {
 
   private async check(backend: Backend): Promise<void> {
     while (!this.stopped) {
-      const answer = await fetch(`http://127.0.0.1:${backend.port}/health/ready`, { headers: { connection: 'close' }, signal: AbortSignal.timeout(CHECK_TIMEOUT_MS) }).catch(() => undefined);
+      const answer = await fetch(`http://127.0.0.1:${backend.port}/health/ready`, {
+        headers: { connection: 'close' },
+        signal: AbortSignal.timeout(CHECK_TIMEOUT_MS),
+      }).catch(() => undefined);
       await answer?.arrayBuffer().catch(() => undefined);
       backend.up = answer?.ok === true;
       await delay(CHECK_MS);
@@ -98,7 +105,9 @@ export class Balancer {
         if (answer.headers.connection === 'close') backend.up = false;
         const { connection: _connection, 'keep-alive': _keepAlive, ...headers } = answer.headers;
         response.writeHead(answer.statusCode ?? 502, headers);
-        await new Promise((resolve, reject) => answer.once('error', reject).pipe(response).once('close', resolve).once('error', reject));
+        await new Promise((resolve, reject) =>
+          answer.once('error', reject).pipe(response).once('close', resolve).once('error', reject),
+        );
         return;
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'ECONNREFUSED') throw error;
@@ -123,10 +132,21 @@ export class Balancer {
   }
 }
 
-function send({ port, agent }: Backend, { method, url, headers }: http.IncomingMessage, body: Buffer): Promise<http.IncomingMessage> {
+function send(
+  { port, agent }: Backend,
+  { method, url, headers }: http.IncomingMessage,
+  body: Buffer,
+): Promise<http.IncomingMessage> {
   return new Promise((resolve, reject) => {
     const { connection: _connection, 'transfer-encoding': _encoding, ...passed } = headers;
-    const request = http.request({ host: '127.0.0.1', port, agent, method, path: url, headers: { ...passed, 'content-length': String(body.length) } });
+    const request = http.request({
+      host: '127.0.0.1',
+      port,
+      agent,
+      method,
+      path: url,
+      headers: { ...passed, 'content-length': String(body.length) },
+    });
     request.once('response', resolve).once('error', reject).end(body);
   });
 }

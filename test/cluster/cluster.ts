@@ -74,7 +74,8 @@ export class Cluster {
     const code = await slot.end('SIGTERM', STOP_MS);
     slot.start();
     await slot.ready(READY_MS);
-    if (this.api.includes(slot)) await waitFor('the balancer has it back', () => this.balancer.healthy === this.api.length, READY_MS);
+    if (this.api.includes(slot))
+      await waitFor('the balancer has it back', () => this.balancer.healthy === this.api.length, READY_MS);
     return code;
   }
 
@@ -95,7 +96,10 @@ type Made = [EmbeddedPostgres, EmbeddedPostgres | undefined, MockOperator, MockR
 async function startParts(options: ClusterOptions, parts: Part[], make: (...made: Made) => Cluster): Promise<Cluster> {
   fs.mkdirSync(options.directory, { recursive: true });
   const { postgres, replica } = await startDatabases(options, parts);
-  const pgbouncer = options.pgbouncer === undefined ? undefined : await PgBouncer.start(options.pgbouncer, path.join(options.directory, 'pgbouncer'), postgres.url);
+  const pgbouncer =
+    options.pgbouncer === undefined
+      ? undefined
+      : await PgBouncer.start(options.pgbouncer, path.join(options.directory, 'pgbouncer'), postgres.url);
   if (pgbouncer !== undefined) parts.push(() => pgbouncer.stop());
   const operator = await startMockOperator({ startingBalanceMinor: 1_000_000_000_000n });
   parts.push(() => operator.close());
@@ -114,9 +118,26 @@ async function startParts(options: ClusterOptions, parts: Part[], make: (...made
     ...options.env,
   };
   const slots = async (role: 'api' | 'worker', count: number, first: number): Promise<HubSlot[]> =>
-    Promise.all(Array.from({ length: count }, async (_, index) => new HubSlot(first + index, await freePort(), { ...env, ROLE: role }, path.join(options.directory, `${role}-${index}.log`))));
-  const [api, workers] = await Promise.all([slots('api', options.api, 0), slots('worker', options.workers, options.api)]);
-  const balancer = await Balancer.start(api.map(({ port }) => port), options.port);
+    Promise.all(
+      Array.from(
+        { length: count },
+        async (_, index) =>
+          new HubSlot(
+            first + index,
+            await freePort(),
+            { ...env, ROLE: role },
+            path.join(options.directory, `${role}-${index}.log`),
+          ),
+      ),
+    );
+  const [api, workers] = await Promise.all([
+    slots('api', options.api, 0),
+    slots('worker', options.workers, options.api),
+  ]);
+  const balancer = await Balancer.start(
+    api.map(({ port }) => port),
+    options.port,
+  );
   parts.push(() => balancer.stop());
   operator.settings.hubUrl = balancer.url;
   // All at once: whoever comes first migrates, the others wait for it.
@@ -128,14 +149,24 @@ async function startParts(options: ClusterOptions, parts: Part[], make: (...made
   return make(postgres, replica, operator, rgs, balancer, api, workers);
 }
 
-async function startDatabases({ directory, api, workers, replica: isWanted }: ClusterOptions, parts: Part[]): Promise<{ postgres: EmbeddedPostgres; replica: EmbeddedPostgres | undefined }> {
+async function startDatabases(
+  { directory, api, workers, replica: isWanted }: ClusterOptions,
+  parts: Part[],
+): Promise<{ postgres: EmbeddedPostgres; replica: EmbeddedPostgres | undefined }> {
   const perProcess = (role: string): number => {
     const { pooled, direct } = connectionBudget(parseConfig({ NODE_ENV: 'test', ROLE: role }));
     return pooled + direct;
   };
   // Every process its share, once more for the one that is being replaced, and a few for people.
   const maxConnections = api * perProcess('api') + workers * perProcess('worker') + perProcess('all') + 20;
-  const settings = { fsync: 'on', synchronous_commit: 'on', full_page_writes: 'on', shared_buffers: '128MB', max_connections: String(maxConnections), wal_keep_size: '256MB' };
+  const settings = {
+    fsync: 'on',
+    synchronous_commit: 'on',
+    full_page_writes: 'on',
+    shared_buffers: '128MB',
+    max_connections: String(maxConnections),
+    wal_keep_size: '256MB',
+  };
   const dataDir = path.join(directory, 'primary');
   const first = await startEmbeddedPostgres({ dataDir, settings });
   parts.push(() => first.stop());

@@ -65,7 +65,9 @@ async function main(): Promise<void> {
 }
 
 function printUrls(cluster: Cluster, directory: string): void {
-  const [database, replica] = [cluster.postgres, cluster.replica].map((server) => (server === undefined ? undefined : withoutPassword(server.url)));
+  const [database, replica] = [cluster.postgres, cluster.replica].map((server) =>
+    server === undefined ? undefined : withoutPassword(server.url),
+  );
   say(`
   hub            ${cluster.balancer.url}   (balancer)
   api            ${cluster.api.map(({ url }) => url).join('  ')}

@@ -5,7 +5,10 @@ import { Client } from 'pg';
 import { freePort } from '../support/hub-process';
 import { waitFor } from '../support/wait-for';
 
-const CONFIG = [path.resolve(__dirname, '../../deploy/pgbouncer/pgbouncer.ini'), path.resolve(__dirname, '../../../deploy/pgbouncer/pgbouncer.ini')].find((file) => fs.existsSync(file));
+const CONFIG = [
+  path.resolve(__dirname, '../../deploy/pgbouncer/pgbouncer.ini'),
+  path.resolve(__dirname, '../../../deploy/pgbouncer/pgbouncer.ini'),
+].find((file) => fs.existsSync(file));
 
 /** The pooler as deploy/pgbouncer/pgbouncer.ini sets it up, but for addresses and passwords, which are those of this machine. */
 export class PgBouncer {
@@ -23,7 +26,12 @@ export class PgBouncer {
     const port = await freePort();
     const server = new URL(serverUrl);
     const users = path.join(directory, 'userlist.txt');
-    const here: Readonly<Record<string, string>> = { listen_addr: '127.0.0.1', listen_port: String(port), auth_file: users, unix_socket_dir: '' };
+    const here: Readonly<Record<string, string>> = {
+      listen_addr: '127.0.0.1',
+      listen_port: String(port),
+      auth_file: users,
+      unix_socket_dir: '',
+    };
     const text = fs
       .readFileSync(CONFIG, 'utf8')
       .replace(/^hub = .*?(?= connect_query)/m, `postgres = host=127.0.0.1 port=${server.port} dbname=postgres`)

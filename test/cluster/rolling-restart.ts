@@ -29,7 +29,10 @@ export interface RollingRestart {
 }
 
 /** Restarts every process of the cluster, one after the other (`inPairs`: an api and a worker at once), while `callers` game servers keep betting; then holds the operator's books against what was accepted. */
-export async function rollingRestart(cluster: Cluster, options: { readonly callers: number; readonly inPairs?: boolean; readonly log: (line: string) => void }): Promise<RollingRestart> {
+export async function rollingRestart(
+  cluster: Cluster,
+  options: { readonly callers: number; readonly inPairs?: boolean; readonly log: (line: string) => void },
+): Promise<RollingRestart> {
   const accepted: string[] = [];
   const reasons: string[] = [];
   let failed = 0;
@@ -40,7 +43,12 @@ export async function rollingRestart(cluster: Cluster, options: { readonly calle
     for (let n = 0; going; n += 1) {
       const refId = `${run}-${index}-${n}`;
       const wait = n % WAIT_EVERY === 0;
-      const answer = await signedRequest('POST', `${cluster.balancer.url}/wallet/debit`, { playerId: `${run}-player-${(index * 7 + n) % 500}`, amountCents: 100 + (n % 50), currency: 'USD', refId }, wait ? { headers: { prefer: 'wait=5' } } : {}).catch((error: unknown) => String(error));
+      const answer = await signedRequest(
+        'POST',
+        `${cluster.balancer.url}/wallet/debit`,
+        { playerId: `${run}-player-${(index * 7 + n) % 500}`, amountCents: 100 + (n % 50), currency: 'USD', refId },
+        wait ? { headers: { prefer: 'wait=5' } } : {},
+      ).catch((error: unknown) => String(error));
       if (typeof answer !== 'string' && (answer.status === 200 || (wait && answer.status === 202))) {
         accepted.push(refId);
         if (answer.status === 202) sentHome += 1;
@@ -55,16 +63,25 @@ export async function rollingRestart(cluster: Cluster, options: { readonly calle
   const load = Promise.all(Array.from({ length: options.callers }, (_, index) => caller(index)));
   await waitFor('the load flows', () => accepted.length > options.callers * 10, 30_000);
   const exits: (number | null)[] = [];
-  const turns = options.inPairs === true ? cluster.api.map((api, index) => [api, ...cluster.workers.slice(index, index + 1)]) : cluster.processes.map((slot) => [slot]);
+  const turns =
+    options.inPairs === true
+      ? cluster.api.map((api, index) => [api, ...cluster.workers.slice(index, index + 1)])
+      : cluster.processes.map((slot) => [slot]);
   for (const slots of turns) {
     const before = accepted.length;
     exits.push(...(await Promise.all(slots.map((slot) => cluster.restart(slot)))));
-    options.log(`${slots.map((slot) => `process ${slot.index + 1} of ${cluster.processes.length} (${cluster.api.includes(slot) ? 'api' : 'worker'})`).join(' and ')} restarted; ${accepted.length - before} debits meanwhile, ${failed} failed so far`);
+    options.log(
+      `${slots.map((slot) => `process ${slot.index + 1} of ${cluster.processes.length} (${cluster.api.includes(slot) ? 'api' : 'worker'})`).join(' and ')} restarted; ${accepted.length - before} debits meanwhile, ${failed} failed so far`,
+    );
   }
   going = false;
   await load;
   const seconds = (performance.now() - startedAt) / 1000;
-  await waitFor('everything is delivered', async () => (await cluster.query<{ n: number }>('select count(*)::integer as n from outbox_head'))[0]?.n === 0, DRAINED_MS);
+  await waitFor(
+    'everything is delivered',
+    async () => (await cluster.query<{ n: number }>('select count(*)::integer as n from outbox_head'))[0]?.n === 0,
+    DRAINED_MS,
+  );
 
   const books = (await (await fetch(`${cluster.operator.url}/v2/transactions`)).json()) as { reference: string }[];
   const told = (await (await fetch(`${cluster.rgs.url}/webhooks`)).json()) as { refId: string; status: string }[];

@@ -22,5 +22,8 @@ export function standbyOf(copy: string, primary: EmbeddedPostgres, port: number,
     fs.chownSync(path.join(cluster, file), own.uid, own.gid);
   };
   write('standby.signal', '');
-  write('postgresql.auto.conf', `primary_conninfo = 'host=127.0.0.1 port=${port} user=${username}${password === '' ? '' : ` password=${password}`} application_name=${applicationName}'\n`);
+  write(
+    'postgresql.auto.conf',
+    `primary_conninfo = 'host=127.0.0.1 port=${port} user=${username}${password === '' ? '' : ` password=${password}`} application_name=${applicationName}'\n`,
+  );
 }

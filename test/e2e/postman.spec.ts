@@ -11,11 +11,20 @@ function eachAlone(): object {
     // A request that asks for itself again goes on with what it has.
     "if (pm.globals.get('sent') !== pm.info.requestName) {",
     '  pm.collectionVariables.clear();',
-    ...variable.map(({ key, value }) => `  pm.collectionVariables.set(${JSON.stringify(key)}, ${JSON.stringify(value)});`),
+    ...variable.map(
+      ({ key, value }) => `  pm.collectionVariables.set(${JSON.stringify(key)}, ${JSON.stringify(value)});`,
+    ),
     "  pm.globals.set('sent', pm.info.requestName);",
     '}',
   ];
-  return { ...rest, variable, event: event.map(({ listen, script }) => ({ listen, script: { ...script, exec: [...(listen === 'prerequest' ? forget : []), ...script.exec] } })) };
+  return {
+    ...rest,
+    variable,
+    event: event.map(({ listen, script }) => ({
+      listen,
+      script: { ...script, exec: [...(listen === 'prerequest' ? forget : []), ...script.exec] },
+    })),
+  };
 }
 
 describe('the Postman collection', () => {
@@ -28,25 +37,41 @@ describe('the Postman collection', () => {
   });
   afterAll(() => hub.stop());
 
-  const run = (variables: Record<string, string> = {}, folder?: string, collection: object = postmanCollection()): Promise<RunSummary> =>
+  const run = (
+    variables: Record<string, string> = {},
+    folder?: string,
+    collection: object = postmanCollection(),
+  ): Promise<RunSummary> =>
     new Promise((resolve, reject) => {
       const envVar = Object.entries({ baseUrl: hub.url, ...variables }).map(([key, value]) => ({ key, value }));
-      newman.run({ collection, envVar, reporters: [], ...(folder === undefined ? {} : { folder }) }, (error, summary) => (error === null ? resolve(summary) : reject(error)));
+      newman.run(
+        { collection, envVar, reporters: [], ...(folder === undefined ? {} : { folder }) },
+        (error, summary) => (error === null ? resolve(summary) : reject(error)),
+      );
     });
-  const failuresOf = ({ run: { failures } }: RunSummary) => failures.map(({ source, error }) => `${source?.name}: ${error.test ?? ''} ${error.message}`);
+  const failuresOf = ({ run: { failures } }: RunSummary) =>
+    failures.map(({ source, error }) => `${source?.name}: ${error.test ?? ''} ${error.message}`);
 
-  const lookedAt = ({ run: { executions } }: RunSummary) => [...new Set(executions.flatMap(({ item, assertions }) => ((assertions ?? []).length > 0 ? [item.name] : [])))];
+  const lookedAt = ({ run: { executions } }: RunSummary) => [
+    ...new Set(executions.flatMap(({ item, assertions }) => ((assertions ?? []).length > 0 ? [item.name] : []))),
+  ];
 
   it.each(['first', 'second'])('is green from top to bottom on the %s run', async () => {
     const summary = await run();
     expect(failuresOf(summary)).toEqual([]);
     // Every request went out and was looked at: an empty run would be green, too.
-    expect(lookedAt(summary)).toEqual(postmanRequests().map(({ name }) => name).filter((name) => name !== CLEARS));
+    expect(lookedAt(summary)).toEqual(
+      postmanRequests()
+        .map(({ name }) => name)
+        .filter((name) => name !== CLEARS),
+    );
   });
 
   it('empties the hub only for who says so', async () => {
     await run({}, CLEARS);
-    expect((await hub.call('GET', '/wallet/transactions?refId=kept')).body.items).toMatchObject([{ transactionId: kept }]);
+    expect((await hub.call('GET', '/wallet/transactions?refId=kept')).body.items).toMatchObject([
+      { transactionId: kept },
+    ]);
     expect(failuresOf(await run({ clearDatabase: 'true' }, CLEARS))).toEqual([]);
     expect((await hub.call('GET', '/wallet/transactions?refId=kept')).body.items).toHaveLength(0);
   });
@@ -54,7 +79,11 @@ describe('the Postman collection', () => {
   it('sends each of its requests alone: what one needs is made first', async () => {
     const summary = await run({}, undefined, eachAlone());
     expect(failuresOf(summary)).toEqual([]);
-    expect(lookedAt(summary)).toEqual(postmanRequests().map(({ name }) => name).filter((name) => name !== CLEARS));
+    expect(lookedAt(summary)).toEqual(
+      postmanRequests()
+        .map(({ name }) => name)
+        .filter((name) => name !== CLEARS),
+    );
   }, 60_000);
 
   it.each([

@@ -50,9 +50,19 @@ const frozen: Act = async (stage, log) => {
   const backMs = Math.round(performance.now() - readyAt);
   store.signal(old, 'SIGCONT');
   const faults: string[] = [];
-  await waitFor('nobody is connected to the old primary', () => store.address.connectionsTo(old.postgres.port) === 0, LEFT_MS_MAX).catch((error: unknown) => faults.push(String(error)));
+  await waitFor(
+    'nobody is connected to the old primary',
+    () => store.address.connectionsTo(old.postgres.port) === 0,
+    LEFT_MS_MAX,
+  ).catch((error: unknown) => faults.push(String(error)));
   const held = await store.ask<{ id: string }>(old, 'select id from wallet_transaction order by id desc limit 20000');
-  const known = new Set((await store.ask<{ id: string }>(server, 'select id from wallet_transaction where id = any ($1)', [held.map(({ id }) => id)])).map(({ id }) => id));
+  const known = new Set(
+    (
+      await store.ask<{ id: string }>(server, 'select id from wallet_transaction where id = any ($1)', [
+        held.map(({ id }) => id),
+      ])
+    ).map(({ id }) => id),
+  );
   const written = held.filter(({ id }) => !known.has(id));
   if (written.length > 0) faults.push(`${written.length} movements stand on the old primary only`);
   await store.rejoin(old);
@@ -76,11 +86,17 @@ const away: Act = async (stage, log) => {
       const body = { playerId: `away-${index}`, amountCents: 100, currency: 'USD', refId: `away-${index}-${n}` };
       open.set(`away-key-${index}-${n}`, body);
       const at = performance.now();
-      const answer = await stage.post(stage.first, 'debit', body, `away-key-${index}-${n}`).catch((error: unknown) => ({ status: 0, text: String(error), body: undefined }));
+      const answer = await stage
+        .post(stage.first, 'debit', body, `away-key-${index}-${n}`)
+        .catch((error: unknown) => ({ status: 0, text: String(error), body: undefined }));
       slowestMs = Math.max(slowestMs, Math.round(performance.now() - at));
       answers += 1;
-      if (answer.status !== 503) faults.push(`a debit without a standby was answered ${answer.status} ${answer.text.slice(0, 200)}`);
-      else if ((answer.body as { outcome?: string }).outcome !== 'unknown') faults.push(`a debit without a standby was answered with outcome ${String((answer.body as { outcome?: string }).outcome)}`);
+      if (answer.status !== 503)
+        faults.push(`a debit without a standby was answered ${answer.status} ${answer.text.slice(0, 200)}`);
+      else if ((answer.body as { outcome?: string }).outcome !== 'unknown')
+        faults.push(
+          `a debit without a standby was answered with outcome ${String((answer.body as { outcome?: string }).outcome)}`,
+        );
       await delay(200);
     }
   };
@@ -97,14 +113,19 @@ const away: Act = async (stage, log) => {
   isOver = true;
   await watching;
   if (slowestMs > ANSWER_MS_MAX) faults.push(`the slowest answer without a standby took ${slowestMs} ms`);
-  if (readinessOffMs === null || readinessOffMs > ANSWER_MS_MAX) faults.push(`readiness was off after ${readinessOffMs ?? 'no time'} ms`);
+  if (readinessOffMs === null || readinessOffMs > ANSWER_MS_MAX)
+    faults.push(`readiness was off after ${readinessOffMs ?? 'no time'} ms`);
   const backAt = performance.now();
   await store.startStandbys();
   await stage.ready();
   const againMs = Math.round(performance.now() - backAt);
   // As any caller of a 503 with an unknown outcome: the same again, until it is answered.
   for (const [key, body] of open)
-    await waitFor(`${key} is answered`, async () => (await stage.post(stage.first, 'debit', body, key)).status === 200, 30_000);
+    await waitFor(
+      `${key} is answered`,
+      async () => (await stage.post(stage.first, 'debit', body, key)).status === 200,
+      30_000,
+    );
   return { numbers: { answers, slowestMs, readinessOffMs, readyAgainMs: againMs }, faults };
 };
 
@@ -117,25 +138,39 @@ const replay: Act = async (stage, log) => {
   const body = { playerId: 'replayed', amountCents: 700, currency: 'USD', refId: 'replayed-1' };
   const first = stage.post(stage.first, 'debit', body, 'replayed-key');
   await waitFor('the commit waits for a standby', async () => {
-    const [row] = await store.ask<{ n: number }>(store.primary, `select count(pg_terminate_backend(pid))::integer as n from pg_stat_activity where wait_event = 'SyncRep' and query like '%wallet_accept%'`);
+    const [row] = await store.ask<{ n: number }>(
+      store.primary,
+      `select count(pg_terminate_backend(pid))::integer as n from pg_stat_activity where wait_event = 'SyncRep' and query like '%wallet_accept%'`,
+    );
     return (row?.n ?? 0) > 0;
   });
   const lost = await first;
   if (lost.status !== 503) faults.push(`a commit that lost its connection was answered ${lost.status}`);
-  await waitFor('it is committed on this machine', async () => (await store.ask(store.primary, `select 1 from wallet_transaction where ref_id = 'replayed-1'`)).length === 1);
+  await waitFor(
+    'it is committed on this machine',
+    async () =>
+      (await store.ask(store.primary, `select 1 from wallet_transaction where ref_id = 'replayed-1'`)).length === 1,
+  );
   // An operator who cancels the wait makes the server report success, with a warning.
   const cancelled = stage.post(stage.first, 'debit', { ...body, refId: 'replayed-2' }, 'replayed-key-3');
   let answered = false;
   void cancelled.then(() => (answered = true));
   await waitFor('the commit is cancelled, or refused since the store is left', async () => {
     if (answered) return true;
-    const [row] = await store.ask<{ n: number }>(store.primary, `select count(pg_cancel_backend(pid))::integer as n from pg_stat_activity where wait_event = 'SyncRep' and query like '%wallet_accept%'`);
+    const [row] = await store.ask<{ n: number }>(
+      store.primary,
+      `select count(pg_cancel_backend(pid))::integer as n from pg_stat_activity where wait_event = 'SyncRep' and query like '%wallet_accept%'`,
+    );
     return (row?.n ?? 0) > 0;
   });
   const cancelledAnswer = await cancelled;
-  if (cancelledAnswer.status !== 503) faults.push(`a commit whose wait for the standby was cancelled was answered ${cancelledAnswer.status}`);
+  if (cancelledAnswer.status !== 503)
+    faults.push(`a commit whose wait for the standby was cancelled was answered ${cancelledAnswer.status}`);
   const told: string[] = [];
-  const repeats = { 'the same key': () => stage.post(stage.first, 'debit', body, 'replayed-key'), 'another key': () => stage.post(stage.first, 'debit', body, 'replayed-key-2') };
+  const repeats = {
+    'the same key': () => stage.post(stage.first, 'debit', body, 'replayed-key'),
+    'another key': () => stage.post(stage.first, 'debit', body, 'replayed-key-2'),
+  };
   for (const [name, repeat] of Object.entries(repeats)) {
     const { status } = await repeat();
     if (status === 200) told.push(name);
@@ -147,11 +182,19 @@ const replay: Act = async (stage, log) => {
   await store.wakeStandbys();
   await store.promote();
   const rows = await store.ask(store.primary, `select 1 from wallet_transaction where ref_id = 'replayed-1'`);
-  if (told.length > 0 && rows.length === 0) faults.push(`acknowledged with ${told.join(' and ')}, and not there after the failover`);
+  if (told.length > 0 && rows.length === 0)
+    faults.push(`acknowledged with ${told.join(' and ')}, and not there after the failover`);
   await store.rejoin(old);
   await stage.ready();
-  for (const [refId, key] of [['replayed-1', 'replayed-key'], ['replayed-2', 'replayed-key-3']] as const)
-    await waitFor('the bet is taken in the end', async () => (await stage.post(stage.first, 'debit', { ...body, refId }, key)).status === 200, 30_000);
+  for (const [refId, key] of [
+    ['replayed-1', 'replayed-key'],
+    ['replayed-2', 'replayed-key-3'],
+  ] as const)
+    await waitFor(
+      'the bet is taken in the end',
+      async () => (await stage.post(stage.first, 'debit', { ...body, refId }, key)).status === 200,
+      30_000,
+    );
   return { numbers: { repeatsAcknowledged: told.length, thereAfterwards: rows.length }, faults };
 };
 
@@ -167,7 +210,11 @@ const readonly: Act = async (stage, log) => {
   store.lead(undefined);
   const faults: string[] = [];
   const at = performance.now();
-  await waitFor('nobody is connected to the standby', () => store.address.connectionsTo(standby.postgres.port) === 0, LEFT_MS_MAX).catch((error: unknown) => faults.push(String(error)));
+  await waitFor(
+    'nobody is connected to the standby',
+    () => store.address.connectionsTo(standby.postgres.port) === 0,
+    LEFT_MS_MAX,
+  ).catch((error: unknown) => faults.push(String(error)));
   const leftMs = Math.round(performance.now() - at);
   await stage.ready();
   return { numbers: { leftTheStandbyMs: leftMs }, faults };

@@ -7,7 +7,9 @@ import { endAllOnSignals, ownedFolder } from '../support/leftovers';
 import type { ActName } from './acts';
 import { type FailoverReport, runFailover } from './run';
 
-const VARIANTS: Readonly<Record<string, { readonly underLoad: readonly ActName[]; readonly afterLoad?: readonly ActName[] }>> = {
+const VARIANTS: Readonly<
+  Record<string, { readonly underLoad: readonly ActName[]; readonly afterLoad?: readonly ActName[] }>
+> = {
   kill: { underLoad: ['kill', 'kill'] },
   frozen: { underLoad: ['frozen'] },
   away: { underLoad: [], afterLoad: ['away'] },
@@ -31,7 +33,14 @@ function wholeNumber(name: string, text: string): number {
 async function main(): Promise<void> {
   endAllOnSignals();
   const { values } = parseArgs({
-    options: { only: { type: 'string' }, movements: { type: 'string', default: '1500' }, hubs: { type: 'string', default: '2' }, callers: { type: 'string', default: '32' }, seed: { type: 'string' }, help: { type: 'boolean' } },
+    options: {
+      only: { type: 'string' },
+      movements: { type: 'string', default: '1500' },
+      hubs: { type: 'string', default: '2' },
+      callers: { type: 'string', default: '32' },
+      seed: { type: 'string' },
+      help: { type: 'boolean' },
+    },
   });
   if (values.help === true) return void process.stdout.write(USAGE);
   const names = values.only?.split(',') ?? Object.keys(VARIANTS);
@@ -44,15 +53,29 @@ async function main(): Promise<void> {
   for (const name of names) {
     const variant = VARIANTS[name];
     if (variant === undefined) continue;
-    const report = await runFailover({ name, ...variant, seed, movements: wholeNumber('movements', values.movements), hubs: wholeNumber('hubs', values.hubs), atOnce: wholeNumber('callers', values.callers), directory, log });
+    const report = await runFailover({
+      name,
+      ...variant,
+      seed,
+      movements: wholeNumber('movements', values.movements),
+      hubs: wholeNumber('hubs', values.hubs),
+      atOnce: wholeNumber('callers', values.callers),
+      directory,
+      log,
+    });
     reports.push(report);
     process.stdout.write(`${JSON.stringify({ ...report, faults: report.faults.slice(0, 20) })}\n`);
-    if (report.verdict !== 'ok') log(`${name}: ${report.faults.length} faults; logs are kept in ${directory}. Repeat it with: npm run failover -- --only ${name} --seed ${seed}`);
+    if (report.verdict !== 'ok')
+      log(
+        `${name}: ${report.faults.length} faults; logs are kept in ${directory}. Repeat it with: npm run failover -- --only ${name} --seed ${seed}`,
+      );
   }
   const kept = reports.filter(({ variant }) => variant !== 'async');
   const sum = (of: (report: FailoverReport) => number): number => kept.reduce((total, report) => total + of(report), 0);
   const isClean = reports.every(({ verdict }) => verdict === 'ok');
-  process.stdout.write(`${JSON.stringify({ variant: 'all but async', seed, acknowledged: sum(({ acknowledged }) => acknowledged), lost: sum(({ lost }) => lost), doubled: sum(({ doubled }) => doubled), notTold: sum(({ notTold }) => notTold), verdict: isClean ? 'ok' : 'violated' })}\n`);
+  process.stdout.write(
+    `${JSON.stringify({ variant: 'all but async', seed, acknowledged: sum(({ acknowledged }) => acknowledged), lost: sum(({ lost }) => lost), doubled: sum(({ doubled }) => doubled), notTold: sum(({ notTold }) => notTold), verdict: isClean ? 'ok' : 'violated' })}\n`,
+  );
   if (isClean) rmSync(directory, { recursive: true, force: true });
   process.exitCode = isClean ? 0 : 1;
 }

@@ -31,9 +31,25 @@ export class Stage implements Scene {
 
   static async start(options: StageOptions): Promise<Stage> {
     fs.mkdirSync(options.directory, { recursive: true });
-    const [store, operator, rgs] = await Promise.all([StoreSet.start(options), startMockOperator({ supportedCurrencies: PLAN_CURRENCIES, startingBalanceMinor: 1_000_000_000n }), startMockRgs()]);
-    const env = { ...HUB_ENVIRONMENT, NODE_ENV: 'development', DATABASE_URL: store.url, DATABASE_OWNER_URL: store.ownerUrl, OPERATOR_BASE_URL: operator.url, RGS_WEBHOOK_URL: `${rgs.url}/webhooks` };
-    const hubs = await Promise.all(Array.from({ length: options.hubs }, async (_, index) => new HubSlot(index, await freePort(), env, path.join(options.directory, `hub-${index}.log`))));
+    const [store, operator, rgs] = await Promise.all([
+      StoreSet.start(options),
+      startMockOperator({ supportedCurrencies: PLAN_CURRENCIES, startingBalanceMinor: 1_000_000_000n }),
+      startMockRgs(),
+    ]);
+    const env = {
+      ...HUB_ENVIRONMENT,
+      NODE_ENV: 'development',
+      DATABASE_URL: store.url,
+      DATABASE_OWNER_URL: store.ownerUrl,
+      OPERATOR_BASE_URL: operator.url,
+      RGS_WEBHOOK_URL: `${rgs.url}/webhooks`,
+    };
+    const hubs = await Promise.all(
+      Array.from(
+        { length: options.hubs },
+        async (_, index) => new HubSlot(index, await freePort(), env, path.join(options.directory, `hub-${index}.log`)),
+      ),
+    );
     operator.settings.hubUrl = hubs[0]?.url ?? '';
     const stage = new Stage(store, operator, rgs, hubs);
     try {
@@ -72,7 +88,9 @@ export class Stage implements Scene {
   }
 
   /** Whether the hub wants requests, in its own words. */
-  async readiness(hub: HubSlot): Promise<{ readonly status: number; readonly checks: Readonly<Record<string, string>> }> {
+  async readiness(
+    hub: HubSlot,
+  ): Promise<{ readonly status: number; readonly checks: Readonly<Record<string, string>> }> {
     const answer = await fetch(`${hub.url}/health/ready`);
     return { status: answer.status, checks: ((await answer.json()) as { checks: Record<string, string> }).checks };
   }

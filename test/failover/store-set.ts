@@ -8,7 +8,19 @@ import { TcpProxy } from '../chaos/tcp-proxy';
 import { copyOfStopped, standbyOf } from '../cluster/standby';
 import { waitFor } from '../support/wait-for';
 
-const SETTINGS = { fsync: 'on', synchronous_commit: 'on', full_page_writes: 'on', shared_buffers: '64MB', max_connections: '200', wal_keep_size: '512MB', max_wal_size: '512MB', hot_standby: 'on', wal_receiver_timeout: '5s', wal_sender_timeout: '5s', wal_retrieve_retry_interval: '200ms' };
+const SETTINGS = {
+  fsync: 'on',
+  synchronous_commit: 'on',
+  full_page_writes: 'on',
+  shared_buffers: '64MB',
+  max_connections: '200',
+  wal_keep_size: '512MB',
+  max_wal_size: '512MB',
+  hot_standby: 'on',
+  wal_receiver_timeout: '5s',
+  wal_sender_timeout: '5s',
+  wal_retrieve_retry_interval: '200ms',
+};
 const CAUGHT_UP_MS = 60_000;
 /** Of a standby that reads its own log. */
 const STILL_MS = 700;
@@ -46,13 +58,19 @@ export class StoreSet {
 
   static async start(options: StoreSetOptions): Promise<StoreSet> {
     const names = ['a', 'b', 'c'] as const;
-    const settings = { ...SETTINGS, ...options.settings, ...(options.synchronous ? { synchronous_standby_names: 'ANY 1 (a, b, c)' } : {}) };
+    const settings = {
+      ...SETTINGS,
+      ...options.settings,
+      ...(options.synchronous ? { synchronous_standby_names: 'ANY 1 (a, b, c)' } : {}),
+    };
     const dataDirs = names.map((name) => path.join(options.directory, `store-${name}`));
     const [firstDir = '', ...otherDirs] = dataDirs;
     const first = await startEmbeddedPostgres({ dataDir: firstDir, settings: { ...SETTINGS, ...options.settings } });
     await first.stop();
     const replication: TcpProxy = await TcpProxy.start(() => [set.primary.postgres.port]);
-    const address: TcpProxy = await TcpProxy.start(() => [(set.servers[set.addressIndex] ?? set.primary).postgres.port]);
+    const address: TcpProxy = await TcpProxy.start(() => [
+      (set.servers[set.addressIndex] ?? set.primary).postgres.port,
+    ]);
     for (const [index, dataDir] of otherDirs.entries()) {
       copyOfStopped(firstDir, dataDir);
       standbyOf(dataDir, first, replication.port, names[index + 1] ?? '');
@@ -103,7 +121,10 @@ export class StoreSet {
   signal(server: Server, signal: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'): void {
     const { pid } = server.postgres;
     const lines = spawnSync('ps', ['-A', '-o', 'pid=,ppid='], { encoding: 'utf8' }).stdout.split('\n');
-    const children = lines.map((line) => line.trim().split(/\s+/).map(Number)).filter(([, parent]) => parent === pid).map(([child]) => child ?? 0);
+    const children = lines
+      .map((line) => line.trim().split(/\s+/).map(Number))
+      .filter(([, parent]) => parent === pid)
+      .map(([child]) => child ?? 0);
     // The main process first: it would replace those that die.
     for (const each of [pid, ...children]) {
       try {
@@ -131,14 +152,21 @@ export class StoreSet {
   /** How far a standby has come. One that was started a moment ago is still reading what it has. */
   private async placeOf(server: Server): Promise<bigint> {
     let last = -1n;
-    return waitFor(`${server.name} has read all it has`, async () => {
-      const [row] = await this.ask<{ at: string; streamed: boolean }>(server, `select (greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) - '0/0')::bigint as at, pg_last_wal_receive_lsn() is not null as streamed`);
-      const at = BigInt(row?.at ?? '0');
-      if (row?.streamed === true || at === last) return at;
-      last = at;
-      await delay(STILL_MS);
-      return undefined;
-    }, CAUGHT_UP_MS);
+    return waitFor(
+      `${server.name} has read all it has`,
+      async () => {
+        const [row] = await this.ask<{ at: string; streamed: boolean }>(
+          server,
+          `select (greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) - '0/0')::bigint as at, pg_last_wal_receive_lsn() is not null as streamed`,
+        );
+        const at = BigInt(row?.at ?? '0');
+        if (row?.streamed === true || at === last) return at;
+        last = at;
+        await delay(STILL_MS);
+        return undefined;
+      },
+      CAUGHT_UP_MS,
+    );
   }
 
   /** Leads new connections of the hubs to a server; undefined: to the primary. */
@@ -157,7 +185,11 @@ export class StoreSet {
 
   /** Starts them, whether there is a primary or not. */
   async wakeStandbys(): Promise<void> {
-    for (const server of this.standbys) server.postgres = await startEmbeddedPostgres({ dataDir: server.dataDir, ...(this.options.settings === undefined ? {} : { settings: this.options.settings }) });
+    for (const server of this.standbys)
+      server.postgres = await startEmbeddedPostgres({
+        dataDir: server.dataDir,
+        ...(this.options.settings === undefined ? {} : { settings: this.options.settings }),
+      });
   }
 
   /** A server that was the primary comes back as a standby, on a new copy of the present one. */
@@ -182,7 +214,10 @@ export class StoreSet {
     } finally {
       await client.end();
     }
-    server.postgres = await startEmbeddedPostgres({ dataDir: server.dataDir, ...(this.options.settings === undefined ? {} : { settings: this.options.settings }) });
+    server.postgres = await startEmbeddedPostgres({
+      dataDir: server.dataDir,
+      ...(this.options.settings === undefined ? {} : { settings: this.options.settings }),
+    });
     await this.standbysFollow(2);
   }
 
@@ -197,10 +232,17 @@ export class StoreSet {
   }
 
   async standbysFollow(count: number): Promise<void> {
-    await waitFor(`${count} standbys follow`, async () => {
-      const [row] = await this.ask<{ n: number }>(this.primary, `select count(*)::integer as n from pg_stat_replication where state = 'streaming'`);
-      return row?.n === count;
-    }, CAUGHT_UP_MS);
+    await waitFor(
+      `${count} standbys follow`,
+      async () => {
+        const [row] = await this.ask<{ n: number }>(
+          this.primary,
+          `select count(*)::integer as n from pg_stat_replication where state = 'streaming'`,
+        );
+        return row?.n === count;
+      },
+      CAUGHT_UP_MS,
+    );
   }
 
   private async client(server: Server): Promise<Client> {

@@ -22,7 +22,14 @@ const TOKEN = 'change_token';
 const SECRET = 'change_secret';
 
 async function main(): Promise<number> {
-  const { values } = parseArgs({ options: { requests: { type: 'string' }, seed: { type: 'string' }, short: { type: 'boolean', default: false }, help: { type: 'boolean', default: false } } });
+  const { values } = parseArgs({
+    options: {
+      requests: { type: 'string' },
+      seed: { type: 'string' },
+      short: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
   if (values.help) {
     process.stderr.write(HELP);
     return 0;
@@ -31,7 +38,9 @@ async function main(): Promise<number> {
   const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31));
   if (!Number.isSafeInteger(requests) || requests < 1 || !Number.isSafeInteger(seed)) throw new Error(HELP);
   const note = (text: string): void => void process.stderr.write(`${text}\n`);
-  note(`seed ${seed}; npm run fuzz -- --seed ${seed}${requests === 100_000 ? '' : ` --requests ${requests}`} repeats it`);
+  note(
+    `seed ${seed}; npm run fuzz -- --seed ${seed}${requests === 100_000 ? '' : ` --requests ${requests}`} repeats it`,
+  );
 
   endAllOnSignals();
   const dataDir = mkdtempSync(path.join(os.tmpdir(), 'hub-fuzz-'));
@@ -39,12 +48,19 @@ async function main(): Promise<number> {
     await database.stop();
     rmSync(dataDir, { recursive: true, force: true });
   };
-  const report = await withOwned(startEmbeddedPostgres({ dataDir, settings: { fsync: 'off' } }), end, (database) => fuzzHubOn(database, requests, seed, note));
+  const report = await withOwned(startEmbeddedPostgres({ dataDir, settings: { fsync: 'off' } }), end, (database) =>
+    fuzzHubOn(database, requests, seed, note),
+  );
   tell(report);
   return report.findings.length === 0 ? 0 : 1;
 }
 
-async function fuzzHubOn({ url: databaseUrl, ownerUrl }: EmbeddedPostgres, requests: number, seed: number, note: (text: string) => void): Promise<FuzzReport> {
+async function fuzzHubOn(
+  { url: databaseUrl, ownerUrl }: EmbeddedPostgres,
+  requests: number,
+  seed: number,
+  note: (text: string) => void,
+): Promise<FuzzReport> {
   const operator = await startMockOperator();
   const rgs = await startMockRgs();
   let hub: HubProcess | undefined;
@@ -64,8 +80,20 @@ async function fuzzHubOn({ url: databaseUrl, ownerUrl }: EmbeddedPostgres, reque
     const { child } = hub;
     const whole = requests >= 50_000;
     const report = await fuzz(
-      { url: hub.url, token: TOKEN, secret: SECRET, operatorUrl: operator.url, alive: () => child.exitCode === null && child.signalCode === null },
-      { seed, requests, past: whole ? 200 : Math.floor(requests / 250), good: whole ? 20 : Math.floor(requests / 2_500), note },
+      {
+        url: hub.url,
+        token: TOKEN,
+        secret: SECRET,
+        operatorUrl: operator.url,
+        alive: () => child.exitCode === null && child.signalCode === null,
+      },
+      {
+        seed,
+        requests,
+        past: whole ? 200 : Math.floor(requests / 250),
+        good: whole ? 20 : Math.floor(requests / 2_500),
+        note,
+      },
     );
     if (report.findings.length > 0) note(`the hub's log:\n${hub.log().slice(-20_000)}`);
     return report;
@@ -77,10 +105,20 @@ async function fuzzHubOn({ url: databaseUrl, ownerUrl }: EmbeddedPostgres, reque
 }
 
 function tell({ coverage, ...report }: FuzzReport): void {
-  const lines = Object.entries(coverage).map(([id, { sent, past, good }]) => `${id.padEnd(22)} ${String(sent).padStart(6)} ${String(past).padStart(6)} ${String(good).padStart(6)}`);
-  process.stdout.write(`${'operation'.padEnd(22)} ${'sent'.padStart(6)} ${'past'.padStart(6)} ${'2xx'.padStart(6)}\n${lines.join('\n')}\n`);
-  const least = Object.values(coverage).reduce((least, { past, good }) => ({ past: Math.min(least.past, past), good: Math.min(least.good, good) }), { past: Infinity, good: Infinity });
-  process.stdout.write(`${JSON.stringify({ ...report, findings: report.findings.length, found: report.findings.map(({ kind, what, serial }) => ({ kind, what, serial })), operations: lines.length, least })}\n`);
+  const lines = Object.entries(coverage).map(
+    ([id, { sent, past, good }]) =>
+      `${id.padEnd(22)} ${String(sent).padStart(6)} ${String(past).padStart(6)} ${String(good).padStart(6)}`,
+  );
+  process.stdout.write(
+    `${'operation'.padEnd(22)} ${'sent'.padStart(6)} ${'past'.padStart(6)} ${'2xx'.padStart(6)}\n${lines.join('\n')}\n`,
+  );
+  const least = Object.values(coverage).reduce(
+    (least, { past, good }) => ({ past: Math.min(least.past, past), good: Math.min(least.good, good) }),
+    { past: Infinity, good: Infinity },
+  );
+  process.stdout.write(
+    `${JSON.stringify({ ...report, findings: report.findings.length, found: report.findings.map(({ kind, what, serial }) => ({ kind, what, serial })), operations: lines.length, least })}\n`,
+  );
 }
 
 main().then(

@@ -46,22 +46,41 @@ export class Pool {
 
   /** Remembers what an answer of 2xx names. */
   learn(operation: string, request: Json | undefined, answer: unknown): void {
-    const rows = (Array.isArray(answer) ? answer : typeof answer === 'object' && answer !== null && Array.isArray((answer as Json).items) ? (answer as Json).items : [answer]) as Json[];
+    const rows = (
+      Array.isArray(answer)
+        ? answer
+        : typeof answer === 'object' && answer !== null && Array.isArray((answer as Json).items)
+          ? (answer as Json).items
+          : [answer]
+    ) as Json[];
     for (const row of rows.slice(0, 50)) {
       if (typeof row !== 'object' || row === null) continue;
       if (operation === 'list') this.add(`outbox:${String(row.queue)}`, row.id);
       if (operation === 'failedTransactions') this.add('parked', row.transactionId);
       if (operation === 'listExceptions' || operation === 'getException') this.add('exception', row.id);
-      if (operation === 'listRuns' || operation === 'getRun') this.add(row.state === 'sealed' ? 'sealed' : 'run', row.id);
+      if (operation === 'listRuns' || operation === 'getRun')
+        this.add(row.state === 'sealed' ? 'sealed' : 'run', row.id);
       if (operation === 'startRun' || operation === 'retryRun') this.add('fresh', row.id);
       if (operation === 'cancelRun') this.add('cancelled', row.id);
       if (operation === 'transactions' || operation === 'transaction') this.add('transaction', row.transactionId);
     }
     const row = rows[0];
-    if ((operation === 'debit' || operation === 'credit') && request !== undefined && typeof row?.transactionId === 'string') {
+    if (
+      (operation === 'debit' || operation === 'credit') &&
+      request !== undefined &&
+      typeof row?.transactionId === 'string'
+    ) {
       this.add('transaction', row.transactionId);
       if (typeof request.roundId === 'string') this.add('round', request.roundId);
-      this.took({ movement: operation, playerId: String(request.playerId), amountCents: Number(request.amountCents), currency: String(request.currency), refId: String(request.refId), roundId: request.roundId as string | undefined, transactionId: row.transactionId });
+      this.took({
+        movement: operation,
+        playerId: String(request.playerId),
+        amountCents: Number(request.amountCents),
+        currency: String(request.currency),
+        refId: String(request.refId),
+        roundId: request.roundId as string | undefined,
+        transactionId: row.transactionId,
+      });
     }
   }
 }

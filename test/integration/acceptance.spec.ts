@@ -2,7 +2,7 @@ import { signatureOf } from '../support/signed-request';
 import { TestHub, control, movement } from '../support/test-hub';
 
 /** What the first hub promised, in its own words. */
-describe('the first hub\'s acceptance criteria', () => {
+describe("the first hub's acceptance criteria", () => {
   let hub: TestHub;
   beforeAll(async () => {
     hub = await TestHub.start();
@@ -29,7 +29,9 @@ describe('the first hub\'s acceptance criteria', () => {
     await hub.drained();
     expect((await hub.operatorCalls()).map(({ status }) => status)).toEqual([500, 500, 200]);
     expect(await hub.player('ben')).toMatchObject({ net: { USD: '-500' }, movements: 1 });
-    expect(await hub.rgsReceived()).toMatchObject([{ status: 'OK', correlationId: answer.body.correlationId, deliveries: 1 }]);
+    expect(await hub.rgsReceived()).toMatchObject([
+      { status: 'OK', correlationId: answer.body.correlationId, deliveries: 1 },
+    ]);
     expect(await hub.outbox({ queue: 'operator' })).toMatchObject([{ status: 'sent' }]);
   });
 
@@ -56,14 +58,20 @@ describe('the first hub\'s acceptance criteria', () => {
     expect(calls.map(({ status }) => status)).toEqual([500, 200]);
     expect(new Set(calls.map(({ headers }) => headers['webhook-id'])).size).toBe(1);
     expect(calls[1].body).toBe(calls[0].body);
-    expect(await hub.rgsReceived()).toMatchObject([{ correlationId: answer.body.correlationId, status: 'OK', deliveries: 1 }]);
+    expect(await hub.rgsReceived()).toMatchObject([
+      { correlationId: answer.body.correlationId, status: 'OK', deliveries: 1 },
+    ]);
     expect(await hub.outbox({ queue: 'rgs' })).toMatchObject([{ status: 'sent' }]);
   });
 
   it('TRY -> 422 `unsupported currency`', async () => {
     for (const refused of [await hub.debit({ currency: 'TRY' }), await hub.credit({ currency: 'TRY' })]) {
       expect(refused.status).toBe(422);
-      expect(refused.body).toMatchObject({ detail: 'unsupported currency', code: 'unsupported_currency', outcome: 'not_applied' });
+      expect(refused.body).toMatchObject({
+        detail: 'unsupported currency',
+        code: 'unsupported_currency',
+        outcome: 'not_applied',
+      });
     }
     // That nothing left is proved by a movement that does: the hub is not merely slow.
     const taken = await hub.debit({ currency: 'EUR', refId: 'taken' });
@@ -78,8 +86,22 @@ describe('the first hub\'s acceptance criteria', () => {
     await hub.reaches(lostThere.body.transactionId, 'confirmed');
     await hub.drained();
     await control(hub.operator.url, 'DELETE', '/admin/book/ref-lost');
-    await control(hub.rgs.url, 'POST', '/admin/book', { playerId: 'player-1', refId: 'ref-local', correlationId: 'corr-1', event: 'credit', amountCents: 1000, currency: 'USD' });
-    await control(hub.operator.url, 'POST', '/admin/book', { playerId: 'player-1', direction: 'withdraw', amount: 19.99, currency: 'USD', reference: 'ref-remote', correlationId: 'corr-2' });
+    await control(hub.rgs.url, 'POST', '/admin/book', {
+      playerId: 'player-1',
+      refId: 'ref-local',
+      correlationId: 'corr-1',
+      event: 'credit',
+      amountCents: 1000,
+      currency: 'USD',
+    });
+    await control(hub.operator.url, 'POST', '/admin/book', {
+      playerId: 'player-1',
+      direction: 'withdraw',
+      amount: 19.99,
+      currency: 'USD',
+      reference: 'ref-remote',
+      correlationId: 'corr-2',
+    });
 
     const file = await hub.call('GET', '/reconciliation_data');
     expect(file.status).toBe(200);
@@ -99,7 +121,10 @@ describe('the first hub\'s acceptance criteria', () => {
     const signature = signatureOf('change_secret', timestamp, body);
     const tampered = [
       hub.call('POST', '/wallet/debit', body.replace('500', '501'), { timestamp, signature }),
-      hub.call('POST', '/wallet/debit', body, { timestamp, signature: signature.replace(/^./, (digit) => (digit === '0' ? '1' : '0')) }),
+      hub.call('POST', '/wallet/debit', body, {
+        timestamp,
+        signature: signature.replace(/^./, (digit) => (digit === '0' ? '1' : '0')),
+      }),
       hub.call('POST', '/wallet/debit', body, { timestamp: String(Number(timestamp) - 1), signature }),
       hub.call('POST', '/wallet/debit', body, { timestamp, signature: null }),
     ];

@@ -7,7 +7,12 @@ import { type Route, callablePath, routesOf } from '../support/routes';
 import { signedRequest } from '../support/signed-request';
 import { TestHub } from '../support/test-hub';
 
-const TOKENS = { rgs: 'token-of-the-rgs', operator: 'token-of-the-operator', ops: 'token-of-ops', finance: 'token-of-finance' } as const;
+const TOKENS = {
+  rgs: 'token-of-the-rgs',
+  operator: 'token-of-the-operator',
+  ops: 'token-of-ops',
+  finance: 'token-of-finance',
+} as const;
 type Access = keyof typeof TOKENS;
 const ACCESSES = Object.keys(TOKENS) as Access[];
 
@@ -27,7 +32,7 @@ const CONTRACT: readonly (readonly [RegExp, ...(Access | 'public')[]])[] = [
 ];
 
 function accessOf({ path }: Route): readonly (Access | 'public')[] {
-  return CONTRACT.find(([pattern]) => pattern.test(path))?.slice(1) as (Access | 'public')[] | undefined ?? [];
+  return (CONTRACT.find(([pattern]) => pattern.test(path))?.slice(1) as (Access | 'public')[] | undefined) ?? [];
 }
 
 @Controller('forgotten')
@@ -39,7 +44,12 @@ class ForgottenController {
 }
 
 describe('access', () => {
-  const environment = { RGS_TOKEN: TOKENS.rgs, OPERATOR_TOKEN: TOKENS.operator, OPS_TOKEN: TOKENS.ops, FINANCE_TOKEN: TOKENS.finance };
+  const environment = {
+    RGS_TOKEN: TOKENS.rgs,
+    OPERATOR_TOKEN: TOKENS.operator,
+    OPS_TOKEN: TOKENS.ops,
+    FINANCE_TOKEN: TOKENS.finance,
+  };
   let hub: TestHub;
   let routes: Route[];
   beforeAll(async () => {
@@ -48,13 +58,21 @@ describe('access', () => {
   });
   afterAll(() => hub.stop());
 
-  const call = (route: Route, token: string | null) => hub.call(route.method, callablePath(route), route.method === 'GET' ? undefined : {}, { token });
+  const call = (route: Route, token: string | null) =>
+    hub.call(route.method, callablePath(route), route.method === 'GET' ? undefined : {}, { token });
   const closed = () => routes.filter((route) => !accessOf(route).includes('public'));
 
   it('has a line in the contract for every route, and the router knows the ones that money depends on', () => {
     expect(routes.filter((route) => accessOf(route).length === 0)).toEqual([]);
     // Guards against a router whose shape changed so that the walk below sees nothing.
-    expect(routes).toEqual(expect.arrayContaining([{ method: 'POST', path: '/wallet/debit' }, { method: 'POST', path: '/webhooks/incoming' }, { method: 'GET', path: '/reconciliation_data' }, { method: 'GET', path: '/health' }]));
+    expect(routes).toEqual(
+      expect.arrayContaining([
+        { method: 'POST', path: '/wallet/debit' },
+        { method: 'POST', path: '/webhooks/incoming' },
+        { method: 'GET', path: '/reconciliation_data' },
+        { method: 'GET', path: '/health' },
+      ]),
+    );
   });
 
   it('is not needed for health and documentation', async () => {
@@ -87,7 +105,10 @@ describe('access', () => {
       const answer = await call(route, TOKENS[owner]);
       if (accessOf(route).includes(owner)) {
         opened.push(route);
-        expect({ route, refused: [401, 403].includes(answer.status) && answer.body }).toEqual({ route, refused: false });
+        expect({ route, refused: [401, 403].includes(answer.status) && answer.body }).toEqual({
+          route,
+          refused: false,
+        });
         expect(answer.status).toBeLessThan(500);
       } else {
         expectProblem(answer, 'forbidden');
@@ -124,33 +145,62 @@ describe('access', () => {
   });
 
   it('is refused for a token in the query, which would end up in logs', async () => {
-    expectProblem(await hub.call('GET', `/webhooks/outbox?access_token=${TOKENS.ops}`, undefined, { token: null }), 'unauthorized');
+    expectProblem(
+      await hub.call('GET', `/webhooks/outbox?access_token=${TOKENS.ops}`, undefined, { token: null }),
+      'unauthorized',
+    );
   });
 
   it('takes the scheme in any letters, as RFC 9110 has it', async () => {
-    expect((await hub.call('GET', '/webhooks/outbox', undefined, { token: null, headers: { authorization: `bearer ${TOKENS.ops}` } })).status).toBe(200);
+    expect(
+      (
+        await hub.call('GET', '/webhooks/outbox', undefined, {
+          token: null,
+          headers: { authorization: `bearer ${TOKENS.ops}` },
+        })
+      ).status,
+    ).toBe(200);
   });
 
   it.each(['HEAD', 'OPTIONS', 'PUT', 'PATCH', 'DELETE'])('cannot be had by asking with %s', async (method) => {
     for (const route of closed()) {
-      const answer = await hub.call(method, callablePath(route), undefined, { token: null, timestamp: null, signature: null });
+      const answer = await hub.call(method, callablePath(route), undefined, {
+        token: null,
+        timestamp: null,
+        signature: null,
+      });
       // 405 where the route has no such method: which methods exist is in the public documentation anyway.
-      expect({ route, status: answer.status, allowed: [401, 405].includes(answer.status) }).toEqual({ route, status: answer.status, allowed: true });
+      expect({ route, status: answer.status, allowed: [401, 405].includes(answer.status) }).toEqual({
+        route,
+        status: answer.status,
+        allowed: true,
+      });
     }
   });
 
   describe('to a route whose author forgot @Access', () => {
     let app: INestApplication;
     beforeAll(async () => {
-      const config = parseConfig({ NODE_ENV: 'test', ...environment, DATABASE_URL: hub.database.url, LOG_LEVEL: 'silent', ROLE: 'api', PARTNER_CHANGE_ACCEPTED: 'true' });
-      app = await NestFactory.create({ module: class Forgotten {}, imports: [AppModule.register(config)], controllers: [ForgottenController] }, { logger: false, abortOnError: false });
+      const config = parseConfig({
+        NODE_ENV: 'test',
+        ...environment,
+        DATABASE_URL: hub.database.url,
+        LOG_LEVEL: 'silent',
+        ROLE: 'api',
+        PARTNER_CHANGE_ACCEPTED: 'true',
+      });
+      app = await NestFactory.create(
+        { module: class Forgotten {}, imports: [AppModule.register(config)], controllers: [ForgottenController] },
+        { logger: false, abortOnError: false },
+      );
       await app.listen(0, '127.0.0.1');
     });
     afterAll(() => app.close());
 
     it('is 403 for everyone who is known and 401 for everyone else', async () => {
       const url = `${await app.getUrl()}/forgotten`;
-      for (const token of [...Object.values(TOKENS), 'change_token']) expectProblem(await signedRequest('GET', url, undefined, { token }), 'forbidden');
+      for (const token of [...Object.values(TOKENS), 'change_token'])
+        expectProblem(await signedRequest('GET', url, undefined, { token }), 'forbidden');
       expectProblem(await signedRequest('GET', url, undefined, { token: null }), 'unauthorized');
     });
   });

@@ -27,15 +27,39 @@ describe('what ops do by hand', () => {
   beforeEach(() => hub.clear());
 
   /** The newest entry comes last; those of earlier tests stay, as they must. */
-  const audit = (action?: string) => hub.database.query<AuditRow>('select * from audit_entry where $1::text is null or action = $1 order by id', [action ?? null]);
-  const ops = (path: string, requestId: string) => hub.call('POST', path, undefined, { ...OPS, headers: { 'x-request-id': requestId } });
-  const count = async (table: string) => Number((await hub.database.query<{ n: string }>(`select count(*) as n from ${table}`))[0]?.n);
-  const MONEY = ['wallet_transaction', 'wallet_event', 'wallet_outcome', 'idempotency_key', 'outbox_message', 'outbox_head', 'outbox_lane', 'outbox_dead', 'outbox_attempt', 'inbound_callback'];
+  const audit = (action?: string) =>
+    hub.database.query<AuditRow>('select * from audit_entry where $1::text is null or action = $1 order by id', [
+      action ?? null,
+    ]);
+  const ops = (path: string, requestId: string) =>
+    hub.call('POST', path, undefined, { ...OPS, headers: { 'x-request-id': requestId } });
+  const count = async (table: string) =>
+    Number((await hub.database.query<{ n: string }>(`select count(*) as n from ${table}`))[0]?.n);
+  const MONEY = [
+    'wallet_transaction',
+    'wallet_event',
+    'wallet_outcome',
+    'idempotency_key',
+    'outbox_message',
+    'outbox_head',
+    'outbox_lane',
+    'outbox_dead',
+    'outbox_attempt',
+    'inbound_callback',
+  ];
 
   it('clearing forgets all movements, messages and callbacks, and says who did it', async () => {
     const bet = await hub.debit({ playerId: 'ann', refId: 'bet' }, { idempotencyKey: 'key' });
     await hub.reaches(bet.body.transactionId, 'confirmed');
-    await hub.callback({ playerId: 'ann', amount: 5, currency: 'USD', status: 'OK', event: 'withdraw', refId: 'bet', correlationId: bet.body.correlationId });
+    await hub.callback({
+      playerId: 'ann',
+      amount: 5,
+      currency: 'USD',
+      status: 'OK',
+      event: 'withdraw',
+      refId: 'bet',
+      correlationId: bet.body.correlationId,
+    });
     await hub.drained();
     expect(await count('wallet_transaction')).toBe(1);
 
@@ -43,7 +67,13 @@ describe('what ops do by hand', () => {
     expect(answer.status).toBe(200);
     expect(answer.body).toEqual({ status: 'cleared' });
     for (const table of MONEY) expect([table, await count(table)]).toEqual([table, 0]);
-    expect((await audit('database.clear')).at(-1)).toMatchObject({ actor: OPS_NAME, target: 'all', before: null, after: null, request_id: 'req-clear' });
+    expect((await audit('database.clear')).at(-1)).toMatchObject({
+      actor: OPS_NAME,
+      target: 'all',
+      before: null,
+      after: null,
+      request_id: 'req-clear',
+    });
     // The partners stay, and the same key and refId are free again.
     const again = await hub.debit({ playerId: 'ann', refId: 'bet' }, { idempotencyKey: 'key' });
     expect(again.headers.get('idempotent-replayed')).toBeNull();
@@ -73,9 +103,15 @@ describe('what ops do by hand', () => {
     for (const statuses of answers) expect([...statuses]).toEqual([200]);
     await hub.drained();
     // Whatever survived the last clearing is settled; nothing of the time before it holds a lane.
-    expect(await hub.database.query(`select state, count(*)::integer as n from wallet_transaction where state <> 'confirmed' group by state`)).toEqual([]);
+    expect(
+      await hub.database.query(
+        `select state, count(*)::integer as n from wallet_transaction where state <> 'confirmed' group by state`,
+      ),
+    ).toEqual([]);
     expect(await count('outbox_head')).toBe(0);
-    expect((await audit('database.clear')).slice(-5).map(({ request_id }) => request_id)).toEqual([1, 2, 3, 4, 5].map((round) => `req-storm-${round}`));
+    expect((await audit('database.clear')).slice(-5).map(({ request_id }) => request_id)).toEqual(
+      [1, 2, 3, 4, 5].map((round) => `req-storm-${round}`),
+    );
     const after = await hub.debit({ playerId: 'player-0' });
     await hub.reaches(after.body.transactionId, 'confirmed');
   });
@@ -119,7 +155,12 @@ describe('what ops do by hand', () => {
     await hub.rgsFault({ kind: 'status', status: 410, next: 1 });
     const bet = await hub.debit({ playerId: 'dan' });
     await hub.reaches(bet.body.transactionId, 'confirmed');
-    await waitFor('the RGS is paused', async () => (await hub.database.query(`select 1 from outbox_destination where queue = 'rgs' and paused_at is not null`)).length === 1);
+    await waitFor(
+      'the RGS is paused',
+      async () =>
+        (await hub.database.query(`select 1 from outbox_destination where queue = 'rgs' and paused_at is not null`))
+          .length === 1,
+    );
     expect((await ops('/admin/destinations/rgs/resume', 'req-resume')).body).toEqual({ code: 'rgs', resumed: true });
     await hub.drained();
     expect((await hub.rgsReceived()).map(({ correlationId }) => correlationId)).toEqual([bet.body.correlationId]);
@@ -131,7 +172,12 @@ describe('what ops do by hand', () => {
     ]);
   });
 
-  it.each(['update audit_entry set actor = \'nobody\'', 'delete from audit_entry', 'truncate audit_entry', 'delete from audit_entry where false'])('the audit log refuses: %s', async (sql) => {
+  it.each([
+    "update audit_entry set actor = 'nobody'",
+    'delete from audit_entry',
+    'truncate audit_entry',
+    'delete from audit_entry where false',
+  ])('the audit log refuses: %s', async (sql) => {
     await ops('/admin/clear-db', 'req-kept');
     const before = await audit();
     await expect(hub.database.query(sql)).rejects.toThrow('audit_entry is append-only');
@@ -140,7 +186,11 @@ describe('what ops do by hand', () => {
 
   it('nobody but ops may do any of it', async () => {
     const before = (await audit()).length;
-    for (const path of ['/admin/clear-db', '/admin/destinations/rgs/resume', '/admin/replay/rgs/00000000-0000-7000-8000-000000000000']) {
+    for (const path of [
+      '/admin/clear-db',
+      '/admin/destinations/rgs/resume',
+      '/admin/replay/rgs/00000000-0000-7000-8000-000000000000',
+    ]) {
       expect((await hub.call('POST', path, undefined, { token: null })).status).toBe(401);
       expect((await hub.call('POST', path, undefined, { token: 'guess' })).status).toBe(401);
     }
@@ -168,7 +218,9 @@ describe('clearing the database', () => {
     const production = productionEnvironment();
     expect(parseConfig(production)).toMatchObject({ production: true, allowClearDb: false });
     expect(() => parseConfig({ ...production, ALLOW_CLEAR_DB: 'true' })).toThrow(ConfigError);
-    expect(() => parseConfig({ ...production, ALLOW_CLEAR_DB: 'true' })).toThrow(/ALLOW_CLEAR_DB must not be true in production/);
+    expect(() => parseConfig({ ...production, ALLOW_CLEAR_DB: 'true' })).toThrow(
+      /ALLOW_CLEAR_DB must not be true in production/,
+    );
     expect(parseConfig({ NODE_ENV: 'test' }).allowClearDb).toBe(true);
   });
 });

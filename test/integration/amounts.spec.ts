@@ -24,12 +24,20 @@ type Movement = 'debit' | 'credit';
 
 /** The amount is written into the body digit by digit, as a JSON writer of another language would. */
 function post(movement: Movement, amount: string, currency = 'USD', refId = randomUUID()) {
-  return hub.call('POST', `/wallet/${movement}`, `{"playerId":"payer-${refId}","amountCents":${amount},"currency":"${currency}","refId":"${refId}"}`);
+  return hub.call(
+    'POST',
+    `/wallet/${movement}`,
+    `{"playerId":"payer-${refId}","amountCents":${amount},"currency":"${currency}","refId":"${refId}"}`,
+  );
 }
 
 /** The amount of a booking as it stood in the hub's request, byte for byte: the mock keeps the text of the number. */
 async function amountAtOperator(refId: string): Promise<string | undefined> {
-  return waitFor(`the operator booked ${refId}`, async () => /"amount":([^,]+),/.exec(await (await fetch(`${operator.url}/v2/transactions?reference=${refId}`)).text())?.[1]);
+  return waitFor(
+    `the operator booked ${refId}`,
+    async () =>
+      /"amount":([^,]+),/.exec(await (await fetch(`${operator.url}/v2/transactions?reference=${refId}`)).text())?.[1],
+  );
 }
 
 describe('amountCents', () => {
@@ -77,7 +85,9 @@ describe('amountCents', () => {
       const refId = randomUUID();
       const answer = await post(movement, amount, 'USD', refId);
       expectProblem(answer, 'validation_failed');
-      expect(new Set(answer.body.errors.map(({ field }: { field: string }) => field))).toEqual(new Set(['amountCents']));
+      expect(new Set(answer.body.errors.map(({ field }: { field: string }) => field))).toEqual(
+        new Set(['amountCents']),
+      );
       expect((await hub.call('GET', `/wallet/transactions?refId=${refId}`)).body.items).toEqual([]);
     }
   });
@@ -100,13 +110,16 @@ describe('amountCents', () => {
 });
 
 describe('a currency', () => {
-  it.each(['TRY', 'usd', 'Usd', 'USDT', 'US', ' USD', 'USD ', 'ZZZ', '840', '$'])('%j that is not in the list is 422 unsupported currency', async (currency) => {
-    for (const movement of ['debit', 'credit'] as const) {
-      const answer = await post(movement, '500', currency);
-      expectProblem(answer, 'unsupported_currency');
-      expect(answer.body).toMatchObject({ detail: 'unsupported currency', errors: [{ field: 'currency' }] });
-    }
-  });
+  it.each(['TRY', 'usd', 'Usd', 'USDT', 'US', ' USD', 'USD ', 'ZZZ', '840', '$'])(
+    '%j that is not in the list is 422 unsupported currency',
+    async (currency) => {
+      for (const movement of ['debit', 'credit'] as const) {
+        const answer = await post(movement, '500', currency);
+        expectProblem(answer, 'unsupported_currency');
+        expect(answer.body).toMatchObject({ detail: 'unsupported currency', errors: [{ field: 'currency' }] });
+      }
+    },
+  );
 });
 
 describe('what arrives at the operator', () => {
@@ -131,21 +144,26 @@ describe('what arrives at the operator', () => {
     expect(await amountAtOperator(answer.body.refId)).toBe(major);
   });
 
-  it('is a debit\'s amount just so', async () => {
+  it("is a debit's amount just so", async () => {
     const answer = await post('debit', '1999');
     await hub.reaches(answer.body.transactionId, 'confirmed');
     expect(await amountAtOperator(answer.body.refId)).toBe('19.99');
     expect(await hub.player(`payer-${answer.body.refId}`)).toMatchObject({ net: { USD: '-1999' } });
   });
 
-  it('is text where the operator\'s profile says so', async () => {
+  it("is text where the operator's profile says so", async () => {
     const encode = async (encoding: string) => {
       await hub.database.query(`update partner set amount_encoding = $1 where code = 'operator'`, [encoding]);
       await hub.app.get(PartnerDirectory).refresh();
     };
     await encode('string');
     try {
-      for (const [currency, amount, major] of [['USD', '500', '"5.00"'], ['JPY', '500', '"500"'], ['KWD', '500', '"0.500"'], ['USD', MAX, '"90071992547409.91"']] as const) {
+      for (const [currency, amount, major] of [
+        ['USD', '500', '"5.00"'],
+        ['JPY', '500', '"500"'],
+        ['KWD', '500', '"0.500"'],
+        ['USD', MAX, '"90071992547409.91"'],
+      ] as const) {
         const answer = await post('credit', amount, currency);
         await hub.reaches(answer.body.transactionId, 'confirmed');
         expect(await amountAtOperator(answer.body.refId)).toBe(major);
@@ -155,7 +173,7 @@ describe('what arrives at the operator', () => {
     }
   });
 
-  it('follows the operator\'s own count of decimals where it differs from ISO 4217', async () => {
+  it("follows the operator's own count of decimals where it differs from ISO 4217", async () => {
     const count = async (exponents: string) => {
       await hub.database.query(`update partner set currency_exponents = $1 where code = 'operator'`, [exponents]);
       await hub.app.get(PartnerDirectory).refresh();
@@ -179,23 +197,36 @@ describe('what arrives at the RGS', () => {
     ['USD', MAX],
   ])('for %s %s is the same whole number', async (currency, amount) => {
     const answer = await post('credit', amount, currency);
-    const call = await waitFor('the RGS heard of it', async () => (await hub.rgsCalls()).find(({ refId }) => refId === answer.body.refId));
+    const call = await waitFor('the RGS heard of it', async () =>
+      (await hub.rgsCalls()).find(({ refId }) => refId === answer.body.refId),
+    );
     expect(call.body).toContain(`"amountCents":${amount},`);
   });
 });
 
-describe('the operator\'s decimals', () => {
+describe("the operator's decimals", () => {
   /** A debit that waits for its callback. */
   async function pending(currency: string, amount: string) {
     await hub.operatorFault({ kind: 'pending', next: 1 });
     operator.settings.callbacks = false;
     const { body } = await post('debit', amount, currency);
-    await waitFor('the operator has it', async () => (await hub.operatorCalls()).some((call) => call.reference === body.refId && call.status === 202));
+    await waitFor('the operator has it', async () =>
+      (await hub.operatorCalls()).some((call) => call.reference === body.refId && call.status === 202),
+    );
     operator.settings.callbacks = true;
     return body;
   }
-  const callback = (transaction: { refId: string; correlationId: string }, currency: string, amount: string, balance = '0') =>
-    hub.call('POST', '/webhooks/incoming', `{"playerId":"payer-${transaction.refId}","amount":${amount},"balance":${balance},"currency":"${currency}","status":"OK","event":"withdraw","refId":"${transaction.refId}","correlationId":"${transaction.correlationId}"}`);
+  const callback = (
+    transaction: { refId: string; correlationId: string },
+    currency: string,
+    amount: string,
+    balance = '0',
+  ) =>
+    hub.call(
+      'POST',
+      '/webhooks/incoming',
+      `{"playerId":"payer-${transaction.refId}","amount":${amount},"balance":${balance},"currency":"${currency}","status":"OK","event":"withdraw","refId":"${transaction.refId}","correlationId":"${transaction.correlationId}"}`,
+    );
 
   it.each([
     ['USD', '1999', '19.99', '80.01', 8001],
@@ -206,17 +237,38 @@ describe('the operator\'s decimals', () => {
     ['JPY', '500', '500.0', '99500.00', 99_500],
     ['KWD', '500', '0.500', '1.234', 1234],
     ['KWD', '500', '0.5', '0.001', 1],
-  ])('%s %s as %s is the same money, and a balance of %s is %i', async (currency, minor, amount, balance, balanceCents) => {
-    const transaction = await pending(currency, minor);
-    expect((await callback(transaction, currency, amount, balance)).body).toEqual({ status: 'accepted' });
-    expect(await hub.reaches(transaction.transactionId, 'confirmed')).toMatchObject({ amountCents: Number(minor), balanceCents });
-  });
+  ])(
+    '%s %s as %s is the same money, and a balance of %s is %i',
+    async (currency, minor, amount, balance, balanceCents) => {
+      const transaction = await pending(currency, minor);
+      expect((await callback(transaction, currency, amount, balance)).body).toEqual({ status: 'accepted' });
+      expect(await hub.reaches(transaction.transactionId, 'confirmed')).toMatchObject({
+        amountCents: Number(minor),
+        balanceCents,
+      });
+    },
+  );
 
   it('that name another amount settle nothing, by however little they differ', async () => {
     const transaction = await pending('USD', '1999');
-    for (const amount of ['19.98', '20', '1999', '19.991', '19.9900000000000001', '-19.99', '"19.9"', '0', '1e400', '1e99', '9'.repeat(5_000)]) {
+    for (const amount of [
+      '19.98',
+      '20',
+      '1999',
+      '19.991',
+      '19.9900000000000001',
+      '-19.99',
+      '"19.9"',
+      '0',
+      '1e400',
+      '1e99',
+      '9'.repeat(5_000),
+    ]) {
       const answer = await callback(transaction, 'USD', amount);
-      expect([amount.slice(0, 20), [409, 422].includes(answer.status) ? 'refused' : answer.text]).toEqual([amount.slice(0, 20), 'refused']);
+      expect([amount.slice(0, 20), [409, 422].includes(answer.status) ? 'refused' : answer.text]).toEqual([
+        amount.slice(0, 20),
+        'refused',
+      ]);
       expectProblem(answer, answer.status === 409 ? 'callback_mismatch' : 'validation_failed');
       expect(answer.body.errors[0].field).toBe('amount');
     }

@@ -61,7 +61,12 @@ function plan(name: string, count: number): Map<string, Movement[]> {
   for (let index = 0; index < count; index++) {
     const playerId = `${name}-player-${index % PLAYERS}`;
     const own = movements.get(playerId) ?? [];
-    own.push({ playerId, refId: `${name}-${index}`, route: own.length % 3 === 2 ? 'credit' : 'debit', amountCents: 100 + (index % 37) });
+    own.push({
+      playerId,
+      refId: `${name}-${index}`,
+      route: own.length % 3 === 2 ? 'credit' : 'debit',
+      amountCents: 100 + (index % 37),
+    });
     movements.set(playerId, own);
   }
   return movements;
@@ -74,10 +79,16 @@ async function ask(movement: Movement, urls: () => readonly string[]): Promise<v
   for (let attempt = 0; performance.now() < deadline; attempt++) {
     const hubs = urls();
     const url = hubs[(attempt + body.amountCents) % hubs.length];
-    const answer = await signedRequest('POST', `${url}/wallet/${route}`, { ...body, currency: 'USD' }, { idempotencyKey: body.refId }).catch(() => undefined);
+    const answer = await signedRequest(
+      'POST',
+      `${url}/wallet/${route}`,
+      { ...body, currency: 'USD' },
+      { idempotencyKey: body.refId },
+    ).catch(() => undefined);
     if (answer?.status === 200) return;
     // 503 while the store is away; no answer from a hub that is dead or dying. Anything else is a fault of the hub.
-    if (answer !== undefined && answer.status !== 503) throw new Error(`${route} ${body.refId} was answered ${answer.status}: ${answer.text}`);
+    if (answer !== undefined && answer.status !== 503)
+      throw new Error(`${route} ${body.refId} was answered ${answer.status}: ${answer.text}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   throw new Error(`${body.refId} was not accepted in time`);
@@ -121,7 +132,11 @@ describe('hub processes under fire', () => {
     });
 
   beforeAll(async () => {
-    [postgres, operator, rgs] = await Promise.all([startEmbeddedPostgres({ dataDir, settings }), startMockOperator(), startMockRgs()]);
+    [postgres, operator, rgs] = await Promise.all([
+      startEmbeddedPostgres({ dataDir, settings }),
+      startMockOperator(),
+      startMockRgs(),
+    ]);
     hubs = await Promise.all([startHub(), startHub(), startHub()]);
     // Callbacks go to a hub that lives to the end.
     operator.settings.hubUrl = hubs[0]?.url ?? '';
@@ -135,8 +150,10 @@ describe('hub processes under fire', () => {
 
   beforeEach(async () => {
     for (const { url } of [operator, rgs]) await control(url, 'POST', '/admin/clear-db');
-    for (const [index, fault] of FAULTS.entries()) await control(operator.url, 'POST', '/admin/faults', { ...fault, seed: index });
-    for (const [index, fault] of RGS_FAULTS.entries()) await control(rgs.url, 'POST', '/admin/faults', { ...fault, seed: index });
+    for (const [index, fault] of FAULTS.entries())
+      await control(operator.url, 'POST', '/admin/faults', { ...fault, seed: index });
+    for (const [index, fault] of RGS_FAULTS.entries())
+      await control(rgs.url, 'POST', '/admin/faults', { ...fault, seed: index });
   });
 
   /** Runs the plan, lets `strike` happen when a third of the calls were made, and waits until nothing is left to do. */
@@ -150,13 +167,22 @@ describe('hub processes under fire', () => {
     );
     await Promise.all([
       load,
-      waitFor('the load is at its height', async () => (await control(operator.url, 'GET', '/admin/summary')).calls > count / 3, DEADLINE_MS).then(strike),
+      waitFor(
+        'the load is at its height',
+        async () => (await control(operator.url, 'GET', '/admin/summary')).calls > count / 3,
+        DEADLINE_MS,
+      ).then(strike),
     ]);
     await waitFor(
       'every webhook was stored and the outbox is empty',
       async () => {
         if ((await control(rgs.url, 'GET', '/admin/summary')).stored < count) return false;
-        return withClient(postgres.superuserUrl, async (client) => (await client.query<{ open: number }>('select count(*)::integer as open from outbox_head')).rows[0]?.open === 0);
+        return withClient(
+          postgres.superuserUrl,
+          async (client) =>
+            (await client.query<{ open: number }>('select count(*)::integer as open from outbox_head')).rows[0]
+              ?.open === 0,
+        );
       },
       DEADLINE_MS,
     );
@@ -167,7 +193,8 @@ describe('hub processes under fire', () => {
     const books: { reference: string }[] = await control(operator.url, 'GET', '/v2/transactions');
     const calls: OperatorCall[] = await control(operator.url, 'GET', '/admin/calls');
     const summary = await control(operator.url, 'GET', '/admin/summary');
-    const told: { refId: string; status: string; deliveries: number; playerId: string; transactionId: string }[] = await control(rgs.url, 'GET', '/webhooks');
+    const told: { refId: string; status: string; deliveries: number; playerId: string; transactionId: string }[] =
+      await control(rgs.url, 'GET', '/webhooks');
     const rgsCalls: RgsCall[] = await control(rgs.url, 'GET', '/admin/calls');
 
     // The faults struck: otherwise what follows proves nothing.
@@ -177,21 +204,38 @@ describe('hub processes under fire', () => {
     // Every movement applied once, by the operator's own books.
     expect(books.map(({ reference }) => reference).sort()).toEqual(all.map(({ refId }) => refId).sort());
     for (const [playerId, own] of movements) {
-      const net = own.reduce((sum, { route, amountCents }) => sum + (route === 'credit' ? amountCents : -amountCents), 0);
-      expect(await control(operator.url, 'GET', `/admin/players/${playerId}`)).toMatchObject({ movements: own.length, net: { USD: String(net) } });
+      const net = own.reduce(
+        (sum, { route, amountCents }) => sum + (route === 'credit' ? amountCents : -amountCents),
+        0,
+      );
+      expect(await control(operator.url, 'GET', `/admin/players/${playerId}`)).toMatchObject({
+        movements: own.length,
+        net: { USD: String(net) },
+      });
     }
     // In order per player: where the money moved, and what the RGS was told.
     const inOrder = [...movements].map(([playerId, own]) => [playerId, own.map(({ refId }) => refId)]);
-    const byPlayer = (seen: readonly { playerId: string; ref: string }[]): unknown => [...movements.keys()].map((playerId) => [playerId, seen.filter((one) => one.playerId === playerId).map(({ ref }) => ref)]);
-    expect(byPlayer(calls.filter(({ applied }) => applied).map(({ playerId, reference }) => ({ playerId, ref: reference })))).toEqual(inOrder);
-    expect(byPlayer(rgsCalls.filter(({ stored }) => stored).map(({ playerId, refId }) => ({ playerId, ref: refId })))).toEqual(inOrder);
+    const byPlayer = (seen: readonly { playerId: string; ref: string }[]): unknown =>
+      [...movements.keys()].map((playerId) => [
+        playerId,
+        seen.filter((one) => one.playerId === playerId).map(({ ref }) => ref),
+      ]);
+    expect(
+      byPlayer(calls.filter(({ applied }) => applied).map(({ playerId, reference }) => ({ playerId, ref: reference }))),
+    ).toEqual(inOrder);
+    expect(
+      byPlayer(rgsCalls.filter(({ stored }) => stored).map(({ playerId, refId }) => ({ playerId, ref: refId }))),
+    ).toEqual(inOrder);
     // One webhook per movement, with one id, and all of them say that the money moved.
     expect(told).toHaveLength(all.length);
     expect(new Set(told.map(({ status }) => status))).toEqual(new Set(['OK']));
     expect((await control(rgs.url, 'GET', '/admin/summary')).keyConflicts).toBe(0);
 
     await withClient(postgres.superuserUrl, async (client) => {
-      const states = await client.query<{ state: string; n: number }>(`select state, count(*)::integer as n from wallet_transaction where ref_id = any ($1) group by state`, [all.map(({ refId }) => refId)]);
+      const states = await client.query<{ state: string; n: number }>(
+        `select state, count(*)::integer as n from wallet_transaction where ref_id = any ($1) group by state`,
+        [all.map(({ refId }) => refId)],
+      );
       expect(states.rows).toEqual([{ state: 'confirmed', n: all.length }]);
 
       // Nothing is sent without a call that was answered; only a callback, itself a call of the operator's, may stand in for the answer.
@@ -209,12 +253,26 @@ describe('hub processes under fire', () => {
     });
 
     // Everybody takes locks in the same order; a deadlock would be resolved by the server, a second later each time.
-    const [stats] = (await withClient(postgres.superuserUrl, (client) => client.query<{ deadlocks: number }>('select deadlocks::integer from pg_stat_database where datname = current_database()'))).rows;
+    const [stats] = (
+      await withClient(postgres.superuserUrl, (client) =>
+        client.query<{ deadlocks: number }>(
+          'select deadlocks::integer from pg_stat_database where datname = current_database()',
+        ),
+      )
+    ).rows;
     expect(stats?.deadlocks).toBe(0);
 
-    const lanes = await OutboxLanes.open(1, { url: postgres.url, ownerUrl: postgres.ownerUrl ?? '', superuserUrl: postgres.superuserUrl, asOwner: () => Promise.reject(new Error('not used')), query: () => Promise.reject(new Error('not used')), drop: () => Promise.resolve() });
+    const lanes = await OutboxLanes.open(1, {
+      url: postgres.url,
+      ownerUrl: postgres.ownerUrl ?? '',
+      superuserUrl: postgres.superuserUrl,
+      asOwner: () => Promise.reject(new Error('not used')),
+      query: () => Promise.reject(new Error('not used')),
+      drop: () => Promise.resolve(),
+    });
     try {
-      for (const { id } of await lanes.query<{ id: number }>('select id from outbox_destination')) expect(await lanes.faults(id)).toEqual(NO_FAULTS);
+      for (const { id } of await lanes.query<{ id: number }>('select id from outbox_destination'))
+        expect(await lanes.faults(id)).toEqual(NO_FAULTS);
       expect(await lanes.store.repairLanes()).toBe(0);
     } finally {
       await lanes.close();
@@ -232,7 +290,16 @@ describe('hub processes under fire', () => {
         // It dies at work: what it holds has to wait for its leases. Held still first, since a hub can be between two calls at any moment.
         await waitFor('it holds leases', async () => {
           process.kill(pid, 'SIGSTOP');
-          const leased = await withClient(postgres.superuserUrl, async (client) => (await client.query<{ n: number }>(`select count(*)::integer as n from outbox_head where leased and owner like '%:' || $1 || ':%'`, [pid])).rows[0]?.n ?? 0);
+          const leased = await withClient(
+            postgres.superuserUrl,
+            async (client) =>
+              (
+                await client.query<{ n: number }>(
+                  `select count(*)::integer as n from outbox_head where leased and owner like '%:' || $1 || ':%'`,
+                  [pid],
+                )
+              ).rows[0]?.n ?? 0,
+          );
           if (leased === 0) process.kill(pid, 'SIGCONT');
           return leased > 0;
         });
@@ -250,7 +317,10 @@ describe('hub processes under fire', () => {
       await run(movements, async () => {
         const { port, pid } = postgres;
         process.kill(pid, 'SIGKILL');
-        await waitFor('a hub says that it is not ready', async () => (await fetch(`${hubs[0]?.url}/health/ready`)).status === 503);
+        await waitFor(
+          'a hub says that it is not ready',
+          async () => (await fetch(`${hubs[0]?.url}/health/ready`)).status === 503,
+        );
         postgres = await startEmbeddedPostgres({ dataDir, settings, port });
         expect(postgres.pid).not.toBe(pid);
         await waitFor('the hubs work again', async () => (await fetch(`${hubs[0]?.url}/health/ready`)).status === 200);
@@ -260,7 +330,9 @@ describe('hub processes under fire', () => {
       });
       await verify(movements);
       // The very processes that lost their database still run; one that ended says why.
-      expect(hubs.map((hub) => (hub.child.exitCode === null ? 'runs' : lastWords(hub)))).toEqual(hubs.map(() => 'runs'));
+      expect(hubs.map((hub) => (hub.child.exitCode === null ? 'runs' : lastWords(hub)))).toEqual(
+        hubs.map(() => 'runs'),
+      );
     },
     DEADLINE_MS * 2,
   );

@@ -14,16 +14,24 @@ describe('chaos, in short', () => {
     expect(makePlan({ ...options, seed: SEED + 1 })).not.toEqual(makePlan(options));
   });
 
-  it(
-    'hubs and the database are killed while both partners misbehave, and every movement ends exactly once',
-    async () => {
-      const directory = mkdtempSync(path.join(os.tmpdir(), 'hub-chaos-'));
-      const lines: string[] = [];
-      const report = await runChaos({ seed: SEED, movements: 240, kills: 2, hubs: 2, atOnce: 24, playersMin: 24, directory, log: (line) => void lines.push(line) });
-      if (report.verdict !== 'ok') throw new Error(`${explain(report)}\n${lines.join('\n')}\nRepeat it with: CHAOS_SEED=${SEED} npm test -- test/integration/chaos.spec.ts`);
-      expect(report.counts).toMatchObject({ kills: 2 });
-      rmSync(directory, { recursive: true, force: true });
-    },
-    120_000,
-  );
+  it('hubs and the database are killed while both partners misbehave, and every movement ends exactly once', async () => {
+    const directory = mkdtempSync(path.join(os.tmpdir(), 'hub-chaos-'));
+    const lines: string[] = [];
+    const report = await runChaos({
+      seed: SEED,
+      movements: 240,
+      kills: 2,
+      hubs: 2,
+      atOnce: 24,
+      playersMin: 24,
+      directory,
+      log: (line) => void lines.push(line),
+    });
+    if (report.verdict !== 'ok')
+      throw new Error(
+        `${explain(report)}\n${lines.join('\n')}\nRepeat it with: CHAOS_SEED=${SEED} npm test -- test/integration/chaos.spec.ts`,
+      );
+    expect(report.counts).toMatchObject({ kills: 2 });
+    rmSync(directory, { recursive: true, force: true });
+  }, 120_000);
 });

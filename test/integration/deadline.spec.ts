@@ -1,10 +1,27 @@
 import { DeadlineWorker } from '../../src/wallet/deadline.worker';
-import { arrows, booked, callsOf, holdOperator, leaseLost, releaseOperator, timePasses, told, wait } from '../support/money';
+import {
+  arrows,
+  booked,
+  callsOf,
+  holdOperator,
+  leaseLost,
+  releaseOperator,
+  timePasses,
+  told,
+  wait,
+} from '../support/money';
 import { withClient } from '../support/test-database';
 import { TestHub, control } from '../support/test-hub';
 import { waitFor } from '../support/wait-for';
 
-const QUICK = { MAX_RETRIES: '0', OPERATOR_TIMEOUT_MS: '250', OUTBOX_LEASE_SECONDS: '1.25', BREAKER_FAILURES: '10000', RESOLVE_GRACE_SECONDS: '0.15', CALLBACK_TIMEOUT_SECONDS: '30' };
+const QUICK = {
+  MAX_RETRIES: '0',
+  OPERATOR_TIMEOUT_MS: '250',
+  OUTBOX_LEASE_SECONDS: '1.25',
+  BREAKER_FAILURES: '10000',
+  RESOLVE_GRACE_SECONDS: '0.15',
+  CALLBACK_TIMEOUT_SECONDS: '30',
+};
 
 /** Eight time-outs of the operator, so that a busy machine still gets a second try in. */
 const DEADLINE_SECONDS = 2;
@@ -25,7 +42,8 @@ describe('the deadline of a debit', () => {
       await replica.query(`begin; select pg_advisory_xact_lock(hashtext('wallet:deadline'))`);
       return work();
     });
-  const debit = async (playerId: string, more: Record<string, unknown> = {}): Promise<string> => (await hub.debit({ playerId, refId: 'bet', ...more })).body.transactionId;
+  const debit = async (playerId: string, more: Record<string, unknown> = {}): Promise<string> =>
+    (await hub.debit({ playerId, refId: 'bet', ...more })).body.transactionId;
 
   describe.each([
     { how: 'hangs', fault: { kind: 'hang' } },
@@ -41,7 +59,12 @@ describe('the deadline of a debit', () => {
 
       expect(done).toMatchObject({ status: 'ROLLED_BACK', reason: 'deadline', balanceCents: 100_000_000 });
       expect(await arrows(hub, id)).toEqual(['initiated', 'unknown', 'compensating', 'compensated']);
-      expect(done.timeline.map(({ source }: { source: string }) => source)).toEqual(['rgs', 'operator_response', 'operator_list', 'operator_response']);
+      expect(done.timeline.map(({ source }: { source: string }) => source)).toEqual([
+        'rgs',
+        'operator_response',
+        'operator_list',
+        'operator_response',
+      ]);
       expect(await booked(hub, 'ann')).toEqual(['withdraw bet', 'deposit rollback:bet']);
       expect((await hub.player('ann')).net).toEqual({ USD: '0' });
       expect(await told(hub, 'ann')).toEqual(['bet ROLLED_BACK']);
@@ -59,7 +82,12 @@ describe('the deadline of a debit', () => {
       const done = await hub.reaches(id, 'rejected');
       await hub.drained();
       expect(done).toMatchObject({ status: 'REJECTED', reason: 'deadline' });
-      expect(done.timeline.at(-1)).toMatchObject({ source: 'operator_list', from: 'unknown', to: 'rejected', evidence: { class: 'absent' } });
+      expect(done.timeline.at(-1)).toMatchObject({
+        source: 'operator_list',
+        from: 'unknown',
+        to: 'rejected',
+        evidence: { class: 'absent' },
+      });
       expect((await callsOf(hub, 'bea')).filter(({ direction }) => direction === 'deposit')).toEqual([]);
       expect(await booked(hub, 'bea')).toEqual([]);
       expect(await told(hub, 'bea')).toEqual(['bet REJECTED']);
@@ -69,9 +97,21 @@ describe('the deadline of a debit', () => {
   it('finds a bet that was booked between the two questions', async () => {
     await hub.operatorFault({ kind: 'reset', direction: 'withdraw' });
     const id = await debit('cat');
-    await waitFor('the operator said once that it does not know the bet', async () => (await hub.database.query(`select 1 from wallet_transaction where id = $1 and absent_at is not null`, [id])).length === 1);
+    await waitFor(
+      'the operator said once that it does not know the bet',
+      async () =>
+        (await hub.database.query(`select 1 from wallet_transaction where id = $1 and absent_at is not null`, [id]))
+          .length === 1,
+    );
     // The lost call arrives after all.
-    await control(hub.operator.url, 'POST', '/admin/book', { playerId: 'cat', direction: 'withdraw', amount: 5, currency: 'USD', reference: 'bet', correlationId: id });
+    await control(hub.operator.url, 'POST', '/admin/book', {
+      playerId: 'cat',
+      direction: 'withdraw',
+      amount: 5,
+      currency: 'USD',
+      reference: 'bet',
+      correlationId: id,
+    });
     await hub.reaches(id, 'compensated');
     await hub.drained();
     expect(await booked(hub, 'cat')).toEqual(['withdraw bet', 'deposit rollback:bet']);
@@ -80,7 +120,12 @@ describe('the deadline of a debit', () => {
   });
 
   it('resolves a bet that was only accepted and whose callback never came', async () => {
-    await hub.operatorFault({ kind: 'status_after_commit', status: 202, body: { status: 'PENDING' }, direction: 'withdraw' });
+    await hub.operatorFault({
+      kind: 'status_after_commit',
+      status: 202,
+      body: { status: 'PENDING' },
+      direction: 'withdraw',
+    });
     const id = await debit('dan');
     const done = await hub.reaches(id, 'compensated');
     await hub.drained();
@@ -95,7 +140,15 @@ describe('the deadline of a debit', () => {
       await holdOperator(hub.database);
       const id = await debit(playerId);
       await leaseLost(hub.database, id);
-      if (isBooked) await control(hub.operator.url, 'POST', '/admin/book', { playerId, direction: 'withdraw', amount: 5, currency: 'USD', reference: 'bet', correlationId: id });
+      if (isBooked)
+        await control(hub.operator.url, 'POST', '/admin/book', {
+          playerId,
+          direction: 'withdraw',
+          amount: 5,
+          currency: 'USD',
+          reference: 'bet',
+          correlationId: id,
+        });
       await timePasses(hub.database, 60);
       await sweep();
       // Whether its call left nobody knows, so the sweep leaves it alone.
@@ -145,7 +198,9 @@ describe('the deadline of a debit', () => {
     });
 
     it('is kept while the breaker is open; credits wait for it', async () => {
-      await hub.database.query(`update outbox_destination set breaker = 'open', open_until = now() + interval '1 hour' where queue = 'operator'`);
+      await hub.database.query(
+        `update outbox_destination set breaker = 'open', open_until = now() + interval '1 hour' where queue = 'operator'`,
+      );
       const id = await debit('ida');
       const win = await hub.credit({ playerId: 'jon', refId: 'win' });
       // Nobody calls the sweep here: the hub looks by itself.
@@ -170,23 +225,36 @@ describe('the deadline of a debit', () => {
       });
       expect(done).toMatchObject({ reason: 'deadline' });
       // It never left, so there is nothing to ask.
-      expect(done.timeline.at(-1)).toMatchObject({ source: 'hub', from: 'initiated', to: 'rejected', evidence: { class: 'expired' } });
+      expect(done.timeline.at(-1)).toMatchObject({
+        source: 'hub',
+        from: 'initiated',
+        to: 'rejected',
+        evidence: { class: 'expired' },
+      });
       expect(await callsOf(hub, 'kim')).toHaveLength(1);
       expect(await booked(hub, 'kim')).toEqual([]);
     });
 
     it('is kept even when five hundred other bets may have left and cannot be decided yet', async () => {
       await holdOperator(hub.database);
-      const accept = (count: number, prefix: string) => Promise.all(Array.from({ length: count }, (_, index) => hub.debit({ playerId: `${prefix}-${index}`, refId: 'bet' })));
+      const accept = (count: number, prefix: string) =>
+        Promise.all(
+          Array.from({ length: count }, (_, index) => hub.debit({ playerId: `${prefix}-${index}`, refId: 'bet' })),
+        );
       const never = await withTurnTaken(async () => {
         await accept(520, 'may');
-        await hub.database.query(`update outbox_head set leased = true, claims = 1, owner = 'busy', visible_at = now() + interval '1 hour'`);
+        await hub.database.query(
+          `update outbox_head set leased = true, claims = 1, owner = 'busy', visible_at = now() + interval '1 hour'`,
+        );
         return accept(3, 'never');
       });
       await timePasses(hub.database, 5);
       await sweep();
-      for (const { body } of never) expect(await hub.reaches(body.transactionId, 'rejected')).toMatchObject({ reason: 'deadline' });
-      const [rest] = await hub.database.query<{ count: string }>(`select count(*) from wallet_transaction where state = 'initiated'`);
+      for (const { body } of never)
+        expect(await hub.reaches(body.transactionId, 'rejected')).toMatchObject({ reason: 'deadline' });
+      const [rest] = await hub.database.query<{ count: string }>(
+        `select count(*) from wallet_transaction where state = 'initiated'`,
+      );
       expect(rest?.count).toBe('520');
     });
   });
@@ -206,7 +274,9 @@ describe('the deadline of a debit', () => {
 describe('a call that left in time', () => {
   let hub: TestHub;
   beforeAll(async () => {
-    hub = await TestHub.start({ env: { ...QUICK, OPERATOR_TIMEOUT_MS: '4000', OUTBOX_LEASE_SECONDS: '6', DEBIT_DEADLINE_SECONDS: '1' } });
+    hub = await TestHub.start({
+      env: { ...QUICK, OPERATOR_TIMEOUT_MS: '4000', OUTBOX_LEASE_SECONDS: '6', DEBIT_DEADLINE_SECONDS: '1' },
+    });
     hub.operator.settings.callbacks = false;
   });
   afterAll(() => hub.stop());
@@ -224,8 +294,24 @@ describe('a call that left in time', () => {
   it('counts when its callback is first', async () => {
     await hub.operatorFault({ kind: 'delay', ms: 2_500, afterCommit: true, playerId: 'bea' });
     const { body } = await hub.debit({ playerId: 'bea', refId: 'bet' });
-    await waitFor('the deadline has passed', async () => (await hub.database.query(`select 1 from outbox_message where transaction_id = $1 and expires_at < now()`, [body.transactionId])).length === 1);
-    const heard = await hub.callback({ playerId: 'bea', amount: 5, currency: 'USD', status: 'OK', event: 'withdraw', refId: 'bet', correlationId: body.transactionId });
+    await waitFor(
+      'the deadline has passed',
+      async () =>
+        (
+          await hub.database.query(`select 1 from outbox_message where transaction_id = $1 and expires_at < now()`, [
+            body.transactionId,
+          ])
+        ).length === 1,
+    );
+    const heard = await hub.callback({
+      playerId: 'bea',
+      amount: 5,
+      currency: 'USD',
+      status: 'OK',
+      event: 'withdraw',
+      refId: 'bet',
+      correlationId: body.transactionId,
+    });
     expect(heard.status).toBe(200);
     expect(await hub.transaction(body.transactionId)).toMatchObject({ state: 'confirmed' });
     await hub.drained();
@@ -245,7 +331,9 @@ describe('without a deadline', () => {
     await holdOperator(hub.database);
     await hub.operatorFault({ kind: 'reset', afterCommit: true, next: 2 });
     const { body } = await hub.debit({ playerId: 'ann', refId: 'bet' });
-    expect(await hub.database.query('select expires_at from outbox_message where transaction_id = $1', [body.transactionId])).toEqual([{ expires_at: null }]);
+    expect(
+      await hub.database.query('select expires_at from outbox_message where transaction_id = $1', [body.transactionId]),
+    ).toEqual([{ expires_at: null }]);
     await timePasses(hub.database, 86_400);
     await hub.app.get(DeadlineWorker).sweepOnSchedule();
     expect(await hub.transaction(body.transactionId)).toMatchObject({ state: 'initiated' });

@@ -9,7 +9,8 @@ const PAGE = readFileSync(path.resolve(__dirname, '../../docs/failures.md'), 'ut
 /** The fault that the page's line about `what` arms, and at which mock. */
 function faultOf(what: string): { port: string; fault: Record<string, unknown> } {
   const line = PAGE.split('\n').find((each) => each.startsWith(`| ${what}`)) ?? '';
-  const [, port = '', json = ''] = /localhost:(\d+)\/admin\/faults -H 'Content-Type: application\/json' -d '(\{.*?\})'/.exec(line) ?? [];
+  const [, port = '', json = ''] =
+    /localhost:(\d+)\/admin\/faults -H 'Content-Type: application\/json' -d '(\{.*?\})'/.exec(line) ?? [];
   return { port, fault: JSON.parse(json) as Record<string, unknown> };
 }
 
@@ -35,7 +36,10 @@ describe('docs/failures.md shows, with the command that it gives,', () => {
   it('202 and an open outcome, with a slow operator', async () => {
     await arm('202');
     const open = await hub.debit({}, wait(1));
-    expect([open.status, open.headers.get('location')]).toEqual([202, `/wallet/transactions/${open.body.transactionId}`]);
+    expect([open.status, open.headers.get('location')]).toEqual([
+      202,
+      `/wallet/transactions/${open.body.transactionId}`,
+    ]);
     await hub.reaches(open.body.transactionId, 'confirmed');
   });
 
@@ -43,14 +47,18 @@ describe('docs/failures.md shows, with the command that it gives,', () => {
     await arm('`unknown`');
     const { body } = await hub.debit({ playerId: 'ann' });
     await hub.reaches(body.transactionId, 'confirmed');
-    expect((await hub.transaction(body.transactionId)).timeline.map(({ to }: { to: string }) => to)).toContain('unknown');
+    expect((await hub.transaction(body.transactionId)).timeline.map(({ to }: { to: string }) => to)).toContain(
+      'unknown',
+    );
     expect((await hub.player('ann')).movements).toBe(1);
   });
 
   it('ROLLED_BACK', async () => {
     await hub.debit({ playerId: 'bea', refId: 'bet' }, wait(5));
     await rollback(hub, { playerId: 'bea', refId: 'undo', originalRefId: 'bet' }, wait(5));
-    await waitFor('the RGS is told', async () => (await hub.rgsReceived()).some(({ status }) => status === 'ROLLED_BACK'));
+    await waitFor('the RGS is told', async () =>
+      (await hub.rgsReceived()).some(({ status }) => status === 'ROLLED_BACK'),
+    );
   });
 
   it('the same webhook twice', async () => {

@@ -16,7 +16,11 @@ describe('a process that is told to stop', () => {
   const hubs: HubProcess[] = [];
 
   beforeAll(async () => {
-    [database, operator, rgs] = await Promise.all([testDatabase(), startMockOperator({ callbacks: false }), startMockRgs()]);
+    [database, operator, rgs] = await Promise.all([
+      testDatabase(),
+      startMockOperator({ callbacks: false }),
+      startMockRgs(),
+    ]);
   });
   afterAll(async () => {
     await Promise.all(hubs.map((hub) => hub.end('SIGKILL')));
@@ -25,13 +29,26 @@ describe('a process that is told to stop', () => {
   });
 
   const start = async (env: Record<string, string>): Promise<HubProcess> => {
-    const hub = await HubProcess.start({ DATABASE_URL: database.url, OPERATOR_BASE_URL: operator.url, RGS_WEBHOOK_URL: `${rgs.url}/webhooks`, ...env });
+    const hub = await HubProcess.start({
+      DATABASE_URL: database.url,
+      OPERATOR_BASE_URL: operator.url,
+      RGS_WEBHOOK_URL: `${rgs.url}/webhooks`,
+      ...env,
+    });
     hubs.push(hub);
     return hub;
   };
   const debit = (hub: HubProcess, refId: string, prefer?: string): Promise<HttpAnswer> =>
-    signedRequest('POST', `${hub.url}/wallet/debit`, { playerId: `player of ${refId}`, amountCents: 100, currency: 'USD', refId }, prefer === undefined ? {} : { headers: { prefer } });
-  const called = (reference: string) => async (): Promise<boolean> => ((await control(operator.url, 'GET', '/admin/calls')) as { reference: string }[]).some((call) => call.reference === reference);
+    signedRequest(
+      'POST',
+      `${hub.url}/wallet/debit`,
+      { playerId: `player of ${refId}`, amountCents: 100, currency: 'USD', refId },
+      prefer === undefined ? {} : { headers: { prefer } },
+    );
+  const called = (reference: string) => async (): Promise<boolean> =>
+    ((await control(operator.url, 'GET', '/admin/calls')) as { reference: string }[]).some(
+      (call) => call.reference === reference,
+    );
 
   it('serves to the end of its drain, says goodbye on every connection, and sends waiting callers home with 202', async () => {
     const hub = await start({ DRAIN_SECONDS: String(DRAIN_MS / 1000) });
@@ -54,14 +71,20 @@ describe('a process that is told to stop', () => {
 
     const answers = await Promise.all([waiting, lateWaiter]);
     const tookMs = performance.now() - stoppedAt;
-    expect(answers.map(({ status, headers }) => [status, headers.get('connection'), headers.get('location') !== null])).toEqual([
+    expect(
+      answers.map(({ status, headers }) => [status, headers.get('connection'), headers.get('location') !== null]),
+    ).toEqual([
       [202, 'close', true],
       [202, 'close', true],
     ]);
     expect(tookMs).toBeGreaterThan(DRAIN_MS * 0.9);
     expect(await ended).toBe(0);
     // The call that was on the wire got its answer written down.
-    expect(await database.query(`select ref_id from wallet_transaction where state = 'confirmed' and ref_id in ('slow', 'late', 'late-waiter')`)).toEqual([{ ref_id: 'slow' }]);
+    expect(
+      await database.query(
+        `select ref_id from wallet_transaction where state = 'confirmed' and ref_id in ('slow', 'late', 'late-waiter')`,
+      ),
+    ).toEqual([{ ref_id: 'slow' }]);
   }, 30_000);
 
   it('ends in time whatever holds it up, and says so', async () => {
@@ -72,7 +95,15 @@ describe('a process that is told to stop', () => {
       // A request that waits in the database for as long as somebody else pleases.
       await holder.query('begin; lock table wallet_transaction');
       const held = debit(hub, 'held').catch(() => undefined);
-      await waitFor('the debit waits for the lock', async () => (await database.query(`select 1 from pg_locks where not granted and relation = 'wallet_transaction'::regclass`)).length > 0);
+      await waitFor(
+        'the debit waits for the lock',
+        async () =>
+          (
+            await database.query(
+              `select 1 from pg_locks where not granted and relation = 'wallet_transaction'::regclass`,
+            )
+          ).length > 0,
+      );
       const stoppedAt = performance.now();
       expect(await hub.end('SIGTERM')).toBe(1);
       expect(performance.now() - stoppedAt).toBeLessThan(5_000);

@@ -97,7 +97,12 @@ async function queryAt(url: string | undefined, sql: string): Promise<Record<str
 
 /** What somebody meets who has no password, or guesses one: over TCP every user of the machine is the same. */
 async function strangersSeen({ port }: { port: number }): Promise<string[]> {
-  const tries = [{}, { password: 'postgres' }, { password: 'postgres', user: 'hub' }, { password: 'postgres', replication: 'true' }];
+  const tries = [
+    {},
+    { password: 'postgres' },
+    { password: 'postgres', user: 'hub' },
+    { password: 'postgres', replication: 'true' },
+  ];
   return Promise.all(
     tries.map(async (options) => {
       const client = new Client({ host: '127.0.0.1', port, user: 'postgres', database: 'postgres', ...options });
@@ -128,7 +133,10 @@ function forgetPassword(): void {
 }
 
 function filesUnder(directory: string): string[] {
-  return fs.readdirSync(directory, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile()).map((entry) => path.join(entry.parentPath, entry.name));
+  return fs
+    .readdirSync(directory, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => path.join(entry.parentPath, entry.name));
 }
 
 function modeOf(file: string): string {
@@ -169,7 +177,12 @@ describe('the embedded Postgres', () => {
   it('starts, keeps its data and its port over a stop, and stops cleanly', async () => {
     const first = await start();
     expect(first.owned).toBe(true);
-    for (const [url, role] of [[first.url, 'hub_app'], [first.ownerUrl, 'hub_owner'], [first.superuserUrl, 'postgres']]) expect(url).toMatch(new RegExp(`^postgres://${role}:[\\w-]{43}@127\\.0\\.0\\.1:${first.port}/postgres$`));
+    for (const [url, role] of [
+      [first.url, 'hub_app'],
+      [first.ownerUrl, 'hub_owner'],
+      [first.superuserUrl, 'postgres'],
+    ])
+      expect(url).toMatch(new RegExp(`^postgres://${role}:[\\w-]{43}@127\\.0\\.0\\.1:${first.port}/postgres$`));
     await query(first, 'CREATE TABLE kept (n bigint); INSERT INTO kept VALUES (42)');
     await first.stop();
     await first.stop();
@@ -188,11 +201,14 @@ describe('the embedded Postgres', () => {
     servers.push(server);
     expect(await strangersSeen(server)).toEqual(['refused', 'refused', 'refused', 'refused']);
     const urls = [server.superuserUrl, server.ownerUrl ?? '', server.url];
-    for (const url of urls) await expect(queryAt(url.replace(/.@/, '@'), 'select 1')).rejects.toMatchObject({ code: '28P01' });
+    for (const url of urls)
+      await expect(queryAt(url.replace(/.@/, '@'), 'select 1')).rejects.toMatchObject({ code: '28P01' });
 
     const passwords = urls.map((url) => new URL(url).password);
     expect(new Set(passwords).size).toBe(3);
-    const holders = filesUnder(dataDir).filter((file) => passwords.some((password) => fs.readFileSync(file).includes(password)));
+    const holders = filesUnder(dataDir).filter((file) =>
+      passwords.some((password) => fs.readFileSync(file).includes(password)),
+    );
     expect(holders).toEqual([path.join(dataDir, 'postgres.json')]);
     expect(modeOf(path.join(dataDir, 'postgres.json'))).toBe('600');
     expect(lines.join('\n')).toContain('ready on');
@@ -221,7 +237,12 @@ describe('the embedded Postgres', () => {
     await makeFormer(former);
     forgetPassword();
     const guest = await start();
-    expect(guest).toMatchObject({ pid: former.pid, owned: false, url: `postgres://postgres@127.0.0.1:${former.port}/postgres`, ownerUrl: undefined });
+    expect(guest).toMatchObject({
+      pid: former.pid,
+      owned: false,
+      url: `postgres://postgres@127.0.0.1:${former.port}/postgres`,
+      ownerUrl: undefined,
+    });
     await guest.stop();
 
     await kill(former.child);
@@ -234,12 +255,20 @@ describe('the embedded Postgres', () => {
 
   it('has two roles that are no superusers: the hub serves as one, and what it serves belongs to the other', async () => {
     const server = await start();
-    const power = 'SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls AS power, pg_has_role(current_user, (SELECT datdba FROM pg_database WHERE datname = current_database()), $$MEMBER$$) AS owns FROM pg_roles WHERE rolname = current_user';
+    const power =
+      'SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls AS power, pg_has_role(current_user, (SELECT datdba FROM pg_database WHERE datname = current_database()), $$MEMBER$$) AS owns FROM pg_roles WHERE rolname = current_user';
     expect(await queryAt(server.url, power)).toEqual([{ power: false, owns: false }]);
     expect(await queryAt(server.ownerUrl, power)).toEqual([{ power: false, owns: true }]);
     await queryAt(server.ownerUrl, 'CREATE TABLE kept (n int); GRANT SELECT ON kept TO hub_app');
     expect(await queryAt(server.url, 'SELECT n FROM kept')).toEqual([]);
-    for (const forbidden of ['CREATE TABLE mine (n int)', 'CREATE SCHEMA mine', 'DROP TABLE kept', 'SET ROLE hub_owner', `COPY kept FROM PROGRAM 'true'`, `SELECT pg_read_file('postgresql.conf')`])
+    for (const forbidden of [
+      'CREATE TABLE mine (n int)',
+      'CREATE SCHEMA mine',
+      'DROP TABLE kept',
+      'SET ROLE hub_owner',
+      `COPY kept FROM PROGRAM 'true'`,
+      `SELECT pg_read_file('postgresql.conf')`,
+    ])
       await expect(queryAt(server.url, forbidden)).rejects.toMatchObject({ code: '42501' });
     await server.stop();
 
@@ -250,11 +279,17 @@ describe('the embedded Postgres', () => {
   it('hands over what the superuser of the release before has made, of every kind, and again after that release ran once more', async () => {
     const first = await start();
     // As the release before left it: no roles, and one password.
-    await query(first, 'ALTER DATABASE postgres OWNER TO postgres; REVOKE pg_read_all_stats FROM hub_owner, hub_app; DROP ROLE hub_owner; DROP ROLE hub_app');
-    await query(first, `CREATE SCHEMA recon; CREATE TYPE pair AS (a int, b int); CREATE TYPE mood AS ENUM ('good'); CREATE DOMAIN cents AS bigint; CREATE SEQUENCE own_numbers;
+    await query(
+      first,
+      'ALTER DATABASE postgres OWNER TO postgres; REVOKE pg_read_all_stats FROM hub_owner, hub_app; DROP ROLE hub_owner; DROP ROLE hub_app',
+    );
+    await query(
+      first,
+      `CREATE SCHEMA recon; CREATE TYPE pair AS (a int, b int); CREATE TYPE mood AS ENUM ('good'); CREATE DOMAIN cents AS bigint; CREATE SEQUENCE own_numbers;
       CREATE TABLE weeks (n int GENERATED ALWAYS AS IDENTITY, s serial, at int) PARTITION BY RANGE (at); CREATE TABLE weeks_1 PARTITION OF weeks FOR VALUES FROM (1) TO (9); CREATE INDEX ON weeks (at);
       CREATE TABLE recon."Odd name" (n cents); CREATE VIEW seen AS SELECT at FROM weeks; CREATE MATERIALIZED VIEW kept_view AS SELECT 1 AS one;
-      CREATE FUNCTION twice(p int) RETURNS int LANGUAGE sql AS 'select 2 * p'; CREATE PROCEDURE nothing() LANGUAGE sql AS ''; INSERT INTO weeks (at) VALUES (5)`);
+      CREATE FUNCTION twice(p int) RETURNS int LANGUAGE sql AS 'select 2 * p'; CREATE PROCEDURE nothing() LANGUAGE sql AS ''; INSERT INTO weeks (at) VALUES (5)`,
+    );
     const lines: string[] = [];
     const record = path.join(dataDir, 'postgres.json');
     const forget = (): void => {
@@ -307,7 +342,17 @@ describe('the embedded Postgres', () => {
   });
 
   it('does not hear what the shell says of another server', async () => {
-    const { child, owned } = await launch({ PGSSLMODE: 'require', PGOPTIONS: '-c no_such_setting=1', PGHOST: '192.0.2.1', PGPORT: '1', PGUSER: 'nobody', PGDATABASE: 'none', PGSERVICE: 'none', PGPASSFILE: '/nowhere', PGCLIENTENCODING: 'LATIN1' });
+    const { child, owned } = await launch({
+      PGSSLMODE: 'require',
+      PGOPTIONS: '-c no_such_setting=1',
+      PGHOST: '192.0.2.1',
+      PGPORT: '1',
+      PGUSER: 'nobody',
+      PGDATABASE: 'none',
+      PGSERVICE: 'none',
+      PGPASSFILE: '/nowhere',
+      PGCLIENTENCODING: 'LATIN1',
+    });
     expect(owned).toBe(true);
     child.stdin?.end();
     await once(child, 'exit');
@@ -394,7 +439,14 @@ describe('the embedded Postgres', () => {
     const first = await start();
     const busy = query(first, 'SELECT count(*) FROM generate_series(1, 3000000)').catch(() => undefined);
     const deadline = Date.now() + 15_000;
-    while ((await query(first, "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%generate_series(1,%' AND state = 'active' AND pid <> pg_backend_pid()")).length === 0) {
+    while (
+      (
+        await query(
+          first,
+          "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%generate_series(1,%' AND state = 'active' AND pid <> pg_backend_pid()",
+        )
+      ).length === 0
+    ) {
       if (Date.now() > deadline) throw new Error('the long query did not start');
     }
     process.kill(first.pid, 'SIGKILL');
@@ -412,7 +464,9 @@ describe('the embedded Postgres', () => {
     children.push(other);
     const pidFile = path.join(dataDir, 'postgres', 'postmaster.pid');
     const stat = fs.statSync(path.join(dataDir, 'postgres'));
-    fs.writeFileSync(pidFile, `${other.pid}\n${dataDir}/postgres\n1\n${first.port}\n\n127.0.0.1\n 0 0\nready   \n`, { mode: 0o600 });
+    fs.writeFileSync(pidFile, `${other.pid}\n${dataDir}/postgres\n1\n${first.port}\n\n127.0.0.1\n 0 0\nready   \n`, {
+      mode: 0o600,
+    });
     fs.chownSync(pidFile, stat.uid, stat.gid);
 
     const second = await start();
@@ -434,7 +488,10 @@ describe('the embedded Postgres', () => {
 
   it('breaks the lock of a process that has died', async () => {
     fs.mkdirSync(dataDir, { recursive: true });
-    fs.writeFileSync(path.join(dataDir, 'postgres.lock'), JSON.stringify({ id: 'left', pid: process.pid, started: 'long ago' }));
+    fs.writeFileSync(
+      path.join(dataDir, 'postgres.lock'),
+      JSON.stringify({ id: 'left', pid: process.pid, started: 'long ago' }),
+    );
     const all = await Promise.all([start(), start(), start()]);
     expect(all.filter(({ owned }) => owned)).toHaveLength(1);
     expect(fs.readdirSync(dataDir).filter((name) => name.startsWith('postgres.lock'))).toEqual([]);
@@ -446,7 +503,9 @@ describe('the embedded Postgres', () => {
     const other = net.createServer().listen(first.port, '127.0.0.1');
     await once(other, 'listening');
     try {
-      await expect(start({ port: first.port })).rejects.toThrow(`Port ${first.port}, wanted for the embedded Postgres, is in use.`);
+      await expect(start({ port: first.port })).rejects.toThrow(
+        `Port ${first.port}, wanted for the embedded Postgres, is in use.`,
+      );
       const second = await start();
       expect(second.port).not.toBe(first.port);
     } finally {
@@ -455,9 +514,9 @@ describe('the embedded Postgres', () => {
   });
 
   it('says what is wrong when the server does not start, and what to do', async () => {
-    await expect(startEmbeddedPostgres({ dataDir, settings: { ...settings, max_connections: 'many' } })).rejects.toThrow(
-      /did not start \(exit code 1\)[^]*max_connections[^]*postgres\.log[^]*DATABASE_URL/,
-    );
+    await expect(
+      startEmbeddedPostgres({ dataDir, settings: { ...settings, max_connections: 'many' } }),
+    ).rejects.toThrow(/did not start \(exit code 1\)[^]*max_connections[^]*postgres\.log[^]*DATABASE_URL/);
   });
 
   it('refuses the data of another major version', async () => {

@@ -20,7 +20,13 @@ const BETS = 120;
 /** By how much the worst window exceeds what was promised; at most 0. */
 function excess(calls: readonly { at: number }[], ratePerSecond: number): number {
   const times = calls.map(({ at }) => at).sort((a, b) => a - b);
-  return Math.max(...times.flatMap((start, first) => times.slice(first).map((end, more) => more + 1 - (ratePerSecond * (end - start)) / 1000 - statedBurst(ratePerSecond))));
+  return Math.max(
+    ...times.flatMap((start, first) =>
+      times
+        .slice(first)
+        .map((end, more) => more + 1 - (ratePerSecond * (end - start)) / 1000 - statedBurst(ratePerSecond)),
+    ),
+  );
 }
 
 describe('a network on which every connection takes 300 ms, behind boxes that announce, pack and cut into pieces', () => {
@@ -40,7 +46,13 @@ describe('a network on which every connection takes 300 ms, behind boxes that an
       rgs: await FarLink.start(() => rgs.url, FAR, identity),
       hub: await FarLink.start(() => hubs[0]?.url ?? '', { ...FAR, packed: false, interim: false }),
     };
-    const env = { DATABASE_URL: database.url, OPERATOR_BASE_URL: links.operator.url, RGS_WEBHOOK_URL: `${links.rgs.url}/webhooks`, RATE_LIMIT_PER_MINUTE: String(RATE_PER_MINUTE), NODE_EXTRA_CA_CERTS: path.join(directory, 'ca.pem') };
+    const env = {
+      DATABASE_URL: database.url,
+      OPERATOR_BASE_URL: links.operator.url,
+      RGS_WEBHOOK_URL: `${links.rgs.url}/webhooks`,
+      RATE_LIMIT_PER_MINUTE: String(RATE_PER_MINUTE),
+      NODE_EXTRA_CA_CERTS: path.join(directory, 'ca.pem'),
+    };
     hubs = await Promise.all(Array.from({ length: HUBS }, () => HubProcess.start(env)));
     operator.settings.hubUrl = hubs[1]?.url ?? '';
   }, 60_000);
@@ -54,15 +66,34 @@ describe('a network on which every connection takes 300 ms, behind boxes that an
 
   it(`${BETS} bets at once through ${HUBS} processes all arrive, and the rate holds in every window of either partner`, async () => {
     const answers = await Promise.all(
-      Array.from({ length: BETS }, (_, n) => signedRequest('POST', `${hubs[n % HUBS]?.url}/wallet/debit`, { playerId: `player-${n}`, amountCents: 100, currency: 'USD', refId: `bet-${n}` })),
+      Array.from({ length: BETS }, (_, n) =>
+        signedRequest('POST', `${hubs[n % HUBS]?.url}/wallet/debit`, {
+          playerId: `player-${n}`,
+          amountCents: 100,
+          currency: 'USD',
+          refId: `bet-${n}`,
+        }),
+      ),
     );
     expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]));
-    await waitFor('every webhook arrived', async () => (await control(rgs.url, 'GET', '/admin/summary')).stored === BETS, 30_000);
+    await waitFor(
+      'every webhook arrived',
+      async () => (await control(rgs.url, 'GET', '/admin/summary')).stored === BETS,
+      30_000,
+    );
     expect(await control(operator.url, 'GET', '/v2/transactions')).toHaveLength(BETS);
-    for (const link of [links.operator, links.rgs]) expect(excess(link.calls.filter(({ path: where }) => !where.startsWith('/v2/transactions')), RATE_PER_MINUTE / 60)).toBeLessThanOrEqual(0);
+    for (const link of [links.operator, links.rgs])
+      expect(
+        excess(
+          link.calls.filter(({ path: where }) => !where.startsWith('/v2/transactions')),
+          RATE_PER_MINUTE / 60,
+        ),
+      ).toBeLessThanOrEqual(0);
     // Kept warm: far fewer connections than calls.
     expect(links.operator.connections).toBeLessThan(BETS);
-    const [row] = await database.query<{ doubtful: number }>(`select count(*)::integer as doubtful from outbox_attempt where class in ('unknown', 'failed')`);
+    const [row] = await database.query<{ doubtful: number }>(
+      `select count(*)::integer as doubtful from outbox_attempt where class in ('unknown', 'failed')`,
+    );
     expect(row).toEqual({ doubtful: 0 });
   }, 60_000);
 
@@ -72,9 +103,15 @@ describe('a network on which every connection takes 300 ms, behind boxes that an
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     let output = '';
-    for (const stream of [demo.stdout, demo.stderr]) stream.on('data', (chunk: Buffer) => void (output += chunk.toString()));
+    for (const stream of [demo.stdout, demo.stderr])
+      stream.on('data', (chunk: Buffer) => void (output += chunk.toString()));
     const code = await new Promise((resolve) => demo.once('close', resolve));
-    expect({ code, output }).toEqual({ code: 0, output: expect.stringMatching(/confirmed +100 of 100[\s\S]*delivered once to operator +100 of 100[\s\S]*told once to the RGS +100 of 100[\s\S]*X-Mismatch-Count +0/) });
+    expect({ code, output }).toEqual({
+      code: 0,
+      output: expect.stringMatching(
+        /confirmed +100 of 100[\s\S]*delivered once to operator +100 of 100[\s\S]*told once to the RGS +100 of 100[\s\S]*X-Mismatch-Count +0/,
+      ),
+    });
     if (process.env.FAR_NETWORK_SHOW !== undefined) process.stderr.write(output);
   }, 90_000);
 });

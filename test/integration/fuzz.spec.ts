@@ -12,11 +12,18 @@ beforeAll(async () => {
 });
 afterAll(() => hub.stop());
 
-it('whatever some thousand requests say, every answer is whole, in time, no 5xx, and silent about the hub\'s insides', async () => {
+it("whatever some thousand requests say, every answer is whole, in time, no 5xx, and silent about the hub's insides", async () => {
   const notes: string[] = [];
   const report = await fuzz(
     { url: hub.url, token: 'change_token', secret: 'change_secret', operatorUrl: hub.operator.url, alive: () => true },
-    { seed: SEED, requests: REQUESTS, past: 10, good: 1, secondsMax: SECONDS_MAX, note: (text) => void notes.push(text) },
+    {
+      seed: SEED,
+      requests: REQUESTS,
+      past: 10,
+      good: 1,
+      secondsMax: SECONDS_MAX,
+      note: (text) => void notes.push(text),
+    },
   );
   expect({ seed: report.seed, findings: report.findings }).toEqual({ seed: SEED, findings: [] });
   expect(report.requests).toBeGreaterThan(100);

@@ -62,7 +62,16 @@ async function signed(request: Request): Promise<Response> {
 }
 `;
 
-const COMPILER = { strict: true, target: 'es2023', lib: ['es2023', 'dom', 'dom.iterable'], module: 'nodenext', types: ['node'], skipLibCheck: true, outDir: 'out', rootDir: '.' };
+const COMPILER = {
+  strict: true,
+  target: 'es2023',
+  lib: ['es2023', 'dom', 'dom.iterable'],
+  module: 'nodenext',
+  types: ['node'],
+  skipLibCheck: true,
+  outDir: 'out',
+  rootDir: '.',
+};
 
 describe('a client that is generated from the document', () => {
   let hub: TestHub;
@@ -72,37 +81,86 @@ describe('a client that is generated from the document', () => {
     hub = await TestHub.start();
     document = (await hub.call('GET', '/swagger-json')).text;
     const { paths, components } = JSON.parse(document) as Json;
-    const examples = (route: string): Json[] => Object.values((paths[route].post.requestBody.content['application/json'].examples ?? {}) as Json).map(({ value }) => value as Json);
-    const required = (schema: Json): Json => Object.fromEntries((schema.required as string[]).map((name) => [name, schema.properties[name].example]));
-    const texts = [await readFile(path.join(ROOT, 'README.md'), 'utf8'), await readFile(path.join(ROOT, 'docs/integration.md'), 'utf8')];
+    const examples = (route: string): Json[] =>
+      Object.values((paths[route].post.requestBody.content['application/json'].examples ?? {}) as Json).map(
+        ({ value }) => value as Json,
+      );
+    const required = (schema: Json): Json =>
+      Object.fromEntries((schema.required as string[]).map((name) => [name, schema.properties[name].example]));
+    const texts = [
+      await readFile(path.join(ROOT, 'README.md'), 'utf8'),
+      await readFile(path.join(ROOT, 'docs/integration.md'), 'utf8'),
+    ];
     // What the pages send with curl; the shell puts a time into some ids.
-    const pasted = texts.flatMap((text) => [...text.matchAll(/^B='(\{.*\})'$/gm)].map(([, body]) => JSON.parse((body ?? '').replaceAll("'$T'", '1')) as Json));
+    const pasted = texts.flatMap((text) =>
+      [...text.matchAll(/^B='(\{.*\})'$/gm)].map(
+        ([, body]) => JSON.parse((body ?? '').replaceAll("'$T'", '1')) as Json,
+      ),
+    );
     expect(pasted.length).toBeGreaterThanOrEqual(2);
-    const everything = { playerId: 'p', amountCents: 1, currency: 'USD', refId: 'nothing', roundId: null, roundClosed: null, gameId: null, sessionId: null, meta: null };
-    bodies = { debit: [...examples('/wallet/debit'), ...pasted, everything, { ...everything, refId: 'free', kind: 'free', amountCents: 0 }], credit: [...examples('/wallet/credit'), everything], rollback: [required(components.schemas.RollbackRequest as Json)] };
+    const everything = {
+      playerId: 'p',
+      amountCents: 1,
+      currency: 'USD',
+      refId: 'nothing',
+      roundId: null,
+      roundClosed: null,
+      gameId: null,
+      sessionId: null,
+      meta: null,
+    };
+    bodies = {
+      debit: [
+        ...examples('/wallet/debit'),
+        ...pasted,
+        everything,
+        { ...everything, refId: 'free', kind: 'free', amountCents: 0 },
+      ],
+      credit: [...examples('/wallet/credit'), everything],
+      rollback: [required(components.schemas.RollbackRequest as Json)],
+    };
   });
   afterAll(() => hub.stop());
   beforeEach(() => hub.clear());
 
-  it.each(GENERATORS)('by $name compiles, and sends every example of the docs', async ({ make: [bin = '', ...args], prelude }) => {
-    const folder = await mkdtemp(path.join(tmpdir(), 'client-'));
-    await symlink(MODULES, path.join(folder, 'node_modules'));
-    try {
-      const calls = Object.entries(bodies).flatMap(([movement, all]) => all.map((body, n) => `  answers.push(await ${movement}(${JSON.stringify({ ...body, refId: `${movement}-${n}` })}));`));
-      const program = `${SIGNING}${prelude}\nasync function main() {\n  const answers: (number | undefined)[] = [];\n${calls.join('\n')}\n  console.log(JSON.stringify({ answers, amount: await look('debit-0') }));\n}\nvoid main();\n`;
-      await writeFile(path.join(folder, 'openapi.json'), document);
-      await writeFile(path.join(folder, 'package.json'), '{"type":"commonjs"}');
-      await writeFile(path.join(folder, 'main.ts'), program);
-      await writeFile(path.join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions: COMPILER, files: ['main.ts'] }));
-      await run(process.execPath, [path.join(MODULES, bin), ...args], { cwd: folder });
-      const { stdout: faults } = await run(process.execPath, [path.join(MODULES, 'typescript/bin/tsc'), '-p', folder]).catch((error: { stdout: string }) => error);
-      expect(faults).toBe('');
-      const { stdout } = await run(process.execPath, ['out/main.js'], { cwd: folder, env: { ...process.env, HUB: hub.url } });
-      const { answers, amount } = JSON.parse(stdout) as { answers: number[]; amount: number };
-      expect(answers).toEqual(calls.map(() => 200));
-      expect(amount).toBe(500);
-    } finally {
-      await rm(folder, { recursive: true });
-    }
-  }, 180_000);
+  it.each(GENERATORS)(
+    'by $name compiles, and sends every example of the docs',
+    async ({ make: [bin = '', ...args], prelude }) => {
+      const folder = await mkdtemp(path.join(tmpdir(), 'client-'));
+      await symlink(MODULES, path.join(folder, 'node_modules'));
+      try {
+        const calls = Object.entries(bodies).flatMap(([movement, all]) =>
+          all.map(
+            (body, n) =>
+              `  answers.push(await ${movement}(${JSON.stringify({ ...body, refId: `${movement}-${n}` })}));`,
+          ),
+        );
+        const program = `${SIGNING}${prelude}\nasync function main() {\n  const answers: (number | undefined)[] = [];\n${calls.join('\n')}\n  console.log(JSON.stringify({ answers, amount: await look('debit-0') }));\n}\nvoid main();\n`;
+        await writeFile(path.join(folder, 'openapi.json'), document);
+        await writeFile(path.join(folder, 'package.json'), '{"type":"commonjs"}');
+        await writeFile(path.join(folder, 'main.ts'), program);
+        await writeFile(
+          path.join(folder, 'tsconfig.json'),
+          JSON.stringify({ compilerOptions: COMPILER, files: ['main.ts'] }),
+        );
+        await run(process.execPath, [path.join(MODULES, bin), ...args], { cwd: folder });
+        const { stdout: faults } = await run(process.execPath, [
+          path.join(MODULES, 'typescript/bin/tsc'),
+          '-p',
+          folder,
+        ]).catch((error: { stdout: string }) => error);
+        expect(faults).toBe('');
+        const { stdout } = await run(process.execPath, ['out/main.js'], {
+          cwd: folder,
+          env: { ...process.env, HUB: hub.url },
+        });
+        const { answers, amount } = JSON.parse(stdout) as { answers: number[]; amount: number };
+        expect(answers).toEqual(calls.map(() => 200));
+        expect(amount).toBe(500);
+      } finally {
+        await rm(folder, { recursive: true });
+      }
+    },
+    180_000,
+  );
 });

@@ -22,15 +22,50 @@ const FEW = 1_000;
 
 /** Rows that this transaction has read so far, by relation. */
 async function rowsRead(tx: Tx): Promise<number> {
-  const [row] = await tx.rows<{ n: number }>('select sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::integer as n from pg_stat_xact_user_tables');
+  const [row] = await tx.rows<{ n: number }>(
+    'select sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::integer as n from pg_stat_xact_user_tables',
+  );
   return row?.n ?? 0;
 }
 
 /** A bet in a round of its own, by a player who has many; the first one ends its round. */
 function bet(n: number): NewMovement {
-  const names = { playerId: `player-${n}`, externalPlayerId: `player-${n}`, refId: `bet-${n}`, roundId: `fresh-${n}`, idempotencyKey: `key-${n}`, fingerprint: '00', signature: null, externalRef: null };
-  const about = { operatorId: 1, rgsId: 2, movement: 'debit', kind: 'regular', amountMinor: 100n, currency: 'USD', exponent: 2, gameId: null, sessionId: null, meta: null, waited: false, isFree: false, warnings: null, wantsMatch: false } as const;
-  return { ...names, ...about, id: uuidv7(), roundClosed: n === 0, messageId: uuidv7(), path: '/', body: '{}', deadlineSeconds: 60 };
+  const names = {
+    playerId: `player-${n}`,
+    externalPlayerId: `player-${n}`,
+    refId: `bet-${n}`,
+    roundId: `fresh-${n}`,
+    idempotencyKey: `key-${n}`,
+    fingerprint: '00',
+    signature: null,
+    externalRef: null,
+  };
+  const about = {
+    operatorId: 1,
+    rgsId: 2,
+    movement: 'debit',
+    kind: 'regular',
+    amountMinor: 100n,
+    currency: 'USD',
+    exponent: 2,
+    gameId: null,
+    sessionId: null,
+    meta: null,
+    waited: false,
+    isFree: false,
+    warnings: null,
+    wantsMatch: false,
+  } as const;
+  return {
+    ...names,
+    ...about,
+    id: uuidv7(),
+    roundClosed: n === 0,
+    messageId: uuidv7(),
+    path: '/',
+    body: '{}',
+    deadlineSeconds: 60,
+  };
 }
 
 describe('a store that has grown', () => {
@@ -42,11 +77,28 @@ describe('a store that has grown', () => {
       destination = await lanes.newDestination();
       await lanes.database.asOwner('analyze outbox_head, outbox_lane, outbox_message, outbox_attempt, outbox_dead');
       // Old and still open: a head that waits, one that failed, one that is dead and stops its lane, with two behind each.
-      for (const lane of ['waiting', 'failed', 'blocked']) await lanes.transaction((tx) => lanes.store.enqueue(tx, Array.from({ length: 3 }, () => newMessage(destination, lane))));
+      for (const lane of ['waiting', 'failed', 'blocked'])
+        await lanes.transaction((tx) =>
+          lanes.store.enqueue(
+            tx,
+            Array.from({ length: 3 }, () => newMessage(destination, lane)),
+          ),
+        );
       const leases = await lanes.claim(destination, 3);
-      await lanes.settle(leases.filter(({ laneKey }) => laneKey === 'failed'), 'retry', 3_600_000);
-      await lanes.settle(leases.filter(({ laneKey }) => laneKey === 'blocked'), 'blocked');
-      await lanes.settle(leases.filter(({ laneKey }) => laneKey === 'waiting'), 'released', 3_600_000);
+      await lanes.settle(
+        leases.filter(({ laneKey }) => laneKey === 'failed'),
+        'retry',
+        3_600_000,
+      );
+      await lanes.settle(
+        leases.filter(({ laneKey }) => laneKey === 'blocked'),
+        'blocked',
+      );
+      await lanes.settle(
+        leases.filter(({ laneKey }) => laneKey === 'waiting'),
+        'released',
+        3_600_000,
+      );
       // Everything since then was sent. Nobody has told the planner.
       await lanes.query(
         `with message as (
@@ -73,14 +125,28 @@ describe('a store that has grown', () => {
     ] as const)('finds what is %s without a walk through what was sent', async (status, count) => {
       const { records, read } = await listed({ status, limit: 100 });
       expect(records.map((record) => record.status)).toEqual(Array(count).fill(status));
-      expect(records.map(({ id }) => id)).toEqual(records.map(({ id }) => id).toSorted().reverse());
+      expect(records.map(({ id }) => id)).toEqual(
+        records
+          .map(({ id }) => id)
+          .toSorted()
+          .reverse(),
+      );
       expect(read).toBeLessThan(FEW);
     });
 
     it('turns the pages of what is pending without losing or repeating any', async () => {
       const pages: string[] = [];
-      for (let before: string | undefined, page: OutboxRecord[] = []; pages.length === 0 || page.length > 0; before = page.at(-1)?.id) {
-        ({ records: page } = await listed({ status: 'pending', queue: 'rgs', limit: 3, ...(before === undefined ? {} : { before }) }));
+      for (
+        let before: string | undefined, page: OutboxRecord[] = [];
+        pages.length === 0 || page.length > 0;
+        before = page.at(-1)?.id
+      ) {
+        ({ records: page } = await listed({
+          status: 'pending',
+          queue: 'rgs',
+          limit: 3,
+          ...(before === undefined ? {} : { before }),
+        }));
         pages.push(...page.map(({ id }) => id));
       }
       expect(pages).toEqual((await listed({ status: 'pending', limit: 100 })).records.map(({ id }) => id));
@@ -103,7 +169,11 @@ describe('a store that has grown', () => {
     let newest: string[];
     beforeAll(async () => {
       database = await testDatabase();
-      dataSource = await new DataSource({ ...dataSourceOptions(database.url, { applicationName: 'growth', poolSize: 1 }), entities: [], migrations: [] }).initialize();
+      dataSource = await new DataSource({
+        ...dataSourceOptions(database.url, { applicationName: 'growth', poolSize: 1 }),
+        entities: [],
+        migrations: [],
+      }).initialize();
       sql = new Database(dataSource);
       await database.asOwner('alter table wallet_transaction set (autovacuum_enabled = false)');
       await database.asOwner('analyze wallet_transaction, wallet_event, idempotency_key, wallet_round');
@@ -114,13 +184,19 @@ describe('a store that has grown', () => {
            case when n > ${MANY} - 10 then 'initiated' else 'confirmed' end, case when n <= ${MANY} - 10 then at end, at, at + interval '60 seconds'
          from generate_series(1, ${MANY}) n, lateral (select now() - interval '1 day' * (${MANY} - n) / ${MANY} - interval '90 seconds' as at) t`,
       );
-      newest = (await sql.rows<{ id: string }>('select id from wallet_transaction order by id desc limit 10')).map(({ id }) => id);
+      newest = (await sql.rows<{ id: string }>('select id from wallet_transaction order by id desc limit 10')).map(
+        ({ id }) => id,
+      );
       await sql.rows(`insert into wallet_cursor (name, at) values ('deadline:60', now() - interval '65 seconds')`);
       // All rounds were closed when the planner last looked. Since then a quarter as many were opened, and stay open.
       await database.asOwner('alter table wallet_round set (autovacuum_enabled = false)');
-      await sql.rows(`insert into wallet_round (rgs_id, round_id, player_id, operator_id, closed_at) select 2, 'closed-' || n, 'player-' || n % 500, 1, now() from generate_series(1, ${MANY}) n`);
+      await sql.rows(
+        `insert into wallet_round (rgs_id, round_id, player_id, operator_id, closed_at) select 2, 'closed-' || n, 'player-' || n % 500, 1, now() from generate_series(1, ${MANY}) n`,
+      );
       await database.asOwner('analyze wallet_round');
-      await sql.rows(`insert into wallet_round (rgs_id, round_id, player_id, operator_id) select 2, 'round-' || n % 2000, 'player-' || n % 500, 1 from generate_series(1, 4999) n on conflict do nothing`);
+      await sql.rows(
+        `insert into wallet_round (rgs_id, round_id, player_id, operator_id) select 2, 'round-' || n % 2000, 'player-' || n % 500, 1 from generate_series(1, 4999) n on conflict do nothing`,
+      );
     });
     afterAll(async () => {
       await dataSource.destroy();
@@ -133,9 +209,17 @@ describe('a store that has grown', () => {
       'the locks of a settling batch': (store, tx) => store.lock(tx, newest),
       'one transaction': (store, tx) => store.find(tx, newest[0] ?? ''),
       'accepting a batch': (store) => store.accept(Array.from({ length: 50 }, (_, n) => bet(n))),
-      'a round': (_, tx) => new RoundsStore(tx as unknown as Database, tx as unknown as ReportsDatabase).round(2, 'round-7'),
-      'closing a round': (_, tx) => new RoundsStore(tx as unknown as Database, tx as unknown as ReportsDatabase).close(2, 'round-7'),
-      'whether a round was won': (_, tx) => new RollbackStore().roundHasCredit(tx, { rgsId: 2, operatorId: 1, playerId: 'player-7', roundId: 'round-7' } as Transaction),
+      'a round': (_, tx) =>
+        new RoundsStore(tx as unknown as Database, tx as unknown as ReportsDatabase).round(2, 'round-7'),
+      'closing a round': (_, tx) =>
+        new RoundsStore(tx as unknown as Database, tx as unknown as ReportsDatabase).close(2, 'round-7'),
+      'whether a round was won': (_, tx) =>
+        new RollbackStore().roundHasCredit(tx, {
+          rgsId: 2,
+          operatorId: 1,
+          playerId: 'player-7',
+          roundId: 'round-7',
+        } as Transaction),
       'a list by player': (store) => store.list(2, { playerId: 'player-7', limit: 50 }),
       'a list by round': (store) => store.list(2, { roundId: 'round-7', limit: 50 }),
       'a list by reference': (store) => store.list(2, { refId: 'ref-777', limit: 50 }),
@@ -148,7 +232,9 @@ describe('a store that has grown', () => {
         const read = await sql.transaction(async (tx) => {
           await tx.rows(`set local plan_cache_mode = ${mode}`);
           const before = await rowsRead(tx);
-          const hot = { prepared: (_: string, text: string, parameters: readonly Parameter[]) => tx.rows(text, parameters) };
+          const hot = {
+            prepared: (_: string, text: string, parameters: readonly Parameter[]) => tx.rows(text, parameters),
+          };
           await reads[name]?.(new WalletStore(tx as unknown as Database, hot as unknown as HotDatabase), tx);
           return (await rowsRead(tx)) - before;
         });
@@ -166,24 +252,60 @@ describe('a store that has grown', () => {
     let messages: LeasedMessage[];
     const DESTINATION = 1;
     /** Over the one connection, whose functions keep their plans. */
-    const on = (tx: Tx): HotDatabase => ({ prepared: (_: string, text: string, parameters: readonly Parameter[]) => tx.rows(text, parameters) }) as unknown as HotDatabase;
-    const accept = (tx: Tx, first: number, size: number): Promise<unknown> => new WalletStore(tx as unknown as Database, on(tx)).accept(Array.from({ length: size }, (_, n) => ({ ...bet(first + n), signature: String(first + n) })));
+    const on = (tx: Tx): HotDatabase =>
+      ({
+        prepared: (_: string, text: string, parameters: readonly Parameter[]) => tx.rows(text, parameters),
+      }) as unknown as HotDatabase;
+    const accept = (tx: Tx, first: number, size: number): Promise<unknown> =>
+      new WalletStore(tx as unknown as Database, on(tx)).accept(
+        Array.from({ length: size }, (_, n) => ({ ...bet(first + n), signature: String(first + n) })),
+      );
     const claim = async (tx: Tx, want: number): Promise<void> => {
-      ({ messages } = await new OutboxStore(tx as unknown as Database, on(tx)).claim(DESTINATION, want, 60_000, 60_000, 'growth', new Date(0)));
+      ({ messages } = await new OutboxStore(tx as unknown as Database, on(tx)).claim(
+        DESTINATION,
+        want,
+        60_000,
+        60_000,
+        'growth',
+        new Date(0),
+      ));
     };
     const settle = async (tx: Tx): Promise<void> => {
       expect(new Set(await outbox.lock(tx, messages))).toEqual(new Set(['ok']));
-      await outbox.settle(tx, messages.map(({ id }) => ({ id, outcome: 'sent', class: 'delivered', status: 200, error: null, durationMs: 1, delayMs: 0, open: true, landing: null })), 'growth');
+      await outbox.settle(
+        tx,
+        messages.map(({ id }) => ({
+          id,
+          outcome: 'sent',
+          class: 'delivered',
+          status: 200,
+          error: null,
+          durationMs: 1,
+          delayMs: 0,
+          open: true,
+          landing: null,
+        })),
+        'growth',
+      );
     };
 
     beforeAll(async () => {
       database = await testDatabase();
-      dataSource = await new DataSource({ ...dataSourceOptions(database.url, { applicationName: 'growth', poolSize: 1 }), entities: [], migrations: [] }).initialize();
+      dataSource = await new DataSource({
+        ...dataSourceOptions(database.url, { applicationName: 'growth', poolSize: 1 }),
+        entities: [],
+        migrations: [],
+      }).initialize();
       sql = new Database(dataSource);
       outbox = new OutboxStore(sql, new HotDatabase(dataSource));
-      for (const table of ['wallet_transaction', 'wallet_round', 'idempotency_key', 'outbox_head', 'outbox_lane']) await database.asOwner(`alter table ${table} set (autovacuum_enabled = false)`);
-      await database.query(`insert into partner (id, code, role, base_url, currencies) overriding system value values (1, 'growth-operator', 'operator', 'http://127.0.0.1:1', '{USD}'), (2, 'growth-rgs', 'rgs', 'http://127.0.0.1:1', '{USD}') on conflict do nothing`);
-      await outbox.upsertDestinations([{ id: DESTINATION, queue: 'operator', ratePerSecond: 0, burst: 1, breakerFailures: 10, breakerOpenSeconds: 10 }]);
+      for (const table of ['wallet_transaction', 'wallet_round', 'idempotency_key', 'outbox_head', 'outbox_lane'])
+        await database.asOwner(`alter table ${table} set (autovacuum_enabled = false)`);
+      await database.query(
+        `insert into partner (id, code, role, base_url, currencies) overriding system value values (1, 'growth-operator', 'operator', 'http://127.0.0.1:1', '{USD}'), (2, 'growth-rgs', 'rgs', 'http://127.0.0.1:1', '{USD}') on conflict do nothing`,
+      );
+      await outbox.upsertDestinations([
+        { id: DESTINATION, queue: 'operator', ratePerSecond: 0, burst: 1, breakerFailures: 10, breakerOpenSeconds: 10 },
+      ]);
       const hot = new HotDatabase(dataSource);
       // Often enough that each statement has its plan for any values.
       for (let n = 0; n < 8; n += 1) {
@@ -205,7 +327,11 @@ describe('a store that has grown', () => {
     ])('%s goes by index', async (_, work) => {
       const read = await new HotDatabase(dataSource).transaction(async (tx) => {
         // As outside of such a transaction, in which accepting and claiming are called.
-        if (work !== settle) await tx.rows(`select set_config(n, boot_val, true) from pg_settings s, unnest($1::text[]) n where s.name = n`, [['enable_seqscan', 'enable_mergejoin', 'enable_hashjoin', 'plan_cache_mode']]);
+        if (work !== settle)
+          await tx.rows(
+            `select set_config(n, boot_val, true) from pg_settings s, unnest($1::text[]) n where s.name = n`,
+            [['enable_seqscan', 'enable_mergejoin', 'enable_hashjoin', 'plan_cache_mode']],
+          );
         const before = await rowsRead(tx);
         await work(tx);
         return (await rowsRead(tx)) - before;
@@ -220,12 +346,18 @@ describe('a store that has grown', () => {
       try {
         const week = (ago: number): Date => {
           const now = new Date(Date.now() - ago * WEEK_MS);
-          return new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth(), now.getUTCDate() - ((now.getUTCDay() + 6) % 7)));
+          return new Date(
+            Date.UTC(now.getUTCFullYear(), now.getUTCMonth(), now.getUTCDate() - ((now.getUTCDay() + 6) % 7)),
+          );
         };
         const name = `outbox_attempt_${week(20).toISOString().slice(0, 10).replaceAll('-', '')}`;
-        await hub.database.asOwner(`create table ${name} partition of outbox_attempt for values from ('${week(20).toISOString()}') to ('${week(19).toISOString()}')`);
+        await hub.database.asOwner(
+          `create table ${name} partition of outbox_attempt for values from ('${week(20).toISOString()}') to ('${week(19).toISOString()}')`,
+        );
         const duties = hub.app.get(OutboxDuties);
-        const isThere = async (): Promise<boolean> => (await hub.database.query<{ there: boolean }>(`select to_regclass('${name}') is not null as there`))[0]?.there ?? false;
+        const isThere = async (): Promise<boolean> =>
+          (await hub.database.query<{ there: boolean }>(`select to_regclass('${name}') is not null as there`))[0]
+            ?.there ?? false;
         await withClient(hub.database.superuserUrl, async (report) => {
           await report.query('begin');
           await report.query('select count(*) from outbox_attempt');
@@ -240,7 +372,9 @@ describe('a store that has grown', () => {
 
         await duties.growth();
         expect(await metric(hub, 'hub_outbox_default_partition_rows', { table: 'outbox_attempt' })).toBe(0);
-        await hub.database.query(`insert into outbox_attempt (message_id, n, at, outcome, class, replica) values (gen_random_uuid(), 1, now() - interval '3 years', 'sent', 'delivered', 'test')`);
+        await hub.database.query(
+          `insert into outbox_attempt (message_id, n, at, outcome, class, replica) values (gen_random_uuid(), 1, now() - interval '3 years', 'sent', 'delivered', 'test')`,
+        );
         await duties.growth();
         expect(await metric(hub, 'hub_outbox_default_partition_rows', { table: 'outbox_attempt' })).toBe(1);
       } finally {

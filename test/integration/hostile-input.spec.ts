@@ -9,11 +9,26 @@ import { TestHub } from '../support/test-hub';
 import { waitFor } from '../support/wait-for';
 
 /** Everything that a refused request must leave as it was. Partner tables belong to the start of the hub. */
-const TABLES = ['wallet_transaction', 'wallet_event', 'wallet_outcome', 'idempotency_key', 'outbox_message', 'outbox_head', 'outbox_lane', 'inbound_callback', 'audit_entry'];
+const TABLES = [
+  'wallet_transaction',
+  'wallet_event',
+  'wallet_outcome',
+  'idempotency_key',
+  'outbox_message',
+  'outbox_head',
+  'outbox_lane',
+  'inbound_callback',
+  'audit_entry',
+];
 
 let hub: TestHub;
 let before: unknown;
-const rowCounts = async () => (await hub.database.query(`select ${TABLES.map((table) => `(select count(*) from ${table}) as ${table}`).join(', ')}`))[0];
+const rowCounts = async () =>
+  (
+    await hub.database.query(
+      `select ${TABLES.map((table) => `(select count(*) from ${table}) as ${table}`).join(', ')}`,
+    )
+  )[0];
 
 beforeAll(async () => {
   hub = await TestHub.start();
@@ -41,8 +56,12 @@ const withMember = (member: string) => `${text(good).slice(0, -1)},${member}}`;
 const nested = (depth: number) => `${'{"a":'.repeat(depth)}1${'}'.repeat(depth)}`;
 const LONG = 'x'.repeat(10_000);
 
-const ALLOWED: [string, string][] = [['Authorization', 'Bearer change_token'], ['Content-Type', 'application/json']];
-const debit = (body: unknown, options?: RequestOptions): Promise<HttpAnswer> => hub.call('POST', '/wallet/debit', body, options);
+const ALLOWED: [string, string][] = [
+  ['Authorization', 'Bearer change_token'],
+  ['Content-Type', 'application/json'],
+];
+const debit = (body: unknown, options?: RequestOptions): Promise<HttpAnswer> =>
+  hub.call('POST', '/wallet/debit', body, options);
 
 describe('a body that is not one JSON object', () => {
   const bodies: [string, string | Buffer][] = [
@@ -87,7 +106,8 @@ describe('a body that is not one JSON object', () => {
   ];
 
   it.each(bodies)('is 400: %s', async (_what, body) => {
-    for (const path of ['/wallet/debit', '/wallet/credit', '/webhooks/incoming']) expectProblem(await hub.call('POST', path, body), 'malformed_request');
+    for (const path of ['/wallet/debit', '/wallet/credit', '/webhooks/incoming'])
+      expectProblem(await hub.call('POST', path, body), 'malformed_request');
     expect(({} as { admin?: boolean }).admin).toBeUndefined();
   });
 });
@@ -103,18 +123,38 @@ describe('a body over the limit', () => {
 
   it('of 1 MB without a Content-Length is 413 as soon as the limit is passed', async () => {
     const chunk = Buffer.alloc(16 * 1024, 'x');
-    const chunked = Buffer.concat(Array.from({ length: 64 }, () => Buffer.concat([Buffer.from(`${chunk.length.toString(16)}\r\n`), chunk, Buffer.from('\r\n')])));
-    const [answer] = await rawExchange(hub.url, Buffer.concat([httpText('POST', '/wallet/debit', [...ALLOWED, ['Transfer-Encoding', 'chunked'], ['Connection', 'close']]), chunked, Buffer.from('0\r\n\r\n')]));
+    const chunked = Buffer.concat(
+      Array.from({ length: 64 }, () =>
+        Buffer.concat([Buffer.from(`${chunk.length.toString(16)}\r\n`), chunk, Buffer.from('\r\n')]),
+      ),
+    );
+    const [answer] = await rawExchange(
+      hub.url,
+      Buffer.concat([
+        httpText('POST', '/wallet/debit', [...ALLOWED, ['Transfer-Encoding', 'chunked'], ['Connection', 'close']]),
+        chunked,
+        Buffer.from('0\r\n\r\n'),
+      ]),
+    );
     expectProblem(answer!, 'payload_too_large');
   });
 
   it.each<[string, [string, string][]]>([
     ['in chunks', [['Transfer-Encoding', 'chunked']]],
-    ['in chunks, by a client that wants to close', [['Transfer-Encoding', 'chunked'], ['Connection', 'close']]],
+    [
+      'in chunks, by a client that wants to close',
+      [
+        ['Transfer-Encoding', 'chunked'],
+        ['Connection', 'close'],
+      ],
+    ],
     ['of ten megabytes, of which a few bytes come', [['Content-Length', '10000000']]],
   ])('that never ends is 413 at once, and its connection does not stay: %s', async (_what, headers) => {
     const chunk = Buffer.concat([Buffer.from('4000\r\n'), Buffer.alloc(0x4000, 'x'), Buffer.from('\r\n')]);
-    const [answer] = await rawExchange(hub.url, Buffer.concat([httpText('POST', '/wallet/debit', [...ALLOWED, ...headers]), ...Array<Buffer>(8).fill(chunk)]));
+    const [answer] = await rawExchange(
+      hub.url,
+      Buffer.concat([httpText('POST', '/wallet/debit', [...ALLOWED, ...headers]), ...Array<Buffer>(8).fill(chunk)]),
+    );
     expectProblem(answer!, 'payload_too_large');
   });
 
@@ -150,10 +190,13 @@ describe('a body of another kind', () => {
     expectProblem(await hub.callback(good, { contentType }), 'unsupported_media_type');
   });
 
-  it.each(['gzip', 'br', 'deflate', 'zstd', 'gzip, gzip', 'nonsense'])('is 415: Content-Encoding %s', async (encoding) => {
-    const squeezed = gzipSync(text(good));
-    expectProblem(await debit(squeezed, { headers: { 'content-encoding': encoding } }), 'unsupported_media_type');
-  });
+  it.each(['gzip', 'br', 'deflate', 'zstd', 'gzip, gzip', 'nonsense'])(
+    'is 415: Content-Encoding %s',
+    async (encoding) => {
+      const squeezed = gzipSync(text(good));
+      expectProblem(await debit(squeezed, { headers: { 'content-encoding': encoding } }), 'unsupported_media_type');
+    },
+  );
 
   it('is not a charset written in other letters, which is JSON like any other', async () => {
     expectProblem(await debit('{', { contentType: 'Application/JSON; Charset="UTF-8"' }), 'malformed_request');
@@ -167,26 +210,46 @@ describe('a field', () => {
     ['roundId of 129 characters', text({ ...good, roundId: 'r'.repeat(129) }), ['roundId']],
     ['empty ids', text({ ...good, playerId: '', refId: '' }), ['playerId', 'refId']],
     ['no fields at all', '{}', ['amountCents', 'currency', 'playerId', 'refId']],
-    ['null in place of everything', text({ playerId: null, amountCents: null, currency: null, refId: null }), ['amountCents', 'currency', 'playerId', 'refId']],
+    [
+      'null in place of everything',
+      text({ playerId: null, amountCents: null, currency: null, refId: null }),
+      ['amountCents', 'currency', 'playerId', 'refId'],
+    ],
     ['NUL in playerId', text({ ...good, playerId: 'mal\u0000lory' }), ['playerId']],
     ['NUL in refId', text({ ...good, refId: '\u0000' }), ['refId']],
-    ['NUL in roundId, gameId and sessionId', text({ ...good, roundId: '\u0000', gameId: 'a\u0000', sessionId: '\u0000a' }), ['gameId', 'roundId', 'sessionId']],
+    [
+      'NUL in roundId, gameId and sessionId',
+      text({ ...good, roundId: '\u0000', gameId: 'a\u0000', sessionId: '\u0000a' }),
+      ['gameId', 'roundId', 'sessionId'],
+    ],
     ['a line feed in refId, as for a header', text({ ...good, refId: 'a\r\nX-Admin: true' }), ['refId']],
     ['a refId that the hub uses for repayments', text({ ...good, refId: 'rollback:bet-1' }), ['refId']],
-    ['the same in other letters, for operators that compare without case', text({ ...good, refId: 'RollBack:bet-1' }), ['refId']],
+    [
+      'the same in other letters, for operators that compare without case',
+      text({ ...good, refId: 'RollBack:bet-1' }),
+      ['refId'],
+    ],
     ['half a surrogate pair', withMember('"roundId":"\\ud83c"'), ['roundId']],
     ['two halves in the wrong order', withMember('"gameId":"\\udfb0\\ud83c"'), ['gameId']],
     ['an object for an id', text({ ...good, playerId: { $ne: null } }), ['playerId']],
     ['a list for an id', text({ ...good, refId: ['a'] }), ['refId']],
     ['a number for an id', text({ ...good, refId: 7 }), ['refId']],
     ['the player "."', text({ ...good, playerId: '.' }), ['playerId']],
-    ['the player "..", whose path would name another route of the operator', text({ ...good, playerId: '..' }), ['playerId']],
+    [
+      'the player "..", whose path would name another route of the operator',
+      text({ ...good, playerId: '..' }),
+      ['playerId'],
+    ],
     ['an unknown field', text({ ...good, admin: true }), ['admin']],
     ['many unknown fields', text({ ...good, a: 1, b: 2, c: 3 }), ['a', 'b', 'c']],
     ['a field in other letters', text({ playerid: 'a', ...good }), ['playerid']],
     ['hasOwnProperty as a field', text({ ...good, hasOwnProperty: 1 }), ['hasOwnProperty']],
     ['toString as a field', text({ ...good, toString: 1 }), ['toString']],
-    ['a field named with NUL and a line feed', '{"a\\u0000\\n":1}', ['a??', 'amountCents', 'currency', 'playerId', 'refId']],
+    [
+      'a field named with NUL and a line feed',
+      '{"a\\u0000\\n":1}',
+      ['a??', 'amountCents', 'currency', 'playerId', 'refId'],
+    ],
     ['an amount of 1e400', '{"playerId":"m","amountCents":1e400,"currency":"USD","refId":"r"}', ['amountCents']],
     ['an amount that is an object', text({ ...good, amountCents: { valueOf: 1 } }), ['amountCents']],
     ['an amount that is a list of one', text({ ...good, amountCents: [500] }), ['amountCents']],
@@ -210,12 +273,32 @@ describe('a field', () => {
     for (const path of ['/wallet/debit', '/wallet/credit']) expectFields(await hub.call('POST', path, body), fields);
   });
 
-  const callback = { playerId: 'honest', amount: 5, currency: 'USD', status: 'OK', event: 'withdraw', refId: 'honest-1', correlationId: randomUUID() };
+  const callback = {
+    playerId: 'honest',
+    amount: 5,
+    currency: 'USD',
+    status: 'OK',
+    event: 'withdraw',
+    refId: 'honest-1',
+    correlationId: randomUUID(),
+  };
   it.each<[string, string, string[]]>([
     ['nothing', '{}', ['amount', 'correlationId', 'currency', 'event', 'playerId', 'refId', 'status']],
-    ['ids of 10 000 characters', text({ ...callback, playerId: LONG, refId: LONG, correlationId: LONG }), ['correlationId', 'playerId', 'refId']],
-    ['NUL in ids', text({ ...callback, playerId: '\u0000', refId: 'a\u0000', correlationId: '\u0000' }), ['correlationId', 'playerId', 'refId']],
-    ['NUL in words', text({ ...callback, status: 'OK\u0000', currency: 'US\u0000', reason: '\u0000' }), ['currency', 'reason', 'status']],
+    [
+      'ids of 10 000 characters',
+      text({ ...callback, playerId: LONG, refId: LONG, correlationId: LONG }),
+      ['correlationId', 'playerId', 'refId'],
+    ],
+    [
+      'NUL in ids',
+      text({ ...callback, playerId: '\u0000', refId: 'a\u0000', correlationId: '\u0000' }),
+      ['correlationId', 'playerId', 'refId'],
+    ],
+    [
+      'NUL in words',
+      text({ ...callback, status: 'OK\u0000', currency: 'US\u0000', reason: '\u0000' }),
+      ['currency', 'reason', 'status'],
+    ],
     ['half a surrogate pair', `${text(callback).slice(0, -1)},"reason":"\\ud83c"}`, ['reason']],
     ['an unknown event', text({ ...callback, event: 'refund' }), ['event']],
     ['an amount that is an object', text({ ...callback, amount: {} }), ['amount']],
@@ -227,19 +310,32 @@ describe('a field', () => {
 });
 
 describe('a header', () => {
-  it.each(['Idempotency-Key', 'X-Request-Id', 'Authorization', 'Prefer'])('%s with a line feed cannot split the answer', async (name) => {
-    const answers = await rawExchange(hub.url, httpText('GET', '/health/live', [[name, 'a\r\nX-Injected: yes\r\nSet-Cookie: a=b'], ['Connection', 'close']]));
-    expect(answers.map(({ status }) => status)).toEqual([200]);
-    expect([...answers[0]!.headers.keys()]).not.toContain('x-injected');
-    expect([...answers[0]!.headers.keys()]).not.toContain('set-cookie');
-  });
+  it.each(['Idempotency-Key', 'X-Request-Id', 'Authorization', 'Prefer'])(
+    '%s with a line feed cannot split the answer',
+    async (name) => {
+      const answers = await rawExchange(
+        hub.url,
+        httpText('GET', '/health/live', [
+          [name, 'a\r\nX-Injected: yes\r\nSet-Cookie: a=b'],
+          ['Connection', 'close'],
+        ]),
+      );
+      expect(answers.map(({ status }) => status)).toEqual([200]);
+      expect([...answers[0]!.headers.keys()]).not.toContain('x-injected');
+      expect([...answers[0]!.headers.keys()]).not.toContain('set-cookie');
+    },
+  );
 
   it('X-Request-Id that is no plain word is replaced, not repeated', async () => {
     for (const given of ['a b', '<script>', 'a'.repeat(129), '{"a":1}', 'é']) {
       const answer = await hub.call('GET', '/health', undefined, { headers: { 'x-request-id': given } });
       expect(answer.headers.get('x-request-id')).toMatch(/^[0-9a-f-]{36}$/);
     }
-    expect((await hub.call('GET', '/health', undefined, { headers: { 'x-request-id': 'mine-1' } })).headers.get('x-request-id')).toBe('mine-1');
+    expect(
+      (await hub.call('GET', '/health', undefined, { headers: { 'x-request-id': 'mine-1' } })).headers.get(
+        'x-request-id',
+      ),
+    ).toBe('mine-1');
   });
 
   it.each([
@@ -260,7 +356,11 @@ describe('a header', () => {
     ['a line without a colon', 'X-Odd', 'malformed_request'],
     ['a bare carriage return', 'X-Odd: a\rX-Other: b', 'malformed_request'],
     ['two lengths', 'Content-Length: 5\r\nContent-Length: 6', 'malformed_request'],
-    ['a length and chunks, which proxies read differently', 'Content-Length: 5\r\nTransfer-Encoding: chunked', 'malformed_request'],
+    [
+      'a length and chunks, which proxies read differently',
+      'Content-Length: 5\r\nTransfer-Encoding: chunked',
+      'malformed_request',
+    ],
     ['a negative length', 'Content-Length: -1', 'malformed_request'],
     ['a length that is no number', 'Content-Length: 1e3', 'malformed_request'],
     ['a length beyond all counting', `Content-Length: ${'9'.repeat(30)}`, 'malformed_request'],
@@ -269,7 +369,10 @@ describe('a header', () => {
     ['2 000 headers', Array.from({ length: 2_000 }, (_, n) => `X-Odd-${n}: a`).join('\r\n'), 'headers_too_large'],
     ['an expectation that nobody meets', 'Expect: a-miracle', 'malformed_request'],
   ])('with %s is refused before any route', async (_what, line, code) => {
-    const answers = await rawExchange(hub.url, Buffer.from(`POST /wallet/debit HTTP/1.1\r\nHost: hub\r\n${line}\r\n\r\n`, 'latin1'));
+    const answers = await rawExchange(
+      hub.url,
+      Buffer.from(`POST /wallet/debit HTTP/1.1\r\nHost: hub\r\n${line}\r\n\r\n`, 'latin1'),
+    );
     expect(answers).toHaveLength(1);
     expectProblem(answers[0]!, code);
   });
@@ -292,27 +395,50 @@ describe('something on the wire that is not HTTP', () => {
     expectProblem(answers[0]!, answers[0]!.status === 431 ? 'headers_too_large' : 'malformed_request');
   });
 
-  it('behind a good request does not take that request\'s answer away', async () => {
-    const answers = await rawExchange(hub.url, Buffer.concat([httpText('GET', '/wallet/transactions?playerId=honest', signed('')), Buffer.from('garbage\r\n\r\n')]));
+  it("behind a good request does not take that request's answer away", async () => {
+    const answers = await rawExchange(
+      hub.url,
+      Buffer.concat([
+        httpText('GET', '/wallet/transactions?playerId=honest', signed('')),
+        Buffer.from('garbage\r\n\r\n'),
+      ]),
+    );
     expect(answers.map(({ status }) => status)).toEqual([200, 400]);
     expect(answers[0]!.body.items).toHaveLength(1);
     expectProblem(answers[1]!, 'malformed_request');
   });
 
   it('behind 50 pipelined requests leaves each its own answer, in order', async () => {
-    const requests = Array.from({ length: 50 }, (_, n) => httpText('GET', n % 2 === 0 ? '/health' : `/nowhere-${n}`, []));
+    const requests = Array.from({ length: 50 }, (_, n) =>
+      httpText('GET', n % 2 === 0 ? '/health' : `/nowhere-${n}`, []),
+    );
     const answers = await rawExchange(hub.url, Buffer.concat([...requests, Buffer.from('\0\0\0\0\r\n\r\n')]));
-    expect(answers.map(({ status }) => status)).toEqual([...Array.from({ length: 50 }, (_, n) => (n % 2 === 0 ? 200 : 404)), 400]);
+    expect(answers.map(({ status }) => status)).toEqual([
+      ...Array.from({ length: 50 }, (_, n) => (n % 2 === 0 ? 200 : 404)),
+      400,
+    ]);
   });
 
   it('gets all its answers, in order, although the client closes its half behind the last request', async () => {
-    const request = (n: number) => httpText('GET', n % 3 === 0 ? '/wallet/transactions?playerId=honest' : n % 3 === 1 ? `/nowhere-${n}` : '/admin/failed-transactions', signed(''));
+    const request = (n: number) =>
+      httpText(
+        'GET',
+        n % 3 === 0
+          ? '/wallet/transactions?playerId=honest'
+          : n % 3 === 1
+            ? `/nowhere-${n}`
+            : '/admin/failed-transactions',
+        signed(''),
+      );
     const statuses = Array.from({ length: 12 }, (_, n) => (n % 3 === 1 ? 404 : 200));
     const requests = statuses.map((_status, n) => request(n));
     for (const [bytes, expected] of [
       [[request(0)], [200]],
       [requests, statuses],
-      [[...requests, httpText('POST', '/wallet/debit', [...ALLOWED, ['Content-Length', '1000']], '{"playerId":')], [...statuses, 400]],
+      [
+        [...requests, httpText('POST', '/wallet/debit', [...ALLOWED, ['Content-Length', '1000']], '{"playerId":')],
+        [...statuses, 400],
+      ],
     ] as const) {
       const answers = await rawExchange(hub.url, Buffer.concat(bytes), { end: true });
       expect(answers.map(({ status }) => status)).toEqual(expected);
@@ -327,19 +453,31 @@ describe('something on the wire that is not HTTP', () => {
 
   it('at the end of a body that promised more is 400 or silence, and the movement is not made', async () => {
     const body = text(good);
-    const answers = await rawExchange(hub.url, httpText('POST', '/wallet/debit', [...signed(body), ['Content-Length', String(body.length + 10)]], body), { end: true });
+    const answers = await rawExchange(
+      hub.url,
+      httpText('POST', '/wallet/debit', [...signed(body), ['Content-Length', String(body.length + 10)]], body),
+      { end: true },
+    );
     expect(answers.length).toBeLessThanOrEqual(1);
     for (const answer of answers) expectProblem(answer, 'malformed_request');
   });
 
   it('behind a body that promised less: the body is cut there, so its signature does not fit', async () => {
     const body = text(good);
-    const [answer] = await rawExchange(hub.url, httpText('POST', '/wallet/debit', [...signed(body), ['Content-Length', String(body.length - 10)]], body));
+    const [answer] = await rawExchange(
+      hub.url,
+      httpText('POST', '/wallet/debit', [...signed(body), ['Content-Length', String(body.length - 10)]], body),
+    );
     expectProblem(answer!, 'invalid_signature');
   });
 
   it('a client that goes away in the middle of a body leaves nothing behind', async () => {
-    for (let n = 0; n < 20; n++) await rawExchange(hub.url, httpText('POST', '/wallet/debit', [...signed(text(good)), ['Content-Length', '1000']], '{"playerId":'), { end: true });
+    for (let n = 0; n < 20; n++)
+      await rawExchange(
+        hub.url,
+        httpText('POST', '/wallet/debit', [...signed(text(good)), ['Content-Length', '1000']], '{"playerId":'),
+        { end: true },
+      );
     expect((await hub.call('GET', '/health/ready')).status).toBe(200);
   });
 });
@@ -379,14 +517,22 @@ describe('a path', () => {
     ['/admin/destinations/nobody/resume', 'not_found'],
     ["/admin/destinations/'; drop table partner; --/resume", 'not_found'],
   ])('POST %s is a 4xx', async (path, code) => {
-    const [answer] = await rawExchange(hub.url, httpText('POST', path.replaceAll(' ', '%20'), [...signed(''), ['Connection', 'close']]));
+    const [answer] = await rawExchange(
+      hub.url,
+      httpText('POST', path.replaceAll(' ', '%20'), [...signed(''), ['Connection', 'close']]),
+    );
     expectProblem(answer!, code);
   });
 
   it('asked for with a method that it does not have is 405 and says which it has, and HEAD says no more than it must', async () => {
     for (const route of routesOf(hub.app)) {
-      const answersTo = ({ path }: { path: string }) => new RegExp(`^${path.replace(/:[^/]+/g, '[^/]+')}$`).test(callablePath(route));
-      const methods = new Set(routesOf(hub.app).filter(answersTo).flatMap(({ method }) => (method === 'GET' ? ['GET', 'HEAD'] : [method])));
+      const answersTo = ({ path }: { path: string }) =>
+        new RegExp(`^${path.replace(/:[^/]+/g, '[^/]+')}$`).test(callablePath(route));
+      const methods = new Set(
+        routesOf(hub.app)
+          .filter(answersTo)
+          .flatMap(({ method }) => (method === 'GET' ? ['GET', 'HEAD'] : [method])),
+      );
       for (const method of ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']) {
         if (methods.has(method)) continue;
         // A stranger may know it: the methods stand in the public document.
@@ -431,14 +577,21 @@ describe('a path', () => {
   ];
   it.each(spellings)('is compared letter by letter: %s it is no route of ours', async (_what, spell) => {
     const routes = routesOf(hub.app);
-    const paths = [...new Set(routes.filter(({ path }) => !path.includes(':') && !path.startsWith('/swagger')).map(({ path }) => path))];
+    const paths = [
+      ...new Set(
+        routes.filter(({ path }) => !path.includes(':') && !path.startsWith('/swagger')).map(({ path }) => path),
+      ),
+    ];
     expect(paths).toEqual(expect.arrayContaining(['/admin/failed-transactions', '/metrics', '/wallet/debit']));
     for (const path of paths) {
       if (spell(path) === path) continue;
       const { method } = routes.find((route) => route.path === path)!;
       const answer = await withMethod(method, spell(path));
       // 405: it names something below a route with a parameter, which has other methods.
-      expect({ path: spell(path), refused: [400, 404, 405].includes(answer.status) }).toEqual({ path: spell(path), refused: true });
+      expect({ path: spell(path), refused: [400, 404, 405].includes(answer.status) }).toEqual({
+        path: spell(path),
+        refused: true,
+      });
     }
   });
 
@@ -498,13 +651,19 @@ describe('a query', () => {
     expectFields(await hub.call('GET', path), [field]);
   });
 
-  it.each(['%ff%fe', '%E0%A4%A', '%zz', "' or 1=1 --", '%25', '\\', '%F0%9F%8E%B0'])('for an id such as %s finds nothing and harms nothing', async (id) => {
-    const answer = await hub.call('GET', `/wallet/transactions?refId=${id}`);
-    expect([answer.status, answer.body]).toEqual([200, { items: [], nextCursor: null }]);
-  });
+  it.each(['%ff%fe', '%E0%A4%A', '%zz', "' or 1=1 --", '%25', '\\', '%F0%9F%8E%B0'])(
+    'for an id such as %s finds nothing and harms nothing',
+    async (id) => {
+      const answer = await hub.call('GET', `/wallet/transactions?refId=${id}`);
+      expect([answer.status, answer.body]).toEqual([200, { items: [], nextCursor: null }]);
+    },
+  );
 
   it('with 5 000 parameters is a 4xx', async () => {
-    const answer = await hub.call('GET', `/webhooks/outbox?${Array.from({ length: 2_000 }, (_, n) => `p${n}=1`).join('&')}`);
+    const answer = await hub.call(
+      'GET',
+      `/webhooks/outbox?${Array.from({ length: 2_000 }, (_, n) => `p${n}=1`).join('&')}`,
+    );
     expectProblem(answer, 'validation_failed');
   });
 
@@ -515,7 +674,9 @@ describe('a query', () => {
 });
 
 it('a body on a route that takes none is ignored, however broken', async () => {
-  expect((await hub.call('POST', '/admin/replay/operator/not-a-uuid', '{{{', { contentType: 'application/json' })).status).toBe(404);
+  expect(
+    (await hub.call('POST', '/admin/replay/operator/not-a-uuid', '{{{', { contentType: 'application/json' })).status,
+  ).toBe(404);
   expectProblem(await hub.call('POST', '/admin/replay/operator/not-a-uuid', 'x'.repeat(100_000)), 'payload_too_large');
 });
 
@@ -541,7 +702,13 @@ describe('a balance', () => {
     ['finer than the currency', '1.234'],
   ];
 
-  it.each([...balances, ['with NUL', '1\u0000'], ['that is a word', 'plenty'], ['that is an object', {}], ['of 10 000 digits', '1'.repeat(LONG.length)]])('%s in an operator\'s answer is left out, and the movement is settled', async (_what, balance) => {
+  it.each([
+    ...balances,
+    ['with NUL', '1\u0000'],
+    ['that is a word', 'plenty'],
+    ['that is an object', {}],
+    ['of 10 000 digits', '1'.repeat(LONG.length)],
+  ])("%s in an operator's answer is left out, and the movement is settled", async (_what, balance) => {
     await hub.operatorFault({ kind: 'error_body', body: { status: 'OK', balance }, next: 1 });
     const { body } = await debit({ ...good, refId: randomUUID() });
     expect(await hub.reaches(body.transactionId, 'confirmed')).toMatchObject({ balanceCents: null });
@@ -554,8 +721,19 @@ describe('a balance', () => {
     hub.operator.settings.callbacks = false;
     const refId = randomUUID();
     const { body } = await debit({ ...good, refId });
-    await waitFor('the operator has the movement', async () => (await hub.operatorCalls()).some((call) => call.reference === refId && call.status === 202));
-    const callback = { playerId: good.playerId, amount: 5, currency: 'USD', status: 'OK', event: 'withdraw', refId, correlationId: body.correlationId, balance };
+    await waitFor('the operator has the movement', async () =>
+      (await hub.operatorCalls()).some((call) => call.reference === refId && call.status === 202),
+    );
+    const callback = {
+      playerId: good.playerId,
+      amount: 5,
+      currency: 'USD',
+      status: 'OK',
+      event: 'withdraw',
+      refId,
+      correlationId: body.correlationId,
+      balance,
+    };
     expect((await hub.callback(callback)).body).toEqual({ status: 'accepted' });
     expect(await hub.reaches(body.transactionId, 'confirmed')).toMatchObject({ balanceCents: null });
     await hub.quiet();

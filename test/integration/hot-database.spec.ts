@@ -12,7 +12,15 @@ describe('a transaction of the hot path', () => {
     database = await testDatabase();
     await database.query('create table thing (n integer primary key)');
     // One connection: whatever a transaction leaves behind on it, the next one would meet.
-    dataSource = await new DataSource({ ...dataSourceOptions(database.superuserUrl, { applicationName: 'hot-test', poolSize: 1, onPoolError: () => undefined }), entities: [], migrations: [] }).initialize();
+    dataSource = await new DataSource({
+      ...dataSourceOptions(database.superuserUrl, {
+        applicationName: 'hot-test',
+        poolSize: 1,
+        onPoolError: () => undefined,
+      }),
+      entities: [],
+      migrations: [],
+    }).initialize();
     hot = new HotDatabase(dataSource);
   });
   afterAll(async () => {
@@ -22,7 +30,8 @@ describe('a transaction of the hot path', () => {
   beforeEach(() => database.query('delete from thing'));
 
   const insert = (tx: Tx, n: number): Promise<unknown> => tx.rows('insert into thing values ($1)', [n]);
-  const things = async (): Promise<number[]> => (await database.query<{ n: number }>('select n from thing order by n')).map(({ n }) => n);
+  const things = async (): Promise<number[]> =>
+    (await database.query<{ n: number }>('select n from thing order by n')).map(({ n }) => n);
 
   it('commits, and then does what was left for after the commit', async () => {
     const order: string[] = [];
@@ -64,7 +73,9 @@ describe('a transaction of the hot path', () => {
     await expect(
       hot.transaction(async (tx) => {
         await insert(tx, 6);
-        await database.query(`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'hot-test'`);
+        await database.query(
+          `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'hot-test'`,
+        );
         await insert(tx, 7);
       }),
     ).rejects.toThrow();
@@ -72,7 +83,7 @@ describe('a transaction of the hot path', () => {
     expect(await things()).toEqual([8]);
   });
 
-  it('reads by index whatever the table\'s size was when its statements were planned, and changes nothing for others', async () => {
+  it("reads by index whatever the table's size was when its statements were planned, and changes nothing for others", async () => {
     const settings = await hot.transaction((tx) => tx.rows<{ enable_seqscan: string }>('show enable_seqscan'));
     expect(settings).toEqual([{ enable_seqscan: 'off' }]);
     expect(await hot.rows('show enable_seqscan')).toEqual([{ enable_seqscan: 'on' }]);

@@ -25,7 +25,12 @@ describe('a field that is wrong', () => {
     ['a fraction', { amountCents: 0.5 }, 'amountCents', /must be an integer number$/],
     ['nothing for an amount', { amountCents: null }, 'amountCents', /must be an integer number$/],
     ['an amount below the least', { amountCents: 0 }, 'amountCents', /must not be less than 1;/],
-    ['an amount above the largest', { amountCents: 2 ** 53 }, 'amountCents', /must be a whole number of at most 9007199254740991$/],
+    [
+      'an amount above the largest',
+      { amountCents: 2 ** 53 },
+      'amountCents',
+      /must be a whole number of at most 9007199254740991$/,
+    ],
     ['a number for a name', { playerId: 7 }, 'playerId', /must be a string$/],
     ['a list for a name', { playerId: [] }, 'playerId', /must be a string$/],
     ['an empty name', { playerId: '' }, 'playerId', /must be longer than or equal to 1 characters$/],
@@ -41,10 +46,18 @@ describe('a field that is wrong', () => {
   it('is told once in every body of the API, whatever stands in all of its fields', async () => {
     for (const operation of operations.filter(({ body }) => body !== undefined)) {
       for (const value of ['x', 7, true, null, [], {}, '\u0000', -1]) {
-        const answer = await hub.call(operation.method, pathOf(operation), Object.fromEntries(Object.keys(operation.body?.properties ?? {}).map((name) => [name, value])));
+        const answer = await hub.call(
+          operation.method,
+          pathOf(operation),
+          Object.fromEntries(Object.keys(operation.body?.properties ?? {}).map((name) => [name, value])),
+        );
         if (answer.status !== 422) continue;
         const fields = (answer.body.errors as { field: string }[]).map(({ field }) => field);
-        expect({ operation: operation.id, value, fields }).toEqual({ operation: operation.id, value, fields: [...new Set(fields)] });
+        expect({ operation: operation.id, value, fields }).toEqual({
+          operation: operation.id,
+          value,
+          fields: [...new Set(fields)],
+        });
       }
     }
   });
@@ -52,8 +65,18 @@ describe('a field that is wrong', () => {
   it('that is optional may be null, which is as if it were not there', async () => {
     const nulls = { roundId: null, roundClosed: null, kind: null, gameId: null, sessionId: null, meta: null };
     expect((await debit({ ...good(), ...nulls })).status).toBe(200);
-    const schedule = await hub.call('PUT', '/v1/recon/schedules/nulls', { cron: '30 7 * * *', zone: 'Europe/Malta', cutoff: null, graceSeconds: null, enabled: null, catchUpDays: null });
-    expect([schedule.status, schedule.body]).toEqual([200, expect.objectContaining({ cutoff: '00:00', graceSeconds: 900, enabled: true, catchUpDays: 7 })]);
+    const schedule = await hub.call('PUT', '/v1/recon/schedules/nulls', {
+      cron: '30 7 * * *',
+      zone: 'Europe/Malta',
+      cutoff: null,
+      graceSeconds: null,
+      enabled: null,
+      catchUpDays: null,
+    });
+    expect([schedule.status, schedule.body]).toEqual([
+      200,
+      expect.objectContaining({ cutoff: '00:00', graceSeconds: 900, enabled: true, catchUpDays: 7 }),
+    ]);
   });
 });
 
@@ -71,7 +94,13 @@ describe('what is looked at of a request', () => {
     for (const path of ['/wallet/debit', '/webhooks/incoming', '/v1/recon/exceptions/bulk']) {
       const answer = await hub.call('POST', path, body);
       const faults = faultsOf(answer);
-      if (!body.startsWith('{"filter"') || path.endsWith('bulk')) expect(faults).toEqual([{ field: expect.stringMatching(/^(body|filter)$/), message: expect.stringMatching(/must not (have|hold) more than \d+/) }]);
+      if (!body.startsWith('{"filter"') || path.endsWith('bulk'))
+        expect(faults).toEqual([
+          {
+            field: expect.stringMatching(/^(body|filter)$/),
+            message: expect.stringMatching(/must not (have|hold) more than \d+/),
+          },
+        ]);
       expect(answer.text.length).toBeLessThan(1_000);
     }
   });
@@ -86,13 +115,20 @@ describe('what is looked at of a request', () => {
   });
 
   it('has room for everything that the contract allows: meta of 4 KiB with 2 000 numbers, and each field at its longest', async () => {
-    const longest = Object.fromEntries(['playerId', 'refId', 'roundId', 'gameId', 'sessionId'].map((name) => [name, `${name}-${randomUUID()}`.padEnd(128, '😀'.repeat(64)).slice(0, 128).toWellFormed()]));
+    const longest = Object.fromEntries(
+      ['playerId', 'refId', 'roundId', 'gameId', 'sessionId'].map((name) => [
+        name,
+        `${name}-${randomUUID()}`.padEnd(128, '😀'.repeat(64)).slice(0, 128).toWellFormed(),
+      ]),
+    );
     expect((await debit({ ...good(), ...longest, meta: { n: Array(2_000).fill(1) } })).status).toBe(200);
   });
 
   it('of a query is 32 parameters', async () => {
     for (const path of ['/wallet/transactions', '/webhooks/outbox', '/v1/recon/runs', '/rounds/none', '/metrics']) {
-      const faults = faultsOf(await hub.call('GET', `${path}?${Array.from({ length: 33 }, (_, n) => `p${n}=1`).join('&')}`));
+      const faults = faultsOf(
+        await hub.call('GET', `${path}?${Array.from({ length: 33 }, (_, n) => `p${n}=1`).join('&')}`),
+      );
       expect(faults).toEqual([{ field: 'query', message: 'query must not have more than 32 parameters' }]);
     }
   });
@@ -129,11 +165,23 @@ describe('a value that nothing can store', () => {
 
   it.each(hostile)('is a 4xx, or finds nothing, wherever it stands in a path or a query: %s', async (_what, value) => {
     for (const operation of operations) {
-      await Promise.all(operation.parameters.filter((candidate) => candidate.in !== 'header').map(async (parameter) => {
-        const answer = await hub.call(operation.method, pathOf(operation, { [parameter.name]: escaped(value) }), operation.bodySamples[0]);
-        expect({ operation: operation.id, parameter: parameter.name, status: answer.status < 500 || answer.body }).toEqual({ operation: operation.id, parameter: parameter.name, status: true });
-        expectNoLeak(answer.text.slice(0, 2_000));
-      }));
+      await Promise.all(
+        operation.parameters
+          .filter((candidate) => candidate.in !== 'header')
+          .map(async (parameter) => {
+            const answer = await hub.call(
+              operation.method,
+              pathOf(operation, { [parameter.name]: escaped(value) }),
+              operation.bodySamples[0],
+            );
+            expect({
+              operation: operation.id,
+              parameter: parameter.name,
+              status: answer.status < 500 || answer.body,
+            }).toEqual({ operation: operation.id, parameter: parameter.name, status: true });
+            expectNoLeak(answer.text.slice(0, 2_000));
+          }),
+      );
     }
   });
 
@@ -157,18 +205,37 @@ describe('a value that nothing can store', () => {
   ])('is a 4xx, or is taken, also where it is %s', async (_what, value) => {
     await inEveryField((sample, name) => ({ ...sample, [name]: value }));
     for (const operation of operations.filter(({ body }) => body !== undefined)) {
-      const answer = await hub.call(operation.method, pathOf(operation), Object.fromEntries(Object.keys(operation.body?.properties ?? {}).map((name) => [name, value])));
-      expect({ operation: operation.id, status: answer.status < 500 || answer.body }).toEqual({ operation: operation.id, status: true });
+      const answer = await hub.call(
+        operation.method,
+        pathOf(operation),
+        Object.fromEntries(Object.keys(operation.body?.properties ?? {}).map((name) => [name, value])),
+      );
+      expect({ operation: operation.id, status: answer.status < 500 || answer.body }).toEqual({
+        operation: operation.id,
+        status: true,
+      });
     }
   });
 
-  async function inEveryField(change: (sample: Record<string, unknown>, name: string) => Record<string, unknown>): Promise<void> {
+  async function inEveryField(
+    change: (sample: Record<string, unknown>, name: string) => Record<string, unknown>,
+  ): Promise<void> {
     for (const operation of operations.filter(({ body }) => body !== undefined)) {
-      await Promise.all(Object.keys(operation.body?.properties ?? {}).map(async (name) => {
-        const answer = await hub.call(operation.method, pathOf(operation), change(operation.bodySamples[0] ?? {}, name));
-        expect({ operation: operation.id, name, status: answer.status < 500 || answer.body }).toEqual({ operation: operation.id, name, status: true });
-        expectNoLeak(answer.text.slice(0, 2_000));
-      }));
+      await Promise.all(
+        Object.keys(operation.body?.properties ?? {}).map(async (name) => {
+          const answer = await hub.call(
+            operation.method,
+            pathOf(operation),
+            change(operation.bodySamples[0] ?? {}, name),
+          );
+          expect({ operation: operation.id, name, status: answer.status < 500 || answer.body }).toEqual({
+            operation: operation.id,
+            name,
+            status: true,
+          });
+          expectNoLeak(answer.text.slice(0, 2_000));
+        }),
+      );
     }
   }
 });
@@ -177,14 +244,28 @@ const textOf = (value: unknown): string => (typeof value === 'string' ? value : 
 
 /** With the samples of the document in place. */
 function pathOf({ path, parameters }: WalkedOperation, values: Readonly<Record<string, string>> = {}): string {
-  const filled = path.replace(/\{(\w+)\}/g, (_all, name: string) => values[name] ?? encodeURIComponent(textOf(parameters.find((parameter) => parameter.name === name)?.sample)));
-  const query = parameters.filter((parameter) => parameter.in === 'query' && values[parameter.name] !== undefined).map(({ name }) => `${name}=${values[name]}`);
+  const filled = path.replace(
+    /\{(\w+)\}/g,
+    (_all, name: string) =>
+      values[name] ?? encodeURIComponent(textOf(parameters.find((parameter) => parameter.name === name)?.sample)),
+  );
+  const query = parameters
+    .filter((parameter) => parameter.in === 'query' && values[parameter.name] !== undefined)
+    .map(({ name }) => `${name}=${values[name]}`);
   return query.length === 0 ? filled : `${filled}?${query.join('&')}`;
 }
 
 describe('the API documents', () => {
-  const documents = ['/swagger-json', '/swagger-yaml', '/swagger', '/swagger/swagger-ui-init.js', '/swagger/swagger-ui.css', '/swagger/swagger-ui-bundle.js'];
-  const get = (path: string, headers: Record<string, string> = {}, base = hub) => base.call('GET', path, undefined, { token: null, timestamp: null, signature: null, headers });
+  const documents = [
+    '/swagger-json',
+    '/swagger-yaml',
+    '/swagger',
+    '/swagger/swagger-ui-init.js',
+    '/swagger/swagger-ui.css',
+    '/swagger/swagger-ui-bundle.js',
+  ];
+  const get = (path: string, headers: Record<string, string> = {}, base = hub) =>
+    base.call('GET', path, undefined, { token: null, timestamp: null, signature: null, headers });
 
   it.each(documents)('%s has an ETag from the first answer on, and the same bytes in every coding', async (path) => {
     const plain = await get(path, { 'accept-encoding': 'identity' });
@@ -194,13 +275,23 @@ describe('the API documents', () => {
     expect(plain.headers.get('cache-control')).toBe('no-cache');
     for (const coding of ['gzip', 'br']) {
       const packed = await get(path, { 'accept-encoding': coding });
-      expect([packed.headers.get('content-encoding'), packed.headers.get('vary'), packed.headers.get('content-type')]).toEqual([coding, 'Accept-Encoding', plain.headers.get('content-type')]);
+      expect([
+        packed.headers.get('content-encoding'),
+        packed.headers.get('vary'),
+        packed.headers.get('content-type'),
+      ]).toEqual([coding, 'Accept-Encoding', plain.headers.get('content-type')]);
       expect(Number(packed.headers.get('content-length'))).toBeLessThan(plain.text.length / 2 + 1_000);
       expect(packed.text).toBe(plain.text);
-      expect((await get(path, { 'accept-encoding': coding, 'if-none-match': packed.headers.get('etag')! })).status).toBe(304);
+      expect(
+        (await get(path, { 'accept-encoding': coding, 'if-none-match': packed.headers.get('etag')! })).status,
+      ).toBe(304);
     }
     const unchanged = await get(path, { 'if-none-match': `"other", W/${tag}` });
-    expect([unchanged.status, unchanged.text, unchanged.headers.get('etag')?.startsWith(tag.slice(0, -1))]).toEqual([304, '', true]);
+    expect([unchanged.status, unchanged.text, unchanged.headers.get('etag')?.startsWith(tag.slice(0, -1))]).toEqual([
+      304,
+      '',
+      true,
+    ]);
     expect((await get(path, { 'if-none-match': '"other"' })).status).toBe(200);
     const head = await hub.call('HEAD', path, undefined, { token: null });
     expect([head.status, head.text]).toEqual([200, '']);
@@ -209,7 +300,8 @@ describe('the API documents', () => {
   it('are made once: a hundred more cost less than the first', async () => {
     const [first] = await Promise.all([get('/swagger-yaml')]);
     const started = performance.now();
-    for (let n = 0; n < 100; n += 1) expect((await get('/swagger-yaml', { 'accept-encoding': 'gzip' })).text.length).toBe(first.text.length);
+    for (let n = 0; n < 100; n += 1)
+      expect((await get('/swagger-yaml', { 'accept-encoding': 'gzip' })).text.length).toBe(first.text.length);
     expect((performance.now() - started) / 100).toBeLessThan(40);
   });
 
@@ -244,7 +336,11 @@ describe('refusals', () => {
     try {
       const took = async (count: number, field: string): Promise<number> => {
         const started = performance.now();
-        await Promise.all(Array.from({ length: count }, async () => expectProblem(await paced.debit({ [field]: 1 }), 'validation_failed')));
+        await Promise.all(
+          Array.from({ length: count }, async () =>
+            expectProblem(await paced.debit({ [field]: 1 }), 'validation_failed'),
+          ),
+        );
         return performance.now() - started;
       };
       expect(await took(2, 'x'.repeat(60_000))).toBeLessThan(1_000);

@@ -30,7 +30,9 @@ describe('the migrations', () => {
   );
 
   async function connected<T>(url: string, work: (dataSource: DataSource) => Promise<T>): Promise<T> {
-    const dataSource = await new DataSource(dataSourceOptions(url, { applicationName: 'migrations-test', poolSize: 1 })).initialize();
+    const dataSource = await new DataSource(
+      dataSourceOptions(url, { applicationName: 'migrations-test', poolSize: 1 }),
+    ).initialize();
     try {
       return await work(dataSource);
     } finally {
@@ -38,7 +40,8 @@ describe('the migrations', () => {
     }
   }
 
-  const schemaOf = (url: string): Promise<string> => connected(url, (dataSource) => describeSchema(new Database(dataSource)));
+  const schemaOf = (url: string): Promise<string> =>
+    connected(url, (dataSource) => describeSchema(new Database(dataSource)));
   /** Whatever else a migration could leave behind in the database. */
   const leftovers = (url: string): Promise<string[]> =>
     connected(url, async (dataSource) => {
@@ -102,7 +105,11 @@ describe('the migrations', () => {
     const url = await emptyDatabase();
     const ran = await Promise.all([migrate(url), migrate(url), migrate(url)]);
     expect(ran.map(({ length }) => length).sort()).toEqual([0, 0, expect.any(Number)]);
-    const env = { DATABASE_URL: await emptyDatabase(), OPERATOR_BASE_URL: 'http://127.0.0.1:9/', RGS_WEBHOOK_URL: 'http://127.0.0.1:9/webhooks' };
+    const env = {
+      DATABASE_URL: await emptyDatabase(),
+      OPERATOR_BASE_URL: 'http://127.0.0.1:9/',
+      RGS_WEBHOOK_URL: 'http://127.0.0.1:9/webhooks',
+    };
     const hubs = await Promise.all([HubProcess.start(env), HubProcess.start(env)]);
     try {
       expect(await pendingMigrations(env.DATABASE_URL)).toEqual([]);
@@ -115,13 +122,22 @@ describe('the migrations', () => {
   it('and the hub need no more than a role that owns its database', async () => {
     const url = new URL(await emptyDatabase());
     const name = url.pathname.slice(1);
-    const asAdmin = (...statements: string[]) => withClient(process.env[ADMIN_URL_VARIABLE] ?? '', async (client) => {
-      for (const statement of statements) await client.query(statement);
-    });
+    const asAdmin = (...statements: string[]) =>
+      withClient(process.env[ADMIN_URL_VARIABLE] ?? '', async (client) => {
+        for (const statement of statements) await client.query(statement);
+      });
     // As docs/runbook.md says under Deploying.
-    await asAdmin(`create role ${name} login password 'of-the-role' nosuperuser nocreatedb nocreaterole noreplication nobypassrls`, `alter database ${name} owner to ${name}`, `revoke all on database ${name} from public`);
+    await asAdmin(
+      `create role ${name} login password 'of-the-role' nosuperuser nocreatedb nocreaterole noreplication nobypassrls`,
+      `alter database ${name} owner to ${name}`,
+      `revoke all on database ${name} from public`,
+    );
     [url.username, url.password] = [name, 'of-the-role'];
-    const hub = await HubProcess.start({ DATABASE_URL: url.toString(), OPERATOR_BASE_URL: 'http://127.0.0.1:9/', RGS_WEBHOOK_URL: 'http://127.0.0.1:9/webhooks' });
+    const hub = await HubProcess.start({
+      DATABASE_URL: url.toString(),
+      OPERATOR_BASE_URL: 'http://127.0.0.1:9/',
+      RGS_WEBHOOK_URL: 'http://127.0.0.1:9/webhooks',
+    });
     try {
       expect(await pendingMigrations(url.toString())).toEqual([]);
       expect((await fetch(`${hub.url}/health/ready`)).status).toBe(200);
@@ -139,7 +155,10 @@ describe('the migrations', () => {
     const url = await emptyDatabase();
     const names = await migrate(url);
     await connected(url, (dataSource) => dataSource.undoLastMigration());
-    const hub = spawn(process.execPath, [MAIN], { env: { PATH: process.env.PATH ?? '', NODE_ENV: 'test', DATABASE_URL: url, MIGRATE_ON_START: 'false', PORT: '0' }, stdio: ['ignore', 'ignore', 'pipe'] });
+    const hub = spawn(process.execPath, [MAIN], {
+      env: { PATH: process.env.PATH ?? '', NODE_ENV: 'test', DATABASE_URL: url, MIGRATE_ON_START: 'false', PORT: '0' },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
     let said = '';
     hub.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
     expect(await once(hub, 'close')).toEqual([1, null]);

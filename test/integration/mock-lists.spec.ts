@@ -25,26 +25,71 @@ class HastyLimits extends SmallLimits {
 }
 
 const sides = [
-  { side: 'operator', path: '/v2/transactions', book: (n: number) => ({ playerId: 'p', direction: 'withdraw', amount: 12.5, currency: 'USD', reference: `ref-${n}`, correlationId: `corr-${n}` }) },
-  { side: 'rgs', path: '/webhooks', book: (n: number) => ({ playerId: 'p', event: 'debit', amountCents: 1250, currency: 'USD', refId: `ref-${n}`, correlationId: `corr-${n}`, status: 'OK' }) },
+  {
+    side: 'operator',
+    path: '/v2/transactions',
+    book: (n: number) => ({
+      playerId: 'p',
+      direction: 'withdraw',
+      amount: 12.5,
+      currency: 'USD',
+      reference: `ref-${n}`,
+      correlationId: `corr-${n}`,
+    }),
+  },
+  {
+    side: 'rgs',
+    path: '/webhooks',
+    book: (n: number) => ({
+      playerId: 'p',
+      event: 'debit',
+      amountCents: 1250,
+      currency: 'USD',
+      refId: `ref-${n}`,
+      correlationId: `corr-${n}`,
+      status: 'OK',
+    }),
+  },
 ] as const;
 
 describe.each(sides)('the list of the mock $side', ({ side, path, book }) => {
   let hub: TestHub;
-  const readerWith = (limits: ReadLimits) => new PartnerListReader(hub.app.get(PartnerHttp), hub.app.get(PartnerDirectory), parseConfig({ NODE_ENV: 'test', MAX_RETRIES: '1', RETRY_BACKOFF_SECONDS: '0.01' }), limits);
+  const readerWith = (limits: ReadLimits) =>
+    new PartnerListReader(
+      hub.app.get(PartnerHttp),
+      hub.app.get(PartnerDirectory),
+      parseConfig({ NODE_ENV: 'test', MAX_RETRIES: '1', RETRY_BACKOFF_SECONDS: '0.01' }),
+      limits,
+    );
   const get = async (query: string) => {
     const response = await fetch(`${hub[side].url}${path}${query}`);
     const text = await response.text();
-    return { status: response.status, headers: response.headers, text, body: (text.startsWith('{') ? JSON.parse(text) : { items: JSON.parse(text) }) as { items: { id?: string; createdAt: string; correlationId: string }[]; nextCursor?: string | null; total?: number; reason?: string } };
+    return {
+      status: response.status,
+      headers: response.headers,
+      text,
+      body: (text.startsWith('{') ? JSON.parse(text) : { items: JSON.parse(text) }) as {
+        items: { id?: string; createdAt: string; correlationId: string }[];
+        nextCursor?: string | null;
+        total?: number;
+        reason?: string;
+      },
+    };
   };
-  const admin = (method: string, route: string, body?: unknown) => control(hub[side].url, method, `/admin/${route}`, body);
-  const window = (from: number, to: number): SourceWindow => ({ from: new Date(START + from * 1000), to: new Date(START + to * 1000) });
+  const admin = (method: string, route: string, body?: unknown) =>
+    control(hub[side].url, method, `/admin/${route}`, body);
+  const window = (from: number, to: number): SourceWindow => ({
+    from: new Date(START + from * 1000),
+    to: new Date(START + to * 1000),
+  });
   const read = async (span: SourceWindow | null = null, limits: ReadLimits = new SmallLimits()) => {
     const pages: RowPage[] = [];
-    for await (const page of rowPages(readerWith(limits), side, span, null, new AbortController().signal)) pages.push(page);
+    for await (const page of rowPages(readerWith(limits), side, span, null, new AbortController().signal))
+      pages.push(page);
     return pages.flatMap((page) => page.rows);
   };
-  const numbers = (rows: readonly { correlationId: string }[]) => rows.map(({ correlationId }) => Number(correlationId.replace('corr-', '')));
+  const numbers = (rows: readonly { correlationId: string }[]) =>
+    rows.map(({ correlationId }) => Number(correlationId.replace('corr-', '')));
   const all = Array.from({ length: ROWS }, (_, n) => n);
 
   beforeAll(async () => {
@@ -93,7 +138,15 @@ describe.each(sides)('the list of the mock $side', ({ side, path, book }) => {
     expect((await get(`?from=${at(3)}&to=${at(3)}`)).body.items).toEqual([]);
   });
 
-  it.each(['?limit=0', '?limit=10001', '?limit=x', '?limit=1&limit=2', '?from=yesterday', '?to=2026-11-22T10:00:00', '?cursor=x'])('refuses %s', async (query) => {
+  it.each([
+    '?limit=0',
+    '?limit=10001',
+    '?limit=x',
+    '?limit=1&limit=2',
+    '?from=yesterday',
+    '?to=2026-11-22T10:00:00',
+    '?cursor=x',
+  ])('refuses %s', async (query) => {
     expect(await get(query)).toMatchObject({ status: 400, body: { status: 'ERROR' } });
   });
 
@@ -101,7 +154,13 @@ describe.each(sides)('the list of the mock $side', ({ side, path, book }) => {
     await admin('PUT', 'settings', { listForm });
     const rows = await read();
     expect(numbers(rows).sort((a, b) => a - b)).toEqual(all);
-    expect(rows[0]).toMatchObject({ amountMinor: 1250n, currency: 'USD', movement: 'debit', status: 'settled', playerId: 'p' });
+    expect(rows[0]).toMatchObject({
+      amountMinor: 1250n,
+      currency: 'USD',
+      movement: 'debit',
+      status: 'settled',
+      playerId: 'p',
+    });
     if (listForm !== 'array') expect(numbers(await read(window(3, 9))).sort()).toEqual([3, 4, 5, 6, 7, 8]);
   });
 
@@ -126,7 +185,10 @@ describe.each(sides)('the list of the mock $side', ({ side, path, book }) => {
     { fault: { kind: 'list_huge_rows', bytes: 70_000 }, reason: 'too_many_bytes' },
   ])('misbehaves when asked to, and the hub says how: $fault', async ({ fault, reason }) => {
     expect(await admin('POST', 'faults', fault)).toMatchObject({ kind: fault.kind, hits: 0 });
-    const error: unknown = await read(window(0, 100), reason === 'too_slow' ? new HastyLimits() : new SmallLimits()).catch((thrown: unknown) => thrown);
+    const error: unknown = await read(
+      window(0, 100),
+      reason === 'too_slow' ? new HastyLimits() : new SmallLimits(),
+    ).catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(SourceError);
     expect(error).toMatchObject({ side, reason });
     expect(await admin('GET', 'summary')).toMatchObject({ faults: { [fault.kind]: expect.any(Number) } });
@@ -138,7 +200,8 @@ describe.each(sides)('the list of the mock $side', ({ side, path, book }) => {
     await admin('PUT', 'settings', { listForm });
     await admin('POST', 'faults', { kind: 'list_duplicate_rows', every: 25 });
     // The total counts rows, and one comes twice.
-    if (listForm === 'items') await expect(read()).rejects.toMatchObject({ reason: expect.stringMatching(/page_too_long|total_mismatch/) });
+    if (listForm === 'items')
+      await expect(read()).rejects.toMatchObject({ reason: expect.stringMatching(/page_too_long|total_mismatch/) });
     else expect(await read()).toHaveLength(ROWS + 1);
     await admin('DELETE', 'faults');
     await admin('POST', 'faults', { kind: 'list_missing_rows', every: 25 });

@@ -8,7 +8,11 @@ const SECRET = 'mock-secret';
 const TOKEN = 'mock-token';
 
 /** Written out here once more, so that a mistake in the mocks' own signing cannot cancel itself out. */
-function signed(body: string, secret = SECRET, timestamp = Math.floor(Date.now() / 1000).toString()): Record<string, string> {
+function signed(
+  body: string,
+  secret = SECRET,
+  timestamp = Math.floor(Date.now() / 1000).toString(),
+): Record<string, string> {
   const signature = createHmac('sha256', secret).update(`${timestamp}:${body}`).digest('hex');
   return { 'Content-Type': 'application/json', 'X-Timestamp': timestamp, 'X-Signature': signature };
 }
@@ -23,7 +27,11 @@ interface Reply {
   json: Json;
 }
 
-async function call(method: string, url: string, options: { body?: string; headers?: Record<string, string>; signal?: AbortSignal } = {}): Promise<Reply> {
+async function call(
+  method: string,
+  url: string,
+  options: { body?: string; headers?: Record<string, string>; signal?: AbortSignal } = {},
+): Promise<Reply> {
   const response = await fetch(url, { method, ...options });
   const text = await response.text();
   return { status: response.status, headers: response.headers, text, json: parsedOrUndefined(text) };
@@ -62,7 +70,9 @@ class HubStub {
       const text = Buffer.concat(chunks).toString();
       this.callbacks.push({ headers: request.headers, text, json: JSON.parse(text) });
       const answer = (): void => {
-        response.writeHead(this.statuses.shift() ?? 200, { 'Content-Type': 'application/json' }).end('{"status":"accepted"}');
+        response
+          .writeHead(this.statuses.shift() ?? 200, { 'Content-Type': 'application/json' })
+          .end('{"status":"accepted"}');
         for (const { count, resolve } of this.waiting) if (this.callbacks.length >= count) resolve();
       };
       void this.onArrival().then(answer);
@@ -100,12 +110,22 @@ describe('mock operator', () => {
   beforeAll(async () => {
     hubUrl = await hub.start();
     // The slash at the end must not turn up in the middle of the callback's address.
-    operator = await startMockOperator({ hubUrl: `${hubUrl}/`, token: TOKEN, hmacSecret: SECRET, supportedCurrencies: ['USD', 'EUR', 'JPY', 'KWD'] });
+    operator = await startMockOperator({
+      hubUrl: `${hubUrl}/`,
+      token: TOKEN,
+      hmacSecret: SECRET,
+      supportedCurrencies: ['USD', 'EUR', 'JPY', 'KWD'],
+    });
   });
   beforeEach(async () => {
     await admin('POST', 'clear-db');
     hub.reset();
-    await admin('PUT', 'settings', { callbacks: true, startingBalanceMinor: 100_000_000, latencyMs: 0, callbackDelayMs: 0 });
+    await admin('PUT', 'settings', {
+      callbacks: true,
+      startingBalanceMinor: 100_000_000,
+      latencyMs: 0,
+      callbackDelayMs: 0,
+    });
   });
   afterAll(async () => {
     await operator.close();
@@ -113,7 +133,11 @@ describe('mock operator', () => {
   });
 
   function admin(method: string, path: string, body?: object): Promise<Reply> {
-    return call(method, `${operator.url}/admin/${path}`, body === undefined ? {} : { body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' } });
+    return call(
+      method,
+      `${operator.url}/admin/${path}`,
+      body === undefined ? {} : { body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' } },
+    );
   }
 
   interface Wish {
@@ -133,7 +157,11 @@ describe('mock operator', () => {
   function move(wish: Wish = {}, signal?: AbortSignal): Promise<Reply> {
     const body = bodyOf(wish);
     const url = `${operator.url}/v2/players/${encodeURIComponent(wish.player ?? 'p1')}/${wish.direction ?? 'withdraw'}`;
-    return call('POST', url, { body, headers: { ...signed(body), 'Idempotency-Key': 'key-1' }, ...(signal ? { signal } : {}) });
+    return call('POST', url, {
+      body,
+      headers: { ...signed(body), 'Idempotency-Key': 'key-1' },
+      ...(signal ? { signal } : {}),
+    });
   }
 
   const arm = (fault: object): Promise<Reply> => admin('POST', 'faults', fault);
@@ -147,7 +175,10 @@ describe('mock operator', () => {
       ['no headers', () => ({})],
       ['another secret', (body: string) => signed(body, 'other')],
       ['another body', () => signed('{}')],
-      ['capital hex', (body: string) => ({ ...signed(body), 'X-Signature': signed(body)['X-Signature']?.toUpperCase() ?? '' })],
+      [
+        'capital hex',
+        (body: string) => ({ ...signed(body), 'X-Signature': signed(body)['X-Signature']?.toUpperCase() ?? '' }),
+      ],
       ['a short signature', (body: string) => ({ ...signed(body), 'X-Signature': 'ab' })],
       ['no hex', (body: string) => ({ ...signed(body), 'X-Signature': 'z'.repeat(64) })],
       ['no timestamp', (body: string) => ({ 'X-Signature': signed(body)['X-Signature'] ?? '' })],
@@ -159,11 +190,17 @@ describe('mock operator', () => {
       expect(await calls()).toMatchObject([{ n: 1, playerId: 'p1', reference: null, applied: false, status: 401 }]);
     });
 
-    it.each(['soon', '1e9', '1000000000', (Math.floor(Date.now() / 1000) + 400).toString()])('timestamp %s: 401 timestamp skew', async (timestamp) => {
-      const body = bodyOf({});
-      const reply = await call('POST', `${operator.url}/v2/players/p1/withdraw`, { body, headers: signed(body, SECRET, timestamp) });
-      expect(reply).toMatchObject({ status: 401, json: { reason: 'timestamp skew' } });
-    });
+    it.each(['soon', '1e9', '1000000000', (Math.floor(Date.now() / 1000) + 400).toString()])(
+      'timestamp %s: 401 timestamp skew',
+      async (timestamp) => {
+        const body = bodyOf({});
+        const reply = await call('POST', `${operator.url}/v2/players/p1/withdraw`, {
+          body,
+          headers: signed(body, SECRET, timestamp),
+        });
+        expect(reply).toMatchObject({ status: 401, json: { reason: 'timestamp skew' } });
+      },
+    );
 
     it('signs the bytes, whatever their spacing', async () => {
       const body = ` {"reference":"ref-1", "amount": 5.0 ,"currency":"USD","correlationId":"é"}\n`;
@@ -186,10 +223,14 @@ describe('mock operator', () => {
 
   describe('movements', () => {
     it('answers a JSON number with the decimals of the currency', async () => {
-      expect((await move({ amount: '5.00' })).text).toBe('{"status":"OK","correlationId":"corr-1","balance":999995.00}');
+      expect((await move({ amount: '5.00' })).text).toBe(
+        '{"status":"OK","correlationId":"corr-1","balance":999995.00}',
+      );
       expect((await move({ amount: '500', currency: 'JPY', reference: 'j' })).text).toContain('"balance":99999500}');
       expect((await move({ amount: '0.500', currency: 'KWD', reference: 'k' })).text).toContain('"balance":99999.500}');
-      expect((await move({ amount: '"2.50"', currency: 'EUR', reference: 'e', direction: 'deposit' })).text).toContain('"balance":1000002.50}');
+      expect((await move({ amount: '"2.50"', currency: 'EUR', reference: 'e', direction: 'deposit' })).text).toContain(
+        '"balance":1000002.50}',
+      );
       expect(await player()).toEqual({
         playerId: 'p1',
         balances: { USD: '99999500', JPY: '99999500', KWD: '99999500', EUR: '100000250' },
@@ -199,7 +240,9 @@ describe('mock operator', () => {
     });
 
     it('keeps amounts beyond the floats exact', async () => {
-      expect((await move({ direction: 'deposit', amount: '90071992547409.93' })).text).toContain('"balance":90071993547409.93}');
+      expect((await move({ direction: 'deposit', amount: '90071992547409.93' })).text).toContain(
+        '"balance":90071993547409.93}',
+      );
       expect((await transactions()).text).toContain('"amount":90071992547409.93,');
     });
 
@@ -208,11 +251,22 @@ describe('mock operator', () => {
       await move({ reference: 'ref-2', amount: '1' });
       const repeat = await move({ amount: '5.0', correlationId: 'corr-9' });
       expect(repeat.text).toBe('{"status":"OK","correlationId":"corr-9","balance":999994.00}');
-      expect((await transactions()).json).toMatchObject([{ reference: 'ref-1', correlationId: 'corr-1' }, { reference: 'ref-2' }]);
+      expect((await transactions()).json).toMatchObject([
+        { reference: 'ref-1', correlationId: 'corr-1' },
+        { reference: 'ref-2' },
+      ]);
       expect(await calls()).toMatchObject([
         { n: 1, applied: true, repeat: false },
         { n: 2, applied: true, repeat: false },
-        { n: 3, applied: false, repeat: true, correlationId: 'corr-9', idempotencyKey: 'key-1', fault: null, status: 200 },
+        {
+          n: 3,
+          applied: false,
+          repeat: true,
+          correlationId: 'corr-9',
+          idempotencyKey: 'key-1',
+          fault: null,
+          status: 200,
+        },
       ]);
       expect(await summary()).toMatchObject({ calls: 3, applied: 2, repeats: 1 });
     });
@@ -226,8 +280,14 @@ describe('mock operator', () => {
 
     it('the same reference with other data: 422, nothing moves', async () => {
       await move();
-      expect(await move({ amount: '5.01' })).toMatchObject({ status: 422, json: { status: 'ERROR', code: 'reference_reused' } });
-      expect(await move({ currency: 'EUR' })).toMatchObject({ status: 422, json: { status: 'ERROR', code: 'reference_reused' } });
+      expect(await move({ amount: '5.01' })).toMatchObject({
+        status: 422,
+        json: { status: 'ERROR', code: 'reference_reused' },
+      });
+      expect(await move({ currency: 'EUR' })).toMatchObject({
+        status: 422,
+        json: { status: 'ERROR', code: 'reference_reused' },
+      });
       expect(await player()).toMatchObject({ net: { USD: '-500' }, movements: 1 });
     });
 
@@ -238,16 +298,28 @@ describe('mock operator', () => {
     });
 
     it('refuses for business reasons with 200 and the balance, and tells the hub', async () => {
-      expect((await move({ amount: '1000000.01' })).text).toBe('{"status":"REJECTED","reason":"insufficient_funds","correlationId":"corr-1","balance":1000000.00}');
-      expect((await move({ player: 'p_bad', reference: 'ref-2' })).text).toBe('{"status":"REJECTED","reason":"player_blocked","correlationId":"corr-1","balance":1000000.00}');
+      expect((await move({ amount: '1000000.01' })).text).toBe(
+        '{"status":"REJECTED","reason":"insufficient_funds","correlationId":"corr-1","balance":1000000.00}',
+      );
+      expect((await move({ player: 'p_bad', reference: 'ref-2' })).text).toBe(
+        '{"status":"REJECTED","reason":"player_blocked","correlationId":"corr-1","balance":1000000.00}',
+      );
       const callbacks = await hub.received(2);
-      expect(callbacks.map(({ status, playerId }) => [playerId, status])).toEqual(expect.arrayContaining([['p1', 'REJECTED'], ['p_bad', 'REJECTED']]));
+      expect(callbacks.map(({ status, playerId }) => [playerId, status])).toEqual(
+        expect.arrayContaining([
+          ['p1', 'REJECTED'],
+          ['p_bad', 'REJECTED'],
+        ]),
+      );
       expect((await transactions()).json).toEqual([]);
       expect(await summary()).toMatchObject({ calls: 2, applied: 0 });
     });
 
     it('unsupported currency: 422', async () => {
-      expect(await move({ currency: 'GBP' })).toMatchObject({ status: 422, json: { status: 'ERROR', reason: 'unsupported currency' } });
+      expect(await move({ currency: 'GBP' })).toMatchObject({
+        status: 422,
+        json: { status: 'ERROR', reason: 'unsupported currency' },
+      });
     });
 
     it.each([
@@ -281,10 +353,17 @@ describe('mock operator', () => {
       await move({ amount: '"5.00"', reference: 'rollback:ref-1', direction: 'deposit' });
       await hub.received(2);
       const [first, second] = hub.callbacks;
-      expect(first?.text).toBe('{"playerId":"p1","amount":5.00,"currency":"USD","status":"OK","event":"withdraw","refId":"ref-1","correlationId":"corr-1"}');
-      expect(second?.text).toContain('"amount":"5.00","currency":"USD","status":"OK","event":"deposit","refId":"rollback:ref-1"');
+      expect(first?.text).toBe(
+        '{"playerId":"p1","amount":5.00,"currency":"USD","status":"OK","event":"withdraw","refId":"ref-1","correlationId":"corr-1"}',
+      );
+      expect(second?.text).toContain(
+        '"amount":"5.00","currency":"USD","status":"OK","event":"deposit","refId":"rollback:ref-1"',
+      );
       const timestamp = String(first?.headers['x-timestamp']);
-      expect(first?.headers).toMatchObject({ authorization: `Bearer ${TOKEN}`, 'x-signature': signed(first?.text ?? '', SECRET, timestamp)['X-Signature'] });
+      expect(first?.headers).toMatchObject({
+        authorization: `Bearer ${TOKEN}`,
+        'x-signature': signed(first?.text ?? '', SECRET, timestamp)['X-Signature'],
+      });
     });
 
     it('are tried again when the hub fails, and not when it refuses', async () => {
@@ -293,7 +372,11 @@ describe('mock operator', () => {
       await until(summary, ({ callbacks }) => callbacks.pending === 0);
       expect(hub.callbacks).toHaveLength(2);
       await move({ reference: 'ref-2' });
-      expect((await until(summary, ({ callbacks }) => callbacks.pending === 0)).callbacks).toEqual({ delivered: 1, failed: 1, pending: 0 });
+      expect((await until(summary, ({ callbacks }) => callbacks.pending === 0)).callbacks).toEqual({
+        delivered: 1,
+        failed: 1,
+        pending: 0,
+      });
       expect(hub.callbacks).toHaveLength(3);
     });
 
@@ -322,7 +405,11 @@ describe('mock operator', () => {
         open--;
       };
       await Promise.all(Array.from({ length: 100 }, (_, index) => move({ reference: `ref-${index}` })));
-      expect((await until(summary, ({ callbacks }) => callbacks.pending === 0)).callbacks).toEqual({ delivered: 100, failed: 0, pending: 0 });
+      expect((await until(summary, ({ callbacks }) => callbacks.pending === 0)).callbacks).toEqual({
+        delivered: 100,
+        failed: 0,
+        pending: 0,
+      });
       expect(openMax).toBe(32);
     });
 
@@ -331,7 +418,11 @@ describe('mock operator', () => {
       await move();
       await admin('PUT', 'settings', { callbacks: true });
       await move({ reference: 'ref-2' });
-      expect((await until(summary, ({ callbacks }) => callbacks.pending === 0)).callbacks).toEqual({ delivered: 1, failed: 0, pending: 0 });
+      expect((await until(summary, ({ callbacks }) => callbacks.pending === 0)).callbacks).toEqual({
+        delivered: 1,
+        failed: 0,
+        pending: 0,
+      });
       expect(hub.callbacks.map(({ json }) => json.refId)).toEqual(['ref-2']);
     });
 
@@ -347,23 +438,68 @@ describe('mock operator', () => {
   describe('faults', () => {
     /** What a fault does to one withdrawal: the answer, and whether the money moved. */
     it.each<[string, object, Partial<Reply>, boolean]>([
-      ['status', { kind: 'status', status: 500 }, { status: 500, text: '{"status":"ERROR","reason":"injected 500"}' }, false],
+      [
+        'status',
+        { kind: 'status', status: 500 },
+        { status: 500, text: '{"status":"ERROR","reason":"injected 500"}' },
+        false,
+      ],
       ['status with a body', { kind: 'status', status: 401, body: { a: 1 } }, { status: 401, text: '{"a":1}' }, false],
-      ['status with a text', { kind: 'status', status: 502, body: '<h1>', contentType: 'text/html', headers: { 'X-A': 'b' } }, { status: 502, text: '<h1>' }, false],
+      [
+        'status with a text',
+        { kind: 'status', status: 502, body: '<h1>', contentType: 'text/html', headers: { 'X-A': 'b' } },
+        { status: 502, text: '<h1>' },
+        false,
+      ],
       ['status_after_commit', { kind: 'status_after_commit', status: 500 }, { status: 500 }, true],
       ['throttle', { kind: 'throttle', retryAfter: 7 }, { status: 429 }, false],
       ['delay', { kind: 'delay', ms: 1 }, { status: 200 }, true],
       ['delay after commit', { kind: 'delay', ms: 1, afterCommit: true }, { status: 200 }, true],
-      ['error_body', { kind: 'error_body' }, { status: 200, text: '{"status":"ERROR","reason":"internal error"}' }, false],
-      ['error_body of ours', { kind: 'error_body', body: { status: 'FAILED' } }, { status: 200, text: '{"status":"FAILED"}' }, false],
+      [
+        'error_body',
+        { kind: 'error_body' },
+        { status: 200, text: '{"status":"ERROR","reason":"internal error"}' },
+        false,
+      ],
+      [
+        'error_body of ours',
+        { kind: 'error_body', body: { status: 'FAILED' } },
+        { status: 200, text: '{"status":"FAILED"}' },
+        false,
+      ],
       ['pending', { kind: 'pending' }, { status: 202, text: '{"status":"PENDING","correlationId":"corr-1"}' }, true],
       ['pending, to be refused', { kind: 'pending', reject: true }, { status: 202 }, false],
       ['unknown_word', { kind: 'unknown_word' }, { status: 200, text: '{"status":"MAYBE"}' }, false],
-      ['unknown_word after commit', { kind: 'unknown_word', afterCommit: true }, { status: 200, text: '{"status":"MAYBE"}' }, true],
-      ['unreadable', { kind: 'unreadable' }, { status: 200, text: '<html><body><h1>Welcome</h1></body></html>' }, false],
-      ['unreadable JSON', { kind: 'unreadable', form: 'truncated', afterCommit: true }, { status: 200, text: '{"status":"OK","correlationId":"0' }, true],
-      ['refuse', { kind: 'refuse', reason: 'limit' }, { status: 200, text: '{"status":"REJECTED","reason":"limit","correlationId":"corr-1","balance":1000000.00}' }, false],
-      ['slow_drip', { kind: 'slow_drip', ms: 1 }, { status: 200, text: '{"status":"OK","correlationId":"corr-1","balance":999995.00}' }, true],
+      [
+        'unknown_word after commit',
+        { kind: 'unknown_word', afterCommit: true },
+        { status: 200, text: '{"status":"MAYBE"}' },
+        true,
+      ],
+      [
+        'unreadable',
+        { kind: 'unreadable' },
+        { status: 200, text: '<html><body><h1>Welcome</h1></body></html>' },
+        false,
+      ],
+      [
+        'unreadable JSON',
+        { kind: 'unreadable', form: 'truncated', afterCommit: true },
+        { status: 200, text: '{"status":"OK","correlationId":"0' },
+        true,
+      ],
+      [
+        'refuse',
+        { kind: 'refuse', reason: 'limit' },
+        { status: 200, text: '{"status":"REJECTED","reason":"limit","correlationId":"corr-1","balance":1000000.00}' },
+        false,
+      ],
+      [
+        'slow_drip',
+        { kind: 'slow_drip', ms: 1 },
+        { status: 200, text: '{"status":"OK","correlationId":"corr-1","balance":999995.00}' },
+        true,
+      ],
       ['no_callback', { kind: 'no_callback' }, { status: 200 }, true],
     ])('%s', async (_name, fault, expected, moved) => {
       const armed = await arm({ ...fault, next: 1 });
@@ -507,7 +643,14 @@ describe('mock operator', () => {
       expect((await move({ player: 'p2', reference: 'ref-2' })).status).toBe(501);
       expect((await move({ direction: 'deposit', reference: 'ref-2' })).status).toBe(500);
       expect((await admin('GET', 'faults')).json).toMatchObject([
-        { id: expect.any(Number), kind: 'status', match: { playerId: 'p1', direction: 'deposit' }, remaining: null, share: null, hits: 2 },
+        {
+          id: expect.any(Number),
+          kind: 'status',
+          match: { playerId: 'p1', direction: 'deposit' },
+          remaining: null,
+          share: null,
+          hits: 2,
+        },
         { kind: 'status', params: { status: 501 }, match: { reference: 'ref-2' }, hits: 1 },
       ]);
     });
@@ -544,12 +687,18 @@ describe('mock operator', () => {
       [{ kind: 'throttle', status: 500 }, 'status must be 429 or 503'],
       [{ kind: 'hang', ms: 5, direction: 'debit' }, 'direction must be one of withdraw, deposit; ms is not known here'],
     ])('refuses %j', async (fault, reason) => {
-      expect(await arm(fault)).toMatchObject({ status: 400, json: { status: 'ERROR', reason: expect.stringContaining(reason) } });
+      expect(await arm(fault)).toMatchObject({
+        status: 400,
+        json: { status: 'ERROR', reason: expect.stringContaining(reason) },
+      });
       expect((await admin('GET', 'faults')).json).toEqual([]);
     });
 
     it('refuses what is no JSON object', async () => {
-      expect((await call('POST', `${operator.url}/admin/faults`, { body: '[' })).json).toEqual({ status: 'ERROR', reason: 'the body must be a JSON object' });
+      expect((await call('POST', `${operator.url}/admin/faults`, { body: '[' })).json).toEqual({
+        status: 'ERROR',
+        reason: 'the body must be a JSON object',
+      });
     });
   });
 
@@ -559,8 +708,26 @@ describe('mock operator', () => {
       await move({ amount: '"7"', direction: 'deposit', reference: 'ref-2', correlationId: 'corr-2' });
       const { json, text } = await transactions();
       expect(json).toEqual([
-        { playerId: 'p1', amount: 5, currency: 'USD', reference: 'ref-1', correlationId: 'corr-1', direction: 'withdraw', status: 'OK', createdAt: expect.stringMatching(/^\d{4}-.*Z$/) },
-        { playerId: 'p1', amount: '7', currency: 'USD', reference: 'ref-2', correlationId: 'corr-2', direction: 'deposit', status: 'OK', createdAt: expect.any(String) },
+        {
+          playerId: 'p1',
+          amount: 5,
+          currency: 'USD',
+          reference: 'ref-1',
+          correlationId: 'corr-1',
+          direction: 'withdraw',
+          status: 'OK',
+          createdAt: expect.stringMatching(/^\d{4}-.*Z$/),
+        },
+        {
+          playerId: 'p1',
+          amount: '7',
+          currency: 'USD',
+          reference: 'ref-2',
+          correlationId: 'corr-2',
+          direction: 'deposit',
+          status: 'OK',
+          createdAt: expect.any(String),
+        },
       ]);
       expect(text).toContain('"amount":5.00,');
       expect((await transactions('?reference=ref-2')).json).toHaveLength(1);
@@ -569,7 +736,15 @@ describe('mock operator', () => {
 
     it('plants a booking in its place in time, and loses one', async () => {
       await move();
-      const planted = { playerId: 'p1', direction: 'withdraw', amount: 1.5, currency: 'USD', reference: 'old', correlationId: 'c', createdAt: '2020-01-01T00:00:00.000Z' };
+      const planted = {
+        playerId: 'p1',
+        direction: 'withdraw',
+        amount: 1.5,
+        currency: 'USD',
+        reference: 'old',
+        correlationId: 'c',
+        createdAt: '2020-01-01T00:00:00.000Z',
+      };
       expect(await admin('POST', 'book', planted)).toMatchObject({ status: 201, json: { status: 'booked' } });
       expect((await transactions()).json).toMatchObject([planted, { reference: 'ref-1' }]);
       expect(await player()).toMatchObject({ balances: { USD: '99999350' }, net: { USD: '-650' }, movements: 2 });
@@ -592,7 +767,8 @@ describe('mock operator', () => {
 
     it('lists and logs many rows as one array', async () => {
       await admin('PUT', 'settings', { callbacks: false });
-      for (let index = 0; index < 2000; index += 100) await Promise.all(Array.from({ length: 100 }, (_, offset) => move({ reference: `ref-${index + offset}` })));
+      for (let index = 0; index < 2000; index += 100)
+        await Promise.all(Array.from({ length: 100 }, (_, offset) => move({ reference: `ref-${index + offset}` })));
       expect((await transactions()).json).toHaveLength(2000);
       const rows = await calls(1990);
       expect(rows.map(({ n }) => n)).toEqual([1991, 1992, 1993, 1994, 1995, 1996, 1997, 1998, 1999, 2000]);
@@ -658,9 +834,21 @@ describe('mock RGS', () => {
     return call(method, `${rgs.url}/admin/${path}`, body === undefined ? {} : { body: JSON.stringify(body) });
   }
 
-  function deliver(key: string, refId = 'ref-1', extra: { headers?: Record<string, string>; signal?: AbortSignal; body?: string } = {}): Promise<Reply> {
-    const { headers = {}, signal, body = `{"playerId":"p1","amountCents":9007199254740993,"status":"OK","event":"debit","refId":"${refId}"}` } = extra;
-    return call('POST', `${rgs.url}/webhooks`, { body, headers: { ...signed(body), 'Idempotency-Key': key, ...headers }, ...(signal ? { signal } : {}) });
+  function deliver(
+    key: string,
+    refId = 'ref-1',
+    extra: { headers?: Record<string, string>; signal?: AbortSignal; body?: string } = {},
+  ): Promise<Reply> {
+    const {
+      headers = {},
+      signal,
+      body = `{"playerId":"p1","amountCents":9007199254740993,"status":"OK","event":"debit","refId":"${refId}"}`,
+    } = extra;
+    return call('POST', `${rgs.url}/webhooks`, {
+      body,
+      headers: { ...signed(body), 'Idempotency-Key': key, ...headers },
+      ...(signal ? { signal } : {}),
+    });
   }
 
   const arm = (fault: object): Promise<Reply> => admin('POST', 'faults', fault);
@@ -668,8 +856,14 @@ describe('mock RGS', () => {
   const list = (query = ''): Promise<Reply> => call('GET', `${rgs.url}/webhooks${query}`);
 
   it('verifies the signature over the raw bytes', async () => {
-    expect(await deliver('k', 'r', { headers: { 'X-Signature': 'f'.repeat(64) } })).toMatchObject({ status: 401, json: { reason: 'invalid signature' } });
-    expect(await deliver('k', 'r', { headers: { 'X-Timestamp': '1' } })).toMatchObject({ status: 401, json: { reason: 'timestamp skew' } });
+    expect(await deliver('k', 'r', { headers: { 'X-Signature': 'f'.repeat(64) } })).toMatchObject({
+      status: 401,
+      json: { reason: 'invalid signature' },
+    });
+    expect(await deliver('k', 'r', { headers: { 'X-Timestamp': '1' } })).toMatchObject({
+      status: 401,
+      json: { reason: 'timestamp skew' },
+    });
     expect((await list()).json).toEqual([]);
     expect(await deliver('k')).toMatchObject({ status: 200, json: { status: 'received' } });
   });
@@ -681,12 +875,26 @@ describe('mock RGS', () => {
     await deliver('k1', 'ref-3');
     const { json, text } = await list();
     expect(json).toMatchObject([
-      { playerId: 'p1', status: 'OK', event: 'debit', refId: 'ref-1', idempotencyKey: 'k1', deliveries: 3, createdAt: expect.stringMatching(/Z$/) },
+      {
+        playerId: 'p1',
+        status: 'OK',
+        event: 'debit',
+        refId: 'ref-1',
+        idempotencyKey: 'k1',
+        deliveries: 3,
+        createdAt: expect.stringMatching(/Z$/),
+      },
       { idempotencyKey: 'k2', deliveries: 1 },
     ]);
     expect(text).toContain('"amountCents":9007199254740993,');
     expect((await list('?refId=ref-1')).json).toHaveLength(1);
-    expect((await admin('GET', 'summary')).json).toEqual({ calls: 4, stored: 2, repeats: 2, keyConflicts: 1, faults: {} });
+    expect((await admin('GET', 'summary')).json).toEqual({
+      calls: 4,
+      stored: 2,
+      repeats: 2,
+      keyConflicts: 1,
+      faults: {},
+    });
   });
 
   it('logs every call with its headers and its body as it came', async () => {
@@ -695,10 +903,22 @@ describe('mock RGS', () => {
     await deliver('k1', 'ref-1', { headers });
     const rows = await calls();
     expect(rows).toMatchObject([
-      { n: 1, playerId: 'p1', refId: 'ref-1', event: 'debit', headers: { ...headers, 'idempotency-key': 'k1' }, stored: true, repeat: false, fault: null, status: 200 },
+      {
+        n: 1,
+        playerId: 'p1',
+        refId: 'ref-1',
+        event: 'debit',
+        headers: { ...headers, 'idempotency-key': 'k1' },
+        stored: true,
+        repeat: false,
+        fault: null,
+        status: 200,
+      },
       { n: 2, stored: false, repeat: true },
     ]);
-    expect(rows[0].body).toBe('{"playerId":"p1","amountCents":9007199254740993,"status":"OK","event":"debit","refId":"ref-1"}');
+    expect(rows[0].body).toBe(
+      '{"playerId":"p1","amountCents":9007199254740993,"status":"OK","event":"debit","refId":"ref-1"}',
+    );
     expect(await calls(1)).toHaveLength(1);
   });
 
@@ -743,7 +963,14 @@ describe('mock RGS', () => {
 
   it('plants and loses webhooks', async () => {
     await deliver('k1', 'ref-1');
-    const planted = { playerId: 'p2', event: 'credit', refId: 'ref-9', amountCents: 5, createdAt: '2020-01-01T00:00:00.000Z', idempotencyKey: 'planted' };
+    const planted = {
+      playerId: 'p2',
+      event: 'credit',
+      refId: 'ref-9',
+      amountCents: 5,
+      createdAt: '2020-01-01T00:00:00.000Z',
+      idempotencyKey: 'planted',
+    };
     expect(await admin('POST', 'book', planted)).toMatchObject({ status: 201, json: { status: 'booked' } });
     expect((await admin('POST', 'book', planted)).status).toBe(409);
     expect((await list()).json).toMatchObject([{ ...planted, deliveries: 1 }, { refId: 'ref-1' }]);
@@ -752,10 +979,16 @@ describe('mock RGS', () => {
     expect((await list()).json).toMatchObject([planted]);
     expect((await deliver('k1', 'ref-1')).status).toBe(200);
     expect((await list('?refId=ref-1')).json).toMatchObject([{ deliveries: 1 }]);
-    expect((await admin('POST', 'book', { refId: 'x' })).json.reason).toBe('playerId must be a non-empty string; event must be a non-empty string');
+    expect((await admin('POST', 'book', { refId: 'x' })).json.reason).toBe(
+      'playerId must be a non-empty string; event must be a non-empty string',
+    );
   });
 
   it('shows its settings without the secret', async () => {
-    expect((await admin('PUT', 'settings', { latencyMs: 0 })).json).toEqual({ signatureRequired: true, latencyMs: 0, listForm: 'items' });
+    expect((await admin('PUT', 'settings', { latencyMs: 0 })).json).toEqual({
+      signatureRequired: true,
+      latencyMs: 0,
+      listForm: 'items',
+    });
   });
 });

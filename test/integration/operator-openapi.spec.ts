@@ -35,11 +35,17 @@ interface Document {
 
 const document = JSON.parse(readFileSync(FILE, 'utf8')) as Document;
 // Words of OpenAPI stand beside the schemas; numbers come out of a query as text.
-const ajv = addFormats(new Ajv2020({ strict: false, allErrors: true, coerceTypes: false })).addSchema(document, 'operator');
+const ajv = addFormats(new Ajv2020({ strict: false, allErrors: true, coerceTypes: false })).addSchema(
+  document,
+  'operator',
+);
 
 function resolved<Thing extends object>(thing: Thing | { readonly $ref: string }): Thing {
   if (!('$ref' in thing)) return thing;
-  return thing.$ref.slice(2).split('/').reduce<unknown>((at, key) => (at as Record<string, unknown>)[key], document) as Thing;
+  return thing.$ref
+    .slice(2)
+    .split('/')
+    .reduce<unknown>((at, key) => (at as Record<string, unknown>)[key], document) as Thing;
 }
 
 /** What is wrong with a value, by a schema of the document. `closed`: a member that the schema does not name is wrong, too. */
@@ -49,7 +55,10 @@ function faults(schema: object, value: unknown, closed = false): string[] {
   return validate(value) ? [] : [ajv.errorsText(validate.errors)];
 }
 
-function operationOf({ method, path: target }: RecordedRequest): { operation: Operation; parts: Record<string, string> } | undefined {
+function operationOf({
+  method,
+  path: target,
+}: RecordedRequest): { operation: Operation; parts: Record<string, string> } | undefined {
   const { pathname } = new URL(target, 'http://wallet');
   for (const [template, methods] of Object.entries(document.paths)) {
     const operation = methods[method.toLowerCase()];
@@ -64,17 +73,39 @@ function faultsOfCall(request: RecordedRequest): string[] {
   if (found === undefined) return ['is not in the document'];
   const query = Object.fromEntries(new URL(request.path, 'http://wallet').searchParams);
   const parameters = found.operation.parameters.map((parameter) => resolved<Parameter>(parameter));
-  const given = (parameter: Parameter) => ({ path: found.parts[parameter.name], query: query[parameter.name], header: request.headers[parameter.name.toLowerCase()] })[parameter.in];
+  const given = (parameter: Parameter) =>
+    ({
+      path: found.parts[parameter.name],
+      query: query[parameter.name],
+      header: request.headers[parameter.name.toLowerCase()],
+    })[parameter.in];
   const ofParameters = parameters.flatMap((parameter) => {
     const value = given(parameter);
     if (value === undefined) return parameter.required === true ? [`${parameter.name} is missing`] : [];
-    return faults(parameter.schema, 'type' in parameter.schema && parameter.schema.type === 'integer' ? Number(value) : value);
+    return faults(
+      parameter.schema,
+      'type' in parameter.schema && parameter.schema.type === 'integer' ? Number(value) : value,
+    );
   });
-  const unknown = Object.keys(query).filter((name) => !parameters.some((parameter) => parameter.in === 'query' && parameter.name === name));
-  const unsigned = Object.values(document.components.securitySchemes).filter(({ name }) => request.headers[name.toLowerCase()] === undefined);
+  const unknown = Object.keys(query).filter(
+    (name) => !parameters.some((parameter) => parameter.in === 'query' && parameter.name === name),
+  );
+  const unsigned = Object.values(document.components.securitySchemes).filter(
+    ({ name }) => request.headers[name.toLowerCase()] === undefined,
+  );
   const body = found.operation.requestBody?.content?.['application/json'];
-  const ofBody = body === undefined ? (request.body === '' ? [] : ['has a body']) : faults(body.schema, JSON.parse(request.body), true);
-  return [...ofParameters, ...unknown.map((name) => `${name} is not in the document`), ...unsigned.map(({ name }) => `${name} is missing`), ...ofBody];
+  const ofBody =
+    body === undefined
+      ? request.body === ''
+        ? []
+        : ['has a body']
+      : faults(body.schema, JSON.parse(request.body), true);
+  return [
+    ...ofParameters,
+    ...unknown.map((name) => `${name} is not in the document`),
+    ...unsigned.map(({ name }) => `${name} is missing`),
+    ...ofBody,
+  ];
 }
 
 function faultsOfAnswer(request: RecordedRequest): string[] {
@@ -83,7 +114,9 @@ function faultsOfAnswer(request: RecordedRequest): string[] {
   const response = operation?.responses[status] ?? operation?.responses[`${status[0]}XX`];
   if (response === undefined) return [`${status} is not in the document`];
   const schema = resolved<Content>(response).content?.['application/json']?.schema;
-  return schema === undefined ? [] : faults(schema, JSON.parse(request.answer), status.startsWith('2') && request.method === 'POST');
+  return schema === undefined
+    ? []
+    : faults(schema, JSON.parse(request.answer), status.startsWith('2') && request.method === 'POST');
 }
 
 describe('docs/operator.openapi.json', () => {
@@ -93,7 +126,10 @@ describe('docs/operator.openapi.json', () => {
     const operator = await startMockOperator();
     operator.settings.callbacks = false;
     line = await RecordingProxy.start(operator.url);
-    hub = await TestHub.start({ operator, env: { OPERATOR_BASE_URL: line.url, RESOLVE_GRACE_SECONDS: '0.1', OPERATOR_TIMEOUT_MS: '1000', MAX_RETRIES: '0' } });
+    hub = await TestHub.start({
+      operator,
+      env: { OPERATOR_BASE_URL: line.url, RESOLVE_GRACE_SECONDS: '0.1', OPERATOR_TIMEOUT_MS: '1000', MAX_RETRIES: '0' },
+    });
   });
   afterAll(async () => {
     await hub.stop();
@@ -101,10 +137,16 @@ describe('docs/operator.openapi.json', () => {
     await hub.operator.close();
   });
 
-  const answered = (target: string) => waitFor(`${target} is answered`, () => Promise.resolve(line.requests.some((request) => request.path === target && request.endedAt !== null)));
+  const answered = (target: string) =>
+    waitFor(`${target} is answered`, () =>
+      Promise.resolve(line.requests.some((request) => request.path === target && request.endedAt !== null)),
+    );
 
   it('is one in which a linter finds nothing', async () => {
-    const { stdout } = await promisify(execFile)(process.execPath, [path.join(ROOT, 'scripts/lint-openapi.mjs'), FILE]).catch((error: { stdout: string }) => error);
+    const { stdout } = await promisify(execFile)(process.execPath, [
+      path.join(ROOT, 'scripts/lint-openapi.mjs'),
+      FILE,
+    ]).catch((error: { stdout: string }) => error);
     expect(stdout).toBe('');
   });
 
@@ -129,11 +171,22 @@ describe('docs/operator.openapi.json', () => {
     await hub.call('GET', '/reconciliation_data');
     await hub.call('GET', '/reconciliation_data?from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z');
 
-    const told = line.requests.map((request) => ({ call: `${request.method} ${request.path}`, faults: faultsOfCall(request), answer: request.status === null ? [] : faultsOfAnswer(request) }));
+    const told = line.requests.map((request) => ({
+      call: `${request.method} ${request.path}`,
+      faults: faultsOfCall(request),
+      answer: request.status === null ? [] : faultsOfAnswer(request),
+    }));
     expect(told.filter((each) => each.faults.length > 0 || each.answer.length > 0)).toEqual([]);
     // Every operation and every parameter of the document was met: what nobody sends does not stand in it.
-    expect([...new Set(line.requests.map((request) => operationOf(request)?.operation.operationId))].sort()).toEqual(Object.values(document.paths).flatMap((methods) => Object.values(methods)).map(({ operationId }) => operationId).sort());
-    const asked = line.requests.flatMap(({ path: target }) => [...new URL(target, 'http://wallet').searchParams.keys()]);
+    expect([...new Set(line.requests.map((request) => operationOf(request)?.operation.operationId))].sort()).toEqual(
+      Object.values(document.paths)
+        .flatMap((methods) => Object.values(methods))
+        .map(({ operationId }) => operationId)
+        .sort(),
+    );
+    const asked = line.requests.flatMap(({ path: target }) => [
+      ...new URL(target, 'http://wallet').searchParams.keys(),
+    ]);
     expect([...new Set(asked)].sort()).toEqual(['cursor', 'from', 'limit', 'reference', 'to']);
   });
 });

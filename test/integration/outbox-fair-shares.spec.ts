@@ -8,19 +8,31 @@ const QUEUED = 160;
 const RATE_PER_SECOND = 20;
 
 /** One operator that takes 20 calls a second, and two game servers: one that has sent eight seconds of work, and one that plays. */
-describe('a game server that fills an operator\'s queue', () => {
+describe("a game server that fills an operator's queue", () => {
   let hub: TestHub;
 
   beforeAll(async () => {
-    hub = await TestHub.start({ env: { RATE_LIMIT_PER_MINUTE: String(RATE_PER_SECOND * 60), DEBIT_DEADLINE_SECONDS: '3' } });
-    await addPartner(hub, { code: 'loud', role: 'rgs', baseUrl: `${hub.rgs.url}/webhooks`, operatorId: await partnerId(hub, 'operator'), ...LOUD });
+    hub = await TestHub.start({
+      env: { RATE_LIMIT_PER_MINUTE: String(RATE_PER_SECOND * 60), DEBIT_DEADLINE_SECONDS: '3' },
+    });
+    await addPartner(hub, {
+      code: 'loud',
+      role: 'rgs',
+      baseUrl: `${hub.rgs.url}/webhooks`,
+      operatorId: await partnerId(hub, 'operator'),
+      ...LOUD,
+    });
     await followPartners(hub);
   });
   afterAll(() => hub.stop());
   beforeEach(() => hub.clear());
 
   const queue = async (route: 'debit' | 'credit', options = {}, count = QUEUED) => {
-    const answers = await Promise.all(Array.from({ length: count }, (_, n) => hub.call('POST', `/wallet/${route}`, movement({ playerId: `crowd-${n}` }), options)));
+    const answers = await Promise.all(
+      Array.from({ length: count }, (_, n) =>
+        hub.call('POST', `/wallet/${route}`, movement({ playerId: `crowd-${n}` }), options),
+      ),
+    );
     expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]));
   };
   /** How many calls for such players have left; those before the call for `untilPlayer`. */
@@ -66,20 +78,29 @@ describe('a game server that fills an operator\'s queue', () => {
     expect(share).toBeLessThan(0.65);
   });
 
-  it('cannot spend in repeats and late calls what is kept for another, nor leave the operator\'s rate in debt', async () => {
+  it("cannot spend in repeats and late calls what is kept for another, nor leave the operator's rate in debt", async () => {
     await queue('credit', as(LOUD));
     await hub.reaches((await hub.debit({ playerId: 'calm-before' })).body.transactionId, 'confirmed');
     await hub.clear();
     const operator = await partnerId(hub, 'operator');
     const kept = Math.floor(bucketCapacity(RATE_PER_SECOND) / 2);
     // Both were silent for long: what is kept is whole, and the bucket is full.
-    await hub.database.query(`update outbox_destination set tokens = burst, tokens_at = clock_timestamp(), sharers_at = clock_timestamp() - interval '1 minute' where id = $1`, [operator]);
+    await hub.database.query(
+      `update outbox_destination set tokens = burst, tokens_at = clock_timestamp(), sharers_at = clock_timestamp() - interval '1 minute' where id = $1`,
+      [operator],
+    );
     // In one statement, so that the bucket gets next to nothing meanwhile.
     const reserve = async (waitMsMax: number): Promise<number> => {
-      const rows = await hub.database.query<{ ms: number | null }>('select outbox_reserve_permit($1, $2) as ms from generate_series(1, 40)', [operator, waitMsMax]);
+      const rows = await hub.database.query<{ ms: number | null }>(
+        'select outbox_reserve_permit($1, $2) as ms from generate_series(1, 40)',
+        [operator, waitMsMax],
+      );
       return rows.filter(({ ms }) => ms !== null).length;
     };
-    const permits = async () => (await hub.database.query<{ tokens: number }>('select tokens from outbox_destination where id = $1', [operator]))[0]?.tokens;
+    const permits = async () =>
+      (
+        await hub.database.query<{ tokens: number }>('select tokens from outbox_destination where id = $1', [operator])
+      )[0]?.tokens;
     await reserve(0);
     expect(await permits()).toBeGreaterThanOrEqual(kept);
     await reserve(10_000);

@@ -28,40 +28,66 @@ describe('the outbox keeps house', () => {
     afterAll(() => lanes.close());
 
     const partitions = async (parent: string): Promise<string[]> =>
-      (await lanes.query<{ name: string }>(`select c.relname as name from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = $1::text::regclass and c.relname not like '%default' order by 1`, [parent])).map(({ name }) => name);
+      (
+        await lanes.query<{ name: string }>(
+          `select c.relname as name from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = $1::text::regclass and c.relname not like '%default' order by 1`,
+          [parent],
+        )
+      ).map(({ name }) => name);
 
     /** Monday 00:00 UTC of the week so many weeks ago. */
     const monday = (weeksAgo: number): Date => {
       const now = new Date(Date.now() - weeksAgo * WEEK_MS);
-      return new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth(), now.getUTCDate() - ((now.getUTCDay() + 6) % 7)));
+      return new Date(
+        Date.UTC(now.getUTCFullYear(), now.getUTCMonth(), now.getUTCDate() - ((now.getUTCDay() + 6) % 7)),
+      );
     };
-    const nameOf = (parent: string, weeksAgo: number): string => `${parent}_${monday(weeksAgo).toISOString().slice(0, 10).replaceAll('-', '')}`;
+    const nameOf = (parent: string, weeksAgo: number): string =>
+      `${parent}_${monday(weeksAgo).toISOString().slice(0, 10).replaceAll('-', '')}`;
 
     /** A week that was made when it was new, with one message in it. */
     async function oldMessage(weeksAgo: number, lane: string): Promise<string> {
       const [from, to] = [monday(weeksAgo), monday(weeksAgo - 1)].map((date) => date.toISOString()) as [string, string];
-      const [ids] = await lanes.query<{ low: string; high: string }>('select uuid_v7_floor($1) as low, uuid_v7_floor($2) as high', [from, to]);
-      await lanes.database.asOwner(`create table ${nameOf('outbox_message', weeksAgo)} partition of outbox_message for values from ('${ids?.low}') to ('${ids?.high}')`);
-      await lanes.database.asOwner(`create table ${nameOf('outbox_attempt', weeksAgo)} partition of outbox_attempt for values from ('${from}') to ('${to}')`);
+      const [ids] = await lanes.query<{ low: string; high: string }>(
+        'select uuid_v7_floor($1) as low, uuid_v7_floor($2) as high',
+        [from, to],
+      );
+      await lanes.database.asOwner(
+        `create table ${nameOf('outbox_message', weeksAgo)} partition of outbox_message for values from ('${ids?.low}') to ('${ids?.high}')`,
+      );
+      await lanes.database.asOwner(
+        `create table ${nameOf('outbox_attempt', weeksAgo)} partition of outbox_attempt for values from ('${from}') to ('${to}')`,
+      );
       const id = uuidv7({ msecs: monday(weeksAgo).getTime() + 3_600_000 });
       await lanes.transaction((tx) => lanes.store.enqueue(tx, [newMessage(destination, lane, id)]));
       return id;
     }
 
-    const where = async (id: string): Promise<string | undefined> => (await lanes.query<{ part: string }>('select tableoid::regclass::text as part from outbox_message where id = $1', [id]))[0]?.part;
+    const where = async (id: string): Promise<string | undefined> =>
+      (
+        await lanes.query<{ part: string }>(
+          'select tableoid::regclass::text as part from outbox_message where id = $1',
+          [id],
+        )
+      )[0]?.part;
 
-    it('makes partitions ahead of time, once, and today\'s messages go to this week\'s', async () => {
-      const expected = (parent: string, ahead: number): string[] => Array.from({ length: ahead + 1 }, (_, index) => nameOf(parent, -index));
-      for (const parent of ['outbox_message', 'outbox_attempt']) expect(await partitions(parent)).toEqual(expected(parent, 4));
+    it("makes partitions ahead of time, once, and today's messages go to this week's", async () => {
+      const expected = (parent: string, ahead: number): string[] =>
+        Array.from({ length: ahead + 1 }, (_, index) => nameOf(parent, -index));
+      for (const parent of ['outbox_message', 'outbox_attempt'])
+        expect(await partitions(parent)).toEqual(expected(parent, 4));
       expect(await lanes.store.createPartitions(6)).toBe(4);
       expect(await lanes.store.createPartitions(6)).toBe(0);
-      for (const parent of ['outbox_message', 'outbox_attempt']) expect(await partitions(parent)).toEqual(expected(parent, 6));
+      for (const parent of ['outbox_message', 'outbox_attempt'])
+        expect(await partitions(parent)).toEqual(expected(parent, 6));
 
       const message = newMessage(destination, 'today');
       await lanes.transaction((tx) => lanes.store.enqueue(tx, [message]));
       expect(await where(message.id)).toBe(nameOf('outbox_message', 0));
       await lanes.settle(await lanes.claim(destination, 1), 'sent');
-      expect(await lanes.query('select distinct tableoid::regclass::text as part from outbox_attempt')).toEqual([{ part: nameOf('outbox_attempt', 0) }]);
+      expect(await lanes.query('select distinct tableoid::regclass::text as part from outbox_attempt')).toEqual([
+        { part: nameOf('outbox_attempt', 0) },
+      ]);
     });
 
     it('lets go of old weeks, but never of a message that is due, queued or dead', async () => {
@@ -84,8 +110,12 @@ describe('the outbox keeps house', () => {
       await settle('young', 'sent');
 
       const attemptsOf = (weeks: number[]): string[] => weeks.map((week) => nameOf('outbox_attempt', week));
-      expect((await lanes.store.dropPartitions(90, 30)).sort()).toEqual([...attemptsOf([41, 40, 39, 38, 37, 8]), nameOf('outbox_message', 40)].sort());
-      expect(await partitions('outbox_message')).toEqual(expect.arrayContaining([41, 39, 38, 37, 8].map((week) => nameOf('outbox_message', week))));
+      expect((await lanes.store.dropPartitions(90, 30)).sort()).toEqual(
+        [...attemptsOf([41, 40, 39, 38, 37, 8]), nameOf('outbox_message', 40)].sort(),
+      );
+      expect(await partitions('outbox_message')).toEqual(
+        expect.arrayContaining([41, 39, 38, 37, 8].map((week) => nameOf('outbox_message', week))),
+      );
       expect(await lanes.store.dropPartitions(90, 30)).toEqual([]);
 
       // Once they are dealt with, their weeks go too.
@@ -94,7 +124,11 @@ describe('the outbox keeps house', () => {
         await settle(lane, 'sent');
         await lanes.query('update outbox_head set visible_at = clock_timestamp()');
       }
-      expect(await lanes.store.dropPartitions(90, 30)).toEqual([nameOf('outbox_message', 41), nameOf('outbox_message', 39), nameOf('outbox_message', 37)]);
+      expect(await lanes.store.dropPartitions(90, 30)).toEqual([
+        nameOf('outbox_message', 41),
+        nameOf('outbox_message', 39),
+        nameOf('outbox_message', 37),
+      ]);
       expect(await where(dead)).toBe(nameOf('outbox_message', 38));
     });
 
@@ -105,7 +139,15 @@ describe('the outbox keeps house', () => {
       await lanes.transaction(async (tx) => {
         await lanes.store.findForReplay(tx, 'rgs', id);
         drop = lanes.store.dropPartitions(90, 30);
-        await waitFor('the retention waits for the replay', async () => (await lanes.query(`select 1 from pg_locks where not granted and database = (select oid from pg_database where datname = current_database())`))[0]);
+        await waitFor(
+          'the retention waits for the replay',
+          async () =>
+            (
+              await lanes.query(
+                `select 1 from pg_locks where not granted and database = (select oid from pg_database where datname = current_database())`,
+              )
+            )[0],
+        );
         await lanes.store.replay(tx, id);
       });
       expect(await drop).not.toContain(nameOf('outbox_message', 50));
@@ -119,9 +161,15 @@ describe('the outbox keeps house', () => {
       await lanes.transaction((tx) => lanes.store.enqueue(tx, [first, second]));
       expect(await lanes.claim(destination, 1)).toMatchObject([{ id: first.id }]);
       const looked = await lanes.transaction(async (tx) => {
-        const looks = () => tx.rows<{ name: string; n: string }>(`select relname as name, coalesce(idx_scan, 0) + seq_scan as n from pg_stat_xact_user_tables where relname like 'outbox\\_message\\_%'`);
+        const looks = () =>
+          tx.rows<{ name: string; n: string }>(
+            `select relname as name, coalesce(idx_scan, 0) + seq_scan as n from pg_stat_xact_user_tables where relname like 'outbox\\_message\\_%'`,
+          );
         const before = new Map((await looks()).map(({ name, n }) => [name, n]));
-        await tx.rows('select outbox_settle($1, $2)', [JSON.stringify([{ id: first.id, outcome: 'sent', class: 'delivered' }]), 'test']);
+        await tx.rows('select outbox_settle($1, $2)', [
+          JSON.stringify([{ id: first.id, outcome: 'sent', class: 'delivered' }]),
+          'test',
+        ]);
         return (await looks()).filter(({ name, n }) => n !== before.get(name)).map(({ name }) => name);
       });
       expect(looked).toContain(nameOf('outbox_message', 0));
@@ -144,12 +192,15 @@ describe('the outbox keeps house', () => {
   describe('in a running hub', () => {
     let hub: TestHub;
     beforeAll(async () => {
-      hub = await TestHub.start({ env: { MAX_RETRIES: '0', OUTBOX_RETRY_SCHEDULE_SECONDS: '3600,3600,3600', BREAKER_FAILURES: '1000' } });
+      hub = await TestHub.start({
+        env: { MAX_RETRIES: '0', OUTBOX_RETRY_SCHEDULE_SECONDS: '3600,3600,3600', BREAKER_FAILURES: '1000' },
+      });
     });
     afterAll(() => hub.stop());
     beforeEach(() => hub.clear());
 
-    const counted = async (): Promise<number | undefined> => (await hub.app.get(Metrics).repairedLanes.get()).values[0]?.value;
+    const counted = async (): Promise<number | undefined> =>
+      (await hub.app.get(Metrics).repairedLanes.get()).values[0]?.value;
     const failed = async (refId: string): Promise<string> => {
       await hub.operatorFault({ kind: 'status', status: 500, next: 1 });
       const { transactionId } = (await hub.debit({ playerId: 'lane', refId })).body;
@@ -165,7 +216,9 @@ describe('the outbox keeps house', () => {
       await duties.rescue();
       expect(await counted()).toBe(before);
 
-      expect(await hub.database.query(`delete from outbox_head where lane_key = 'lane' returning lane_key`)).toHaveLength(1);
+      expect(
+        await hub.database.query(`delete from outbox_head where lane_key = 'lane' returning lane_key`),
+      ).toHaveLength(1);
       await duties.rescue();
       expect(await counted()).toBe(before + 1);
       await hub.reaches(first, 'confirmed');
@@ -178,8 +231,14 @@ describe('the outbox keeps house', () => {
     it('hears wake-ups again after its listening connection was cut', async () => {
       const heard: string[] = [];
       hub.app.get(Notifications).onMessage((payload) => heard.push(payload));
-      const listener = async (): Promise<number | undefined> => (await hub.database.query<{ pid: number }>(`select pid from pg_stat_activity where application_name = 'hub-listen' and datname = current_database() and query ilike 'listen%'`))[0]?.pid;
-      const notify = (payload: string): Promise<unknown> => hub.database.query(`select pg_notify('hub_outbox', $1)`, [payload]);
+      const listener = async (): Promise<number | undefined> =>
+        (
+          await hub.database.query<{ pid: number }>(
+            `select pid from pg_stat_activity where application_name = 'hub-listen' and datname = current_database() and query ilike 'listen%'`,
+          )
+        )[0]?.pid;
+      const notify = (payload: string): Promise<unknown> =>
+        hub.database.query(`select pg_notify('hub_outbox', $1)`, [payload]);
       await notify('before');
       await waitFor('the wake-up is heard', () => heard.includes('before'));
 
@@ -198,7 +257,9 @@ describe('the outbox keeps house', () => {
     });
 
     it('survives the loss of every other connection as well', async () => {
-      const [killed] = await hub.database.query<{ n: number }>(`select count(pg_terminate_backend(pid))::integer as n from pg_stat_activity where application_name in ('hub', 'hub-hot') and datname = current_database()`);
+      const [killed] = await hub.database.query<{ n: number }>(
+        `select count(pg_terminate_backend(pid))::integer as n from pg_stat_activity where application_name in ('hub', 'hub-hot') and datname = current_database()`,
+      );
       expect(killed?.n).toBeGreaterThan(1);
       const { transactionId } = await waitFor('a debit is accepted', async () => {
         const answer = await hub.debit({ playerId: 'survivor', refId: 'bet-1' });
@@ -230,7 +291,9 @@ describe('the outbox keeps house', () => {
 
     it('sends a message that became visible behind the watermark, as one from a transaction that was open for long', async () => {
       const transactionId = await failed('bet-1');
-      await hub.database.query(`update outbox_head set visible_at = clock_timestamp() - interval '10 minutes' where lane_key = 'lane'`);
+      await hub.database.query(
+        `update outbox_head set visible_at = clock_timestamp() - interval '10 minutes' where lane_key = 'lane'`,
+      );
       await hub.reaches(transactionId, 'confirmed');
     });
   });
@@ -269,9 +332,14 @@ describe('the outbox keeps house', () => {
         `select relname, seq_tup_read::integer as by_sequence, idx_tup_fetch::integer as by_index from pg_stat_xact_user_tables
          where relname ~ '^outbox_(head|lane|message_.*)$' order by 1`,
       );
-      const earlier = (name: string, part: 'by_sequence' | 'by_index'): number => before.find(({ relname }) => relname === name)?.[part] ?? 0;
+      const earlier = (name: string, part: 'by_sequence' | 'by_index'): number =>
+        before.find(({ relname }) => relname === name)?.[part] ?? 0;
       return now
-        .map(({ relname, by_sequence, by_index }) => ({ relname, by_sequence: by_sequence - earlier(relname, 'by_sequence'), by_index: by_index - earlier(relname, 'by_index') }))
+        .map(({ relname, by_sequence, by_index }) => ({
+          relname,
+          by_sequence: by_sequence - earlier(relname, 'by_sequence'),
+          by_index: by_index - earlier(relname, 'by_index'),
+        }))
         .filter(({ by_sequence, by_index }) => by_sequence + by_index > 0);
     }
 
@@ -279,17 +347,39 @@ describe('the outbox keeps house', () => {
     async function expectIndexOnly(): Promise<void> {
       const used = await lanes.transaction(async (tx) => {
         const before = await readSoFar(tx, []);
-        const claimed = await tx.rows<{ id: string | null; token: string }>(`select id, token from outbox_claim($1, 50, 60000, 'plan', 'epoch')`, [destination]);
+        const claimed = await tx.rows<{ id: string | null; token: string }>(
+          `select id, token from outbox_claim($1, 50, 60000, 'plan', 'epoch')`,
+          [destination],
+        );
         const leases = claimed.map(({ id, token }) => ({ id: id ?? 'none', token }));
         expect(leases).toHaveLength(50);
         const verdicts = await lanes.store.lock(tx, leases);
         expect(new Set(verdicts.values())).toEqual(new Set(['ok']));
-        await lanes.store.settle(tx, leases.map(({ id }) => ({ id, outcome: 'sent', class: 'delivered', status: 200, error: null, durationMs: 1, delayMs: 0, open: false, landing: null })), 'plan');
+        await lanes.store.settle(
+          tx,
+          leases.map(({ id }) => ({
+            id,
+            outcome: 'sent',
+            class: 'delivered',
+            status: 200,
+            error: null,
+            durationMs: 1,
+            delayMs: 0,
+            open: false,
+            landing: null,
+          })),
+          'plan',
+        );
         return readSoFar(tx, before);
       });
-      expect(used.map(({ relname }) => relname)).toEqual(['outbox_head', 'outbox_lane', expect.stringMatching(/^outbox_message_\d{8}$/)]);
+      expect(used.map(({ relname }) => relname)).toEqual([
+        'outbox_head',
+        'outbox_lane',
+        expect.stringMatching(/^outbox_message_\d{8}$/),
+      ]);
       // Each of the fifty is looked up a handful of times; twenty thousand are not looked at.
-      for (const { relname, by_sequence, by_index } of used) expect({ relname, by_sequence, few: by_index <= 50 * 10 }).toEqual({ relname, by_sequence: 0, few: true });
+      for (const { relname, by_sequence, by_index } of used)
+        expect({ relname, by_sequence, few: by_index <= 50 * 10 }).toEqual({ relname, by_sequence: 0, few: true });
       expect(await lanes.faults(destination)).toEqual(NO_FAULTS);
     }
 

@@ -32,11 +32,26 @@ async function blackHole(): Promise<{ url: string; connections: () => number; cl
 
 it('a silent operator with hundreds of calls on the wire leaves the others untouched', async () => {
   const hole = await blackHole();
-  const hub = await TestHub.start({ env: { OPERATOR_TIMEOUT_MS: String(TIMEOUT_MS), OUTBOX_LEASE_SECONDS: '30', MAX_RETRIES: '0' } });
+  const hub = await TestHub.start({
+    env: { OPERATOR_TIMEOUT_MS: String(TIMEOUT_MS), OUTBOX_LEASE_SECONDS: '30', MAX_RETRIES: '0' },
+  });
   try {
-    const silentId = await addPartner(hub, { code: 'silent', role: 'operator', baseUrl: hole.url, token: 'silent-token', signingKey: 'silent-secret', columns: { timeout_ms: TIMEOUT_MS } });
+    const silentId = await addPartner(hub, {
+      code: 'silent',
+      role: 'operator',
+      baseUrl: hole.url,
+      token: 'silent-token',
+      signingKey: 'silent-secret',
+      columns: { timeout_ms: TIMEOUT_MS },
+    });
     const rgs = { token: 'rgs-of-silent-token', signingKey: 'rgs-of-silent-secret' };
-    await addPartner(hub, { code: 'rgs-of-silent', role: 'rgs', baseUrl: `${hub.rgs.url}/webhooks`, operatorId: silentId, ...rgs });
+    await addPartner(hub, {
+      code: 'rgs-of-silent',
+      role: 'rgs',
+      baseUrl: `${hub.rgs.url}/webhooks`,
+      operatorId: silentId,
+      ...rgs,
+    });
     await followPartners(hub);
     await Promise.all(Array.from({ length: STUCK }, (_, index) => hub.debit({ playerId: `stuck-${index}` }, as(rgs))));
     // As many calls hang as an unknown destination gets at once; the rest wait for their turn.
@@ -44,11 +59,19 @@ it('a silent operator with hundreds of calls on the wire leaves the others untou
 
     for (let round = 0; round < 5; round += 1) {
       const started = performance.now();
-      const ids = await Promise.all(Array.from({ length: 10 }, async (_, index) => (await hub.debit({ playerId: `well-${index}` })).body.transactionId as string));
+      const ids = await Promise.all(
+        Array.from(
+          { length: 10 },
+          async (_, index) => (await hub.debit({ playerId: `well-${index}` })).body.transactionId as string,
+        ),
+      );
       for (const id of ids) await hub.reaches(id, 'confirmed');
       expect(performance.now() - started).toBeLessThan(CONFIRMED_WITHIN_MS);
     }
-    const [stuck] = await hub.database.query<{ n: string }>(`select count(*) as n from wallet_transaction where operator_id = $1 and state = 'initiated'`, [silentId]);
+    const [stuck] = await hub.database.query<{ n: string }>(
+      `select count(*) as n from wallet_transaction where operator_id = $1 and state = 'initiated'`,
+      [silentId],
+    );
     expect(Number(stuck?.n)).toBe(STUCK);
   } finally {
     hole.close();

@@ -58,7 +58,8 @@ class Model {
   add(lane: number, id: string): void {
     const { messages, done } = this.laneAt(lane);
     messages.push(id);
-    if (messages.length === done + 1) this.heads.set(id, { lane, state: 'due', token: null, leased: false, attempts: 0 });
+    if (messages.length === done + 1)
+      this.heads.set(id, { lane, state: 'due', token: null, leased: false, attempts: 0 });
   }
 
   isHeld({ message }: Lease): boolean {
@@ -77,7 +78,8 @@ class Model {
       lane.done += 1;
       lane.blockedBy = null;
       const next = lane.messages[lane.done];
-      if (next !== undefined) this.heads.set(next, { lane: head.lane, state: 'due', token: null, leased: false, attempts: 0 });
+      if (next !== undefined)
+        this.heads.set(next, { lane: head.lane, state: 'due', token: null, leased: false, attempts: 0 });
       return;
     }
     head.state = outcome === 'blocked' ? 'blocked' : 'waiting';
@@ -98,7 +100,8 @@ class Model {
       return;
     }
     const lane = this.laneAt(this.laneOf(id));
-    if (lane.messages.indexOf(id) < lane.done) this.heads.set(id, { lane: null, state: 'due', token: null, leased: false, attempts: 0 });
+    if (lane.messages.indexOf(id) < lane.done)
+      this.heads.set(id, { lane: null, state: 'due', token: null, leased: false, attempts: 0 });
   }
 
   laneAt(index: number): Lane {
@@ -131,8 +134,17 @@ class Real {
 }
 
 function expected(model: Model): unknown {
-  const heads = Object.fromEntries([...model.heads].map(([id, { lane, attempts, state }]) => [id, { lane: lane === null ? null : `lane-${lane}`, attempts, state }]));
-  const lanes = Object.fromEntries(model.lanes.flatMap(({ messages, done, blockedBy }, index) => (messages.length === 0 ? [] : [[`lane-${index}`, { last: messages.length, done, blockedBy }]])));
+  const heads = Object.fromEntries(
+    [...model.heads].map(([id, { lane, attempts, state }]) => [
+      id,
+      { lane: lane === null ? null : `lane-${lane}`, attempts, state },
+    ]),
+  );
+  const lanes = Object.fromEntries(
+    model.lanes.flatMap(({ messages, done, blockedBy }, index) =>
+      messages.length === 0 ? [] : [[`lane-${index}`, { last: messages.length, done, blockedBy }]],
+    ),
+  );
   const dead = [...model.dead].sort();
   const orNull = (value: object): object | null => (Object.keys(value).length === 0 ? null : value);
   return { heads: orNull(heads), lanes: orNull(lanes), dead: orNull(dead), stale: model.staleResults };
@@ -195,7 +207,12 @@ class Claim extends Step {
       expect(due.delete(message.id)).toBe(true);
       const head = model.heads.get(message.id);
       if (head === undefined) throw new Error('due, so it has a head');
-      Object.assign(head, { state: 'in flight', token: message.token, attempts: head.attempts + Number(head.leased), leased: true });
+      Object.assign(head, {
+        state: 'in flight',
+        token: message.token,
+        attempts: head.attempts + Number(head.leased),
+        leased: true,
+      });
       model.leases.push({ message, worker: this.worker });
       const firsts = model.firstClaims[model.laneOf(message.id)];
       if (head.lane !== null && firsts !== undefined && !firsts.includes(message.id)) firsts.push(message.id);
@@ -224,7 +241,9 @@ class Settle extends Step {
     const [lease] = model.leases.splice(this.pick % model.leases.length, 1);
     if (lease === undefined) throw new Error('checked above');
     const isHeld = model.isHeld(lease);
-    expect(await lanes.settle([lease.message], this.outcome, HOUR_MS)).toEqual(new Map([[lease.message.id, isHeld ? 'ok' : 'stale']]));
+    expect(await lanes.settle([lease.message], this.outcome, HOUR_MS)).toEqual(
+      new Map([[lease.message.id, isHeld ? 'ok' : 'stale']]),
+    );
     if (isHeld) model.settle(lease.message.id, this.outcome);
     else model.staleResults += 1;
   }
@@ -237,7 +256,10 @@ class Settle extends Step {
 /** Time passes: every lease ends and every delay is over. Whoever held a lease does not know. */
 class TimePasses extends Step {
   protected async act(model: Model, { lanes, destination }: Real): Promise<void> {
-    await lanes.query(`update outbox_head set visible_at = clock_timestamp() where destination_id = $1 and visible_at < 'infinity'`, [destination]);
+    await lanes.query(
+      `update outbox_head set visible_at = clock_timestamp() where destination_id = $1 and visible_at < 'infinity'`,
+      [destination],
+    );
     for (const head of model.heads.values()) {
       if (head.state !== 'blocked') head.state = 'due';
     }
@@ -291,7 +313,23 @@ class Callback extends Step {
       const isIdle = (await lanes.store.positions(tx, [id])).get(id)?.place === 'idle';
       expect(isIdle).toBe(model.heads.get(id)?.state !== 'in flight');
       if (!isIdle) return;
-      await lanes.store.settle(tx, [{ id, outcome: this.outcome, class: 'callback', status: null, error: null, durationMs: null, delayMs: 0, open: false, landing: null }], 'callback');
+      await lanes.store.settle(
+        tx,
+        [
+          {
+            id,
+            outcome: this.outcome,
+            class: 'callback',
+            status: null,
+            error: null,
+            durationMs: null,
+            delayMs: 0,
+            open: false,
+            landing: null,
+          },
+        ],
+        'callback',
+      );
       model.settle(id, this.outcome);
       model.endedByCallback.add(id);
     });
@@ -356,14 +394,20 @@ const lane = fc.integer({ min: 0, max: LANES - 1 });
 const outcome = fc.constantFrom<Outcome>('sent', 'sent', 'dead', 'blocked', 'retry', 'released');
 const steps = fc.commands(
   [
-    fc.tuple(fc.array(lane, { minLength: 1, maxLength: 4 }), fc.integer({ min: 0, max: 9 })).map(([into, chance]) => new Enqueue(into, chance > 0)),
-    fc.tuple(fc.constantFrom(...WORKERS), fc.integer({ min: 1, max: 4 })).map(([worker, want]) => new Claim(worker, want)),
+    fc
+      .tuple(fc.array(lane, { minLength: 1, maxLength: 4 }), fc.integer({ min: 0, max: 9 }))
+      .map(([into, chance]) => new Enqueue(into, chance > 0)),
+    fc
+      .tuple(fc.constantFrom(...WORKERS), fc.integer({ min: 1, max: 4 }))
+      .map(([worker, want]) => new Claim(worker, want)),
     fc.tuple(fc.nat(100), outcome).map(([pick, result]) => new Settle(pick, result)),
     fc.tuple(fc.nat(100), outcome).map(([pick, result]) => new Settle(pick, result)),
     fc.constant(new TimePasses()),
     outcome.map((result) => new Overtaken(result)),
     fc.nat(100).map((pick) => new Replay(pick)),
-    fc.tuple(lane, fc.constantFrom<'sent' | 'dead'>('sent', 'dead')).map(([index, result]) => new Callback(index, result)),
+    fc
+      .tuple(lane, fc.constantFrom<'sent' | 'dead'>('sent', 'dead'))
+      .map(([index, result]) => new Callback(index, result)),
     fc.constantFrom(...WORKERS).map((worker) => new Kill(worker)),
     fc.constant(new Repair()),
   ],
@@ -377,36 +421,42 @@ describe('the outbox, against a model of it', () => {
   });
   afterAll(() => lanes.close());
 
-  it('is what the model says after any sequence of steps, and in the end has offered every message in order', async () => {
-    const seen = { stale: 0, messages: 0 };
-    await fc.assert(
-      fc.asyncProperty(steps, async (commands) => {
-        const model = new Model();
-        const real = new Real(lanes, await lanes.newDestination());
-        await fc.asyncModelRun(() => ({ model, real }), commands);
-        await drain(model, real);
-        for (const [index, { messages }] of model.lanes.entries()) {
-          const firsts = model.firstClaims[index] ?? [];
-          // In order, and all of them but those that a callback ended before anybody sent them.
-          expect(firsts).toEqual(messages.filter((id) => firsts.includes(id) || !model.endedByCallback.has(id)));
-        }
-        seen.stale += model.staleResults;
-        seen.messages += model.all().length;
-      }),
-      { numRuns: RUNS },
-    );
-    // The sequences were worth something: leases were lost and results came too late.
-    expect(seen.messages).toBeGreaterThan(RUNS);
-    expect(seen.stale).toBeGreaterThan(0);
-  }, 60_000 + RUNS * 1_000);
+  it(
+    'is what the model says after any sequence of steps, and in the end has offered every message in order',
+    async () => {
+      const seen = { stale: 0, messages: 0 };
+      await fc.assert(
+        fc.asyncProperty(steps, async (commands) => {
+          const model = new Model();
+          const real = new Real(lanes, await lanes.newDestination());
+          await fc.asyncModelRun(() => ({ model, real }), commands);
+          await drain(model, real);
+          for (const [index, { messages }] of model.lanes.entries()) {
+            const firsts = model.firstClaims[index] ?? [];
+            // In order, and all of them but those that a callback ended before anybody sent them.
+            expect(firsts).toEqual(messages.filter((id) => firsts.includes(id) || !model.endedByCallback.has(id)));
+          }
+          seen.stale += model.staleResults;
+          seen.messages += model.all().length;
+        }),
+        { numRuns: RUNS },
+      );
+      // The sequences were worth something: leases were lost and results came too late.
+      expect(seen.messages).toBeGreaterThan(RUNS);
+      expect(seen.stale).toBeGreaterThan(0);
+    },
+    60_000 + RUNS * 1_000,
+  );
 });
 
 /** A person replays what is blocked, and everything else goes out: no message may be left behind. */
 async function drain(model: Model, real: Real): Promise<void> {
   await new TimePasses().run(model, real);
   while (model.heads.size > 0) {
-    for (const { blockedBy } of model.lanes) if (blockedBy !== null) await new Replay(model.all().indexOf(blockedBy)).run(model, real);
-    for (const [id, { state }] of model.heads) if (state === 'blocked') await new Replay(model.all().indexOf(id)).run(model, real);
+    for (const { blockedBy } of model.lanes)
+      if (blockedBy !== null) await new Replay(model.all().indexOf(blockedBy)).run(model, real);
+    for (const [id, { state }] of model.heads)
+      if (state === 'blocked') await new Replay(model.all().indexOf(id)).run(model, real);
     const before = model.leases.length;
     await new Claim('ann', 100).run(model, real);
     expect(model.leases.length).toBeGreaterThan(before);

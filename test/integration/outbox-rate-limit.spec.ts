@@ -21,7 +21,10 @@ interface Call {
 }
 
 /** The window that holds more calls than were promised by the largest number; `excess` is at most 0 when the promise is kept. */
-function worstWindow(calls: readonly Call[], ratePerSecond: number): { excess: number; calls: number; seconds: number } {
+function worstWindow(
+  calls: readonly Call[],
+  ratePerSecond: number,
+): { excess: number; calls: number; seconds: number } {
   const times = calls.map(({ at }) => at).sort((a, b) => a - b);
   let worst = { excess: -Infinity, calls: 0, seconds: 0 };
   times.forEach((start, first) => {
@@ -42,7 +45,11 @@ describe(`RATE_LIMIT_PER_MINUTE=${RATE_PER_MINUTE}, shared by ${HUBS} hub proces
   let hubs: HubProcess[] = [];
 
   beforeAll(async () => {
-    [database, operator, rgs] = await Promise.all([testDatabase(), startMockOperator({ callbacks: false }), startMockRgs()]);
+    [database, operator, rgs] = await Promise.all([
+      testDatabase(),
+      startMockOperator({ callbacks: false }),
+      startMockRgs(),
+    ]);
     const env = {
       DATABASE_URL: database.url,
       OPERATOR_BASE_URL: operator.url,
@@ -62,12 +69,23 @@ describe(`RATE_LIMIT_PER_MINUTE=${RATE_PER_MINUTE}, shared by ${HUBS} hub proces
   it(
     `holds in every window while ${MESSAGES} messages go out, retries within an attempt included`,
     async () => {
-      await control(operator.url, 'POST', '/admin/faults', { kind: 'status', status: 500, share: 0.3, seed: 7, next: FAILURES });
+      await control(operator.url, 'POST', '/admin/faults', {
+        kind: 'status',
+        status: 500,
+        share: 0.3,
+        seed: 7,
+        next: FAILURES,
+      });
       // The mocks live in this process and note when a call comes: while it is busy with posting, calls would seem to come together.
       await holdOperator(database);
       const answers = await Promise.all(
         Array.from({ length: MESSAGES }, (_, index) =>
-          signedRequest('POST', `${hubs[index % HUBS]?.url}/wallet/debit`, { playerId: `player-${index}`, amountCents: 100 + index, currency: 'USD', refId: `bet-${index}` }),
+          signedRequest('POST', `${hubs[index % HUBS]?.url}/wallet/debit`, {
+            playerId: `player-${index}`,
+            amountCents: 100 + index,
+            currency: 'USD',
+            refId: `bet-${index}`,
+          }),
         ),
       );
       expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]));
@@ -85,8 +103,16 @@ describe(`RATE_LIMIT_PER_MINUTE=${RATE_PER_MINUTE}, shared by ${HUBS} hub proces
       );
       const seconds = (performance.now() - started) / 1000;
 
-      const operatorCalls: { at: number; reference: string; idempotencyKey: string; status: number }[] = await control(operator.url, 'GET', '/admin/calls');
-      const rgsCalls: { at: number; headers: Record<string, string>; status: number }[] = await control(rgs.url, 'GET', '/admin/calls');
+      const operatorCalls: { at: number; reference: string; idempotencyKey: string; status: number }[] = await control(
+        operator.url,
+        'GET',
+        '/admin/calls',
+      );
+      const rgsCalls: { at: number; headers: Record<string, string>; status: number }[] = await control(
+        rgs.url,
+        'GET',
+        '/admin/calls',
+      );
       expect(operatorCalls).toHaveLength(MESSAGES + FAILURES);
       for (const calls of [operatorCalls, rgsCalls]) {
         const worst = worstWindow(calls, RATE_PER_SECOND);
@@ -96,12 +122,16 @@ describe(`RATE_LIMIT_PER_MINUTE=${RATE_PER_MINUTE}, shared by ${HUBS} hub proces
       expect(seconds).toBeLessThan(((MESSAGES + FAILURES) / RATE_PER_SECOND) * 3);
 
       const booked: { reference: string }[] = await control(operator.url, 'GET', '/v2/transactions');
-      expect(booked.map(({ reference }) => reference).sort()).toEqual(Array.from({ length: MESSAGES }, (_, index) => `bet-${index}`).sort());
+      expect(booked.map(({ reference }) => reference).sort()).toEqual(
+        Array.from({ length: MESSAGES }, (_, index) => `bet-${index}`).sort(),
+      );
       const answered = new Set([
         ...operatorCalls.filter(({ status }) => status === 200).map(({ idempotencyKey }) => idempotencyKey),
         ...rgsCalls.filter(({ status }) => status === 200).map(({ headers }) => headers['idempotency-key']),
       ]);
-      const sent = await database.query<{ message_id: string }>(`select distinct message_id from outbox_attempt where outcome = 'sent'`);
+      const sent = await database.query<{ message_id: string }>(
+        `select distinct message_id from outbox_attempt where outcome = 'sent'`,
+      );
       expect(sent).toHaveLength(2 * MESSAGES);
       expect(sent.filter(({ message_id }) => !answered.has(message_id))).toEqual([]);
     },
@@ -113,7 +143,13 @@ describe('a retry within an attempt', () => {
   const ratePerSecond = 2;
 
   it('takes a permit like any call, and leaves the movement unknown when there is none', async () => {
-    const hub = await TestHub.start({ env: { RATE_LIMIT_PER_MINUTE: String(ratePerSecond * 60), MAX_RETRIES: '3', OUTBOX_RETRY_SCHEDULE_SECONDS: Array(20).fill('0').join() } });
+    const hub = await TestHub.start({
+      env: {
+        RATE_LIMIT_PER_MINUTE: String(ratePerSecond * 60),
+        MAX_RETRIES: '3',
+        OUTBOX_RETRY_SCHEDULE_SECONDS: Array(20).fill('0').join(),
+      },
+    });
     try {
       await hub.operatorFault({ kind: 'status_after_commit', status: 500, next: 5 });
       const { transactionId } = (await hub.debit()).body;

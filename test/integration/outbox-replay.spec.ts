@@ -14,7 +14,15 @@ describe('ops and the outbox', () => {
   beforeAll(async () => {
     operator = await startMockOperator({ callbacks: false });
     line = await RecordingProxy.start(operator.url);
-    hub = await TestHub.start({ operator, env: { OPERATOR_BASE_URL: line.url, MAX_RETRIES: '0', OUTBOX_RETRY_SCHEDULE_SECONDS: SCHEDULE_SECONDS, BREAKER_FAILURES: '1000' } });
+    hub = await TestHub.start({
+      operator,
+      env: {
+        OPERATOR_BASE_URL: line.url,
+        MAX_RETRIES: '0',
+        OUTBOX_RETRY_SCHEDULE_SECONDS: SCHEDULE_SECONDS,
+        BREAKER_FAILURES: '1000',
+      },
+    });
   });
   afterAll(async () => {
     await hub.stop();
@@ -38,7 +46,9 @@ describe('ops and the outbox', () => {
       return found.status === status ? found : undefined;
     });
   const audit = (): Promise<{ actor: string; action: string; target: string; before: any; after: any }[]> =>
-    hub.database.query(`select actor, action, target, before, after from audit_entry where id > (select coalesce(max(id), 0) from audit_entry where action = 'database.clear') order by id`);
+    hub.database.query(
+      `select actor, action, target, before, after from audit_entry where id > (select coalesce(max(id), 0) from audit_entry where action = 'database.clear') order by id`,
+    );
   const isDueNow = (answer: { body: any }): void => {
     expect(answer.body).toMatchObject({ status: 'pending', lastError: null });
     expect(Date.parse(answer.body.nextAttemptAt)).toBeLessThanOrEqual(Date.now() + 5);
@@ -70,20 +80,65 @@ describe('ops and the outbox', () => {
       await becomes('operator', 'refused', 'dead');
       await becomes('rgs', 'goes', 'sent');
 
-      const rows = Object.fromEntries((await hub.outbox()).map(({ payload, ...rest }) => [`${rest.queue} ${refOf({ payload })}`, rest]));
-      const any = { id: expect.any(String), createdAt: expect.any(String), lastError: null, lastErrorAt: null, nextAttemptAt: null };
+      const rows = Object.fromEntries(
+        (await hub.outbox()).map(({ payload, ...rest }) => [`${rest.queue} ${refOf({ payload })}`, rest]),
+      );
+      const any = {
+        id: expect.any(String),
+        createdAt: expect.any(String),
+        lastError: null,
+        lastErrorAt: null,
+        nextAttemptAt: null,
+      };
       const atOperator = (path: string): object => ({ queue: 'operator', targetUrl: `${line.url}/v2/players/${path}` });
       expect(rows).toEqual({
-        'operator goes': { ...any, ...atOperator('anna/withdraw'), eventType: 'debit', status: 'sent', attemptCount: 1 },
-        'operator fails': { ...any, ...atOperator('bert/withdraw'), eventType: 'debit', status: 'failed', attemptCount: 1, nextAttemptAt: expect.any(String), lastError: expect.stringContaining('500'), lastErrorAt: expect.any(String) },
-        'operator queues': { ...any, ...atOperator('bert/withdraw'), eventType: 'debit', status: 'pending', attemptCount: 0 },
-        'operator refused': { ...any, ...atOperator('cora_bad/deposit'), eventType: 'credit', status: 'dead', attemptCount: 1, lastError: expect.stringContaining('player_blocked'), lastErrorAt: expect.any(String) },
-        'rgs goes': { ...any, queue: 'rgs', targetUrl: `${hub.rgs.url}/webhooks`, eventType: 'debit', status: 'sent', attemptCount: 1 },
+        'operator goes': {
+          ...any,
+          ...atOperator('anna/withdraw'),
+          eventType: 'debit',
+          status: 'sent',
+          attemptCount: 1,
+        },
+        'operator fails': {
+          ...any,
+          ...atOperator('bert/withdraw'),
+          eventType: 'debit',
+          status: 'failed',
+          attemptCount: 1,
+          nextAttemptAt: expect.any(String),
+          lastError: expect.stringContaining('500'),
+          lastErrorAt: expect.any(String),
+        },
+        'operator queues': {
+          ...any,
+          ...atOperator('bert/withdraw'),
+          eventType: 'debit',
+          status: 'pending',
+          attemptCount: 0,
+        },
+        'operator refused': {
+          ...any,
+          ...atOperator('cora_bad/deposit'),
+          eventType: 'credit',
+          status: 'dead',
+          attemptCount: 1,
+          lastError: expect.stringContaining('player_blocked'),
+          lastErrorAt: expect.any(String),
+        },
+        'rgs goes': {
+          ...any,
+          queue: 'rgs',
+          targetUrl: `${hub.rgs.url}/webhooks`,
+          eventType: 'debit',
+          status: 'sent',
+          attemptCount: 1,
+        },
       });
       const ids = (await hub.outbox()).map(({ id }) => id as string);
       expect(ids).toEqual([...ids].sort().reverse());
 
-      const refs = async (query: { queue?: 'operator' | 'rgs'; status?: string }): Promise<string[]> => (await hub.outbox(query)).map(refOf).sort();
+      const refs = async (query: { queue?: 'operator' | 'rgs'; status?: string }): Promise<string[]> =>
+        (await hub.outbox(query)).map(refOf).sort();
       expect(await refs({ queue: 'rgs' })).toEqual(['goes']);
       expect(await refs({ queue: 'operator' })).toEqual(['fails', 'goes', 'queues', 'refused']);
       expect(await refs({ status: 'pending' })).toEqual(['queues']);
@@ -108,9 +163,15 @@ describe('ops and the outbox', () => {
       expect(pages).toEqual([['bet-4', 'bet-3'], ['bet-2', 'bet-1'], ['bet-0']]);
     });
 
-    it.each(['limit=0', 'limit=501', 'limit=x', 'queue=other', 'status=lost', 'cursor=1'])('refuses %s', async (query) => {
-      expect(await hub.call('GET', `/webhooks/outbox?${query}`)).toMatchObject({ status: 422, body: { code: 'validation_failed' } });
-    });
+    it.each(['limit=0', 'limit=501', 'limit=x', 'queue=other', 'status=lost', 'cursor=1'])(
+      'refuses %s',
+      async (query) => {
+        expect(await hub.call('GET', `/webhooks/outbox?${query}`)).toMatchObject({
+          status: 422,
+          body: { code: 'validation_failed' },
+        });
+      },
+    );
 
     it('shows a blocked debit as sent once a callback has told its outcome', async () => {
       await hub.operatorFault({ kind: 'status_after_commit', status: 500, next: 2 });
@@ -120,7 +181,15 @@ describe('ops and the outbox', () => {
       await becomes('operator', 'bet-1', 'dead');
       expect((await hub.transaction(transactionId)).state).toBe('parked');
 
-      const callback = { playerId: 'late', amount: 5, currency: 'USD', status: 'OK', event: 'withdraw', refId: 'bet-1', correlationId: transactionId };
+      const callback = {
+        playerId: 'late',
+        amount: 5,
+        currency: 'USD',
+        status: 'OK',
+        event: 'withdraw',
+        refId: 'bet-1',
+        correlationId: transactionId,
+      };
       expect((await hub.callback(callback)).status).toBe(200);
       await hub.reaches(transactionId, 'confirmed');
       expect(await becomes('operator', 'bet-1', 'sent')).toMatchObject({ nextAttemptAt: null });
@@ -152,7 +221,13 @@ describe('ops and the outbox', () => {
       expect(await hub.player('owed')).toMatchObject({ net: { USD: '1234' }, movements: 1 });
       expect(await hub.rgsReceived()).toMatchObject([{ refId: 'win-1', status: 'OK', deliveries: 1 }]);
       expect(await audit()).toMatchObject([
-        { action: 'outbox.replay', target: `operator/${dead.id}`, actor: expect.stringMatching(/.+/), before: { status: 'dead', lastError: expect.stringContaining('limit_reached') }, after: { status: 'pending', lastError: null } },
+        {
+          action: 'outbox.replay',
+          target: `operator/${dead.id}`,
+          actor: expect.stringMatching(/.+/),
+          before: { status: 'dead', lastError: expect.stringContaining('limit_reached') },
+          after: { status: 'pending', lastError: null },
+        },
       ]);
     });
 
@@ -212,8 +287,12 @@ describe('ops and the outbox', () => {
       isDueNow(await hub.replay('operator', blocked.id));
       await hub.reaches(transactionId, 'confirmed');
       await hub.drained();
-      expect((await hub.operatorBooks()).filter(({ playerId }) => playerId === 'stuck').map(({ reference }) => reference)).toEqual(['bet-1', 'win-2', 'bet-3']);
-      expect((await hub.rgsReceived()).filter(({ playerId }) => playerId === 'stuck').map(({ refId }) => refId)).toEqual(['bet-1', 'win-2', 'bet-3']);
+      expect(
+        (await hub.operatorBooks()).filter(({ playerId }) => playerId === 'stuck').map(({ reference }) => reference),
+      ).toEqual(['bet-1', 'win-2', 'bet-3']);
+      expect(
+        (await hub.rgsReceived()).filter(({ playerId }) => playerId === 'stuck').map(({ refId }) => refId),
+      ).toEqual(['bet-1', 'win-2', 'bet-3']);
     });
 
     it('of a message that is on the wire leaves it alone: one call, one outcome', async () => {
@@ -226,7 +305,12 @@ describe('ops and the outbox', () => {
       await hub.reaches(transactionId, 'confirmed');
       await hub.drained();
       expect(line.requests).toHaveLength(1);
-      expect(await hub.database.query('select outcome from outbox_attempt a join outbox_message m on m.id = a.message_id where m.path <> $1', [''])).toEqual([{ outcome: 'sent' }]);
+      expect(
+        await hub.database.query(
+          'select outcome from outbox_attempt a join outbox_message m on m.id = a.message_id where m.path <> $1',
+          [''],
+        ),
+      ).toEqual([{ outcome: 'sent' }]);
     });
 
     it('of a retry that is on the wire gives it its full schedule again', async () => {
@@ -236,7 +320,10 @@ describe('ops and the outbox', () => {
       await becomes('operator', 'bet-1', 'failed');
       await hub.database.query('update outbox_head set visible_at = clock_timestamp()');
       await waitFor('the retry is on the wire', () => line.requests[1]);
-      expect((await hub.replay('operator', (await record('operator', 'bet-1')).id)).body).toMatchObject({ status: 'pending', lastError: null });
+      expect((await hub.replay('operator', (await record('operator', 'bet-1')).id)).body).toMatchObject({
+        status: 'pending',
+        lastError: null,
+      });
       await hub.reaches(transactionId, 'confirmed');
       expect(line.requests).toHaveLength(2);
     });
@@ -246,7 +333,10 @@ describe('ops and the outbox', () => {
       await hub.reaches(transactionId, 'rejected');
       await hub.drained();
       const dead = await becomes('operator', 'bet-1', 'dead');
-      expect(await hub.replay('operator', dead.id)).toMatchObject({ status: 409, body: { code: 'replay_refused', correlationId: transactionId } });
+      expect(await hub.replay('operator', dead.id)).toMatchObject({
+        status: 409,
+        body: { code: 'replay_refused', correlationId: transactionId },
+      });
       expect(await record('operator', 'bet-1')).toEqual(dead);
       expect(await audit()).toEqual([]);
       // The webhook that says so may be sent as often as anybody likes.
@@ -258,8 +348,16 @@ describe('ops and the outbox', () => {
     it('answers 404 for what is not there', async () => {
       await hub.debit({ refId: 'bet-1' });
       const { id } = await record('operator', 'bet-1');
-      for (const [queue, recordId] of [['operator', randomUUID()], ['rgs', id], ['other', id], ['operator', 'no-id']] as const)
-        expect(await hub.call('POST', `/admin/replay/${queue}/${recordId}`)).toMatchObject({ status: 404, body: { code: 'outbox_record_not_found', detail: 'outbox record not found' } });
+      for (const [queue, recordId] of [
+        ['operator', randomUUID()],
+        ['rgs', id],
+        ['other', id],
+        ['operator', 'no-id'],
+      ] as const)
+        expect(await hub.call('POST', `/admin/replay/${queue}/${recordId}`)).toMatchObject({
+          status: 404,
+          body: { code: 'outbox_record_not_found', detail: 'outbox record not found' },
+        });
       expect(await audit()).toEqual([]);
     });
   });
@@ -267,7 +365,11 @@ describe('ops and the outbox', () => {
   it('410 Gone stops the endpoint until a person resumes it; then everything comes, in order and once', async () => {
     await hub.rgsFault({ kind: 'status', status: 410, next: 1 });
     await hub.debit({ playerId: 'anna', refId: 'anna-1' });
-    await waitFor('the RGS is paused', async () => (await hub.database.query(`select 1 from outbox_destination where queue = 'rgs' and paused_at is not null`))[0]);
+    await waitFor(
+      'the RGS is paused',
+      async () =>
+        (await hub.database.query(`select 1 from outbox_destination where queue = 'rgs' and paused_at is not null`))[0],
+    );
     for (const refId of ['anna-2', 'anna-3']) await hub.debit({ playerId: 'anna', refId });
     const last = (await hub.debit({ playerId: 'bert', refId: 'bert-1' })).body.transactionId;
     // The operator's side goes on; only the RGS hears nothing, whatever is due or replayed.
@@ -275,15 +377,25 @@ describe('ops and the outbox', () => {
     await becomes('operator', 'anna-3', 'sent');
     await hub.replay('rgs', (await record('rgs', 'anna-1')).id);
     expect((await hub.rgsCalls()).map(({ refId }) => refId)).toEqual(['anna-1']);
-    expect((await hub.outbox({ queue: 'rgs' })).map(({ status, attemptCount }) => ({ status, attemptCount }))).toEqual(Array(4).fill({ status: 'pending', attemptCount: 0 }));
+    expect((await hub.outbox({ queue: 'rgs' })).map(({ status, attemptCount }) => ({ status, attemptCount }))).toEqual(
+      Array(4).fill({ status: 'pending', attemptCount: 0 }),
+    );
 
-    expect(await hub.call('POST', '/admin/destinations/rgs/resume')).toMatchObject({ status: 200, body: { code: 'rgs', resumed: true } });
+    expect(await hub.call('POST', '/admin/destinations/rgs/resume')).toMatchObject({
+      status: 200,
+      body: { code: 'rgs', resumed: true },
+    });
     await hub.drained();
     const told = (await hub.rgsReceived()).map(({ refId, deliveries }) => ({ refId, deliveries }));
-    expect(told.filter(({ refId }) => refId.startsWith('anna'))).toEqual(['anna-1', 'anna-2', 'anna-3'].map((refId) => ({ refId, deliveries: 1 })));
+    expect(told.filter(({ refId }) => refId.startsWith('anna'))).toEqual(
+      ['anna-1', 'anna-2', 'anna-3'].map((refId) => ({ refId, deliveries: 1 })),
+    );
     expect(told).toHaveLength(4);
 
-    expect(await hub.call('POST', '/admin/destinations/rgs/resume')).toMatchObject({ status: 200, body: { resumed: false } });
+    expect(await hub.call('POST', '/admin/destinations/rgs/resume')).toMatchObject({
+      status: 200,
+      body: { resumed: false },
+    });
     expect((await hub.call('POST', '/admin/destinations/nobody/resume')).status).toBe(404);
     expect((await audit()).filter(({ action }) => action === 'destination.resume')).toMatchObject([
       { target: 'rgs', before: { paused: true }, after: { paused: false } },

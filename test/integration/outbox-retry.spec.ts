@@ -24,7 +24,10 @@ async function scene(env: Record<string, string>): Promise<Scene> {
   // Without callbacks only the hub's own calls can settle anything.
   const operator = await startMockOperator({ callbacks: false });
   const line = await RecordingProxy.start(operator.url);
-  const hub = await TestHub.start({ operator, env: { OPERATOR_BASE_URL: line.url, OPERATOR_TIMEOUT_MS: String(TIMEOUT_MS), BREAKER_FAILURES: '1000', ...env } });
+  const hub = await TestHub.start({
+    operator,
+    env: { OPERATOR_BASE_URL: line.url, OPERATOR_TIMEOUT_MS: String(TIMEOUT_MS), BREAKER_FAILURES: '1000', ...env },
+  });
   return {
     hub,
     line,
@@ -47,7 +50,9 @@ function attempts(hub: TestHub, queue: 'operator' | 'rgs', transactionId: string
 
 /** Scheduled things become due at once: the database's clock decides, so its timestamps are what a test moves. */
 async function makeDue(hub: TestHub): Promise<void> {
-  await hub.database.query(`update outbox_head set visible_at = clock_timestamp() where visible_at > clock_timestamp() and visible_at < 'infinity' and not leased`);
+  await hub.database.query(
+    `update outbox_head set visible_at = clock_timestamp() where visible_at > clock_timestamp() and visible_at < 'infinity' and not leased`,
+  );
 }
 
 function distinct(requests: readonly RecordedRequest[], part: (request: RecordedRequest) => unknown): unknown[] {
@@ -74,7 +79,9 @@ describe('a delivery that fails is tried again', () => {
     await hub.drained();
 
     expect(line.requests.map(({ status }) => status)).toEqual([500, 500, 200]);
-    expect(await attempts(hub, 'operator', transactionId)).toEqual([{ n: 1, outcome: 'sent', class: 'applied', status: 200 }]);
+    expect(await attempts(hub, 'operator', transactionId)).toEqual([
+      { n: 1, outcome: 'sent', class: 'applied', status: 200 },
+    ]);
     expect(await hub.operatorBooks()).toMatchObject([{ reference: 'bet-1' }]);
     expect(await hub.rgsReceived()).toMatchObject([{ refId: 'bet-1', status: 'OK', deliveries: 1 }]);
     const [first, second, third] = line.requests.map(({ at }) => at) as [number, number, number];
@@ -88,7 +95,12 @@ describe('a delivery that fails is tried again', () => {
     const settled = await hub.reaches(transactionId, 'confirmed');
     await hub.drained();
 
-    expect(line.requests.map(({ headers, status }) => [headers['x-attempt'], status])).toEqual([['1', 500], ['1', 500], ['1', 500], ['2', 200]]);
+    expect(line.requests.map(({ headers, status }) => [headers['x-attempt'], status])).toEqual([
+      ['1', 500],
+      ['1', 500],
+      ['1', 500],
+      ['2', 200],
+    ]);
     expect(await attempts(hub, 'operator', transactionId)).toEqual([
       { n: 1, outcome: 'retry', class: 'unknown', status: 500 },
       { n: 2, outcome: 'sent', class: 'applied', status: 200 },
@@ -107,8 +119,11 @@ describe('a delivery that fails is tried again', () => {
 
     expect(line.requests.map(({ status }) => status)).toEqual([null, null, null, null, 200]);
     expect(distinct(line.requests, ({ headers }) => headers['idempotency-key'])).toHaveLength(1);
-    expect(distinct(line.requests, ({ body, path }) => path + body)).toEqual([`/v2/players/hanging/withdraw{"amount":19.99,"currency":"USD","reference":"bet-hang","correlationId":"${transactionId}"}`]);
-    for (const { at, endedAt } of line.requests.slice(0, 4)) expect((endedAt ?? Infinity) - at).toBeLessThan(TIMEOUT_MS * 8);
+    expect(distinct(line.requests, ({ body, path }) => path + body)).toEqual([
+      `/v2/players/hanging/withdraw{"amount":19.99,"currency":"USD","reference":"bet-hang","correlationId":"${transactionId}"}`,
+    ]);
+    for (const { at, endedAt } of line.requests.slice(0, 4))
+      expect((endedAt ?? Infinity) - at).toBeLessThan(TIMEOUT_MS * 8);
     expect(await hub.player('hanging')).toMatchObject({ net: { USD: '-1999' }, movements: 1 });
     expect(settled.timeline.map(({ to }: { to: string }) => to)).toEqual(['initiated', 'unknown', 'confirmed']);
   });
@@ -119,7 +134,12 @@ describe('a delivery that fails is tried again', () => {
     const { transactionId } = (await hub.debit({ playerId: 'cut off' })).body;
     await hub.reaches(transactionId, 'unknown');
     expect(line.requests).toHaveLength(1);
-    expect((await attempts(hub, 'operator', transactionId))[0]).toEqual({ n: 1, outcome: 'retry', class: 'unknown', status: 500 });
+    expect((await attempts(hub, 'operator', transactionId))[0]).toEqual({
+      n: 1,
+      outcome: 'retry',
+      class: 'unknown',
+      status: 500,
+    });
 
     await line.switchOn();
     await makeDue(hub);
@@ -164,7 +184,9 @@ describe('a delivery that fails is tried again', () => {
     expect(new Set(calls.map(({ headers }) => headers['webhook-id'])).size).toBe(1);
     expect(new Set(calls.map(({ body }) => body)).size).toBe(1);
     expect(await hub.rgsReceived()).toMatchObject([{ refId: 'bet-1', deliveries: 1 }]);
-    expect(await attempts(hub, 'rgs', transactionId)).toEqual([{ n: 1, outcome: 'sent', class: 'delivered', status: 200 }]);
+    expect(await attempts(hub, 'rgs', transactionId)).toEqual([
+      { n: 1, outcome: 'sent', class: 'delivered', status: 200 },
+    ]);
   });
 
   it('at the RGS as often as it takes, and what it stored already it recognises by the id', async () => {
@@ -197,28 +219,41 @@ describe('a delivery that fails is tried again', () => {
       // The hub is awake all the while, only not towards this operator.
       const [notice] = await hub.outbox({ queue: 'rgs' });
       await hub.replay('rgs', notice?.id);
-      await waitFor('the RGS got its webhook once more', async () => (await hub.rgsCalls()).find(({ repeat }) => repeat));
+      await waitFor('the RGS got its webhook once more', async () =>
+        (await hub.rgsCalls()).find(({ repeat }) => repeat),
+      );
       expect(line.requests).toHaveLength(1);
 
       await hub.reaches(throttled, 'confirmed');
       await hub.reaches(other, 'confirmed');
       const [refused, ...later] = line.requests as [RecordedRequest, ...RecordedRequest[]];
-      const asked = fault.retryAfterForm === 'date' ? Math.ceil(refused.at / 1000 + fault.retryAfter) * 1000 : refused.at + fault.retryAfter * 1000;
+      const asked =
+        fault.retryAfterForm === 'date'
+          ? Math.ceil(refused.at / 1000 + fault.retryAfter) * 1000
+          : refused.at + fault.retryAfter * 1000;
       for (const { at } of later) expect(at).toBeGreaterThanOrEqual(asked);
-      expect(later.map(({ headers, status }) => [headers['x-attempt'], status])).toEqual([['1', 200], ['1', 200]]);
+      expect(later.map(({ headers, status }) => [headers['x-attempt'], status])).toEqual([
+        ['1', 200],
+        ['1', 200],
+      ]);
       expect(await attempts(hub, 'operator', throttled)).toEqual([
         { n: 1, outcome: 'released', class: 'throttled', status: fault.status },
         { n: 1, outcome: 'sent', class: 'applied', status: 200 },
       ]);
-      expect((await hub.outbox({ queue: 'operator' })).map(({ attemptCount, status }) => ({ attemptCount, status }))).toEqual(Array(3).fill({ attemptCount: 1, status: 'sent' }));
+      expect(
+        (await hub.outbox({ queue: 'operator' })).map(({ attemptCount, status }) => ({ attemptCount, status })),
+      ).toEqual(Array(3).fill({ attemptCount: 1, status: 'sent' }));
     });
 
-    it.each(['retry in 40', '12e2', '-5', 'tomorrow'])('a Retry-After of "%s" is none: nobody is held up', async (words) => {
-      await hub.operatorFault({ kind: 'status', status: 429, headers: { 'Retry-After': words }, next: 1 });
-      const { transactionId } = (await hub.debit()).body;
-      await hub.reaches(transactionId, 'confirmed');
-      expect(line.requests.map(({ status }) => status)).toEqual([429, 200]);
-    });
+    it.each(['retry in 40', '12e2', '-5', 'tomorrow'])(
+      'a Retry-After of "%s" is none: nobody is held up',
+      async (words) => {
+        await hub.operatorFault({ kind: 'status', status: 429, headers: { 'Retry-After': words }, next: 1 });
+        const { transactionId } = (await hub.debit()).body;
+        await hub.reaches(transactionId, 'confirmed');
+        expect(line.requests.map(({ status }) => status)).toEqual([429, 200]);
+      },
+    );
 
     it('Retry-After: 0 does not become a busy loop', async () => {
       await hub.operatorFault({ kind: 'throttle', retryAfter: 0, next: 3 });
@@ -246,7 +281,9 @@ describe('a delivery that fails is tried again', () => {
     await hub.reaches(transactionId, 'confirmed');
     expect(line.requests.map(({ headers }) => headers['x-attempt'])).toEqual(['1']);
     expect(await hub.outbox({ queue: 'operator' })).toMatchObject([{ status: 'sent', attemptCount: 1 }]);
-    expect(new Set((await attempts(hub, 'operator', transactionId)).map(({ outcome }) => outcome))).toEqual(new Set(['released', 'sent']));
+    expect(new Set((await attempts(hub, 'operator', transactionId)).map(({ outcome }) => outcome))).toEqual(
+      new Set(['released', 'sent']),
+    );
   });
 });
 
@@ -278,11 +315,21 @@ describe('a delivery that never succeeds ends', () => {
     await hub.reaches(other, 'confirmed');
     await hub.drained();
 
-    expect(await attempts(hub, 'operator', lost)).toEqual([...exhausted, { n: 3, outcome: 'blocked', class: 'unknown', status: 500 }]);
+    expect(await attempts(hub, 'operator', lost)).toEqual([
+      ...exhausted,
+      { n: 3, outcome: 'blocked', class: 'unknown', status: 500 },
+    ]);
     expect(await attempts(hub, 'operator', behind)).toEqual([]);
     expect((await hub.transaction(behind)).state).toBe('initiated');
     const records = await hub.outbox({ queue: 'operator' });
-    expect(records.map(({ payload, status, attemptCount, nextAttemptAt }) => ({ reference: payload.reference, status, attemptCount, nextAttemptAt }))).toEqual([
+    expect(
+      records.map(({ payload, status, attemptCount, nextAttemptAt }) => ({
+        reference: payload.reference,
+        status,
+        attemptCount,
+        nextAttemptAt,
+      })),
+    ).toEqual([
       { reference: 'bet-free', status: 'sent', attemptCount: 1, nextAttemptAt: null },
       { reference: 'win-behind', status: 'pending', attemptCount: 0, nextAttemptAt: null },
       { reference: 'bet-lost', status: 'dead', attemptCount: 3, nextAttemptAt: null },
@@ -300,8 +347,13 @@ describe('a delivery that never succeeds ends', () => {
     await hub.reaches(next, 'confirmed');
     await hub.drained();
 
-    expect(await attempts(hub, 'operator', lost)).toEqual([...exhausted, { n: 3, outcome: 'dead', class: 'unknown', status: 500 }]);
-    expect(await hub.outbox({ queue: 'operator', status: 'dead' })).toMatchObject([{ attemptCount: 3, payload: { reference: 'win-lost' } }]);
+    expect(await attempts(hub, 'operator', lost)).toEqual([
+      ...exhausted,
+      { n: 3, outcome: 'dead', class: 'unknown', status: 500 },
+    ]);
+    expect(await hub.outbox({ queue: 'operator', status: 'dead' })).toMatchObject([
+      { attemptCount: 3, payload: { reference: 'win-lost' } },
+    ]);
     expect((await hub.rgsReceived()).map(({ refId }) => refId)).toEqual(['bet-next']);
   });
 
@@ -314,9 +366,13 @@ describe('a delivery that never succeeds ends', () => {
     await hub.drained();
 
     expect((await attempts(hub, 'rgs', untold)).map(({ outcome }) => outcome)).toEqual(['retry', 'retry', 'dead']);
-    expect(await hub.outbox({ queue: 'rgs', status: 'dead' })).toMatchObject([{ attemptCount: 3, payload: { refId: 'bet-untold' } }]);
+    expect(await hub.outbox({ queue: 'rgs', status: 'dead' })).toMatchObject([
+      { attemptCount: 3, payload: { refId: 'bet-untold' } },
+    ]);
     expect((await hub.rgsReceived()).map(({ refId }) => refId)).toEqual(['bet-told']);
     const calls = await hub.rgsCalls();
-    expect(calls.findIndex(({ refId }) => refId === 'bet-told')).toBeGreaterThan(calls.findLastIndex(({ refId }) => refId === 'bet-untold'));
+    expect(calls.findIndex(({ refId }) => refId === 'bet-told')).toBeGreaterThan(
+      calls.findLastIndex(({ refId }) => refId === 'bet-untold'),
+    );
   });
 });

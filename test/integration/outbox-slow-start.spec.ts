@@ -13,11 +13,21 @@ describe('slow start of a destination whose breaker has just closed', () => {
   afterAll(() => outbox.close());
   beforeEach(async () => {
     destination = await outbox.newDestination();
-    await outbox.transaction((tx) => outbox.store.enqueue(tx, Array.from({ length: 200 }, () => newMessage(destination, null))));
+    await outbox.transaction((tx) =>
+      outbox.store.enqueue(
+        tx,
+        Array.from({ length: 200 }, () => newMessage(destination, null)),
+      ),
+    );
   });
 
-  const claim = (want: number): ReturnType<OutboxLanes['store']['claim']> => outbox.store.claim(destination, want, LEASE_MS, LEASE_MS, 'test', new Date(0));
-  const closedSince = (seconds: number): Promise<unknown> => outbox.query('update outbox_destination set closed_at = clock_timestamp() - $2::float8 * interval \'1 second\' where id = $1', [destination, seconds]);
+  const claim = (want: number): ReturnType<OutboxLanes['store']['claim']> =>
+    outbox.store.claim(destination, want, LEASE_MS, LEASE_MS, 'test', new Date(0));
+  const closedSince = (seconds: number): Promise<unknown> =>
+    outbox.query(
+      "update outbox_destination set closed_at = clock_timestamp() - $2::float8 * interval '1 second' where id = $1",
+      [destination, seconds],
+    );
 
   it('lets five calls be on their way at once for all replicas together, and one more for each that ended', async () => {
     await closedSince(0);
@@ -56,7 +66,10 @@ describe('slow start of a destination whose breaker has just closed', () => {
     const { messages } = await claim(5);
     await outbox.settle(messages.slice(0, 1), 'blocked');
     await outbox.settle(messages.slice(1, 2), 'retry', 3_600_000);
-    await outbox.query(`update outbox_head set visible_at = clock_timestamp() - interval '1 second' where message_id = any ($1)`, [messages.slice(2).map(({ id }) => id)]);
+    await outbox.query(
+      `update outbox_head set visible_at = clock_timestamp() - interval '1 second' where message_id = any ($1)`,
+      [messages.slice(2).map(({ id }) => id)],
+    );
     expect((await claim(100)).messages).toHaveLength(5);
   });
 

@@ -1,25 +1,52 @@
 import { randomUUID } from 'node:crypto';
-import { arrows, booked, callsOf, configureOperator, metric, rollback, timePasses, told, wait, nothingInFlight } from '../support/money';
+import {
+  arrows,
+  booked,
+  callsOf,
+  configureOperator,
+  metric,
+  rollback,
+  timePasses,
+  told,
+  wait,
+  nothingInFlight,
+} from '../support/money';
 import { TestHub, control } from '../support/test-hub';
 import { waitFor } from '../support/wait-for';
 
 describe('parked money', () => {
   let hub: TestHub;
   beforeAll(async () => {
-    hub = await TestHub.start({ env: { DEBIT_DEADLINE_SECONDS: '30', RESOLVE_GRACE_SECONDS: '0.1', MAX_RETRIES: '0', BREAKER_FAILURES: '10000', OUTBOX_RETRY_SCHEDULE_SECONDS: '0.05,0.05', OPERATOR_TIMEOUT_MS: '2000', OUTBOX_LEASE_SECONDS: '3' } });
+    hub = await TestHub.start({
+      env: {
+        DEBIT_DEADLINE_SECONDS: '30',
+        RESOLVE_GRACE_SECONDS: '0.1',
+        MAX_RETRIES: '0',
+        BREAKER_FAILURES: '10000',
+        OUTBOX_RETRY_SCHEDULE_SECONDS: '0.05,0.05',
+        OPERATOR_TIMEOUT_MS: '2000',
+        OUTBOX_LEASE_SECONDS: '3',
+      },
+    });
     hub.operator.settings.callbacks = false;
   });
   afterAll(() => hub.stop());
   beforeEach(async () => {
     await hub.clear();
     await configureOperator({ idempotent_by_reference: true, status_query: true }, hub);
-    await hub.database.query('alter table audit_entry disable trigger all; truncate audit_entry; alter table audit_entry enable trigger all');
+    await hub.database.query(
+      'alter table audit_entry disable trigger all; truncate audit_entry; alter table audit_entry enable trigger all',
+    );
     await hub.database.query(`update audit_head set entries = 0, hash = repeat('0', 64)`);
   });
 
   const list = async (query = '') => (await hub.call('GET', `/admin/failed-transactions${query}`)).body;
-  const resolve = (id: string, resolution: string, reason = 'operator support looked it up') => hub.call('PATCH', `/admin/failed-transactions/${id}`, { resolution, reason });
-  const audited = () => hub.database.query<Record<string, any>>('select actor, action, target, before, after, request_id from audit_entry order by id');
+  const resolve = (id: string, resolution: string, reason = 'operator support looked it up') =>
+    hub.call('PATCH', `/admin/failed-transactions/${id}`, { resolution, reason });
+  const audited = () =>
+    hub.database.query<Record<string, any>>(
+      'select actor, action, target, before, after, request_id from audit_entry order by id',
+    );
   const mend = () => control(hub.operator.url, 'DELETE', '/admin/faults');
 
   const refusedWin = async (playerId: string, more: Record<string, unknown> = {}): Promise<string> => {
@@ -30,7 +57,13 @@ describe('parked money', () => {
   };
   /** Booked or not, nobody can tell the hub. */
   const unknownBet = async (playerId: string, afterCommit = true): Promise<string> => {
-    await hub.operatorFault({ kind: 'status_after_commit', status: 500, playerId, direction: 'withdraw', ...(afterCommit ? {} : { kind: 'status' }) });
+    await hub.operatorFault({
+      kind: 'status_after_commit',
+      status: 500,
+      playerId,
+      direction: 'withdraw',
+      ...(afterCommit ? {} : { kind: 'status' }),
+    });
     const { body } = await hub.debit({ playerId, refId: 'bet' });
     await hub.reaches(body.transactionId, 'parked');
     return body.transactionId;
@@ -54,9 +87,26 @@ describe('parked money', () => {
     expect(run).toMatchObject({ state: 'sealed', error: null });
     const { items } = (await hub.call('GET', `/v1/recon/runs/${body.id}/items`)).body;
     const item = items.find(({ correlationId }: { correlationId: string }) => correlationId === id);
-    expect(item).toMatchObject({ class: 'missing_in_rgs', state: 'broken', nextAction: 'resolve_parked', outboxId: null, reason: expect.stringContaining(`/admin/failed-transactions/${id}`) });
-    expect((await hub.call('GET', `/v1/recon/exceptions/${item.exceptionId}`)).body).toMatchObject({ outboxId: null, outboxQueue: null });
-    expect((await hub.call('POST', `/v1/recon/exceptions/${item.exceptionId}/actions`, { action: 'replay_outbox', reasonCode: 'partner_confirmed', note: 'as the report said' })).status).toBe(409);
+    expect(item).toMatchObject({
+      class: 'missing_in_rgs',
+      state: 'broken',
+      nextAction: 'resolve_parked',
+      outboxId: null,
+      reason: expect.stringContaining(`/admin/failed-transactions/${id}`),
+    });
+    expect((await hub.call('GET', `/v1/recon/exceptions/${item.exceptionId}`)).body).toMatchObject({
+      outboxId: null,
+      outboxQueue: null,
+    });
+    expect(
+      (
+        await hub.call('POST', `/v1/recon/exceptions/${item.exceptionId}/actions`, {
+          action: 'replay_outbox',
+          reasonCode: 'partner_confirmed',
+          note: 'as the report said',
+        })
+      ).status,
+    ).toBe(409);
     expect((await list()).items.map(({ transactionId }: { transactionId: string }) => transactionId)).toContain(id);
   });
 
@@ -66,10 +116,31 @@ describe('parked money', () => {
       const id = await refusedWin('ann');
       await hub.drained();
       expect(await metric(hub, 'hub_wallet_parked_total', { movement: 'credit' })).toBe(before + 1);
-      expect(await list()).toMatchObject({ items: [{ transactionId: id, refId: 'win', playerId: 'ann', event: 'credit', amountCents: 900, state: 'parked', status: 'initiated', reason: 'player_blocked' }], nextCursor: null });
-      expect((await list()).items[0].timeline.at(-1)).toMatchObject({ from: 'initiated', to: 'parked', source: 'operator_response', evidence: { class: 'rejected_business', reason: 'player_blocked' } });
+      expect(await list()).toMatchObject({
+        items: [
+          {
+            transactionId: id,
+            refId: 'win',
+            playerId: 'ann',
+            event: 'credit',
+            amountCents: 900,
+            state: 'parked',
+            status: 'initiated',
+            reason: 'player_blocked',
+          },
+        ],
+        nextCursor: null,
+      });
+      expect((await list()).items[0].timeline.at(-1)).toMatchObject({
+        from: 'initiated',
+        to: 'parked',
+        source: 'operator_response',
+        evidence: { class: 'rejected_business', reason: 'player_blocked' },
+      });
       expect(Date.parse((await list()).items[0].parkedAt)).toBeGreaterThan(Date.now() - 60_000);
-      expect(await hub.outbox({ queue: 'operator' })).toMatchObject([{ status: 'dead', lastError: 'rejected_business: player_blocked' }]);
+      expect(await hub.outbox({ queue: 'operator' })).toMatchObject([
+        { status: 'dead', lastError: 'rejected_business: player_blocked' },
+      ]);
       expect(await told(hub, 'ann')).toEqual([]);
       // It holds nobody up.
       expect((await hub.debit({ playerId: 'ann', refId: 'next' }, wait(5))).body.status).toBe('OK');
@@ -78,7 +149,9 @@ describe('parked money', () => {
     it('also when it takes long to give up, and for a wrong credential', async () => {
       await hub.operatorFault({ kind: 'status', status: 500, playerId: 'bea', direction: 'deposit' });
       await hub.operatorFault({ kind: 'status', status: 401, playerId: 'bob', direction: 'deposit' });
-      const ids = await Promise.all(['bea', 'bob'].map(async (playerId) => (await hub.credit({ playerId, refId: 'win' })).body.transactionId));
+      const ids = await Promise.all(
+        ['bea', 'bob'].map(async (playerId) => (await hub.credit({ playerId, refId: 'win' })).body.transactionId),
+      );
       for (const id of ids) await hub.reaches(id, 'parked');
       expect((await list()).items.map(({ playerId }: { playerId: string }) => playerId).sort()).toEqual(['bea', 'bob']);
     });
@@ -88,37 +161,59 @@ describe('parked money', () => {
     const ids: string[] = [];
     for (const playerId of ['p1', 'p2', 'p3']) ids.push(await refusedWin(playerId));
     const bet = await unknownBet('p4');
-    expect((await list()).items.map(({ transactionId }: { transactionId: string }) => transactionId)).toEqual([...ids, bet]);
-    expect((await list('?event=debit')).items.map(({ transactionId }: { transactionId: string }) => transactionId)).toEqual([bet]);
+    expect((await list()).items.map(({ transactionId }: { transactionId: string }) => transactionId)).toEqual([
+      ...ids,
+      bet,
+    ]);
+    expect(
+      (await list('?event=debit')).items.map(({ transactionId }: { transactionId: string }) => transactionId),
+    ).toEqual([bet]);
     const first = await list('?event=credit&limit=2');
     expect([first.items.length, first.nextCursor]).toEqual([2, ids[1]]);
     const second = await list(`?event=credit&limit=2&cursor=${first.nextCursor}`);
-    expect([second.items.map(({ transactionId }: { transactionId: string }) => transactionId), second.nextCursor]).toEqual([[ids[2]], null]);
-    for (const query of ['?limit=0', '?limit=201', '?event=rollback', '?cursor=x', '?other=1']) expect((await hub.call('GET', `/admin/failed-transactions${query}`)).status).toBe(422);
+    expect([
+      second.items.map(({ transactionId }: { transactionId: string }) => transactionId),
+      second.nextCursor,
+    ]).toEqual([[ids[2]], null]);
+    for (const query of ['?limit=0', '?limit=201', '?event=rollback', '?cursor=x', '?other=1'])
+      expect((await hub.call('GET', `/admin/failed-transactions${query}`)).status).toBe(422);
   });
 
   describe('a refused win', () => {
     it.each([
       { resolution: 'applied', state: 'confirmed', told: ['win OK'] },
       { resolution: 'not_applied', state: 'rejected', told: ['win REJECTED'] },
-    ])('resolved as $resolution: $state, told once, nothing sent, and in the audit log', async ({ resolution, state, told: words }) => {
-      const id = await refusedWin('cat');
-      const calls = (await callsOf(hub, 'cat')).length;
-      const answer = await resolve(id, resolution);
-      expect([answer.status, answer.body]).toEqual([200, { transactionId: id, state }]);
-      expect(await hub.transaction(id)).toMatchObject({ state });
-      expect((await hub.transaction(id)).timeline.at(-1)).toMatchObject({ source: 'admin', from: 'parked', to: state, evidence: { reason: 'operator support looked it up', resolution } });
-      await hub.drained();
-      expect(await told(hub, 'cat')).toEqual(words);
-      expect(await callsOf(hub, 'cat')).toHaveLength(calls);
-      expect(await list()).toEqual({ items: [], nextCursor: null });
-      const [entry, ...more] = await audited();
-      expect(more).toEqual([]);
-      expect(entry).toMatchObject({ action: 'transaction.resolve', target: id, before: { state: 'parked', reason: 'player_blocked' }, after: { state, resolution, reason: 'operator support looked it up' } });
-      expect(entry?.actor).toMatch(/\w/);
-      expect(entry?.request_id).toMatch(/\w/);
-      expect((await resolve(id, 'applied')).body.code).toBe('not_parked');
-    });
+    ])(
+      'resolved as $resolution: $state, told once, nothing sent, and in the audit log',
+      async ({ resolution, state, told: words }) => {
+        const id = await refusedWin('cat');
+        const calls = (await callsOf(hub, 'cat')).length;
+        const answer = await resolve(id, resolution);
+        expect([answer.status, answer.body]).toEqual([200, { transactionId: id, state }]);
+        expect(await hub.transaction(id)).toMatchObject({ state });
+        expect((await hub.transaction(id)).timeline.at(-1)).toMatchObject({
+          source: 'admin',
+          from: 'parked',
+          to: state,
+          evidence: { reason: 'operator support looked it up', resolution },
+        });
+        await hub.drained();
+        expect(await told(hub, 'cat')).toEqual(words);
+        expect(await callsOf(hub, 'cat')).toHaveLength(calls);
+        expect(await list()).toEqual({ items: [], nextCursor: null });
+        const [entry, ...more] = await audited();
+        expect(more).toEqual([]);
+        expect(entry).toMatchObject({
+          action: 'transaction.resolve',
+          target: id,
+          before: { state: 'parked', reason: 'player_blocked' },
+          after: { state, resolution, reason: 'operator support looked it up' },
+        });
+        expect(entry?.actor).toMatch(/\w/);
+        expect(entry?.request_id).toMatch(/\w/);
+        expect((await resolve(id, 'applied')).body.code).toBe('not_parked');
+      },
+    );
 
     it('sent again: the same bytes, paid once', async () => {
       const id = await refusedWin('dan');
@@ -133,20 +228,30 @@ describe('parked money', () => {
       expect(await booked(hub, 'dan')).toEqual(['deposit win']);
       expect(await told(hub, 'dan')).toEqual(['win OK']);
       expect(await arrows(hub, id)).toEqual(['initiated', 'parked', 'confirmed']);
-      expect(await audited()).toMatchObject([{ action: 'transaction.resolve', after: { state: 'parked', resolution: 'retry', reason: 'the player is open again' } }]);
+      expect(await audited()).toMatchObject([
+        {
+          action: 'transaction.resolve',
+          after: { state: 'parked', resolution: 'retry', reason: 'the player is open again' },
+        },
+      ]);
     });
 
     it('sent again and refused again stays parked, and is not told', async () => {
       const id = await refusedWin('eve');
       await resolve(id, 'retry');
-      await waitFor('it was refused again', async () => (await callsOf(hub, 'eve')).length === 2 && (await hub.outbox({ queue: 'operator', status: 'dead' })).length === 1);
+      await waitFor(
+        'it was refused again',
+        async () =>
+          (await callsOf(hub, 'eve')).length === 2 &&
+          (await hub.outbox({ queue: 'operator', status: 'dead' })).length === 1,
+      );
       expect(await hub.transaction(id)).toMatchObject({ state: 'parked' });
       expect((await list()).items).toHaveLength(1);
       expect(await told(hub, 'eve')).toEqual([]);
     });
   });
 
-  describe('a bet whose place is not known holds its player\'s lane', () => {
+  describe("a bet whose place is not known holds its player's lane", () => {
     const held = async (playerId: string, afterCommit = true) => {
       const id = await unknownBet(playerId, afterCommit);
       const win = (await hub.credit({ playerId, refId: 'win', amountCents: 900 })).body.transactionId;
@@ -156,21 +261,38 @@ describe('parked money', () => {
     };
 
     it.each([
-      { resolution: 'applied', afterCommit: true, state: 'confirmed', books: ['withdraw bet', 'deposit win'], words: ['bet OK', 'win OK'] },
-      { resolution: 'not_applied', afterCommit: false, state: 'rejected', books: ['deposit win'], words: ['bet REJECTED', 'win OK'] },
-    ])('resolved as $resolution: $state, and the lane goes on', async ({ resolution, afterCommit, state, books, words }) => {
-      const { id, win } = await held('fay', afterCommit);
-      await mend();
-      const withdrawals = (await callsOf(hub, 'fay')).length;
-      await nothingInFlight(hub.database);
-      expect((await resolve(id, resolution)).body.state).toBe(state);
-      await hub.reaches(win, 'confirmed');
-      await hub.drained();
-      expect((await callsOf(hub, 'fay')).filter(({ direction }) => direction === 'withdraw')).toHaveLength(withdrawals);
-      expect(await booked(hub, 'fay')).toEqual(books);
-      expect(await told(hub, 'fay')).toEqual(words);
-      expect(await hub.outbox({ queue: 'operator', status: 'pending' })).toEqual([]);
-    });
+      {
+        resolution: 'applied',
+        afterCommit: true,
+        state: 'confirmed',
+        books: ['withdraw bet', 'deposit win'],
+        words: ['bet OK', 'win OK'],
+      },
+      {
+        resolution: 'not_applied',
+        afterCommit: false,
+        state: 'rejected',
+        books: ['deposit win'],
+        words: ['bet REJECTED', 'win OK'],
+      },
+    ])(
+      'resolved as $resolution: $state, and the lane goes on',
+      async ({ resolution, afterCommit, state, books, words }) => {
+        const { id, win } = await held('fay', afterCommit);
+        await mend();
+        const withdrawals = (await callsOf(hub, 'fay')).length;
+        await nothingInFlight(hub.database);
+        expect((await resolve(id, resolution)).body.state).toBe(state);
+        await hub.reaches(win, 'confirmed');
+        await hub.drained();
+        expect((await callsOf(hub, 'fay')).filter(({ direction }) => direction === 'withdraw')).toHaveLength(
+          withdrawals,
+        );
+        expect(await booked(hub, 'fay')).toEqual(books);
+        expect(await told(hub, 'fay')).toEqual(words);
+        expect(await hub.outbox({ queue: 'operator', status: 'pending' })).toEqual([]);
+      },
+    );
 
     it('resolved as applied after its deadline: paid back, since the game went on without it', async () => {
       const { id, win } = await held('gus');
@@ -196,7 +318,13 @@ describe('parked money', () => {
     });
 
     it.each([
-      { how: 'booked', afterCommit: true, state: 'compensated', books: ['withdraw bet', 'deposit win', 'deposit rollback:bet'], word: 'bet ROLLED_BACK' },
+      {
+        how: 'booked',
+        afterCommit: true,
+        state: 'compensated',
+        books: ['withdraw bet', 'deposit win', 'deposit rollback:bet'],
+        word: 'bet ROLLED_BACK',
+      },
       { how: 'not booked', afterCommit: false, state: 'rejected', books: ['deposit win'], word: 'bet REJECTED' },
     ])('tried again after its deadline: asked for, and $how: $state', async ({ afterCommit, state, books, word }) => {
       const { id, win } = await held('hal', afterCommit);
@@ -236,7 +364,9 @@ describe('parked money', () => {
       expect((await resolve(id, 'applied')).body.state).toBe('compensated');
       await hub.drained();
       expect(await told(hub, 'jon')).toEqual(['bet OK', 'bet ROLLED_BACK']);
-      expect((await rollback(hub, { playerId: 'jon', refId: 'undo', originalRefId: 'bet' }, wait(2))).body).toMatchObject({ status: 'OK', applied: true });
+      expect(
+        (await rollback(hub, { playerId: 'jon', refId: 'undo', originalRefId: 'bet' }, wait(2))).body,
+      ).toMatchObject({ status: 'OK', applied: true });
       expect(await booked(hub, 'jon')).toEqual(['withdraw bet']);
     });
 
@@ -249,7 +379,9 @@ describe('parked money', () => {
       expect(undo).toMatchObject({ state: 'rejected', status: 'REJECTED', applied: false });
       // Once the operator takes money again, the RGS may ask anew.
       await mend();
-      expect((await rollback(hub, { playerId: 'kim', refId: 'undo-2', originalRefId: 'bet' }, wait(5))).body).toMatchObject({ status: 'OK', applied: true });
+      expect(
+        (await rollback(hub, { playerId: 'kim', refId: 'undo-2', originalRefId: 'bet' }, wait(5))).body,
+      ).toMatchObject({ status: 'OK', applied: true });
       await hub.drained();
       expect(await booked(hub, 'kim')).toEqual(['withdraw bet', 'deposit rollback:bet']);
       expect(await told(hub, 'kim')).toEqual(['bet OK', 'bet ROLLED_BACK']);
@@ -276,13 +408,19 @@ describe('parked money', () => {
   it('that is not parked cannot be resolved, nor what does not exist, nor without a reason', async () => {
     const { body } = await hub.debit({ playerId: 'nat', refId: 'bet' }, wait(5));
     const { body: undo } = await rollback(hub, { playerId: 'nat', refId: 'undo', originalRefId: 'nothing' });
-    for (const id of [body.transactionId, undo.transactionId]) for (const resolution of ['applied', 'not_applied', 'retry']) {
-      const answer = await resolve(id, resolution);
-      expect([answer.status, answer.body.code]).toEqual([409, 'not_parked']);
-    }
+    for (const id of [body.transactionId, undo.transactionId])
+      for (const resolution of ['applied', 'not_applied', 'retry']) {
+        const answer = await resolve(id, resolution);
+        expect([answer.status, answer.body.code]).toEqual([409, 'not_parked']);
+      }
     for (const id of [randomUUID(), 'nonsense']) expect((await resolve(id, 'applied')).status).toBe(404);
     const parked = await refusedWin('oli');
-    for (const change of [{ resolution: 'maybe', reason: 'because' }, { resolution: 'applied' }, { resolution: 'applied', reason: 'no' }, { resolution: 'applied', reason: 'because', actor: 'me' }])
+    for (const change of [
+      { resolution: 'maybe', reason: 'because' },
+      { resolution: 'applied' },
+      { resolution: 'applied', reason: 'no' },
+      { resolution: 'applied', reason: 'because', actor: 'me' },
+    ])
       expect((await hub.call('PATCH', `/admin/failed-transactions/${parked}`, change)).status).toBe(422);
     expect(await hub.transaction(parked)).toMatchObject({ state: 'parked' });
     expect(await audited()).toEqual([]);
@@ -290,7 +428,9 @@ describe('parked money', () => {
 
   it('resolved by two people at once is resolved by one', async () => {
     const id = await refusedWin('pam');
-    const answers = await Promise.all(['applied', 'not_applied', 'applied', 'not_applied'].map((resolution) => resolve(id, resolution)));
+    const answers = await Promise.all(
+      ['applied', 'not_applied', 'applied', 'not_applied'].map((resolution) => resolve(id, resolution)),
+    );
     expect(answers.map(({ status }) => status).sort()).toEqual([200, 409, 409, 409]);
     await hub.drained();
     expect(await told(hub, 'pam')).toHaveLength(1);
@@ -298,19 +438,34 @@ describe('parked money', () => {
   });
 
   describe('in bulk', () => {
-    const bulk = (ids: string[], resolution: string, dryRun: boolean) => hub.call('POST', '/admin/failed-transactions/resolve', { ids, resolution, reason: 'outage of the operator', dryRun });
+    const bulk = (ids: string[], resolution: string, dryRun: boolean) =>
+      hub.call('POST', '/admin/failed-transactions/resolve', {
+        ids,
+        resolution,
+        reason: 'outage of the operator',
+        dryRun,
+      });
 
     it('a dry run says what would become of each, and changes nothing', async () => {
       const parked = await refusedWin('ray');
       const { body } = await hub.debit({ playerId: 'sam', refId: 'bet' }, wait(5));
       const nowhere = randomUUID();
       const answer = await bulk([parked, body.transactionId, nowhere, parked], 'applied', true);
-      expect(answer.body).toEqual({ dryRun: true, items: [{ id: parked, result: 'would_resolve', code: null }, { id: body.transactionId, result: 'refused', code: 'not_parked' }, { id: nowhere, result: 'refused', code: 'not_found' }] });
+      expect(answer.body).toEqual({
+        dryRun: true,
+        items: [
+          { id: parked, result: 'would_resolve', code: null },
+          { id: body.transactionId, result: 'refused', code: 'not_parked' },
+          { id: nowhere, result: 'refused', code: 'not_found' },
+        ],
+      });
       expect(await hub.transaction(parked)).toMatchObject({ state: 'parked' });
       expect(await audited()).toEqual([]);
 
       await configureOperator({ idempotent_by_reference: false, status_query: false }, hub);
-      expect((await bulk([parked], 'retry', true)).body.items).toEqual([{ id: parked, result: 'refused', code: 'replay_refused' }]);
+      expect((await bulk([parked], 'retry', true)).body.items).toEqual([
+        { id: parked, result: 'refused', code: 'replay_refused' },
+      ]);
     });
 
     it('resolves each on its own, and writes each down', async () => {
@@ -318,14 +473,27 @@ describe('parked money', () => {
       const { body } = await hub.debit({ playerId: 'wim', refId: 'bet' }, wait(5));
       await mend();
       const answer = await bulk([parked[0] ?? '', body.transactionId, parked[1] ?? ''], 'retry', false);
-      expect(answer.body.items.map(({ result }: { result: string }) => result)).toEqual(['resolved', 'refused', 'resolved']);
+      expect(answer.body.items.map(({ result }: { result: string }) => result)).toEqual([
+        'resolved',
+        'refused',
+        'resolved',
+      ]);
       for (const id of parked.slice(0, 2)) await hub.reaches(id, 'confirmed');
-      expect((await list()).items.map(({ transactionId }: { transactionId: string }) => transactionId)).toEqual([parked[2]]);
-      expect((await audited()).map(({ target, after }) => [target, after.reason])).toEqual(parked.slice(0, 2).map((id) => [id, 'outage of the operator']));
+      expect((await list()).items.map(({ transactionId }: { transactionId: string }) => transactionId)).toEqual([
+        parked[2],
+      ]);
+      expect((await audited()).map(({ target, after }) => [target, after.reason])).toEqual(
+        parked.slice(0, 2).map((id) => [id, 'outage of the operator']),
+      );
     });
 
     it('takes 1 to 100 ids and says clearly whether it is a rehearsal', async () => {
-      for (const body of [{ ids: [], resolution: 'retry', reason: 'because', dryRun: true }, { ids: Array.from({ length: 101 }, () => randomUUID()), resolution: 'retry', reason: 'because', dryRun: true }, { ids: ['x'], resolution: 'retry', reason: 'because', dryRun: true }, { ids: [randomUUID()], resolution: 'retry', reason: 'because' }])
+      for (const body of [
+        { ids: [], resolution: 'retry', reason: 'because', dryRun: true },
+        { ids: Array.from({ length: 101 }, () => randomUUID()), resolution: 'retry', reason: 'because', dryRun: true },
+        { ids: ['x'], resolution: 'retry', reason: 'because', dryRun: true },
+        { ids: [randomUUID()], resolution: 'retry', reason: 'because' },
+      ])
         expect((await hub.call('POST', '/admin/failed-transactions/resolve', body)).status).toBe(422);
     });
   });

@@ -20,7 +20,10 @@ let database: TestDatabase;
 let hub: TestHub;
 beforeAll(async () => {
   database = await testDatabase();
-  hub = await TestHub.start({ database, env: { MAX_RETRIES: '0', CONNECT_TIMEOUT_MS: '400', RESOLVE_GRACE_SECONDS: '0' } });
+  hub = await TestHub.start({
+    database,
+    env: { MAX_RETRIES: '0', CONNECT_TIMEOUT_MS: '400', RESOLVE_GRACE_SECONDS: '0' },
+  });
 });
 afterAll(async () => {
   await hub.stop();
@@ -29,7 +32,10 @@ afterAll(async () => {
 afterEach(() => hub.clear());
 
 async function operatorAt(url: string, idempotent = true): Promise<void> {
-  await database.query(`update partner set base_url = $1, idempotent_by_reference = $2 where code = 'operator'`, [url, idempotent]);
+  await database.query(`update partner set base_url = $1, idempotent_by_reference = $2 where code = 'operator'`, [
+    url,
+    idempotent,
+  ]);
   await hub.app.get(PartnerDirectory).refresh();
 }
 
@@ -71,25 +77,56 @@ describe('a connection that never comes: nothing left, so it is no attempt and n
   };
 
   it.each<readonly [string, () => Promise<{ url: string; stop: () => Promise<void> }>, RegExp]>([
-    ['a firewall that drops SYNs', () => Promise.resolve({ url: silent.url, stop: () => Promise.resolve() }), /no connection within 400 ms: 127\.0\.0\.1:\d+ did not answer/],
-    ['a closed port', () => Promise.resolve({ url: 'http://127.0.0.1:1', stop: () => Promise.resolve() }), /ECONNREFUSED.*127\.0\.0\.1:1/],
-    ['a certificate that nobody vouches for', secured('localhost'), /no TLS with localhost:\d+: .*self-signed certificate/],
+    [
+      'a firewall that drops SYNs',
+      () => Promise.resolve({ url: silent.url, stop: () => Promise.resolve() }),
+      /no connection within 400 ms: 127\.0\.0\.1:\d+ did not answer/,
+    ],
+    [
+      'a closed port',
+      () => Promise.resolve({ url: 'http://127.0.0.1:1', stop: () => Promise.resolve() }),
+      /ECONNREFUSED.*127\.0\.0\.1:1/,
+    ],
+    [
+      'a certificate that nobody vouches for',
+      secured('localhost'),
+      /no TLS with localhost:\d+: .*self-signed certificate/,
+    ],
     ['a certificate for another name', secured('elsewhere.example'), /no TLS with localhost:\d+/],
-    ['https at a port that speaks HTTP', () => broken((socket) => void socket.once('data', () => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'))), /no TLS with 127\.0\.0\.1:\d+: .*the port does not speak TLS/],
-    ['a reset in the handshake', () => broken((socket) => void socket.once('data', () => socket.resetAndDestroy())), /no TLS with 127\.0\.0\.1:\d+: .*ECONNRESET/],
+    [
+      'https at a port that speaks HTTP',
+      () => broken((socket) => void socket.once('data', () => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'))),
+      /no TLS with 127\.0\.0\.1:\d+: .*the port does not speak TLS/,
+    ],
+    [
+      'a reset in the handshake',
+      () => broken((socket) => void socket.once('data', () => socket.resetAndDestroy())),
+      /no TLS with 127\.0\.0\.1:\d+: .*ECONNRESET/,
+    ],
     ['silence in the handshake', () => broken(() => undefined), /no TLS handshake with 127\.0\.0\.1:\d+ within 400 ms/],
   ])('%s', async (_what, start, reason) => {
     const { url, stop } = await start();
     try {
       await operatorAt(url);
       const { transactionId } = (await hub.debit()).body;
-      expect(await firstAttempt()).toEqual({ class: 'throttled', outcome: 'released', error: expect.stringMatching(reason) });
+      expect(await firstAttempt()).toEqual({
+        class: 'throttled',
+        outcome: 'released',
+        error: expect.stringMatching(reason),
+      });
       expect(await hub.transaction(transactionId)).toMatchObject({ state: 'initiated' });
       // The record and the destination say why, and when, although nothing was ever sent.
       const told = { lastError: expect.stringMatching(reason), lastErrorAt: expect.stringMatching(/^20/) };
-      await waitFor('the record says why', async () => (await hub.outbox({ queue: 'operator' })).find(({ lastError }) => lastError !== null));
+      await waitFor('the record says why', async () =>
+        (await hub.outbox({ queue: 'operator' })).find(({ lastError }) => lastError !== null),
+      );
       expect(await hub.outbox({ queue: 'operator' })).toMatchObject([{ status: 'pending', attemptCount: 0, ...told }]);
-      await waitFor('the destination says why', async () => (await hub.call('GET', '/admin/destinations')).body.find(({ code, lastError }: { code: string; lastError: string | null }) => code === 'operator' && reason.test(lastError ?? '')));
+      await waitFor('the destination says why', async () =>
+        (await hub.call('GET', '/admin/destinations')).body.find(
+          ({ code, lastError }: { code: string; lastError: string | null }) =>
+            code === 'operator' && reason.test(lastError ?? ''),
+        ),
+      );
     } finally {
       await stop();
     }
@@ -100,7 +137,16 @@ describe('an answer as networks make them', () => {
   const utf16 = Buffer.concat([Buffer.from([0xfe, 0xff]), Buffer.from(OK, 'utf16le').swap16()]);
 
   it.each<readonly [string, () => Buffer]>([
-    ['after 100, 102, 103 and 100 again', () => Buffer.concat([Buffer.from('HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\nRetry-After: 60\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 100 \r\nX-A: b\r\n\r\n'), httpAnswer(OK)])],
+    [
+      'after 100, 102, 103 and 100 again',
+      () =>
+        Buffer.concat([
+          Buffer.from(
+            'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\nRetry-After: 60\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 100 \r\nX-A: b\r\n\r\n',
+          ),
+          httpAnswer(OK),
+        ]),
+    ],
     ['in gzip', () => httpAnswer(zlib.gzipSync(OK), { 'Content-Encoding': 'gzip' })],
     ['in UTF-16 with its mark', () => httpAnswer(utf16, { 'Content-Type': 'application/json; charset=utf-16' })],
     ['byte by byte', () => httpAnswer(OK)],
@@ -113,7 +159,8 @@ describe('an answer as networks make them', () => {
     try {
       await operatorAt(server.url());
       const bets = [await hub.debit(), await hub.debit({ playerId: 'player-2' })];
-      for (const { body } of bets) expect(await hub.reaches(body.transactionId, 'confirmed')).toMatchObject({ balanceCents: 1250 });
+      for (const { body } of bets)
+        expect(await hub.reaches(body.transactionId, 'confirmed')).toMatchObject({ balanceCents: 1250 });
       expect(server.requests).toHaveLength(2);
       expect(server.requests[0]).toMatch(/^accept-encoding: identity/im);
     } finally {
@@ -122,17 +169,35 @@ describe('an answer as networks make them', () => {
   });
 
   it.each<readonly [string, Buffer, RegExp]>([
-    ['a gzip of a gigabyte', httpAnswer(zlib.gzipSync(Buffer.alloc(8_000_000)), { 'Content-Encoding': 'gzip' }), /unpacks \(gzip\) to more than 16384 bytes/],
-    ['HTML', httpAnswer('<!doctype html><title>Sign in</title>', { 'Content-Type': 'text/html' }), /HTML instead of JSON.*Sign in/],
-    ['a redirect', httpAnswer('', { Location: 'https://user:pass@login.example/in?token=1' }, '302 Found'), /HTTP 302 to https:\/\/login\.example\/in$/],
-    ['an error with its text', httpAnswer(JSON.stringify({ error: 'E17', errorDescription: 'wallet is down for the night' }), {}, '500 Oops'), /HTTP 500.*E17.*wallet is down for the night/],
+    [
+      'a gzip of a gigabyte',
+      httpAnswer(zlib.gzipSync(Buffer.alloc(8_000_000)), { 'Content-Encoding': 'gzip' }),
+      /unpacks \(gzip\) to more than 16384 bytes/,
+    ],
+    [
+      'HTML',
+      httpAnswer('<!doctype html><title>Sign in</title>', { 'Content-Type': 'text/html' }),
+      /HTML instead of JSON.*Sign in/,
+    ],
+    [
+      'a redirect',
+      httpAnswer('', { Location: 'https://user:pass@login.example/in?token=1' }, '302 Found'),
+      /HTTP 302 to https:\/\/login\.example\/in$/,
+    ],
+    [
+      'an error with its text',
+      httpAnswer(JSON.stringify({ error: 'E17', errorDescription: 'wallet is down for the night' }), {}, '500 Oops'),
+      /HTTP 500.*E17.*wallet is down for the night/,
+    ],
   ])('%s is unknown, and the record says what came', async (_what, answer, reason) => {
     const server = await OddServer.start((socket) => void socket.write(answer));
     try {
       await operatorAt(server.url());
       await hub.debit();
       expect(await firstAttempt()).toMatchObject({ class: 'unknown', error: expect.stringMatching(reason) });
-      await waitFor('the record tells it', async () => (await hub.outbox({ queue: 'operator' })).find(({ lastError }) => reason.test(lastError ?? '')));
+      await waitFor('the record tells it', async () =>
+        (await hub.outbox({ queue: 'operator' })).find(({ lastError }) => reason.test(lastError ?? '')),
+      );
     } finally {
       await server.stop();
     }
@@ -154,8 +219,13 @@ describe('a base URL with a query, and a password with a bare %', () => {
       await waitFor('the operator was asked', () => booked.find((request) => request.startsWith('GET')));
       const records = await hub.outbox({ queue: 'operator' });
       expect(booked[0]).toMatch(/^POST \/api\/v2\/players\/p\/withdraw\?key=s%20e HTTP/);
-      expect(booked.find((request) => request.startsWith('GET'))).toMatch(/^GET \/api\/v2\/transactions\?key=s%20e&reference=bet-1 HTTP/);
-      for (const request of booked) expect(request).toMatch(new RegExp(`^authorization: Basic ${Buffer.from('hub:50%%').toString('base64')}\r$`, 'im'));
+      expect(booked.find((request) => request.startsWith('GET'))).toMatch(
+        /^GET \/api\/v2\/transactions\?key=s%20e&reference=bet-1 HTTP/,
+      );
+      for (const request of booked)
+        expect(request).toMatch(
+          new RegExp(`^authorization: Basic ${Buffer.from('hub:50%%').toString('base64')}\r$`, 'im'),
+        );
       expect(records[0]?.targetUrl).toBe(`http://127.0.0.1:${server.port}/api/v2/players/p/withdraw`);
       expect(JSON.stringify(records)).not.toMatch(/50%|key=/);
     } finally {
@@ -169,7 +239,9 @@ describe('what ops read of a partner in trouble', () => {
   async function logged(work: (lines: (event: string) => Record<string, unknown>[]) => Promise<void>): Promise<void> {
     const spy = jest.spyOn(hub.app.get(Logger), 'event');
     try {
-      await work((event) => spy.mock.calls.filter(([, name]) => name === event).map(([level, , fields]) => ({ level, ...fields })));
+      await work((event) =>
+        spy.mock.calls.filter(([, name]) => name === event).map(([level, , fields]) => ({ level, ...fields })),
+      );
     } finally {
       spy.mockRestore();
     }
@@ -184,9 +256,23 @@ describe('what ops read of a partner in trouble', () => {
         await waitFor('the breaker opened', () => lines('outbox.breaker').find(({ breaker }) => breaker === 'open'));
         await operatorAt(server.url());
         for (const { body } of bets) await hub.reaches(body.transactionId, 'confirmed');
-        const moves = await waitFor('the breaker closed', () => (lines('outbox.breaker').some(({ breaker }) => breaker === 'closed') ? lines('outbox.breaker') : undefined));
-        expect(moves[0]).toMatchObject({ level: 'warn', destination: 'operator', was: 'closed', breaker: 'open', reason: expect.stringContaining('ECONNREFUSED') });
-        expect(moves.at(-1)).toMatchObject({ level: 'info', destination: 'operator', was: 'half_open', breaker: 'closed', reason: expect.stringContaining('HTTP 200') });
+        const moves = await waitFor('the breaker closed', () =>
+          lines('outbox.breaker').some(({ breaker }) => breaker === 'closed') ? lines('outbox.breaker') : undefined,
+        );
+        expect(moves[0]).toMatchObject({
+          level: 'warn',
+          destination: 'operator',
+          was: 'closed',
+          breaker: 'open',
+          reason: expect.stringContaining('ECONNREFUSED'),
+        });
+        expect(moves.at(-1)).toMatchObject({
+          level: 'info',
+          destination: 'operator',
+          was: 'half_open',
+          breaker: 'closed',
+          reason: expect.stringContaining('HTTP 200'),
+        });
         expect(moves.filter(({ was, breaker }) => was === breaker)).toEqual([]);
       });
     } finally {
@@ -195,13 +281,24 @@ describe('what ops read of a partner in trouble', () => {
   });
 
   it('a page of HTML is a warning with address, type and first bytes', async () => {
-    const server = await OddServer.start((socket) => void socket.write(httpAnswer('<h1>Welcome</h1>', { 'Content-Type': 'text/html' })));
+    const server = await OddServer.start(
+      (socket) => void socket.write(httpAnswer('<h1>Welcome</h1>', { 'Content-Type': 'text/html' })),
+    );
     try {
       await logged(async (lines) => {
         await operatorAt(`http://me:secret@127.0.0.1:${server.port}/base`);
         await hub.debit({ playerId: 'p' });
-        const line = await waitFor('the warning', () => lines('outbox.attempted').find(({ class: name }) => name === 'unknown'));
-        expect(line).toMatchObject({ level: 'warn', url: `http://127.0.0.1:${server.port}/base/v2/players/p/withdraw`, contentType: 'text/html', contentEncoding: null, firstBytes: '<h1>Welcome</h1>', reason: expect.stringContaining('HTML') });
+        const line = await waitFor('the warning', () =>
+          lines('outbox.attempted').find(({ class: name }) => name === 'unknown'),
+        );
+        expect(line).toMatchObject({
+          level: 'warn',
+          url: `http://127.0.0.1:${server.port}/base/v2/players/p/withdraw`,
+          contentType: 'text/html',
+          contentEncoding: null,
+          firstBytes: '<h1>Welcome</h1>',
+          reason: expect.stringContaining('HTML'),
+        });
       });
     } finally {
       await server.stop();
@@ -209,7 +306,10 @@ describe('what ops read of a partner in trouble', () => {
   });
 
   it('an operator that refuses the form of every call raises an alert, with the words of the refusal and the address', async () => {
-    const server = await OddServer.start((socket) => void socket.write(httpAnswer('<h1>No such page</h1>', { 'Content-Type': 'text/html' }, '404 Not Found')));
+    const server = await OddServer.start(
+      (socket) =>
+        void socket.write(httpAnswer('<h1>No such page</h1>', { 'Content-Type': 'text/html' }, '404 Not Found')),
+    );
     try {
       await logged(async (lines) => {
         await operatorAt(`${server.url()}/wrong`);
@@ -217,9 +317,20 @@ describe('what ops read of a partner in trouble', () => {
           const { transactionId } = (await hub.debit({ playerId: `player-${n}` })).body;
           expect(await hub.reaches(transactionId, 'rejected')).toMatchObject({ reason: 'operator_misconfigured' });
         }
-        const [alert] = await waitFor('the alert', () => (lines('outbox.contract_refused').length > 0 ? lines('outbox.contract_refused') : undefined));
-        expect(alert).toMatchObject({ level: 'error', destination: 'operator', status: 404, inARow: 5, url: expect.stringContaining('/wrong/v2/players/'), reason: expect.stringContaining('No such page') });
-        expect((await hub.call('GET', '/metrics')).text).toMatch(/hub_outbox_contract_refused_total\{destination="operator"\} 1/);
+        const [alert] = await waitFor('the alert', () =>
+          lines('outbox.contract_refused').length > 0 ? lines('outbox.contract_refused') : undefined,
+        );
+        expect(alert).toMatchObject({
+          level: 'error',
+          destination: 'operator',
+          status: 404,
+          inARow: 5,
+          url: expect.stringContaining('/wrong/v2/players/'),
+          reason: expect.stringContaining('No such page'),
+        });
+        expect((await hub.call('GET', '/metrics')).text).toMatch(
+          /hub_outbox_contract_refused_total\{destination="operator"\} 1/,
+        );
       });
     } finally {
       await server.stop();

@@ -24,7 +24,11 @@ describe('a process that is told to stop', () => {
 
   beforeAll(async () => {
     folder = mkdtempSync(path.join(os.tmpdir(), 'hub-stop-'));
-    [database, operator, rgs] = await Promise.all([testDatabase(), startMockOperator({ callbacks: false }), startMockRgs()]);
+    [database, operator, rgs] = await Promise.all([
+      testDatabase(),
+      startMockOperator({ callbacks: false }),
+      startMockRgs(),
+    ]);
     partners = { OPERATOR_BASE_URL: operator.url, RGS_WEBHOOK_URL: `${rgs.url}/webhooks` };
   });
   afterEach(() => {
@@ -47,7 +51,10 @@ describe('a process that is told to stop', () => {
     const socket = net.connect(Number(new URL(url).port), '127.0.0.1');
     sockets.push(socket);
     let closed = false;
-    socket.on('error', () => undefined).once('close', () => (closed = true)).resume();
+    socket
+      .on('error', () => undefined)
+      .once('close', () => (closed = true))
+      .resume();
     await once(socket, 'connect');
     if (bytes !== '') await new Promise((resolve) => socket.write(bytes, resolve));
     return { closed: () => closed };
@@ -57,8 +64,14 @@ describe('a process that is told to stop', () => {
     ['half a request line', 'POST /wal'],
     ['half a head', 'POST /wallet/debit HTTP/1.1\r\nHost: hub\r\nContent-Le'],
     ['half a body', 'POST /wallet/debit HTTP/1.1\r\nHost: hub\r\nContent-Length: 100\r\n\r\n{"pla'],
-    ['a body that it never begins', 'POST /wallet/debit HTTP/1.1\r\nHost: hub\r\nExpect: 100-continue\r\nContent-Length: 100\r\n\r\n'],
-    ['half of a chunked body', 'POST /wallet/debit HTTP/1.1\r\nHost: hub\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"pla\r\n'],
+    [
+      'a body that it never begins',
+      'POST /wallet/debit HTTP/1.1\r\nHost: hub\r\nExpect: 100-continue\r\nContent-Length: 100\r\n\r\n',
+    ],
+    [
+      'half of a chunked body',
+      'POST /wallet/debit HTTP/1.1\r\nHost: hub\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"pla\r\n',
+    ],
     ['a whole request, and nothing after', 'GET /health HTTP/1.1\r\nHost: hub\r\n\r\n'],
     ['a whole request and half of the next', 'GET /health HTTP/1.1\r\nHost: hub\r\n\r\nGET /hea'],
     ['a request to upgrade', 'GET /health HTTP/1.1\r\nHost: hub\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n'],
@@ -76,9 +89,15 @@ describe('a process that is told to stop', () => {
   }, 90_000);
 
   it('a mock does so, too', async () => {
-    for (const [program, signal] of [['mocks/operator/main.js', 'SIGTERM'], ['mocks/rgs/main.js', 'SIGHUP']] as const) {
+    for (const [program, signal] of [
+      ['mocks/operator/main.js', 'SIGTERM'],
+      ['mocks/rgs/main.js', 'SIGHUP'],
+    ] as const) {
       const port = await freePort();
-      const child = spawn(process.execPath, [...hubArguments(program)], { env: { PATH: process.env.PATH ?? '', PORT: String(port) }, stdio: 'ignore' });
+      const child = spawn(process.execPath, [...hubArguments(program)], {
+        env: { PATH: process.env.PATH ?? '', PORT: String(port) },
+        stdio: 'ignore',
+      });
       children.push(child);
       const url = `http://127.0.0.1:${port}`;
       await waitFor('the mock answers', async () => (await fetch(`${url}/admin/settings`)).ok);
@@ -95,43 +114,76 @@ describe('a process that is told to stop', () => {
   it.each([
     ['SIGTERM', ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT']],
     ['SIGHUP', []],
-  ] as const)('%s lets answers in flight go out, also when %j follow', async (first, others) => {
-    const hub = await startHub({ DRAIN_SECONDS: '0.5' });
-    const reference = `in-flight-${first}`;
-    await control(operator.url, 'POST', '/admin/faults', { kind: 'delay', ms: 2_000, reference });
-    expect((await signedRequest('POST', `${hub.url}/wallet/debit`, { playerId: 'p', amountCents: 100, currency: 'USD', refId: reference })).status).toBe(200);
-    await waitFor('the call is at the operator', async () => ((await control(operator.url, 'GET', '/admin/calls')) as { reference: string }[]).some((call) => call.reference === reference));
-    // These say nothing, and so cost nothing: not even the grace of a request that came in part.
-    for (const [, bytes] of [HALF[0], HALF[6]]) await silentAfter(hub.url, bytes);
-    const toldAt = performance.now();
-    const ended = hub.end(first);
-    await waitFor('the hub stops', () => hub.log().includes('hub.stopping'));
-    for (const signal of others) {
-      hub.child.kill(signal);
-      await waitFor('the signal came', () => hub.log().includes(`"signal":"${signal}"`));
-    }
-    expect(await ended).toBe(0);
-    expect(hub.log()).toContain('hub.stopped');
-    expect(performance.now() - toldAt).toBeLessThan(10_000);
-    expect(await database.query('select state from wallet_transaction where ref_id = $1', [reference])).toEqual([{ state: 'confirmed' }]);
-  }, 90_000);
+  ] as const)(
+    '%s lets answers in flight go out, also when %j follow',
+    async (first, others) => {
+      const hub = await startHub({ DRAIN_SECONDS: '0.5' });
+      const reference = `in-flight-${first}`;
+      await control(operator.url, 'POST', '/admin/faults', { kind: 'delay', ms: 2_000, reference });
+      expect(
+        (
+          await signedRequest('POST', `${hub.url}/wallet/debit`, {
+            playerId: 'p',
+            amountCents: 100,
+            currency: 'USD',
+            refId: reference,
+          })
+        ).status,
+      ).toBe(200);
+      await waitFor('the call is at the operator', async () =>
+        ((await control(operator.url, 'GET', '/admin/calls')) as { reference: string }[]).some(
+          (call) => call.reference === reference,
+        ),
+      );
+      // These say nothing, and so cost nothing: not even the grace of a request that came in part.
+      for (const [, bytes] of [HALF[0], HALF[6]]) await silentAfter(hub.url, bytes);
+      const toldAt = performance.now();
+      const ended = hub.end(first);
+      await waitFor('the hub stops', () => hub.log().includes('hub.stopping'));
+      for (const signal of others) {
+        hub.child.kill(signal);
+        await waitFor('the signal came', () => hub.log().includes(`"signal":"${signal}"`));
+      }
+      expect(await ended).toBe(0);
+      expect(hub.log()).toContain('hub.stopped');
+      expect(performance.now() - toldAt).toBeLessThan(10_000);
+      expect(await database.query('select state from wallet_transaction where ref_id = $1', [reference])).toEqual([
+        { state: 'confirmed' },
+      ]);
+    },
+    90_000,
+  );
 
   it('is never left with its PostgreSQL, at whatever moment of its start the signals come', async () => {
     const dataDir = path.join(folder, 'data');
     const moments = [/postgres\.new-/, /database\.embedded/, /hub\.started/];
     for (const [index, moment] of moments.entries()) {
       const port = await freePort();
-      const child = spawn(process.execPath, hubArguments(), { env: { PATH: process.env.PATH ?? '', NODE_ENV: 'test', HOST: '127.0.0.1', PORT: String(port), DATA_DIR: dataDir, ...partners }, stdio: ['ignore', 'pipe', 'pipe'] });
+      const child = spawn(process.execPath, hubArguments(), {
+        env: {
+          PATH: process.env.PATH ?? '',
+          NODE_ENV: 'test',
+          HOST: '127.0.0.1',
+          PORT: String(port),
+          DATA_DIR: dataDir,
+          ...partners,
+        },
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
       children.push(child);
       let log = '';
-      for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (log += chunk.toString()));
+      for (const stream of [child.stdout, child.stderr])
+        stream.on('data', (chunk: Buffer) => (log += chunk.toString()));
       const ended = once(child, 'exit') as Promise<[number | null, string | null]>;
       await waitFor(`the start is at ${moment}`, () => moment.test(`${log} ${filesOf(dataDir)}`), 60_000);
       child.kill(index % 2 === 0 ? 'SIGTERM' : 'SIGHUP');
       child.kill('SIGINT');
       const [code] = await ended;
       // What came to serve ends as ever; what did not says by which signal.
-      expect({ moment, isRight: log.includes('hub.started') ? code === 0 : (code ?? 0) > 128 }).toEqual({ moment, isRight: true });
+      expect({ moment, isRight: log.includes('hub.started') ? code === 0 : (code ?? 0) > 128 }).toEqual({
+        moment,
+        isRight: true,
+      });
       expect(filesOf(dataDir)).not.toContain('postmaster.pid');
     }
   }, 150_000);
@@ -158,7 +210,17 @@ describe('a process that is told to stop', () => {
       through.host = `127.0.0.1:${(gate.address() as net.AddressInfo).port}`;
       const port = await freePort();
       url = `http://127.0.0.1:${port}`;
-      child = spawn(process.execPath, hubArguments(), { env: { PATH: process.env.PATH ?? '', NODE_ENV: 'test', HOST: '127.0.0.1', PORT: String(port), DATABASE_URL: through.toString(), ...partners }, stdio: 'ignore' });
+      child = spawn(process.execPath, hubArguments(), {
+        env: {
+          PATH: process.env.PATH ?? '',
+          NODE_ENV: 'test',
+          HOST: '127.0.0.1',
+          PORT: String(port),
+          DATABASE_URL: through.toString(),
+          ...partners,
+        },
+        stdio: 'ignore',
+      });
       children.push(child);
       await waitFor('its port is open', async () => (await fetch(`${url}/health`)).ok, 60_000);
     });
@@ -167,9 +229,21 @@ describe('a process that is told to stop', () => {
     it('says that it lives and starts, takes no money, and is ready once the database is', async () => {
       expect(await (await fetch(`${url}/health/live`)).json()).toEqual({ status: 'ok' });
       const ready = await fetch(`${url}/health/ready`);
-      expect([ready.status, await ready.json()]).toEqual([503, { status: 'unavailable', checks: { accepting: 'the process is starting' } }]);
-      const debit = await signedRequest('POST', `${url}/wallet/debit`, { playerId: 'p', amountCents: 100, currency: 'USD', refId: 'early' });
-      expect([debit.status, debit.headers.get('retry-after'), debit.body]).toMatchObject([503, '1', { code: 'store_unavailable', outcome: 'not_applied', retryable: true }]);
+      expect([ready.status, await ready.json()]).toEqual([
+        503,
+        { status: 'unavailable', checks: { accepting: 'the process is starting' } },
+      ]);
+      const debit = await signedRequest('POST', `${url}/wallet/debit`, {
+        playerId: 'p',
+        amountCents: 100,
+        currency: 'USD',
+        refId: 'early',
+      });
+      expect([debit.status, debit.headers.get('retry-after'), debit.body]).toMatchObject([
+        503,
+        '1',
+        { code: 'store_unavailable', outcome: 'not_applied', retryable: true },
+      ]);
       open();
       await waitFor('it is ready', async () => (await fetch(`${url}/health/ready`)).ok, 60_000);
       const ended = once(child, 'exit');
@@ -188,5 +262,7 @@ describe('a process that is told to stop', () => {
 });
 
 function filesOf(dataDir: string): string {
-  return [dataDir, path.join(dataDir, 'postgres')].flatMap((one) => (existsSync(one) ? readdirSync(one) : [])).join(' ');
+  return [dataDir, path.join(dataDir, 'postgres')]
+    .flatMap((one) => (existsSync(one) ? readdirSync(one) : []))
+    .join(' ');
 }

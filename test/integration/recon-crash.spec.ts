@@ -44,8 +44,14 @@ const KINDS: readonly (() => Place)[] = [
   () => ({ kind: 'bucket', table: 'recon.matched', nth: random.integer(1, 32) }),
   () => ({ kind: 'seal', ...random.pick(STEPS) }),
 ];
-const POINTS = Array.from({ length: KILLS }, () => KINDS.flatMap((place) => (['hub', 'postgres'] as const).map((victim) => ({ victim, place: place() })))).flat();
-const named = POINTS.map(({ victim, place }) => ({ victim, place, where: place.kind === 'page' ? `page ${place.page} of the ${place.side}` : `write ${place.nth} to ${place.table}` }));
+const POINTS = Array.from({ length: KILLS }, () =>
+  KINDS.flatMap((place) => (['hub', 'postgres'] as const).map((victim) => ({ victim, place: place() }))),
+).flat();
+const named = POINTS.map(({ victim, place }) => ({
+  victim,
+  place,
+  where: place.kind === 'page' ? `page ${place.page} of the ${place.side}` : `write ${place.nth} to ${place.table}`,
+}));
 
 describe(`a run whose processes are killed (RECON_SEED=${SEED})`, () => {
   const dataDir = mkdtempSync(path.join(os.tmpdir(), 'hub-recon-crash-'));
@@ -57,11 +63,26 @@ describe(`a run whose processes are killed (RECON_SEED=${SEED})`, () => {
   let wanted: { csv: Buffer; legacy: string; sha256: string };
 
   // What is tested is what is left in the files when a process dies, and that does not depend on the disk.
-  const startPostgres = (port?: number) => startEmbeddedPostgres({ dataDir, settings: { fsync: 'off', shared_buffers: '32MB' }, ...(port === undefined ? {} : { port }) });
-  const query = <T = Record<string, unknown>>(sql: string, parameters: unknown[] = []) => withClient(postgres.superuserUrl, async (client) => (await client.query(sql, parameters)).rows as T[]);
+  const startPostgres = (port?: number) =>
+    startEmbeddedPostgres({
+      dataDir,
+      settings: { fsync: 'off', shared_buffers: '32MB' },
+      ...(port === undefined ? {} : { port }),
+    });
+  const query = <T = Record<string, unknown>>(sql: string, parameters: unknown[] = []) =>
+    withClient(postgres.superuserUrl, async (client) => (await client.query(sql, parameters)).rows as T[]);
   const startHub = () =>
     HubProcess.start(
-      { DATABASE_URL: postgres.url, DATABASE_OWNER_URL: postgres.ownerUrl ?? '', OPERATOR_BASE_URL: servers.operator?.url ?? '', RGS_WEBHOOK_URL: `${servers.rgs?.url}/webhooks`, RECON_LEASE_SECONDS: '1', RECON_BUCKET_ROWS: String(BUCKET_ROWS), RETRY_BACKOFF_SECONDS: '0.05', LOG_LEVEL: 'info' },
+      {
+        DATABASE_URL: postgres.url,
+        DATABASE_OWNER_URL: postgres.ownerUrl ?? '',
+        OPERATOR_BASE_URL: servers.operator?.url ?? '',
+        RGS_WEBHOOK_URL: `${servers.rgs?.url}/webhooks`,
+        RECON_LEASE_SECONDS: '1',
+        RECON_BUCKET_ROWS: String(BUCKET_ROWS),
+        RETRY_BACKOFF_SECONDS: '0.05',
+        LOG_LEVEL: 'info',
+      },
       'test/chaos/recon-hub.js',
     );
 
@@ -70,7 +91,12 @@ describe(`a run whose processes are killed (RECON_SEED=${SEED})`, () => {
     await migrate(postgres.ownerUrl ?? '', { role: roleOf(postgres.url), mayClear: true });
     // Nothing waits in the outbox: a hub would send it.
     const facts = factsOf([PLANTED, PLANTED, PLANTED, PLANTED], BEGIN);
-    const hubFacts = facts.hub.map((each) => ({ ...each, message: { ...each.message, delivery: 'sent' as const }, undo: each.undo && { ...each.undo, delivery: 'sent' as const }, outcomes: each.outcomes.map((outcome) => ({ ...outcome, delivery: 'sent' as const })) }));
+    const hubFacts = facts.hub.map((each) => ({
+      ...each,
+      message: { ...each.message, delivery: 'sent' as const },
+      undo: each.undo && { ...each.undo, delivery: 'sent' as const },
+      outcomes: each.outcomes.map((outcome) => ({ ...outcome, delivery: 'sent' as const })),
+    }));
     const lists = listsOf(facts);
     for (const side of ['rgs', 'operator'] as const) {
       const rows = lists[side].sort((a, b) => (String(a.createdAt) < String(b.createdAt) ? -1 : 1));
@@ -80,7 +106,15 @@ describe(`a run whose processes are killed (RECON_SEED=${SEED})`, () => {
         const page = Number(new URL(request.url ?? '/', 'http://partner').searchParams.get('cursor') ?? 0);
         asked.push({ side, page });
         const end = (page + 1) * PAGE_ROWS;
-        const answer = () => void response.setHeader('content-type', 'application/json').end(JSON.stringify({ items: rows.slice(page * PAGE_ROWS, end), nextCursor: end < rows.length ? String(page + 1) : null }));
+        const answer = () =>
+          void response
+            .setHeader('content-type', 'application/json')
+            .end(
+              JSON.stringify({
+                items: rows.slice(page * PAGE_ROWS, end),
+                nextCursor: end < rows.length ? String(page + 1) : null,
+              }),
+            );
         // No answer yet: the process that asked may not live to hear it.
         if (gate?.side === side && gate.page === page) gate.reached(answer);
         else answer();
@@ -88,11 +122,15 @@ describe(`a run whose processes are killed (RECON_SEED=${SEED})`, () => {
       expect(rows.length / PAGE_ROWS).toBeGreaterThan(6);
     }
     hub = await startHub();
-    const [pair] = await query<{ operatorId: number; rgsId: number }>(`select o.id as "operatorId", r.id as "rgsId" from partner o, partner r where o.code = 'operator' and r.code = 'rgs'`);
+    const [pair] = await query<{ operatorId: number; rgsId: number }>(
+      `select o.id as "operatorId", r.id as "rgsId" from partner o, partner r where o.code = 'operator' and r.code = 'rgs'`,
+    );
     await plantHub(query, hubFacts, pair!);
     await begin();
     wanted = await ended();
-    expect((await query<{ buckets_done: number }>('select buckets_done from recon.run'))[0]?.buckets_done).toBeGreaterThan(4);
+    expect(
+      (await query<{ buckets_done: number }>('select buckets_done from recon.run'))[0]?.buckets_done,
+    ).toBeGreaterThan(4);
     expect(wanted.csv.toString().split('\r\n').length).toBeGreaterThan(90);
     await forget();
   }, 90_000);
@@ -116,16 +154,28 @@ describe(`a run whose processes are killed (RECON_SEED=${SEED})`, () => {
   };
   const get = (route: string) => fetch(hub.url + route, { headers: { authorization: 'Bearer change_token' } });
   const ended = async () => {
-    await waitFor('the run has ended', async () => (await query<{ state: string }>(`select state from recon.run where state in ('sealed', 'failed')`)).length > 0, 60_000);
+    await waitFor(
+      'the run has ended',
+      async () =>
+        (await query<{ state: string }>(`select state from recon.run where state in ('sealed', 'failed')`)).length > 0,
+      60_000,
+    );
     const [run] = await query<{ state: string; error: unknown }>('select state, error from recon.run');
     expect(run).toEqual({ state: 'sealed', error: null });
     const csv = Buffer.from(await (await get(`/v1/recon/runs/${RUN_ID}/report.csv`)).arrayBuffer());
-    const { manifest } = (await (await get(`/v1/recon/runs/${RUN_ID}/manifest`)).json()) as { manifest: { report: { sha256: string } } };
-    return { csv, legacy: await (await get(`/reconciliation_data?run=${RUN_ID}`)).text(), sha256: manifest.report.sha256 };
+    const { manifest } = (await (await get(`/v1/recon/runs/${RUN_ID}/manifest`)).json()) as {
+      manifest: { report: { sha256: string } };
+    };
+    return {
+      csv,
+      legacy: await (await get(`/reconciliation_data?run=${RUN_ID}`)).text(),
+      sha256: manifest.report.sha256,
+    };
   };
 
   /** Makes the run stand still at a page; resolves with what answers it, when it does. */
-  const stopAt = (place: { side: Side; page: number }): Promise<() => void> => new Promise((resolve) => (gate = { side: place.side, page: place.page, reached: resolve }));
+  const stopAt = (place: { side: Side; page: number }): Promise<() => void> =>
+    new Promise((resolve) => (gate = { side: place.side, page: place.page, reached: resolve }));
 
   /** Makes the run stand still at its nth write to the table; answers how to wait for that, and how to let go. */
   const block = async ({ table, nth }: { table: string; nth: number }) => {
@@ -135,46 +185,70 @@ describe(`a run whose processes are killed (RECON_SEED=${SEED})`, () => {
     await holder.connect();
     await holder.query('select pg_advisory_lock($1)', [GATE_LOCK]);
     await holder.query('create sequence gate_calls');
-    await holder.query(`create function gate() returns trigger language plpgsql security definer as $$ begin if nextval('gate_calls') = ${nth} then perform pg_advisory_xact_lock(${GATE_LOCK}); end if; return new; end $$`);
-    if (table === 'recon.run') await holder.query(`create trigger gate before update on recon.run for each row when (new.state = 'sealed') execute function gate()`);
-    else for (const name of table === 'recon.matched' ? ['recon.matched_0', 'recon.matched_1'] : [table]) await holder.query(`create trigger gate before insert on ${name} for each statement execute function gate()`);
+    await holder.query(
+      `create function gate() returns trigger language plpgsql security definer as $$ begin if nextval('gate_calls') = ${nth} then perform pg_advisory_xact_lock(${GATE_LOCK}); end if; return new; end $$`,
+    );
+    if (table === 'recon.run')
+      await holder.query(
+        `create trigger gate before update on recon.run for each row when (new.state = 'sealed') execute function gate()`,
+      );
+    else
+      for (const name of table === 'recon.matched' ? ['recon.matched_0', 'recon.matched_1'] : [table])
+        await holder.query(`create trigger gate before insert on ${name} for each statement execute function gate()`);
     return {
-      reached: () => waitFor(`write ${nth} to ${table}`, async () => (await holder.query(`select 1 from pg_locks where locktype = 'advisory' and objid = $1 and not granted`, [GATE_LOCK])).rows.length > 0, 30_000),
+      reached: () =>
+        waitFor(
+          `write ${nth} to ${table}`,
+          async () =>
+            (
+              await holder.query(`select 1 from pg_locks where locktype = 'advisory' and objid = $1 and not granted`, [
+                GATE_LOCK,
+              ])
+            ).rows.length > 0,
+          30_000,
+        ),
       open: () => holder.end().catch(() => undefined),
     };
   };
 
-  it.each(named)('$victim, at $where: the file is the same, byte for byte', async ({ victim, place }) => {
-    const blocked = place.kind === 'page' ? undefined : await block(place);
-    const atPage = place.kind === 'page' ? stopAt(place) : Promise.resolve();
-    await begin();
-    await (blocked === undefined ? atPage : blocked.reached());
-    gate = undefined;
-    asked.length = 0;
-    if (victim === 'hub') {
-      await hub.end('SIGKILL');
-      await blocked?.open();
-      hub = await startHub();
-    } else {
-      const { port, pid } = postgres;
-      process.kill(pid, 'SIGKILL');
-      await blocked?.open();
-      postgres = await startPostgres(port);
-    }
-    const { csv, legacy, sha256 } = await ended();
-    expect(csv.equals(wanted.csv)).toBe(true);
-    expect([legacy, sha256]).toEqual([wanted.legacy, wanted.sha256]);
-    if (victim === 'hub') {
-      // What was staged is not asked for again: at most the page that was on its way to the store, and none once all were there.
-      if (place.kind === 'page') expect(Math.min(...asked.filter(({ side }) => side === place.side).map(({ page }) => page))).toBeGreaterThanOrEqual(place.page - 1);
-      else expect(asked).toEqual([]);
-    }
-    if (blocked !== undefined) {
-      await query('drop function gate cascade');
-      await query('drop sequence gate_calls');
-    }
-    await forget();
-  }, 60_000);
+  it.each(named)(
+    '$victim, at $where: the file is the same, byte for byte',
+    async ({ victim, place }) => {
+      const blocked = place.kind === 'page' ? undefined : await block(place);
+      const atPage = place.kind === 'page' ? stopAt(place) : Promise.resolve();
+      await begin();
+      await (blocked === undefined ? atPage : blocked.reached());
+      gate = undefined;
+      asked.length = 0;
+      if (victim === 'hub') {
+        await hub.end('SIGKILL');
+        await blocked?.open();
+        hub = await startHub();
+      } else {
+        const { port, pid } = postgres;
+        process.kill(pid, 'SIGKILL');
+        await blocked?.open();
+        postgres = await startPostgres(port);
+      }
+      const { csv, legacy, sha256 } = await ended();
+      expect(csv.equals(wanted.csv)).toBe(true);
+      expect([legacy, sha256]).toEqual([wanted.legacy, wanted.sha256]);
+      if (victim === 'hub') {
+        // What was staged is not asked for again: at most the page that was on its way to the store, and none once all were there.
+        if (place.kind === 'page')
+          expect(
+            Math.min(...asked.filter(({ side }) => side === place.side).map(({ page }) => page)),
+          ).toBeGreaterThanOrEqual(place.page - 1);
+        else expect(asked).toEqual([]);
+      }
+      if (blocked !== undefined) {
+        await query('drop function gate cascade');
+        await query('drop sequence gate_calls');
+      }
+      await forget();
+    },
+    60_000,
+  );
 
   it('a process that was frozen, and wakes when another has done its work, changes nothing', async () => {
     const frozen = hub;
@@ -184,7 +258,16 @@ describe(`a run whose processes are killed (RECON_SEED=${SEED})`, () => {
     const answer = await atPage;
     gate = undefined;
     // With nothing on its way to the store: a transaction that is left open keeps others out until PostgreSQL ends it.
-    await waitFor('all that was read is stored', async () => (await query('select 1 from recon.source_progress where (source = 1 and done) or (source = 2 and pages = $1)', [page])).length === 2);
+    await waitFor(
+      'all that was read is stored',
+      async () =>
+        (
+          await query(
+            'select 1 from recon.source_progress where (source = 1 and done) or (source = 2 and pages = $1)',
+            [page],
+          )
+        ).length === 2,
+    );
     frozen.child.kill('SIGSTOP');
     hub = await startHub();
     expect(await ended()).toEqual(wanted);

@@ -25,8 +25,17 @@ describe('exceptions', () => {
   afterAll(() => hub.stop());
 
   const plant = (columns?: Record<string, unknown>) => plantException(hub, columns);
-  const act = (id: string, action: string, { token = 'fin-a', key = null, ...body }: { token?: string; key?: string | null; [field: string]: unknown } = {}): Promise<HttpAnswer> =>
-    hub.call('POST', `/v1/recon/exceptions/${id}/actions`, { action, ...REASON, ...body }, { token, idempotencyKey: key });
+  const act = (
+    id: string,
+    action: string,
+    { token = 'fin-a', key = null, ...body }: { token?: string; key?: string | null; [field: string]: unknown } = {},
+  ): Promise<HttpAnswer> =>
+    hub.call(
+      'POST',
+      `/v1/recon/exceptions/${id}/actions`,
+      { action, ...REASON, ...body },
+      { token, idempotencyKey: key },
+    );
   const detail = async (id: string) => (await hub.call('GET', `/v1/recon/exceptions/${id}`)).body;
   const list = async (query: string) => (await hub.call('GET', `/v1/recon/exceptions?${query}`)).body;
 
@@ -35,7 +44,17 @@ describe('exceptions', () => {
       const owner = 'lister';
       const at = (hours: number) => new Date(now - hours * 3_600_000).toISOString();
       const planted = [];
-      for (const [hours, amount, cur] of [[0.1, 100, 'EUR'], [5, 200, 'EUR'], [30, 300, 'JPY'], [31, 50, 'JPY'], [100, 400, 'EUR'], [400, 500, 'KWD']] as const) planted.push(await plant({ owner, anchor_at: at(hours), first_seen: at(hours - 0.05), amount_minor: amount, cur }));
+      for (const [hours, amount, cur] of [
+        [0.1, 100, 'EUR'],
+        [5, 200, 'EUR'],
+        [30, 300, 'JPY'],
+        [31, 50, 'JPY'],
+        [100, 400, 'EUR'],
+        [400, 500, 'KWD'],
+      ] as const)
+        planted.push(
+          await plant({ owner, anchor_at: at(hours), first_seen: at(hours - 0.05), amount_minor: amount, cur }),
+        );
       await plant({ owner, state: 'accepted' });
       const { items, ageing, nextCursor } = await list(`owner=${owner}&state=open&limit=4`);
       const rest = await list(`owner=${owner}&state=open&limit=4&cursor=${nextCursor}`);
@@ -50,19 +69,35 @@ describe('exceptions', () => {
       ]);
       expect(items[0]).toMatchObject({ age: '>7d', amount: '0.500', currency: 'KWD' });
       expect(items[0].ageSeconds - 400 * 3600).toBeLessThan(60);
-      expect((await list(`owner=${owner}&age=1-3d`)).items.map(({ id }: { id: string }) => id).sort()).toEqual([planted[2], planted[3]].sort());
+      expect((await list(`owner=${owner}&age=1-3d`)).items.map(({ id }: { id: string }) => id).sort()).toEqual(
+        [planted[2], planted[3]].sort(),
+      );
       expect((await list(`owner=${owner}&currency=KWD&class=missing_in_operator`)).items).toHaveLength(1);
     });
 
-    it.each(['state=gone', 'age=old', 'limit=0', 'cursor=x'])('are not found by %s', async (query) => expectProblem(await hub.call('GET', `/v1/recon/exceptions?${query}`), 'validation_failed'));
+    it.each(['state=gone', 'age=old', 'limit=0', 'cursor=x'])('are not found by %s', async (query) =>
+      expectProblem(await hub.call('GET', `/v1/recon/exceptions?${query}`), 'validation_failed'),
+    );
   });
 
   it('keep who did what, why and what came of it, in their own history and in the audit log', async () => {
     const id = await plant();
     expect((await act(id, 'comment', { note: 'looking into it' })).status).toBe(200);
-    expect((await act(id, 'assign', { owner: 'anna' })).body).toMatchObject({ exception: { owner: 'anna', state: 'open' } });
-    expect((await act(id, 'accept')).body).toMatchObject({ approval: 'not_needed', exception: { state: 'accepted', resolution: 'partner_confirmed', note: 'ticket 4711', resolvedAt: expect.stringMatching(/Z$/) } });
-    expect((await act(id, 'reopen', { token: 'ops-a' })).body).toMatchObject({ exception: { state: 'open', resolution: null, resolvedAt: null } });
+    expect((await act(id, 'assign', { owner: 'anna' })).body).toMatchObject({
+      exception: { owner: 'anna', state: 'open' },
+    });
+    expect((await act(id, 'accept')).body).toMatchObject({
+      approval: 'not_needed',
+      exception: {
+        state: 'accepted',
+        resolution: 'partner_confirmed',
+        note: 'ticket 4711',
+        resolvedAt: expect.stringMatching(/Z$/),
+      },
+    });
+    expect((await act(id, 'reopen', { token: 'ops-a' })).body).toMatchObject({
+      exception: { state: 'open', resolution: null, resolvedAt: null },
+    });
     const { actions } = await detail(id);
     expect(actions.map(({ action, before, after }: Record<string, unknown>) => [action, before, after])).toEqual([
       ['comment', { state: 'open' }, { state: 'open' }],
@@ -70,15 +105,25 @@ describe('exceptions', () => {
       ['accept', { state: 'open' }, { state: 'accepted' }],
       ['reopen', { state: 'accepted', resolution: 'partner_confirmed' }, { state: 'open' }],
     ]);
-    expect(actions[0]).toMatchObject({ actor: expect.stringMatching(/^finance:[0-9a-f]{8}$/), reasonCode: 'partner_confirmed', note: 'looking into it' });
+    expect(actions[0]).toMatchObject({
+      actor: expect.stringMatching(/^finance:[0-9a-f]{8}$/),
+      reasonCode: 'partner_confirmed',
+      note: 'looking into it',
+    });
     expect(actions[3].actor).toMatch(/^ops:/);
-    const audited = await hub.database.query<{ actor: string; after: Record<string, unknown> }>(`select actor, after from audit_entry where target = $1 order by id`, [`exception/${id}`]);
-    expect(audited.map(({ actor, after }) => [actor, after.action, after.actionHash])).toEqual(actions.map(({ actor, action, hash }: Record<string, unknown>) => [actor, action, hash]));
+    const audited = await hub.database.query<{ actor: string; after: Record<string, unknown> }>(
+      `select actor, after from audit_entry where target = $1 order by id`,
+      [`exception/${id}`],
+    );
+    expect(audited.map(({ actor, after }) => [actor, after.action, after.actionHash])).toEqual(
+      actions.map(({ actor, action, hash }: Record<string, unknown>) => [actor, action, hash]),
+    );
   });
 
   it('refuse what does not fit their state', async () => {
     const id = await plant({ state: 'auto_cleared' });
-    for (const action of ['accept', 'ignore', 'requery_operator']) expectProblem(await act(id, action), 'exception_state_conflict');
+    for (const action of ['accept', 'ignore', 'requery_operator'])
+      expectProblem(await act(id, action), 'exception_state_conflict');
     expectProblem(await act(id, 'replay_outbox', { token: 'ops-a' }), 'exception_state_conflict');
     expectProblem(await act(await plant(), 'reopen'), 'exception_state_conflict');
     expectProblem(await act(randomUUID(), 'accept'), 'not_found');
@@ -86,7 +131,16 @@ describe('exceptions', () => {
     expect((await detail(id)).actions).toEqual([]);
   });
 
-  it.each([[{ reasonCode: 'Other!' }], [{ reasonCode: undefined }], [{ reasonCode: 'other', note: undefined }], [{ note: 'no' }], [{ note: 'with \u0000' }], [{ more: 1 }]])('refuse an act without a proper reason: %j', async (body) => expectProblem(await act(await plant(), 'accept', body), 'validation_failed'));
+  it.each([
+    [{ reasonCode: 'Other!' }],
+    [{ reasonCode: undefined }],
+    [{ reasonCode: 'other', note: undefined }],
+    [{ note: 'no' }],
+    [{ note: 'with \u0000' }],
+    [{ more: 1 }],
+  ])('refuse an act without a proper reason: %j', async (body) =>
+    expectProblem(await act(await plant(), 'accept', body), 'validation_failed'),
+  );
   it('refuse a comment without words, and an assignment to nobody in particular', async () => {
     expectProblem(await act(await plant(), 'comment', { note: undefined }), 'validation_failed');
     expectProblem(await act(await plant(), 'assign'), 'validation_failed');
@@ -103,7 +157,12 @@ describe('exceptions', () => {
       expect([second.status, second.body.approval, second.body.exception.state]).toEqual([200, 'given', 'accepted']);
       const both = (await detail(id)).actions.map(({ actor }: { actor: string }) => actor);
       expect(new Set(both).size).toBe(2);
-      expect((await detail(id)).actions[1].after).toMatchObject({ state: 'accepted', approval: 'given', firstPerson: both[0].split(':')[1], secondPerson: both[1].split(':')[1] });
+      expect((await detail(id)).actions[1].after).toMatchObject({
+        state: 'accepted',
+        approval: 'given',
+        firstPerson: both[0].split(':')[1],
+        secondPerson: both[1].split(':')[1],
+      });
     });
 
     it('need the second person for the same act, on the same amount, and after what happened in between', async () => {
@@ -121,7 +180,16 @@ describe('exceptions', () => {
       const other = await act(id, 'ignore', { token: 'fin-b' });
       expectProblem(other, 'exception_state_conflict');
       expect(other.body.detail).toContain(`accept was requested by ${action.actor} at ${action.at}`);
-      expect((await hub.call('POST', '/v1/recon/exceptions/bulk', { action: 'ignore', reasonCode: 'test_data', ids: [id], dryRun: true }, { token: 'fin-b' })).body.items).toEqual([{ id, result: 'refused', code: 'exception_state_conflict' }]);
+      expect(
+        (
+          await hub.call(
+            'POST',
+            '/v1/recon/exceptions/bulk',
+            { action: 'ignore', reasonCode: 'test_data', ids: [id], dryRun: true },
+            { token: 'fin-b' },
+          )
+        ).body.items,
+      ).toEqual([{ id, result: 'refused', code: 'exception_state_conflict' }]);
       // Taken back in so many words, by whom it may be: then something else may be asked for.
       expect((await act(id, 'reopen', { token: 'fin-b' })).status).toBe(200);
       expect((await act(id, 'ignore', { token: 'fin-b' })).body.approval).toBe('requested');
@@ -149,7 +217,9 @@ describe('exceptions', () => {
       [{ amount_minor: 101, cur: 'JPY' }, 202],
       [{ amount_minor: 100_000, cur: 'KWD' }, 200],
       [{ amount_minor: -10_001 }, 202],
-    ])('or not known: %j is answered with %i', async (columns, status) => expect((await act(await plant(columns), 'ignore')).status).toBe(status));
+    ])('or not known: %j is answered with %i', async (columns, status) =>
+      expect((await act(await plant(columns), 'ignore')).status).toBe(status),
+    );
 
     it('are not closed by two requests of one person at the same moment', async () => {
       const id = await plant({ amount_minor: 10_001 });
@@ -168,7 +238,9 @@ describe('exceptions', () => {
     expect(answers.filter(({ headers }) => headers.get('idempotent-replayed') === 'true')).toHaveLength(5);
     expect((await detail(id)).actions).toHaveLength(1);
     expectProblem(await act(id, 'comment', { key, note: 'something else' }), 'idempotency_key_reused');
-    expect((await act(id, 'comment', { key, note: 'once only', token: 'fin-b' })).body.action.actor).not.toBe(answers[0]!.body.action.actor);
+    expect((await act(id, 'comment', { key, note: 'once only', token: 'fin-b' })).body.action.actor).not.toBe(
+      answers[0]!.body.action.actor,
+    );
     expectProblem(await act(id, 'comment', { key: 'k'.repeat(256), note: 'long key' }), 'validation_failed');
   });
 
@@ -181,7 +253,17 @@ describe('exceptions', () => {
       const id = await plant({ class: 'missing_in_rgs', outbox_id: record!.id, outbox_queue: 'rgs' });
       expectProblem(await act(id, 'replay_outbox', { token: 'fin-a' }), 'forbidden');
       for (let n = 0; n < 5; n += 1) {
-        expect((await act(id, 'replay_outbox', { token: 'ops-a' })).body.action).toMatchObject({ before: { status: 'sent' }, after: { status: 'pending', outboxId: record!.id, queue: 'rgs', partner: 'rgs', event: expect.any(String), attemptsBefore: expect.any(Number) } });
+        expect((await act(id, 'replay_outbox', { token: 'ops-a' })).body.action).toMatchObject({
+          before: { status: 'sent' },
+          after: {
+            status: 'pending',
+            outboxId: record!.id,
+            queue: 'rgs',
+            partner: 'rgs',
+            event: expect.any(String),
+            attemptsBefore: expect.any(Number),
+          },
+        });
         await hub.drained();
       }
       expectProblem(await act(id, 'replay_outbox', { token: 'ops-a' }), 'exception_state_conflict');
@@ -193,8 +275,16 @@ describe('exceptions', () => {
       const { body } = await hub.debit({ playerId: 'asked', refId: 'ref-asked' });
       await hub.reaches(body.transactionId, 'confirmed');
       const known = await plant({ ref_id: 'ref-asked' });
-      expect((await act(known, 'requery_operator')).body.action.after).toMatchObject({ state: 'open', operatorHas: 'booking', reference: 'ref-asked', rows: [{ correlationId: body.transactionId, amount: '5' }] });
-      expect((await act(await plant({ ref_id: 'ref-never' }), 'requery_operator')).body.action.after).toMatchObject({ operatorHas: 'nothing', rows: [] });
+      expect((await act(known, 'requery_operator')).body.action.after).toMatchObject({
+        state: 'open',
+        operatorHas: 'booking',
+        reference: 'ref-asked',
+        rows: [{ correlationId: body.transactionId, amount: '5' }],
+      });
+      expect((await act(await plant({ ref_id: 'ref-never' }), 'requery_operator')).body.action.after).toMatchObject({
+        operatorHas: 'nothing',
+        rows: [],
+      });
       expectProblem(await act(await plant({ ref_id: null }), 'requery_operator'), 'exception_state_conflict');
     });
 
@@ -204,7 +294,10 @@ describe('exceptions', () => {
       const other = await TestHub.start({ env: { OPERATOR_BASE_URL: silent.url } });
       try {
         const id = await plantException(other, { ref_id: 'ref-silent' });
-        const answer = await other.call('POST', `/v1/recon/exceptions/${id}/actions`, { action: 'requery_operator', ...REASON });
+        const answer = await other.call('POST', `/v1/recon/exceptions/${id}/actions`, {
+          action: 'requery_operator',
+          ...REASON,
+        });
         expectProblem(answer, 'upstream_failed');
         expect((await other.call('GET', `/v1/recon/exceptions/${id}`)).body.actions).toEqual([]);
       } finally {
@@ -215,15 +308,36 @@ describe('exceptions', () => {
   });
 
   describe('in bulk', () => {
-    const bulk = (body: Record<string, unknown>, token = 'fin-a') => hub.call('POST', '/v1/recon/exceptions/bulk', { action: 'ignore', reasonCode: 'test_data', dryRun: false, ...body }, { token });
+    const bulk = (body: Record<string, unknown>, token = 'fin-a') =>
+      hub.call(
+        'POST',
+        '/v1/recon/exceptions/bulk',
+        { action: 'ignore', reasonCode: 'test_data', dryRun: false, ...body },
+        { token },
+      );
 
     it('are done one by one, and one that is refused keeps no other from being done', async () => {
-      const [open, closed, big] = [await plant(), await plant({ state: 'accepted' }), await plant({ amount_minor: 9_999_999 })];
+      const [open, closed, big] = [
+        await plant(),
+        await plant({ state: 'accepted' }),
+        await plant({ amount_minor: 9_999_999 }),
+      ];
       const ids = [open, closed, big, randomUUID(), open];
-      const results = (answer: HttpAnswer) => answer.body.items.map(({ result, code }: { result: string; code: string | null }) => [result, code]);
-      expect(results(await bulk({ ids, dryRun: true }))).toEqual([['would_do', null], ['refused', 'exception_state_conflict'], ['would_do', null], ['refused', 'not_found']]);
+      const results = (answer: HttpAnswer) =>
+        answer.body.items.map(({ result, code }: { result: string; code: string | null }) => [result, code]);
+      expect(results(await bulk({ ids, dryRun: true }))).toEqual([
+        ['would_do', null],
+        ['refused', 'exception_state_conflict'],
+        ['would_do', null],
+        ['refused', 'not_found'],
+      ]);
       expect((await detail(open)).state).toBe('open');
-      expect(results(await bulk({ ids }))).toEqual([['done', null], ['refused', 'exception_state_conflict'], ['approval_requested', null], ['refused', 'not_found']]);
+      expect(results(await bulk({ ids }))).toEqual([
+        ['done', null],
+        ['refused', 'exception_state_conflict'],
+        ['approval_requested', null],
+        ['refused', 'not_found'],
+      ]);
       expect((await detail(open)).state).toBe('ignored');
       expect((await detail(big)).state).toBe('open');
     });
@@ -238,7 +352,11 @@ describe('exceptions', () => {
       expectProblem(await bulk({ filter, note }), 'validation_failed');
       await plant({ owner });
       expectProblem(await bulk({ filter, note, expectedCount: 3 }), 'selection_changed');
-      expect((await bulk({ filter, note, expectedCount: 4 })).body.items.every(({ result }: { result: string }) => result === 'done')).toBe(true);
+      expect(
+        (await bulk({ filter, note, expectedCount: 4 })).body.items.every(
+          ({ result }: { result: string }) => result === 'done',
+        ),
+      ).toBe(true);
       expect((await list(`owner=${owner}&state=open`)).items).toEqual([]);
     });
 
@@ -255,28 +373,47 @@ describe('exceptions', () => {
   });
 
   describe('have a history that', () => {
-    const broken = async () => hub.app.get(Database).transaction((tx) => brokenAction(hub.app.get(ExceptionsStore, { strict: false }).chain(tx)));
+    const broken = async () =>
+      hub.app
+        .get(Database)
+        .transaction((tx) => brokenAction(hub.app.get(ExceptionsStore, { strict: false }).chain(tx)));
 
     it('is one chain over all of them, however many act at once, and so is the audit log', async () => {
       const ids = await Promise.all(Array.from({ length: 8 }, () => plant()));
-      await Promise.all(ids.flatMap((id) => [act(id, 'comment', { note: 'one' }), act(id, 'comment', { note: 'two', token: 'ops-a' })]));
+      await Promise.all(
+        ids.flatMap((id) => [act(id, 'comment', { note: 'one' }), act(id, 'comment', { note: 'two', token: 'ops-a' })]),
+      );
       expect((await broken()).broken).toBeNull();
       const audit = hub.app.get(AuditStore, { strict: false });
-      expect((await hub.app.get(Database).transaction(async (tx) => verifyChain(audit.entries(tx), await audit.head(tx)))).broken).toBeNull();
+      expect(
+        (await hub.app.get(Database).transaction(async (tx) => verifyChain(audit.entries(tx), await audit.head(tx))))
+          .broken,
+      ).toBeNull();
     });
 
     it('is checked with the audit log: an act that was cut off its end is missed', async () => {
       const verify = (): Promise<{ code: number | null; says: string }> =>
         new Promise((resolve, reject) => {
-          const child = spawn(process.execPath, [path.resolve(__dirname, '../../dist/src/admin/verify-audit.js')], { env: { PATH: process.env.PATH ?? '', DATABASE_URL: hub.database.url }, stdio: ['ignore', 'pipe', 'pipe'] });
+          const child = spawn(process.execPath, [path.resolve(__dirname, '../../dist/src/admin/verify-audit.js')], {
+            env: { PATH: process.env.PATH ?? '', DATABASE_URL: hub.database.url },
+            stdio: ['ignore', 'pipe', 'pipe'],
+          });
           let says = '';
-          for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (says += chunk.toString()));
+          for (const stream of [child.stdout, child.stderr])
+            stream.on('data', (chunk: Buffer) => (says += chunk.toString()));
           child.once('error', reject).once('close', (code) => resolve({ code, says }));
         });
       const whole = await verify();
-      expect([whole.code, whole.says]).toEqual([0, expect.stringMatching(/^The audit log is whole: \d+ entries\. By the database only: no checkpoint was given\.\nThe history of exceptions is whole: \d+ actions\. By the database only: no checkpoint was given\.\n$/)]);
+      expect([whole.code, whole.says]).toEqual([
+        0,
+        expect.stringMatching(
+          /^The audit log is whole: \d+ entries\. By the database only: no checkpoint was given\.\nThe history of exceptions is whole: \d+ actions\. By the database only: no checkpoint was given\.\n$/,
+        ),
+      ]);
       await withClient(hub.database.superuserUrl, async (client) => {
-        await client.query(`set session_replication_role = replica; create table cut as select * from recon.action order by id desc limit 1; delete from recon.action using cut where action.id = cut.id`);
+        await client.query(
+          `set session_replication_role = replica; create table cut as select * from recon.action order by id desc limit 1; delete from recon.action using cut where action.id = cut.id`,
+        );
         try {
           const { code, says } = await verify();
           expect([code, says]).toEqual([1, expect.stringContaining('the audit log knows of later ones')]);
@@ -286,9 +423,12 @@ describe('exceptions', () => {
       });
     });
 
-    it.each(['update recon.action set note = null', 'delete from recon.action', 'truncate recon.action'])('refuses "%s"', async (sql) => {
-      await expect(hub.database.query(sql)).rejects.toThrow('recon.action is append-only');
-    });
+    it.each(['update recon.action set note = null', 'delete from recon.action', 'truncate recon.action'])(
+      'refuses "%s"',
+      async (sql) => {
+        await expect(hub.database.query(sql)).rejects.toThrow('recon.action is append-only');
+      },
+    );
 
     it.each([
       ['actor', `'somebody else'`],
@@ -311,7 +451,9 @@ describe('exceptions', () => {
         try {
           expect((await broken()).broken).toMatch(/^action [34] /);
         } finally {
-          await client.query('delete from recon.action where id = 3; insert into recon.action select * from kept; drop table kept');
+          await client.query(
+            'delete from recon.action where id = 3; insert into recon.action select * from kept; drop table kept',
+          );
         }
       });
       expect((await broken()).broken).toBeNull();

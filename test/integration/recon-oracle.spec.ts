@@ -13,8 +13,20 @@ const RUNS = Number(process.env.RECON_RUNS ?? '40');
 const WORLDS = 26;
 
 const SEVERITY: Readonly<Record<string, string>> = {
-  missing_in_operator: 'critical', undelivered: 'high', missing_in_rgs: 'high', missing_in_hub: 'critical', orphan_operator: 'critical', orphan_rgs: 'critical', duplicate: 'critical',
-  amount: 'critical', currency: 'critical', direction: 'critical', bad_amount: 'high', status: 'high', correlation_mismatch: 'medium', late: 'medium',
+  missing_in_operator: 'critical',
+  undelivered: 'high',
+  missing_in_rgs: 'high',
+  missing_in_hub: 'critical',
+  orphan_operator: 'critical',
+  orphan_rgs: 'critical',
+  duplicate: 'critical',
+  amount: 'critical',
+  currency: 'critical',
+  direction: 'critical',
+  bad_amount: 'high',
+  status: 'high',
+  correlation_mismatch: 'medium',
+  late: 'medium',
 };
 
 describe('a run, held against an oracle that knows only the specification', () => {
@@ -42,7 +54,12 @@ describe('a run, held against an oracle that knows only the specification', () =
       met.set(`${verdict.classes[0]} ${verdict.state}`, (met.get(`${verdict.classes[0]} ${verdict.state}`) ?? 0) + 1);
     }
     const { counts } = run;
-    expect(counts).toMatchObject({ broken: wanted.items.filter(({ state }) => state === 'broken').length, unplaced: wanted.unplaced, funnel: wanted.funnel, legacyLines: wanted.items.filter(({ legacy }) => legacy !== null).length });
+    expect(counts).toMatchObject({
+      broken: wanted.items.filter(({ state }) => state === 'broken').length,
+      unplaced: wanted.unplaced,
+      funnel: wanted.funnel,
+      legacyLines: wanted.items.filter(({ legacy }) => legacy !== null).length,
+    });
     for (const side of ['rgs', 'operator', 'hub'] as const) {
       const { seen, rejected, matched, refused, inItems, outside } = counts!.funnel[side];
       expect(seen).toBe(rejected + matched + refused + inItems + outside);
@@ -59,19 +76,41 @@ describe('a run, held against an oracle that knows only the specification', () =
       `select concat_ws(' ', coalesce(business_date::text, 'null'), cur, dir, class, state, case source when 1 then 'rgs' when 2 then 'operator' else 'hub' end) as cell, n, sum_minor as sum from recon.summary where run_id = $1`,
       [id],
     );
-    return new Map(rows.map(({ cell, n, sum }): [string, { n: number; sum: bigint }] => [cell, { n: Number(n), sum: BigInt(sum) }]).sort());
+    return new Map(
+      rows
+        .map(({ cell, n, sum }): [string, { n: number; sum: bigint }] => [cell, { n: Number(n), sum: BigInt(sum) }])
+        .sort(),
+    );
   };
 
-  it(`is the same item by item, sum by sum: ${RUNS * WORLDS} random sets of three books`, async () => {
-    await fc.assert(
-      fc.asyncProperty(fc.array(world, { minLength: WORLDS - 1, maxLength: WORLDS - 1 }), question, (worlds, { begin, question: asked }) => compared(factsOf([PLANTED, ...worlds], begin), asked)),
-      { numRuns: RUNS },
-    );
-  }, 60_000 + RUNS * 500);
+  it(
+    `is the same item by item, sum by sum: ${RUNS * WORLDS} random sets of three books`,
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(world, { minLength: WORLDS - 1, maxLength: WORLDS - 1 }),
+          question,
+          (worlds, { begin, question: asked }) => compared(factsOf([PLANTED, ...worlds], begin), asked),
+        ),
+        { numRuns: RUNS },
+      );
+    },
+    60_000 + RUNS * 500,
+  );
 
   it('of which no class was missing, neither as broken nor, where that may be, as in flight', () => {
     expect(Object.keys(SEVERITY).filter((name) => !met.has(`${name} broken`))).toEqual([]);
-    expect(['undelivered', 'missing_in_operator', 'missing_in_rgs', 'missing_in_hub', 'orphan_rgs', 'orphan_operator', 'status'].filter((name) => !met.has(`${name} in_flight`))).toEqual([]);
+    expect(
+      [
+        'undelivered',
+        'missing_in_operator',
+        'missing_in_rgs',
+        'missing_in_hub',
+        'orphan_rgs',
+        'orphan_operator',
+        'status',
+      ].filter((name) => !met.has(`${name} in_flight`)),
+    ).toEqual([]);
   });
 });
 
@@ -79,13 +118,96 @@ const nameOf = ({ corr, leg }: { corr?: string; leg?: string }): string => `${le
 
 /** What the oracle also says, of an item. */
 function itemOf(item: Record<string, any>): Record<string, unknown> {
-  const { seq, classes, severity, state, presence, booked, n_rgs, n_op, n_hub, ref_id, player, cur, dir, amt_rgs, amt_op, amt_hub, difference, st_rgs, st_op, st_hub, anchor_at, business_date, linked_corr, outbox_id, outbox_state } = item;
-  return { seq, classes, severity, state, presence, booked, counts: [n_rgs, n_op, n_hub], ref: ref_id, player, currency: cur, direction: dir, amounts: [amt_rgs, amt_op, amt_hub], difference, statuses: [st_rgs, st_op, st_hub], anchor: anchor_at?.getTime() ?? null, businessDate: business_date, linkedCorr: linked_corr, outboxId: outbox_id, outboxState: outbox_state };
+  const {
+    seq,
+    classes,
+    severity,
+    state,
+    presence,
+    booked,
+    n_rgs,
+    n_op,
+    n_hub,
+    ref_id,
+    player,
+    cur,
+    dir,
+    amt_rgs,
+    amt_op,
+    amt_hub,
+    difference,
+    st_rgs,
+    st_op,
+    st_hub,
+    anchor_at,
+    business_date,
+    linked_corr,
+    outbox_id,
+    outbox_state,
+  } = item;
+  return {
+    seq,
+    classes,
+    severity,
+    state,
+    presence,
+    booked,
+    counts: [n_rgs, n_op, n_hub],
+    ref: ref_id,
+    player,
+    currency: cur,
+    direction: dir,
+    amounts: [amt_rgs, amt_op, amt_hub],
+    difference,
+    statuses: [st_rgs, st_op, st_hub],
+    anchor: anchor_at?.getTime() ?? null,
+    businessDate: business_date,
+    linkedCorr: linked_corr,
+    outboxId: outbox_id,
+    outboxState: outbox_state,
+  };
 }
 
-function shownOf({ classes, state, presence, booked, counts, ref, player, currency, direction, amounts, difference, statuses, anchor, businessDate, linkedCorr, outboxId, outboxState }: Verdict): Record<string, unknown> {
+function shownOf({
+  classes,
+  state,
+  presence,
+  booked,
+  counts,
+  ref,
+  player,
+  currency,
+  direction,
+  amounts,
+  difference,
+  statuses,
+  anchor,
+  businessDate,
+  linkedCorr,
+  outboxId,
+  outboxState,
+}: Verdict): Record<string, unknown> {
   const text = (value: bigint | null) => value?.toString() ?? null;
-  return { classes, severity: SEVERITY[classes[0]!], state, presence, booked, counts, ref, player, currency, direction, amounts: amounts.map(text), difference: text(difference), statuses, anchor, businessDate, linkedCorr, outboxId, outboxState };
+  return {
+    classes,
+    severity: SEVERITY[classes[0]!],
+    state,
+    presence,
+    booked,
+    counts,
+    ref,
+    player,
+    currency,
+    direction,
+    amounts: amounts.map(text),
+    difference: text(difference),
+    statuses,
+    anchor,
+    businessDate,
+    linkedCorr,
+    outboxId,
+    outboxState,
+  };
 }
 
 /** By time, what has none last; those of one instant by their key. */
@@ -95,5 +217,16 @@ function isInOrder(a: Record<string, any>, b: Record<string, any>): boolean {
 }
 
 function legacyLine({ corr, legacy }: Answer['items'][number]): string[][] {
-  return legacy === null ? [] : [[legacy.ref, corr, legacy.word, pythonFloat(legacy.amountText), legacy.inRgs ? 'True' : 'False', legacy.inRgs ? 'False' : 'True']];
+  return legacy === null
+    ? []
+    : [
+        [
+          legacy.ref,
+          corr,
+          legacy.word,
+          pythonFloat(legacy.amountText),
+          legacy.inRgs ? 'True' : 'False',
+          legacy.inRgs ? 'False' : 'True',
+        ],
+      ];
 }

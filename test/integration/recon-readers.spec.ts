@@ -23,7 +23,12 @@ describe('a hub whose readers take their time', () => {
   let run: string;
   beforeAll(async () => {
     database = await testDatabase();
-    hub = await HubProcess.start({ DATABASE_URL: database.url, DATABASE_POOL_SIZE: '3', OPERATOR_BASE_URL: 'http://127.0.0.1:9', RGS_WEBHOOK_URL: 'http://127.0.0.1:9/webhooks' });
+    hub = await HubProcess.start({
+      DATABASE_URL: database.url,
+      DATABASE_POOL_SIZE: '3',
+      OPERATOR_BASE_URL: 'http://127.0.0.1:9',
+      RGS_WEBHOOK_URL: 'http://127.0.0.1:9/webhooks',
+    });
     // Long references of which no two are alike, so that also what is compressed is long.
     const reshape = `update recon.item set ref_id = ref, ref_rgs = ref from (select seq as n, (select string_agg(md5(seq::text || part), '') from generate_series(1, 14) part) as ref from recon.item where run_id = $1) r where run_id = $1 and seq = n`;
     run = await plantRun({ database }, { many: ITEMS, reshape });
@@ -34,20 +39,40 @@ describe('a hub whose readers take their time', () => {
     await database.drop();
   });
 
-  const pathOf = (file: (typeof FILES)[number]) => (file === 'reconciliation_data' ? `/reconciliation_data?run=${run}` : `/v1/recon/runs/${run}/${file}`);
+  const pathOf = (file: (typeof FILES)[number]) =>
+    file === 'reconciliation_data' ? `/reconciliation_data?run=${run}` : `/v1/recon/runs/${run}/${file}`;
   const open = (file: (typeof FILES)[number]): Promise<http.IncomingMessage> =>
     new Promise((resolve, reject) => {
-      http.get(hub.url + pathOf(file), { headers: AUTHORIZED, agent: false }, (response) => {
-        // Cut off in the end, and that is meant.
-        response.on('error', () => undefined);
-        response.pause();
-        resolve(response);
-      }).once('error', reject);
+      http
+        .get(hub.url + pathOf(file), { headers: AUTHORIZED, agent: false }, (response) => {
+          // Cut off in the end, and that is meant.
+          response.on('error', () => undefined);
+          response.pause();
+          resolve(response);
+        })
+        .once('error', reject);
     });
-  const rss = async () => Number(/^process_resident_memory_bytes (\d+)/m.exec(await (await fetch(`${hub.url}/metrics`, { headers: AUTHORIZED })).text())?.[1]);
+  const rss = async () =>
+    Number(
+      /^process_resident_memory_bytes (\d+)/m.exec(
+        await (await fetch(`${hub.url}/metrics`, { headers: AUTHORIZED })).text(),
+      )?.[1],
+    );
   /** When the hub last asked for a page, as far as its connections still know. */
-  const lastPageAt = async () => (await database.query<{ at: string }>(`select coalesce(max(query_start), 'epoch')::text as at from pg_stat_activity where datname = current_database() and query like '%recon.item%' and application_name <> 'test'`))[0]?.at;
-  const busy = async () => Number((await database.query<{ n: string }>(`select count(*) as n from pg_stat_activity where datname = current_database() and application_name <> 'test' and (state <> 'idle' or xact_start is not null) and query like '%recon.item%'`))[0]?.n);
+  const lastPageAt = async () =>
+    (
+      await database.query<{ at: string }>(
+        `select coalesce(max(query_start), 'epoch')::text as at from pg_stat_activity where datname = current_database() and query like '%recon.item%' and application_name <> 'test'`,
+      )
+    )[0]?.at;
+  const busy = async () =>
+    Number(
+      (
+        await database.query<{ n: string }>(
+          `select count(*) as n from pg_stat_activity where datname = current_database() and application_name <> 'test' and (state <> 'idle' or xact_start is not null) and query like '%recon.item%'`,
+        )
+      )[0]?.n,
+    );
 
   it('reads no further than they do, and stays as small as it was', async () => {
     const before = await rss();
@@ -100,12 +125,19 @@ describe('a hub whose readers take their time', () => {
     }
     await waitFor('nothing is read for nobody', async () => (await busy()) === 0);
     // A connection that nobody gave back would be missed: the hub has three.
-    const answers = await Promise.all(Array.from({ length: 12 }, () => fetch(`${hub.url}/v1/recon/runs/${run}/items?limit=1`, { headers: AUTHORIZED, signal: AbortSignal.timeout(15_000) })));
+    const answers = await Promise.all(
+      Array.from({ length: 12 }, () =>
+        fetch(`${hub.url}/v1/recon/runs/${run}/items?limit=1`, {
+          headers: AUTHORIZED,
+          signal: AbortSignal.timeout(15_000),
+        }),
+      ),
+    );
     expect(answers.map(({ status }) => status)).toEqual(Array(12).fill(200));
   }, 60_000);
 });
 
-it('twenty equal calls of the first hub\'s route at once, of two hubs, are one run and one reading of each list', async () => {
+it("twenty equal calls of the first hub's route at once, of two hubs, are one run and one reading of each list", async () => {
   const [rgs, operator] = await Promise.all([ListServer.start(), ListServer.start()]);
   const env = { RGS_WEBHOOK_URL: `${rgs.url}/webhooks`, OPERATOR_BASE_URL: operator.url };
   const one = await TestHub.start({ env });
@@ -116,15 +148,33 @@ it('twenty equal calls of the first hub\'s route at once, of two hubs, are one r
     const released = new Promise<void>((resolve) => (release = resolve));
     rgs.serve((_request, response) => {
       readings += 1;
-      void released.then(() => response.setHeader('content-type', 'application/json').end(JSON.stringify([{ refId: 'ref-local', correlationId: 'corr-1', event: 'credit', amountCents: 1000, currency: 'USD' }])));
+      void released.then(() =>
+        response
+          .setHeader('content-type', 'application/json')
+          .end(
+            JSON.stringify([
+              { refId: 'ref-local', correlationId: 'corr-1', event: 'credit', amountCents: 1000, currency: 'USD' },
+            ]),
+          ),
+      );
     });
-    operator.serve((_request, response) => ((readings += 1), void response.setHeader('content-type', 'application/json').end('[]')));
-    const joined = [one, two].map((hub) => jest.spyOn(hub.app.get(ReconRuns, { strict: false }), 'endedUnlessAllLeave'));
-    const calls = Array.from({ length: 20 }, (_, index) => (index % 2 === 0 ? one : two).call('GET', '/reconciliation_data'));
+    operator.serve(
+      (_request, response) => ((readings += 1), void response.setHeader('content-type', 'application/json').end('[]')),
+    );
+    const joined = [one, two].map((hub) =>
+      jest.spyOn(hub.app.get(ReconRuns, { strict: false }), 'endedUnlessAllLeave'),
+    );
+    const calls = Array.from({ length: 20 }, (_, index) =>
+      (index % 2 === 0 ? one : two).call('GET', '/reconciliation_data'),
+    );
     await waitFor('all of them wait', () => joined.reduce((count, { mock }) => count + mock.calls.length, 0) === 20);
     release();
     const answers = await Promise.all(calls);
-    expect(new Set(answers.map(({ status, text }) => `${status} ${text}`))).toEqual(new Set(['200 refId,correlationId,direction,amount,inRGS,inOperator\r\nref-local,corr-1,credit,10.0,True,False\r\n']));
+    expect(new Set(answers.map(({ status, text }) => `${status} ${text}`))).toEqual(
+      new Set([
+        '200 refId,correlationId,direction,amount,inRGS,inOperator\r\nref-local,corr-1,credit,10.0,True,False\r\n',
+      ]),
+    );
     expect(new Set(answers.map(({ headers }) => headers.get('x-recon-run-id'))).size).toBe(1);
     expect(await one.database.query('select count(*)::int as n from recon.run')).toEqual([{ n: 1 }]);
     expect(readings).toBe(2);

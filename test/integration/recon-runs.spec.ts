@@ -23,13 +23,18 @@ async function ended(hub: TestHub, id: string): Promise<Record<string, any>> {
   });
 }
 
-const begin = (hub: TestHub, body: Record<string, unknown> = {}, key: string | null = null) => hub.call('POST', '/v1/recon/runs', { graceSeconds: 0, ...body }, { idempotencyKey: key });
+const begin = (hub: TestHub, body: Record<string, unknown> = {}, key: string | null = null) =>
+  hub.call('POST', '/v1/recon/runs', { graceSeconds: 0, ...body }, { idempotencyKey: key });
 
 describe('a run', () => {
   let hub: TestHub;
   beforeAll(async () => {
     hub = await TestHub.start();
-    for (const playerId of ['ann', 'bob']) await hub.reaches((await hub.debit({ playerId, amountCents: 1000, currency: 'EUR' })).body.transactionId, 'confirmed');
+    for (const playerId of ['ann', 'bob'])
+      await hub.reaches(
+        (await hub.debit({ playerId, amountCents: 1000, currency: 'EUR' })).body.transactionId,
+        'confirmed',
+      );
     await hub.drained();
   });
   afterAll(() => hub.stop());
@@ -46,7 +51,11 @@ describe('a run', () => {
     expect(answer.body.errors).toEqual([{ field, message: expect.stringContaining(says) }]);
   });
 
-  it('of a window that has not ended is refused to the first hub\'s call, too', async () => expectProblem(await hub.call('GET', '/reconciliation_data?from=2026-01-01T00:00:00Z&to=2030-01-01T00:00:00Z'), 'validation_failed'));
+  it("of a window that has not ended is refused to the first hub's call, too", async () =>
+    expectProblem(
+      await hub.call('GET', '/reconciliation_data?from=2026-01-01T00:00:00Z&to=2030-01-01T00:00:00Z'),
+      'validation_failed',
+    ));
 
   it('that lost five processes at the same point fails with a reason; progress or a stop in between does not count', async () => {
     const list = await ListServer.start();
@@ -59,7 +68,10 @@ describe('a run', () => {
       const { id } = (await begin(other)).body;
       const runs = other.app.get(RunStore);
       const lose = async (): Promise<number> => {
-        await other.database.query(`update recon.run set lease_until = clock_timestamp() - interval '1 second' where id = $1`, [id]);
+        await other.database.query(
+          `update recon.run set lease_until = clock_timestamp() - interval '1 second' where id = $1`,
+          [id],
+        );
         // Whoever writes a page at this moment holds the row.
         return (await waitFor('the run is taken', () => runs.claim('a process that dies', 60, id))).lostLeases;
       };
@@ -72,7 +84,10 @@ describe('a run', () => {
       await other.database.query(`update recon.run set buckets_done = buckets_done + 1 where id = $1`, [id]);
       expect(await lose()).toBe(1);
       for (let n = 2; n <= 4; n++) expect(await lose()).toBe(n);
-      await other.database.query(`update recon.run set lease_until = clock_timestamp() - interval '1 second' where id = $1`, [id]);
+      await other.database.query(
+        `update recon.run set lease_until = clock_timestamp() - interval '1 second' where id = $1`,
+        [id],
+      );
       await other.app.get(RunWorker).stop(id, 'its process died');
       await other.app.get(RunWorker).start(id);
       expect(await ended(other, id)).toMatchObject({ state: 'failed', error: { reason: 'processes_died' } });
@@ -83,46 +98,129 @@ describe('a run', () => {
   });
 
   it('of a business day is begun, tells how far it is, and finds everything in order', async () => {
-    const answer = await begin(hub, { businessDate: today(), zone: 'Europe/Malta', cutoff: '06:00', provisional: true });
+    const answer = await begin(hub, {
+      businessDate: today(),
+      zone: 'Europe/Malta',
+      cutoff: '06:00',
+      provisional: true,
+    });
     expect([answer.status, answer.headers.get('location')]).toEqual([202, `/v1/recon/runs/${answer.body.id}`]);
-    expect(answer.body).toMatchObject({ kind: 'adhoc', businessDate: today(), zone: 'Europe/Malta', cutoff: '06:00', graceSeconds: 0, provisional: true, rgs: 'rgs', operator: 'operator', createdBy: expect.stringMatching(/^finance:/) });
+    expect(answer.body).toMatchObject({
+      kind: 'adhoc',
+      businessDate: today(),
+      zone: 'Europe/Malta',
+      cutoff: '06:00',
+      graceSeconds: 0,
+      provisional: true,
+      rgs: 'rgs',
+      operator: 'operator',
+      createdBy: expect.stringMatching(/^finance:/),
+    });
     const run = await ended(hub, answer.body.id);
-    expect(run).toMatchObject({ state: 'sealed', itemCount: 0, activity: true, counts: { broken: 0, inFlight: 0 }, error: null });
-    expect(run.progress).toMatchObject({ sources: [{ side: 'rgs', rowsSeen: 2, done: true }, { side: 'operator', rowsSeen: 2, done: true }, { side: 'hub', done: true }], bucketsDone: expect.any(Number) });
+    expect(run).toMatchObject({
+      state: 'sealed',
+      itemCount: 0,
+      activity: true,
+      counts: { broken: 0, inFlight: 0 },
+      error: null,
+    });
+    expect(run.progress).toMatchObject({
+      sources: [
+        { side: 'rgs', rowsSeen: 2, done: true },
+        { side: 'operator', rowsSeen: 2, done: true },
+        { side: 'hub', done: true },
+      ],
+      bucketsDone: expect.any(Number),
+    });
     const bridge = (await hub.call('GET', `/v1/recon/runs/${run.id}/bridge`)).body;
     expect(bridge).toMatchObject({ balanced: true });
-    expect(bridge.lines[0]).toMatchObject({ businessDate: today(), currency: 'EUR', direction: 'debit', fromTotal: '20.00', steps: [], toTotal: '20.00', unexplained: '0.00' });
+    expect(bridge.lines[0]).toMatchObject({
+      businessDate: today(),
+      currency: 'EUR',
+      direction: 'debit',
+      fromTotal: '20.00',
+      steps: [],
+      toTotal: '20.00',
+      unexplained: '0.00',
+    });
   });
 
   it('finds what the operator lost and what it has alone; the report, its totals and its manifest say the same', async () => {
-    const lost = (await hub.debit({ playerId: 'lost', refId: 'ref-lost', amountCents: 777, currency: 'EUR' })).body.transactionId;
+    const lost = (await hub.debit({ playerId: 'lost', refId: 'ref-lost', amountCents: 777, currency: 'EUR' })).body
+      .transactionId;
     await hub.reaches(lost, 'confirmed');
     await hub.drained();
     const books = (await hub.operatorBooks()).filter(({ correlationId }) => correlationId !== lost);
     const lists = await ListServer.start();
-    lists.list([...books, { playerId: 'x', amount: 5, currency: 'EUR', reference: '=alien()', correlationId: randomUUID(), direction: 'withdraw', status: 'OK', createdAt: new Date().toISOString() }]);
+    lists.list([
+      ...books,
+      {
+        playerId: 'x',
+        amount: 5,
+        currency: 'EUR',
+        reference: '=alien()',
+        correlationId: randomUUID(),
+        direction: 'withdraw',
+        status: 'OK',
+        createdAt: new Date().toISOString(),
+      },
+    ]);
     const other = await TestHub.start({ database: hub.database, rgs: hub.rgs, env: { OPERATOR_BASE_URL: lists.url } });
     try {
       const run = await ended(other, (await begin(other)).body.id);
-      expect(run).toMatchObject({ state: 'sealed', window: null, businessDate: null, itemCount: 2, counts: { broken: 2 } });
+      expect(run).toMatchObject({
+        state: 'sealed',
+        window: null,
+        businessDate: null,
+        itemCount: 2,
+        counts: { broken: 2 },
+      });
       const { items } = (await other.call('GET', `/v1/recon/runs/${run.id}/items`)).body;
-      expect(items).toEqual([expect.objectContaining({ class: 'missing_in_operator', refId: 'ref-lost', correlationId: lost, amountRgs: '7.77', amountOperator: null, difference: '-7.77', state: 'broken', nextAction: 'requery_operator' }), expect.objectContaining({ class: 'orphan_operator', refId: '=alien()', difference: '5.00' })]);
+      expect(items).toEqual([
+        expect.objectContaining({
+          class: 'missing_in_operator',
+          refId: 'ref-lost',
+          correlationId: lost,
+          amountRgs: '7.77',
+          amountOperator: null,
+          difference: '-7.77',
+          state: 'broken',
+          nextAction: 'requery_operator',
+        }),
+        expect.objectContaining({ class: 'orphan_operator', refId: '=alien()', difference: '5.00' }),
+      ]);
       const { body: signed } = await other.call('GET', `/v1/recon/runs/${run.id}/manifest`);
       const csv = await other.call('GET', `/v1/recon/runs/${run.id}/report.csv`);
       expect(manifestFaults(signed, { bytes: Buffer.byteLength(csv.text), sha256: sha256Hex(csv.text) })).toEqual([]);
       const rows: Record<string, string>[] = parse(csv.text, { columns: true });
-      expect(rows.map(({ refId }) => refId)).toEqual(['ref-lost', '\'=alien()']);
+      expect(rows.map(({ refId }) => refId)).toEqual(['ref-lost', "'=alien()"]);
       // The differences of the lines add up to the difference of the totals.
-      const total = (side: string) => signed.manifest.totals.filter((cell: Record<string, string>) => cell.side === side && cell.currency === 'EUR').reduce((sum: bigint, cell: Record<string, string>) => sum + BigInt(cell.sumMinor!), 0n);
-      expect(rows.reduce((sum: bigint, { difference }) => sum + BigInt(difference!.replace('.', '')), 0n)).toBe(total('operator') - total('rgs'));
+      const total = (side: string) =>
+        signed.manifest.totals
+          .filter((cell: Record<string, string>) => cell.side === side && cell.currency === 'EUR')
+          .reduce((sum: bigint, cell: Record<string, string>) => sum + BigInt(cell.sumMinor!), 0n);
+      expect(rows.reduce((sum: bigint, { difference }) => sum + BigInt(difference!.replace('.', '')), 0n)).toBe(
+        total('operator') - total('rgs'),
+      );
       const exceptions = (await other.call('GET', '/v1/recon/exceptions?state=open')).body.items;
-      expect(exceptions.map(({ id }: { id: string }) => id).sort()).toEqual(items.map(({ exceptionId }: { exceptionId: string }) => exceptionId).sort());
+      expect(exceptions.map(({ id }: { id: string }) => id).sort()).toEqual(
+        items.map(({ exceptionId }: { exceptionId: string }) => exceptionId).sort(),
+      );
 
       // The operator finds it again: the break closes by itself.
       lists.list(await hub.operatorBooks());
       const later = await ended(other, (await begin(other)).body.id);
-      expect((await other.call('GET', `/v1/recon/runs/${run.id}/diff/${later.id}`)).body.counts).toEqual({ new: 0, cleared: 2, stillOpen: 0, outOfWindow: 0 });
-      expect((await other.call('GET', `/v1/recon/exceptions/${items[0].exceptionId}`)).body).toMatchObject({ state: 'auto_cleared', lastRun: later.id, firstRun: run.id });
+      expect((await other.call('GET', `/v1/recon/runs/${run.id}/diff/${later.id}`)).body.counts).toEqual({
+        new: 0,
+        cleared: 2,
+        stillOpen: 0,
+        outOfWindow: 0,
+      });
+      expect((await other.call('GET', `/v1/recon/exceptions/${items[0].exceptionId}`)).body).toMatchObject({
+        state: 'auto_cleared',
+        lastRun: later.id,
+        firstRun: run.id,
+      });
     } finally {
       await other.stop();
       await lists.stop();
@@ -135,7 +233,12 @@ describe('a run', () => {
     const other = await TestHub.start({ database: hub.database, rgs: hub.rgs, env: { OPERATOR_BASE_URL: lists.url } });
     try {
       const run = await ended(other, (await begin(other, { businessDate: today(), provisional: true })).body.id);
-      expect(run).toMatchObject({ state: 'failed', itemCount: null, counts: null, error: { side: 'operator', reason: expect.stringMatching(/^[a-z_]+$/), message: expect.any(String) } });
+      expect(run).toMatchObject({
+        state: 'failed',
+        itemCount: null,
+        counts: null,
+        error: { side: 'operator', reason: expect.stringMatching(/^[a-z_]+$/), message: expect.any(String) },
+      });
       expectProblem(await other.call('GET', `/v1/recon/runs/${run.id}/report.csv`), 'run_state_conflict');
       lists.list(await hub.operatorBooks());
       const again = await other.call('POST', `/v1/recon/runs/${run.id}/retry`);
@@ -154,11 +257,18 @@ describe('a run', () => {
     const held = new Promise<void>((resolve) => (waiting = resolve));
     // Says nothing at all, as a partner that hangs.
     lists.serve(() => waiting());
-    const other = await TestHub.start({ database: hub.database, rgs: hub.rgs, env: { OPERATOR_BASE_URL: lists.url, OPERATOR_TIMEOUT_MS: '60000', OUTBOX_LEASE_SECONDS: '70' } });
+    const other = await TestHub.start({
+      database: hub.database,
+      rgs: hub.rgs,
+      env: { OPERATOR_BASE_URL: lists.url, OPERATOR_TIMEOUT_MS: '60000', OUTBOX_LEASE_SECONDS: '70' },
+    });
     try {
       const { body } = await begin(other, { from: '2026-01-01T00:00:00Z', to: '2026-01-02T00:00:00Z' });
       await held;
-      expect((await other.call('POST', `/v1/recon/runs/${body.id}/cancel`)).body).toMatchObject({ id: body.id, state: 'cancelled' });
+      expect((await other.call('POST', `/v1/recon/runs/${body.id}/cancel`)).body).toMatchObject({
+        id: body.id,
+        state: 'cancelled',
+      });
       expectProblem(await other.call('POST', `/v1/recon/runs/${body.id}/cancel`), 'run_state_conflict');
     } finally {
       await other.stop();
@@ -179,7 +289,9 @@ describe('a run', () => {
     const key = randomUUID();
     const other = await TestHub.start({ database: hub.database, rgs: hub.rgs, operator: hub.operator });
     try {
-      const answers = await Promise.all(Array.from({ length: 8 }, (_, n) => begin(n % 2 === 0 ? hub : other, { graceSeconds: 7 }, key)));
+      const answers = await Promise.all(
+        Array.from({ length: 8 }, (_, n) => begin(n % 2 === 0 ? hub : other, { graceSeconds: 7 }, key)),
+      );
       expect(answers.map(({ status }) => status)).toEqual(Array(8).fill(202));
       expect(new Set(answers.map(({ body }) => body.id)).size).toBe(1);
       await ended(hub, answers[0]!.body.id);
@@ -211,8 +323,13 @@ describe('a run', () => {
   });
 
   it('that nobody knows is neither stopped nor repeated', async () => {
-    for (const act of ['cancel', 'retry']) for (const id of [randomUUID(), 'x']) expectProblem(await hub.call('POST', `/v1/recon/runs/${id}/${act}`), 'not_found');
-    expectProblem(await hub.call('POST', `/v1/recon/runs/${await plantRun(hub, { state: 'failed', kind: 'legacy' })}/retry`), 'run_state_conflict');
+    for (const act of ['cancel', 'retry'])
+      for (const id of [randomUUID(), 'x'])
+        expectProblem(await hub.call('POST', `/v1/recon/runs/${id}/${act}`), 'not_found');
+    expectProblem(
+      await hub.call('POST', `/v1/recon/runs/${await plantRun(hub, { state: 'failed', kind: 'legacy' })}/retry`),
+      'run_state_conflict',
+    );
   });
 
   it('is signed without anybody asking, and shows in the metrics', async () => {
@@ -222,7 +339,13 @@ describe('a run', () => {
     await followPartners(hub);
     const { body } = await begin(hub, { graceSeconds: 11 });
     expect(await ended(hub, body.id)).toMatchObject({ state: 'sealed', error: null });
-    const signed = async (id: string) => (await hub.database.query<{ signed: boolean }>('select manifest is not null as signed from recon.run where id = $1', [id]))[0]?.signed;
+    const signed = async (id: string) =>
+      (
+        await hub.database.query<{ signed: boolean }>(
+          'select manifest is not null as signed from recon.run where id = $1',
+          [id],
+        )
+      )[0]?.signed;
     await waitFor('it is signed', async () => {
       await hub.app.get(ReconDuties, { strict: false }).sign();
       return signed(body.id);

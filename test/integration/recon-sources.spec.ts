@@ -37,20 +37,37 @@ const START = Date.UTC(2026, 10, 22);
 const day: SourceWindow = { from: new Date(START), to: new Date(START + 24 * HOUR) };
 const never = new AbortController().signal;
 
-const row = (n: number, change: ListRow = {}): ListRow => ({ id: `row-${n}`, playerId: 'p', amount: 10, currency: 'USD', direction: 'deposit', reference: `ref-${n}`, correlationId: `corr-${n}`, createdAt: new Date(START + n * 1000).toISOString(), ...change });
+const row = (n: number, change: ListRow = {}): ListRow => ({
+  id: `row-${n}`,
+  playerId: 'p',
+  amount: 10,
+  currency: 'USD',
+  direction: 'deposit',
+  reference: `ref-${n}`,
+  correlationId: `corr-${n}`,
+  createdAt: new Date(START + n * 1000).toISOString(),
+  ...change,
+});
 const rows = (count: number, from = 0): ListRow[] => Array.from({ length: count }, (_, index) => row(from + index));
 
-describe('the readers of partners\' lists', () => {
+describe("the readers of partners' lists", () => {
   let hub: TestHub;
   let operator: ListServer;
   let rgs: ListServer;
   let reader: PartnerListReader;
   const readerWith = (limits: ReadLimits, env: Record<string, string> = {}) =>
-    new PartnerListReader(hub.app.get(PartnerHttp), hub.app.get(PartnerDirectory), parseConfig({ NODE_ENV: 'test', MAX_RETRIES: '2', RETRY_BACKOFF_SECONDS: '0.01', ...env }), limits);
+    new PartnerListReader(
+      hub.app.get(PartnerHttp),
+      hub.app.get(PartnerDirectory),
+      parseConfig({ NODE_ENV: 'test', MAX_RETRIES: '2', RETRY_BACKOFF_SECONDS: '0.01', ...env }),
+      limits,
+    );
 
   beforeAll(async () => {
     [operator, rgs] = await Promise.all([ListServer.start(), ListServer.start()]);
-    hub = await TestHub.start({ env: { ROLE: 'api', OPERATOR_BASE_URL: operator.url, RGS_WEBHOOK_URL: `${rgs.url}/webhooks?tenant=a` } });
+    hub = await TestHub.start({
+      env: { ROLE: 'api', OPERATOR_BASE_URL: operator.url, RGS_WEBHOOK_URL: `${rgs.url}/webhooks?tenant=a` },
+    });
     reader = readerWith(new SmallLimits());
   });
   afterAll(async () => {
@@ -58,12 +75,28 @@ describe('the readers of partners\' lists', () => {
     await Promise.all([operator.stop(), rgs.stop()]);
   });
 
-  const read = async (options: { side?: Side; window?: SourceWindow | null; cursor?: string | null; gone?: AbortSignal; by?: PartnerListReader } = {}): Promise<RowPage[]> => {
+  const read = async (
+    options: {
+      side?: Side;
+      window?: SourceWindow | null;
+      cursor?: string | null;
+      gone?: AbortSignal;
+      by?: PartnerListReader;
+    } = {},
+  ): Promise<RowPage[]> => {
     const pages: RowPage[] = [];
-    for await (const page of rowPages(options.by ?? reader, options.side ?? 'operator', options.window ?? null, options.cursor ?? null, options.gone ?? never)) pages.push(page);
+    for await (const page of rowPages(
+      options.by ?? reader,
+      options.side ?? 'operator',
+      options.window ?? null,
+      options.cursor ?? null,
+      options.gone ?? never,
+    ))
+      pages.push(page);
     return pages;
   };
-  const ids = (pages: readonly RowPage[]) => pages.flatMap((page) => page.rows.map(({ correlationId }) => correlationId));
+  const ids = (pages: readonly RowPage[]) =>
+    pages.flatMap((page) => page.rows.map(({ correlationId }) => correlationId));
   const idsOf = (list: readonly ListRow[]) => list.map(({ correlationId }) => correlationId);
   const failure = async (reading: Promise<unknown>): Promise<SourceError> => {
     const error: unknown = await reading.then(
@@ -73,7 +106,10 @@ describe('the readers of partners\' lists', () => {
     if (!(error instanceof SourceError)) throw error;
     return error;
   };
-  const json = (response: http.ServerResponse, value: unknown) => void response.setHeader('content-type', 'application/json').end(typeof value === 'string' ? value : JSON.stringify(value));
+  const json = (response: http.ServerResponse, value: unknown) =>
+    void response
+      .setHeader('content-type', 'application/json')
+      .end(typeof value === 'string' ? value : JSON.stringify(value));
 
   it('is what the hub injects', () => {
     expect(hub.app.get(SourceReader)).toBeInstanceOf(PartnerListReader);
@@ -85,13 +121,16 @@ describe('the readers of partners\' lists', () => {
       else servePages(operator, form, () => list);
     };
 
-    it.each([0, 1, PAGE_ROWS - 1, PAGE_ROWS, PAGE_ROWS + 1, 3 * PAGE_ROWS, 47])('is read whole with %i rows', async (count) => {
-      serve(rows(count));
-      const pages = await read({ window: day });
-      expect(ids(pages)).toEqual(idsOf(rows(count)));
-      expect(pages.map(({ cursor }) => cursor === null)).toEqual(pages.map((_, index) => index === pages.length - 1));
-      for (const page of pages) expect(page.seen).toBe(page.rows.length + page.rejected.length);
-    });
+    it.each([0, 1, PAGE_ROWS - 1, PAGE_ROWS, PAGE_ROWS + 1, 3 * PAGE_ROWS, 47])(
+      'is read whole with %i rows',
+      async (count) => {
+        serve(rows(count));
+        const pages = await read({ window: day });
+        expect(ids(pages)).toEqual(idsOf(rows(count)));
+        expect(pages.map(({ cursor }) => cursor === null)).toEqual(pages.map((_, index) => index === pages.length - 1));
+        for (const page of pages) expect(page.seen).toBe(page.rows.length + page.rejected.length);
+      },
+    );
 
     it('goes on after any page where another reading stopped', async () => {
       serve(rows(47));
@@ -105,7 +144,10 @@ describe('the readers of partners\' lists', () => {
 
     it('that grows while it is read ends, and with every row that it had at the start', async () => {
       const list = rows(25);
-      if (form === 'array') operator.stream(function* () { for (let n = 0; n < 40; n += 1) yield row(n); });
+      if (form === 'array')
+        operator.stream(function* () {
+          for (let n = 0; n < 40; n += 1) yield row(n);
+        });
       else servePages(operator, form, () => (list.length < 40 && list.push(row(list.length)), list));
       const read25 = ids(await read({ window: day }));
       expect(read25.slice(0, 25)).toEqual(idsOf(rows(25)));
@@ -113,9 +155,19 @@ describe('the readers of partners\' lists', () => {
     });
 
     it('with a row that is no row, has no id or a huge one counts it', async () => {
-      serve([row(1), row(2, { correlationId: undefined }), row(3, { correlationId: '' }), row(4, { correlationId: 7 }), row(5, { reference: 'r'.repeat(2_000) }), row(6)]);
+      serve([
+        row(1),
+        row(2, { correlationId: undefined }),
+        row(3, { correlationId: '' }),
+        row(4, { correlationId: 7 }),
+        row(5, { reference: 'r'.repeat(2_000) }),
+        row(6),
+      ]);
       const [page] = await read();
-      expect(page).toMatchObject({ seen: 6, rejected: [{ reason: 'no_key' }, { reason: 'no_key' }, { reason: 'no_key' }, { reason: 'too_large' }] });
+      expect(page).toMatchObject({
+        seen: 6,
+        rejected: [{ reason: 'no_key' }, { reason: 'no_key' }, { reason: 'no_key' }, { reason: 'too_large' }],
+      });
       expect(page?.rejected.every(({ raw }) => raw.length <= 500 && raw.includes('"currency":"USD"'))).toBe(true);
       expect(ids([page as RowPage])).toEqual(['corr-1', 'corr-6']);
     });
@@ -135,22 +187,34 @@ describe('the readers of partners\' lists', () => {
       const asked: { url: string; signed: boolean }[] = [];
       rgs.serve((request, response) => {
         asked.push({ url: request.url ?? '', signed: /^[0-9a-f]{64}$/.test(String(request.headers['x-signature'])) });
-        json(response, asked.length === 1 ? { items: [row(1)], nextCursor: 'a b&c=/\u00fc' } : { items: [], nextCursor: null });
+        json(
+          response,
+          asked.length === 1 ? { items: [row(1)], nextCursor: 'a b&c=/\u00fc' } : { items: [], nextCursor: null },
+        );
       });
       await read({ side: 'rgs', window: day });
       const parameters = asked.map(({ url }) => Object.fromEntries(new URL(url, 'http://h').searchParams));
-      const first = { tenant: 'a', limit: String(PAGE_ROWS), from: '2026-11-22T00:00:00.000Z', to: '2026-11-23T00:00:00.000Z' };
+      const first = {
+        tenant: 'a',
+        limit: String(PAGE_ROWS),
+        from: '2026-11-22T00:00:00.000Z',
+        to: '2026-11-23T00:00:00.000Z',
+      };
       expect(parameters).toEqual([first, { ...first, cursor: 'a b&c=/\u00fc' }]);
       expect(asked.every(({ signed }) => signed)).toBe(true);
     });
 
     it('again without parameters when a partner cannot bear them', async () => {
-      operator.serve((request, response) => (request.url?.includes('?') === true ? void response.writeHead(422).end() : json(response, rows(12))));
+      operator.serve((request, response) =>
+        request.url?.includes('?') === true ? void response.writeHead(422).end() : json(response, rows(12)),
+      );
       expect(ids(await read({ window: day }))).toEqual(idsOf(rows(12)));
     });
 
     it('again without parameters when a bare array is as long as the limit, and finds what a limit kept back', async () => {
-      operator.serve((request, response) => json(response, request.url?.includes('limit=') === true ? rows(PAGE_ROWS) : rows(23)));
+      operator.serve((request, response) =>
+        json(response, request.url?.includes('limit=') === true ? rows(PAGE_ROWS) : rows(23)),
+      );
       const pages = await read({ window: day });
       expect(ids(pages)).toEqual(idsOf(rows(23)));
       const rest = await read({ window: day, cursor: pages[0]?.cursor ?? null });
@@ -176,29 +240,68 @@ describe('the readers of partners\' lists', () => {
     const whole = { items: rows(2), nextCursor: 'next' };
     /** A first page that is well, then the fault. */
     const second = (fault: (response: http.ServerResponse, request: http.IncomingMessage) => void) => {
-      operator.serve((request, response) => (request.url?.includes('cursor=') === true ? fault(response, request) : json(response, whole)));
+      operator.serve((request, response) =>
+        request.url?.includes('cursor=') === true ? fault(response, request) : json(response, whole),
+      );
     };
-    const page = (change: Record<string, unknown>, headers: Record<string, string> = {}) => (response: http.ServerResponse) => {
-      for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
-      json(response, { items: rows(2, 2), nextCursor: null, ...change });
-    };
-    const text = (body: string, type = 'application/json') => (response: http.ServerResponse) => void response.setHeader('content-type', type).end(body);
-    const status = (code: number, headers: Record<string, string> = {}) => (response: http.ServerResponse) => void response.writeHead(code, headers).end('[]');
+    const page =
+      (change: Record<string, unknown>, headers: Record<string, string> = {}) =>
+      (response: http.ServerResponse) => {
+        for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+        json(response, { items: rows(2, 2), nextCursor: null, ...change });
+      };
+    const text =
+      (body: string, type = 'application/json') =>
+      (response: http.ServerResponse) =>
+        void response.setHeader('content-type', type).end(body);
+    const status =
+      (code: number, headers: Record<string, string> = {}) =>
+      (response: http.ServerResponse) =>
+        void response.writeHead(code, headers).end('[]');
     const body = JSON.stringify({ items: rows(3, 2), nextCursor: null });
     const bomb = gzipSync(`{"items":[${' '.repeat(50_000_000)}],"nextCursor":null}`);
 
-    it.each<{ how: string; reason: string; fault: (response: http.ServerResponse, request: http.IncomingMessage) => void }>([
+    it.each<{
+      how: string;
+      reason: string;
+      fault: (response: http.ServerResponse, request: http.IncomingMessage) => void;
+    }>([
       { how: 'the same cursor for ever', reason: 'cursor_repeated', fault: page({ nextCursor: 'next' }) },
-      { how: 'a cursor that goes back', reason: 'cursor_went_back', fault: (response, request) => page({ items: rows(2), nextCursor: `${request.url?.length}` })(response) },
-      { how: 'a page that comes again, without times', reason: 'cursor_went_back', fault: (response, request) => page({ items: [row(9, { createdAt: undefined })], nextCursor: `${request.url?.length}` })(response) },
+      {
+        how: 'a cursor that goes back',
+        reason: 'cursor_went_back',
+        fault: (response, request) => page({ items: rows(2), nextCursor: `${request.url?.length}` })(response),
+      },
+      {
+        how: 'a page that comes again, without times',
+        reason: 'cursor_went_back',
+        fault: (response, request) =>
+          page({ items: [row(9, { createdAt: undefined })], nextCursor: `${request.url?.length}` })(response),
+      },
       { how: 'more rows than asked for', reason: 'page_too_long', fault: page({ items: rows(PAGE_ROWS + 1, 2) }) },
       { how: 'a page that is too large', reason: 'too_many_bytes', fault: page({ padding: 'x'.repeat(70_000) }) },
       { how: 'one huge row', reason: 'too_many_bytes', fault: page({ items: [row(3, { meta: 'x'.repeat(70_000) })] }) },
-      { how: 'a gzip bomb', reason: 'too_many_bytes', fault: (response) => void response.writeHead(200, { 'content-type': 'application/json', 'content-encoding': 'gzip' }).end(bomb) },
+      {
+        how: 'a gzip bomb',
+        reason: 'too_many_bytes',
+        fault: (response) =>
+          void response.writeHead(200, { 'content-type': 'application/json', 'content-encoding': 'gzip' }).end(bomb),
+      },
       { how: 'truncated JSON', reason: 'not_json', fault: text(body.slice(0, -20)) },
       { how: 'more after its end', reason: 'not_json', fault: text(`${body} and so on`) },
-      { how: 'bytes that are not UTF-8', reason: 'not_json', fault: (response) => void response.setHeader('content-type', 'application/json').end(Buffer.from(body.replace('corr-3', 'corr-\u00ff'), 'latin1')) },
-      { how: 'HTML with 200', reason: 'wrong_content_type', fault: text('<html>please log in</html>', 'text/html; charset=utf-8') },
+      {
+        how: 'bytes that are not UTF-8',
+        reason: 'not_json',
+        fault: (response) =>
+          void response
+            .setHeader('content-type', 'application/json')
+            .end(Buffer.from(body.replace('corr-3', 'corr-\u00ff'), 'latin1')),
+      },
+      {
+        how: 'HTML with 200',
+        reason: 'wrong_content_type',
+        fault: text('<html>please log in</html>', 'text/html; charset=utf-8'),
+      },
       { how: 'HTML that is called JSON', reason: 'not_json', fault: text('<html>please log in</html>') },
       { how: 'nothing', reason: 'not_json', fault: text('') },
       { how: 'another content type', reason: 'wrong_content_type', fault: text(body, 'application/octet-stream') },
@@ -208,24 +311,59 @@ describe('the readers of partners\' lists', () => {
       { how: 'a bare array in between', reason: 'not_a_list', fault: text('[]') },
       { how: 'a total that is not what was read', reason: 'total_mismatch', fault: page({ total: 5 }) },
       { how: 'a total that is no number', reason: 'not_a_list', fault: page({ total: 'many' }) },
-      { how: 'an end of its data before the end of the window', reason: 'not_complete_yet', fault: page({ dataAvailableEnd: new Date(START + 23 * HOUR).toISOString() }) },
-      { how: 'only empty pages', reason: 'never_ends', fault: (response, request) => page({ items: [], nextCursor: `${request.url}x`.slice(-200) + Math.random() })(response) },
+      {
+        how: 'an end of its data before the end of the window',
+        reason: 'not_complete_yet',
+        fault: page({ dataAvailableEnd: new Date(START + 23 * HOUR).toISOString() }),
+      },
+      {
+        how: 'only empty pages',
+        reason: 'never_ends',
+        fault: (response, request) =>
+          page({ items: [], nextCursor: `${request.url}x`.slice(-200) + Math.random() })(response),
+      },
       { how: 'a redirect', reason: 'redirected', fault: status(302, { location: '/elsewhere' }) },
       { how: '404', reason: 'bad_status', fault: status(404) },
       { how: '204', reason: 'bad_status', fault: status(204) },
       { how: '500 again and again', reason: 'bad_status', fault: status(500) },
       { how: '429 for ever', reason: 'throttled', fault: status(429) },
       { how: '429 with a pause that is too long', reason: 'throttled', fault: status(429, { 'retry-after': '3600' }) },
-      { how: 'a connection that breaks again and again', reason: 'unreachable', fault: (response) => void response.socket?.resetAndDestroy() },
-      { how: 'fewer bytes than announced', reason: 'unreachable', fault: (response) => void response.writeHead(200, { 'content-type': 'application/json', 'content-length': body.length + 9 }).write(body, () => response.socket?.end()) },
+      {
+        how: 'a connection that breaks again and again',
+        reason: 'unreachable',
+        fault: (response) => void response.socket?.resetAndDestroy(),
+      },
+      {
+        how: 'fewer bytes than announced',
+        reason: 'unreachable',
+        fault: (response) =>
+          void response
+            .writeHead(200, { 'content-type': 'application/json', 'content-length': body.length + 9 })
+            .write(body, () => response.socket?.end()),
+      },
       { how: 'silence', reason: 'too_slow', fault: () => undefined },
-      { how: 'silence in the middle', reason: 'too_slow', fault: (response) => void response.setHeader('content-type', 'application/json').write(body.slice(0, 100)) },
-      { how: 'a slow drip', reason: 'too_slow', fault: (response) => drip(response.setHeader('content-type', 'application/json'), body) },
+      {
+        how: 'silence in the middle',
+        reason: 'too_slow',
+        fault: (response) => void response.setHeader('content-type', 'application/json').write(body.slice(0, 100)),
+      },
+      {
+        how: 'a slow drip',
+        reason: 'too_slow',
+        fault: (response) => drip(response.setHeader('content-type', 'application/json'), body),
+      },
     ])('$how', async ({ reason, fault }) => {
       second(fault);
       const seen: RowPage[] = [];
       const reading = (async () => {
-        for await (const each of rowPages(reason === 'too_slow' ? readerWith(new HastyLimits()) : reader, 'operator', day, null, never)) seen.push(each);
+        for await (const each of rowPages(
+          reason === 'too_slow' ? readerWith(new HastyLimits()) : reader,
+          'operator',
+          day,
+          null,
+          never,
+        ))
+          seen.push(each);
       })();
       const error = await failure(reading);
       expect(error).toMatchObject({ side: 'operator', reason });
@@ -237,7 +375,9 @@ describe('the readers of partners\' lists', () => {
     it('a link to another host, which is never called', async () => {
       let called = false;
       rgs.serve((_request, response) => ((called = true), json(response, [])));
-      operator.serve((_request, response) => json(response.setHeader('link', `<${rgs.url}/v2/transactions>; rel="next"`), rows(2)));
+      operator.serve((_request, response) =>
+        json(response.setHeader('link', `<${rgs.url}/v2/transactions>; rel="next"`), rows(2)),
+      );
       expect(await failure(read())).toMatchObject({ reason: 'foreign_link' });
       operator.serve((_request, response) => json(response.setHeader('link', '<//127.0.0.2/next>; rel=next'), rows(2)));
       expect(await failure(read())).toMatchObject({ reason: 'foreign_link' });
@@ -247,7 +387,11 @@ describe('the readers of partners\' lists', () => {
     it.each([
       { how: 'links in a circle', link: '</v2/transactions?page=2>; rel="next"', reason: 'cursor_repeated' },
       { how: 'a link that cannot be read', link: '<oops', reason: 'not_a_list' },
-      { how: 'a link that means next without angle brackets', link: '/v2/transactions?page=2; rel=next', reason: 'not_a_list' },
+      {
+        how: 'a link that means next without angle brackets',
+        link: '/v2/transactions?page=2; rel=next',
+        reason: 'not_a_list',
+      },
     ])('$how', async ({ link, reason }) => {
       operator.serve((_request, response) => json(response.setHeader('link', link), []));
       expect(await failure(read())).toMatchObject({ reason });
@@ -263,7 +407,11 @@ describe('the readers of partners\' lists', () => {
       { how: 'with more after its end', reason: 'not_json', list: '[{}][{}]' },
       { how: 'of numbers', reason: 'not_a_list', list: '[1,2]' },
       { how: 'with a hole', reason: 'not_a_list', list: '[{"correlationId":"a"},null]' },
-      { how: 'with one huge row', reason: 'too_many_bytes', list: JSON.stringify([row(1, { meta: 'x'.repeat(200_000) })]) },
+      {
+        how: 'with one huge row',
+        reason: 'too_many_bytes',
+        list: JSON.stringify([row(1, { meta: 'x'.repeat(200_000) })]),
+      },
       { how: 'that never ends', reason: 'never_ends', list: JSON.stringify(rows(501)) },
     ])('a bare array $how', async ({ reason, list }) => {
       operator.list(list);
@@ -271,14 +419,24 @@ describe('the readers of partners\' lists', () => {
     });
 
     it('a bare array that was followed by an error page', async () => {
-      operator.serve((_request, response) => void response.setHeader('content-type', 'application/json').write(`${JSON.stringify(rows(25)).slice(0, -1)},`, () => response.destroy()));
+      operator.serve(
+        (_request, response) =>
+          void response
+            .setHeader('content-type', 'application/json')
+            .write(`${JSON.stringify(rows(25)).slice(0, -1)},`, () => response.destroy()),
+      );
       expect(await failure(read())).toMatchObject({ reason: 'unreachable' });
     });
 
     it('a bare array that drips, and one whose end never comes', async () => {
-      operator.serve((_request, response) => drip(response.setHeader('content-type', 'application/json'), JSON.stringify(rows(5))));
+      operator.serve((_request, response) =>
+        drip(response.setHeader('content-type', 'application/json'), JSON.stringify(rows(5))),
+      );
       expect(await failure(read({ by: readerWith(new HastyLimits()) }))).toMatchObject({ reason: 'too_slow' });
-      operator.serve((_request, response) => void response.setHeader('content-type', 'application/json').write(JSON.stringify(rows(25)).slice(0, -1)));
+      operator.serve(
+        (_request, response) =>
+          void response.setHeader('content-type', 'application/json').write(JSON.stringify(rows(25)).slice(0, -1)),
+      );
       expect(await failure(read({ by: readerWith(new HastyLimits()) }))).toMatchObject({ reason: 'too_slow' });
     });
 
@@ -307,7 +465,9 @@ describe('the readers of partners\' lists', () => {
       const cursor = (await read())[0]?.cursor ?? null;
       expect(ids(await read({ cursor }))).toHaveLength(15);
       second(page({ items: rows(1), nextCursor: null }));
-      const [first] = await read({ cursor: null }).catch(async () => [(await rowPages(reader, 'operator', day, null, never).next()).value as RowPage]);
+      const [first] = await read({ cursor: null }).catch(async () => [
+        (await rowPages(reader, 'operator', day, null, never).next()).value as RowPage,
+      ]);
       expect(await failure(read({ cursor: first?.cursor ?? null }))).toMatchObject({ reason: 'cursor_went_back' });
       second(page({ nextCursor: 'next' }));
       expect(await failure(read({ cursor: first?.cursor ?? null }))).toMatchObject({ reason: 'cursor_repeated' });
@@ -321,7 +481,10 @@ describe('the readers of partners\' lists', () => {
       const error = await failure(read({ side: 'rgs' }));
       expect(error).toMatchObject({ side: 'rgs', reason: 'unreachable' });
       expect(error.message).toContain('the list of the RGS could not be read');
-      await hub.database.query('update partner set base_url = $1 where code = $2', [`${rgs.url}/webhooks?tenant=a`, 'rgs']);
+      await hub.database.query('update partner set base_url = $1 where code = $2', [
+        `${rgs.url}/webhooks?tenant=a`,
+        'rgs',
+      ]);
       await hub.app.get(PartnerDirectory).refresh();
     });
   });
@@ -334,7 +497,12 @@ describe('the readers of partners\' lists', () => {
         calls += 1;
         at.push(performance.now());
         if (calls > 1 && calls <= 1 + count) return fault(response);
-        json(response, request.url?.includes('cursor=') === true ? { items: rows(2, 2), nextCursor: null } : { items: rows(2), nextCursor: 'next' });
+        json(
+          response,
+          request.url?.includes('cursor=') === true
+            ? { items: rows(2, 2), nextCursor: null }
+            : { items: rows(2), nextCursor: 'next' },
+        );
       });
       return at;
     };
@@ -342,7 +510,11 @@ describe('the readers of partners\' lists', () => {
     it.each<{ how: string; fault: (response: http.ServerResponse) => void }>([
       { how: '5xx', fault: (response) => void response.writeHead(502).end() },
       { how: 'a broken connection', fault: (response) => void response.socket?.resetAndDestroy() },
-      { how: 'a page that broke off', fault: (response) => void response.setHeader('content-type', 'application/json').write('{"items":[', () => response.destroy()) },
+      {
+        how: 'a page that broke off',
+        fault: (response) =>
+          void response.setHeader('content-type', 'application/json').write('{"items":[', () => response.destroy()),
+      },
     ])('after $how that does not last', async ({ fault }) => {
       times(2, fault);
       expect(ids(await read({ window: day }))).toEqual(idsOf(rows(4)));
@@ -380,7 +552,8 @@ describe('the readers of partners\' lists', () => {
         response.on('close', () => (state.open -= 1));
         response.setHeader('content-type', 'application/json');
         if (form === 'array') response.write(`${JSON.stringify(rows(25)).slice(0, -1)},`);
-        else if (request.url?.includes('cursor=') !== true) response.end(JSON.stringify({ items: rows(2), nextCursor: 'next' }));
+        else if (request.url?.includes('cursor=') !== true)
+          response.end(JSON.stringify({ items: rows(2), nextCursor: 'next' }));
       });
       return state;
     };
@@ -407,25 +580,40 @@ describe('the readers of partners\' lists', () => {
 
   it('gives the same rows whatever the form, the size of its pages and the cuts of its bytes', async () => {
     const texts = fc.string({ unit: 'grapheme', maxLength: 12 });
-    const element = fc.record({ correlationId: fc.oneof(texts, fc.uuid()), reference: texts, amount: fc.oneof(fc.double({ noNaN: true, noDefaultInfinity: true }), fc.constantFrom('19.99', '1e2')), direction: texts, meta: fc.json() });
+    const element = fc.record({
+      correlationId: fc.oneof(texts, fc.uuid()),
+      reference: texts,
+      amount: fc.oneof(fc.double({ noNaN: true, noDefaultInfinity: true }), fc.constantFrom('19.99', '1e2')),
+      direction: texts,
+      meta: fc.json(),
+    });
     await fc.assert(
-      fc.asyncProperty(fc.array(element, { maxLength: 40 }), fc.integer({ min: 1, max: 60 }), fc.integer({ min: 1, max: 15 }), async (list, cut, pageRows) => {
-        const by = readerWith(Object.assign(new SmallLimits(), { pageRows }));
-        const flat = (pages: readonly RowPage[]) => ({ rows: pages.flatMap((each) => each.rows), rejected: pages.flatMap((each) => each.rejected), seen: pages.reduce((sum, each) => sum + each.seen, 0) });
-        operator.serve((_request, response) => {
-          response.setHeader('content-type', 'application/json');
-          const bytes = Buffer.from(JSON.stringify(list));
-          for (let at = 0; at < bytes.length; at += cut) response.write(bytes.subarray(at, at + cut));
-          response.end();
-        });
-        const array = flat(await read({ by }));
-        servePages(operator, 'items', () => list);
-        const items = flat(await read({ by }));
-        servePages(operator, 'link', () => list);
-        expect(flat(await read({ by }))).toEqual(items);
-        expect(array).toEqual(items);
-        expect(items.seen).toBe(list.length);
-      }),
+      fc.asyncProperty(
+        fc.array(element, { maxLength: 40 }),
+        fc.integer({ min: 1, max: 60 }),
+        fc.integer({ min: 1, max: 15 }),
+        async (list, cut, pageRows) => {
+          const by = readerWith(Object.assign(new SmallLimits(), { pageRows }));
+          const flat = (pages: readonly RowPage[]) => ({
+            rows: pages.flatMap((each) => each.rows),
+            rejected: pages.flatMap((each) => each.rejected),
+            seen: pages.reduce((sum, each) => sum + each.seen, 0),
+          });
+          operator.serve((_request, response) => {
+            response.setHeader('content-type', 'application/json');
+            const bytes = Buffer.from(JSON.stringify(list));
+            for (let at = 0; at < bytes.length; at += cut) response.write(bytes.subarray(at, at + cut));
+            response.end();
+          });
+          const array = flat(await read({ by }));
+          servePages(operator, 'items', () => list);
+          const items = flat(await read({ by }));
+          servePages(operator, 'link', () => list);
+          expect(flat(await read({ by }))).toEqual(items);
+          expect(array).toEqual(items);
+          expect(items.seen).toBe(list.length);
+        },
+      ),
       { numRuns: 60 },
     );
   });

@@ -8,7 +8,14 @@ import { TestHub, control } from '../support/test-hub';
 import { waitFor } from '../support/wait-for';
 
 const HEADING = 'refId,correlationId,direction,amount,inRGS,inOperator\r\n';
-const stagedRows = async (hub: TestHub) => Number((await hub.database.query<{ n: string }>('select (select count(*) from recon.stage_0) + (select count(*) from recon.stage_1) as n'))[0]?.n);
+const stagedRows = async (hub: TestHub) =>
+  Number(
+    (
+      await hub.database.query<{ n: string }>(
+        'select (select count(*) from recon.stage_0) + (select count(*) from recon.stage_1) as n',
+      )
+    )[0]?.n,
+  );
 /** The rows go after the last byte of the file, so its reader may be a little early. */
 const discarded = (hub: TestHub) => waitFor('nothing is staged any more', async () => (await stagedRows(hub)) === 0);
 const download = (hub: TestHub) => hub.call('GET', '/reconciliation_data');
@@ -21,8 +28,22 @@ describe('the reconciliation file', () => {
   afterAll(() => hub.stop());
   beforeEach(() => hub.clear());
 
-  const plantAtRgs = (webhook: Record<string, unknown>) => control(hub.rgs.url, 'POST', '/admin/book', { playerId: 'p', event: 'credit', amountCents: 1000, currency: 'USD', ...webhook });
-  const plantAtOperator = (booking: Record<string, unknown>) => control(hub.operator.url, 'POST', '/admin/book', { playerId: 'p', direction: 'withdraw', amount: 10, currency: 'USD', ...booking });
+  const plantAtRgs = (webhook: Record<string, unknown>) =>
+    control(hub.rgs.url, 'POST', '/admin/book', {
+      playerId: 'p',
+      event: 'credit',
+      amountCents: 1000,
+      currency: 'USD',
+      ...webhook,
+    });
+  const plantAtOperator = (booking: Record<string, unknown>) =>
+    control(hub.operator.url, 'POST', '/admin/book', {
+      playerId: 'p',
+      direction: 'withdraw',
+      amount: 10,
+      currency: 'USD',
+      ...booking,
+    });
 
   it('is the heading alone when both sides know nothing', async () => {
     const file = await download(hub);
@@ -42,7 +63,11 @@ describe('the reconciliation file', () => {
   });
 
   it('names what is planted on one side or lost on the other, and nothing that both know', async () => {
-    const asked = [await hub.debit({ refId: 'both' }), await hub.debit({ refId: 'lost-there', amountCents: 1999 }), await hub.credit({ refId: 'lost-here', amountCents: 50 })];
+    const asked = [
+      await hub.debit({ refId: 'both' }),
+      await hub.debit({ refId: 'lost-there', amountCents: 1999 }),
+      await hub.credit({ refId: 'lost-here', amountCents: 50 }),
+    ];
     for (const { body } of asked) await hub.reaches(body.transactionId, 'confirmed');
     await hub.drained();
     expect((await download(hub)).text).toBe(HEADING);
@@ -51,7 +76,12 @@ describe('the reconciliation file', () => {
     await control(hub.operator.url, 'DELETE', '/admin/book/lost-there');
     await control(hub.rgs.url, 'DELETE', '/admin/book/lost-here');
     await plantAtRgs({ refId: 'only-rgs', correlationId: 'corr-only-rgs', event: 'debit', amountCents: 1 });
-    await plantAtOperator({ reference: 'only-operator', correlationId: 'corr-only-operator', direction: 'deposit', amount: 12.5 });
+    await plantAtOperator({
+      reference: 'only-operator',
+      correlationId: 'corr-only-operator',
+      direction: 'deposit',
+      amount: 12.5,
+    });
     const file = await download(hub);
     expect(file.text.split('\r\n').sort()).toEqual(
       [
@@ -96,7 +126,9 @@ describe('the reconciliation, with partners that may misbehave', () => {
   let operator: ListServer;
   beforeAll(async () => {
     [rgs, operator] = await Promise.all([ListServer.start(), ListServer.start()]);
-    hub = await TestHub.start({ env: { RGS_WEBHOOK_URL: `${rgs.url}/webhooks`, OPERATOR_BASE_URL: operator.url, MAX_RETRIES: '1' } });
+    hub = await TestHub.start({
+      env: { RGS_WEBHOOK_URL: `${rgs.url}/webhooks`, OPERATOR_BASE_URL: operator.url, MAX_RETRIES: '1' },
+    });
   });
   afterAll(async () => {
     await hub.stop();
@@ -107,40 +139,72 @@ describe('the reconciliation, with partners that may misbehave', () => {
     operator.list([]);
   });
 
-  const rgsRow = (change: Record<string, unknown> = {}) => ({ playerId: 'p', amountCents: 1000, currency: 'USD', status: 'OK', event: 'credit', refId: 'ref-1', correlationId: 'corr-1', ...change });
-  const operatorRow = (change: Record<string, unknown> = {}) => ({ playerId: 'p', amount: 10, currency: 'USD', direction: 'deposit', reference: 'ref-1', correlationId: 'corr-1', ...change });
+  const rgsRow = (change: Record<string, unknown> = {}) => ({
+    playerId: 'p',
+    amountCents: 1000,
+    currency: 'USD',
+    status: 'OK',
+    event: 'credit',
+    refId: 'ref-1',
+    correlationId: 'corr-1',
+    ...change,
+  });
+  const operatorRow = (change: Record<string, unknown> = {}) => ({
+    playerId: 'p',
+    amount: 10,
+    currency: 'USD',
+    direction: 'deposit',
+    reference: 'ref-1',
+    correlationId: 'corr-1',
+    ...change,
+  });
 
-  describe('writes a cell as Python\'s csv does', () => {
-    it.each([
-      { refId: 'plain', cell: 'plain' },
-      { refId: 'a,b', cell: '"a,b"' },
-      { refId: 'say "hi"', cell: '"say ""hi"""' },
-      { refId: 'a\nb', cell: '"a\nb"' },
-      { refId: 'a\rb', cell: '"a\rb"' },
-      { refId: 'a\r\nb', cell: '"a\r\nb"' },
-      { refId: ' leading', cell: ' leading' },
-      { refId: 'trailing ', cell: 'trailing ' },
-      { refId: '\u00fcber-\u{1F3B2}', cell: '\u00fcber-\u{1F3B2}' },
-      { refId: '', cell: '' },
-      { refId: null, cell: '' },
-    ].map((each) => ({ ...each, name: JSON.stringify(each) })))('$name', async ({ refId, cell }) => {
+  describe("writes a cell as Python's csv does", () => {
+    it.each(
+      [
+        { refId: 'plain', cell: 'plain' },
+        { refId: 'a,b', cell: '"a,b"' },
+        { refId: 'say "hi"', cell: '"say ""hi"""' },
+        { refId: 'a\nb', cell: '"a\nb"' },
+        { refId: 'a\rb', cell: '"a\rb"' },
+        { refId: 'a\r\nb', cell: '"a\r\nb"' },
+        { refId: ' leading', cell: ' leading' },
+        { refId: 'trailing ', cell: 'trailing ' },
+        { refId: '\u00fcber-\u{1F3B2}', cell: '\u00fcber-\u{1F3B2}' },
+        { refId: '', cell: '' },
+        { refId: null, cell: '' },
+      ].map((each) => ({ ...each, name: JSON.stringify(each) })),
+    )('$name', async ({ refId, cell }) => {
       rgs.list([rgsRow({ refId })]);
       expect((await download(hub)).text).toBe(`${HEADING}${cell},corr-1,credit,10.0,True,False\r\n`);
     });
   });
 
-  it.each(['=1+1', '+1', '-1', '@SUM(A1)', '\t=1', '\r=1', '\n=1', '\uff1d1', '\uff0b1', '\uff0d1', '\uff201'])('disarms a cell that a spreadsheet would run: %j', async (formula) => {
-    rgs.list([rgsRow({ refId: formula, correlationId: formula, event: formula })]);
-    const file = await download(hub);
-    const [row] = parse(file.text, { columns: true, record_delimiter: '\r\n' }) as unknown as Record<string, string>[];
-    expect(row).toEqual({ refId: `'${formula}`, correlationId: `'${formula}`, direction: `'${formula}`, amount: '10.0', inRGS: 'True', inOperator: 'False' });
-  });
+  it.each(['=1+1', '+1', '-1', '@SUM(A1)', '\t=1', '\r=1', '\n=1', '\uff1d1', '\uff0b1', '\uff0d1', '\uff201'])(
+    'disarms a cell that a spreadsheet would run: %j',
+    async (formula) => {
+      rgs.list([rgsRow({ refId: formula, correlationId: formula, event: formula })]);
+      const file = await download(hub);
+      const [row] = parse(file.text, { columns: true, record_delimiter: '\r\n' }) as unknown as Record<
+        string,
+        string
+      >[];
+      expect(row).toEqual({
+        refId: `'${formula}`,
+        correlationId: `'${formula}`,
+        direction: `'${formula}`,
+        amount: '10.0',
+        inRGS: 'True',
+        inOperator: 'False',
+      });
+    },
+  );
 
   it.each([
     { amount: '-5', cell: '-5.0' },
     { amount: '-0.00001', cell: '-1e-05' },
-    { amount: '"=1+1"', cell: '\'=1+1' },
-    { amount: '"-1+1"', cell: '\'-1+1' },
+    { amount: '"=1+1"', cell: "'=1+1" },
+    { amount: '"-1+1"', cell: "'-1+1" },
     { amount: '"19.90"', cell: '19.9' },
     { amount: 'null', cell: '' },
     { amount: '0.0000001', cell: '1e-07' },
@@ -149,11 +213,26 @@ describe('the reconciliation, with partners that may misbehave', () => {
     expect((await download(hub)).text).toBe(`${HEADING}ref-1,corr-1,deposit,${cell},False,True\r\n`);
   });
 
-  it('takes either side\'s names for the same thing, and one row for a correlation id that stands twice', async () => {
-    rgs.list([rgsRow({ correlationId: 'a', refId: undefined, reference: 'by-reference', event: undefined, direction: 'debit' }), rgsRow({ correlationId: 'twice', refId: 'first' }), rgsRow({ correlationId: 'twice', refId: 'second' })]);
-    operator.list([operatorRow({ correlationId: 'b', reference: undefined, refId: 'by-refId' }), operatorRow({ correlationId: 7 })]);
+  it("takes either side's names for the same thing, and one row for a correlation id that stands twice", async () => {
+    rgs.list([
+      rgsRow({ correlationId: 'a', refId: undefined, reference: 'by-reference', event: undefined, direction: 'debit' }),
+      rgsRow({ correlationId: 'twice', refId: 'first' }),
+      rgsRow({ correlationId: 'twice', refId: 'second' }),
+    ]);
+    operator.list([
+      operatorRow({ correlationId: 'b', reference: undefined, refId: 'by-refId' }),
+      operatorRow({ correlationId: 7 }),
+    ]);
     const file = await download(hub);
-    expect(file.text.split('\r\n').sort()).toEqual(['', HEADING.trimEnd(), 'by-reference,a,debit,10.0,True,False', 'first,twice,credit,10.0,True,False', 'by-refId,b,deposit,10.0,False,True'].sort());
+    expect(file.text.split('\r\n').sort()).toEqual(
+      [
+        '',
+        HEADING.trimEnd(),
+        'by-reference,a,debit,10.0,True,False',
+        'first,twice,credit,10.0,True,False',
+        'by-refId,b,deposit,10.0,False,True',
+      ].sort(),
+    );
     expect(file.headers.get('x-mismatch-count')).toBe('3');
     expect(file.headers.get('x-recon-rejected-count')).toBe('1');
   });
@@ -165,11 +244,27 @@ describe('the reconciliation, with partners that may misbehave', () => {
       response.write(body, () => response.socket?.end());
     };
     const faults: readonly { how: string; serve: (server: ListServer) => void }[] = [
-      { how: 'answers 500', serve: (server) => server.serve((_request, response) => void response.writeHead(500).end(list)) },
-      { how: 'answers 404', serve: (server) => server.serve((_request, response) => void response.writeHead(404).end(list)) },
-      { how: 'answers 401', serve: (server) => server.serve((_request, response) => void response.writeHead(401).end('[]')) },
-      { how: 'answers 204', serve: (server) => server.serve((_request, response) => void response.writeHead(204).end()) },
-      { how: 'redirects', serve: (server) => server.serve((_request, response) => void response.writeHead(302, { location: '/elsewhere' }).end('[]')) },
+      {
+        how: 'answers 500',
+        serve: (server) => server.serve((_request, response) => void response.writeHead(500).end(list)),
+      },
+      {
+        how: 'answers 404',
+        serve: (server) => server.serve((_request, response) => void response.writeHead(404).end(list)),
+      },
+      {
+        how: 'answers 401',
+        serve: (server) => server.serve((_request, response) => void response.writeHead(401).end('[]')),
+      },
+      {
+        how: 'answers 204',
+        serve: (server) => server.serve((_request, response) => void response.writeHead(204).end()),
+      },
+      {
+        how: 'redirects',
+        serve: (server) =>
+          server.serve((_request, response) => void response.writeHead(302, { location: '/elsewhere' }).end('[]')),
+      },
       { how: 'sends HTML with 200', serve: (server) => server.list('<html><body>[]</body></html>') },
       { how: 'sends nothing with 200', serve: (server) => server.list('') },
       { how: 'sends an object', serve: (server) => server.list(JSON.stringify({ items: [rgsRow()] })) },
@@ -180,15 +275,31 @@ describe('the reconciliation, with partners that may misbehave', () => {
       { how: 'sends words after its list', serve: (server) => server.list(`${list} and so on`) },
       { how: 'sends two commas', serve: (server) => server.list(list.replace('},{', '},,{')) },
       { how: 'announces more bytes than it sends', serve: (server) => server.serve(sized(list, list.length + 100)) },
-      { how: 'breaks off after a whole list in chunks', serve: (server) => server.serve((_request, response) => void response.write(list, () => response.destroy())) },
-      { how: 'resets the connection in the middle', serve: (server) => server.serve((_request, response) => void response.write(list.slice(0, 150), () => response.socket?.resetAndDestroy())) },
-      { how: 'resets the connection before a word', serve: (server) => server.serve((_request, response) => void response.socket?.resetAndDestroy()) },
+      {
+        how: 'breaks off after a whole list in chunks',
+        serve: (server) => server.serve((_request, response) => void response.write(list, () => response.destroy())),
+      },
+      {
+        how: 'resets the connection in the middle',
+        serve: (server) =>
+          server.serve(
+            (_request, response) => void response.write(list.slice(0, 150), () => response.socket?.resetAndDestroy()),
+          ),
+      },
+      {
+        how: 'resets the connection before a word',
+        serve: (server) => server.serve((_request, response) => void response.socket?.resetAndDestroy()),
+      },
     ];
     const failed = async (name: string) => {
       const file = await download(hub);
       expect(file.status).toBe(502);
       expect(file.headers.get('content-type')).toContain('application/problem+json');
-      expect(file.body).toMatchObject({ code: 'upstream_failed', retryable: true, detail: expect.stringContaining(`the list of the ${name} could not be read`) });
+      expect(file.body).toMatchObject({
+        code: 'upstream_failed',
+        retryable: true,
+        detail: expect.stringContaining(`the list of the ${name} could not be read`),
+      });
       expect(file.headers.get('content-disposition')).toBeNull();
       expect(file.headers.get('x-mismatch-count')).toBeNull();
       expect(file.text).not.toContain('inRGS');
@@ -221,7 +332,9 @@ describe('the reconciliation, with partners that may misbehave', () => {
       { code: 'rgs', name: 'RGS' },
       { code: 'operator', name: 'operator' },
     ])('when the $name is not there', async ({ code, name }) => {
-      const [partner] = await hub.database.query<{ base_url: string }>('select base_url from partner where code = $1', [code]);
+      const [partner] = await hub.database.query<{ base_url: string }>('select base_url from partner where code = $1', [
+        code,
+      ]);
       const pointTo = async (url: string | undefined) => {
         await hub.database.query('update partner set base_url = $2 where code = $1', [code, url]);
         await hub.app.get(PartnerDirectory).refresh();
@@ -250,17 +363,25 @@ describe('the reconciliation, with partners that may misbehave', () => {
   describe('leaves nothing staged and nothing checked out when the client goes', () => {
     const settled = () =>
       waitFor('nothing is staged or checked out', async () => {
-        const { master } = hub.app.get(Database).dataSource.driver as unknown as { master: { totalCount: number; idleCount: number; waitingCount: number } };
+        const { master } = hub.app.get(Database).dataSource.driver as unknown as {
+          master: { totalCount: number; idleCount: number; waitingCount: number };
+        };
         return (await stagedRows(hub)) === 0 && master.totalCount === master.idleCount && master.waitingCount === 0;
       });
     const startDownload = () =>
-      http.get(`${hub.url}/reconciliation_data`, { headers: { authorization: 'Bearer change_token' } }).on('error', () => undefined);
+      http
+        .get(`${hub.url}/reconciliation_data`, { headers: { authorization: 'Bearer change_token' } })
+        .on('error', () => undefined);
 
     it('while the lists are being read; then nobody reads on', async () => {
       let partnerLetGo = false;
       rgs.serve((_request, response) => {
         response.on('close', () => (partnerLetGo = true));
-        response.setHeader('content-type', 'application/json').write(`[${Array.from({ length: 5_000 }, (_, index) => JSON.stringify(rgsRow({ correlationId: `c-${index}` }))).join(',')},`);
+        response
+          .setHeader('content-type', 'application/json')
+          .write(
+            `[${Array.from({ length: 5_000 }, (_, index) => JSON.stringify(rgsRow({ correlationId: `c-${index}` }))).join(',')},`,
+          );
       });
       const request = startDownload();
       await waitFor('rows are staged', async () => (await stagedRows(hub)) > 0);
@@ -270,7 +391,11 @@ describe('the reconciliation, with partners that may misbehave', () => {
     });
 
     it('while the file is being sent', async () => {
-      rgs.stream(() => many(60_000, (index) => rgsRow({ correlationId: `c-${String(index).padStart(6, '0')}`, refId: 'r'.repeat(120) })));
+      rgs.stream(() =>
+        many(60_000, (index) =>
+          rgsRow({ correlationId: `c-${String(index).padStart(6, '0')}`, refId: 'r'.repeat(120) }),
+        ),
+      );
       const request = startDownload();
       const response = await new Promise<http.IncomingMessage>((resolve) => request.on('response', resolve));
       expect(response.headers['x-mismatch-count']).toBe('60000');
@@ -287,7 +412,11 @@ describe('the reconciliation, with partners that may misbehave', () => {
 
   it('of lists as long as one likes takes no more memory: 20 000 rows a side, half of them alone', async () => {
     rgs.stream(() => many(20_000, (index) => rgsRow({ correlationId: `c-${index}`, refId: `ref-${index}` })));
-    operator.stream(() => many(20_000, (index) => operatorRow({ correlationId: `c-${index + 10_000}`, reference: `ref-${index + 10_000}` })));
+    operator.stream(() =>
+      many(20_000, (index) =>
+        operatorRow({ correlationId: `c-${index + 10_000}`, reference: `ref-${index + 10_000}` }),
+      ),
+    );
     // Once to warm up: code, pools and buffers are not what is measured.
     const lines = (text: string) => text.trimEnd().split('\r\n').slice(1);
     expect(lines((await download(hub)).text)).toHaveLength(20_000);
@@ -309,7 +438,10 @@ describe('the reconciliation, with partners that may misbehave', () => {
   it('goes on with the run of a process that died', async () => {
     rgs.list([rgsRow()]);
     const file = download(hub);
-    const [{ operator_id, rgs_id } = { operator_id: 0, rgs_id: 0 }] = await hub.database.query<{ operator_id: number; rgs_id: number }>(`select operator_id, rgs_id from recon.run limit 1`);
+    const [{ operator_id, rgs_id } = { operator_id: 0, rgs_id: 0 }] = await hub.database.query<{
+      operator_id: number;
+      rgs_id: number;
+    }>(`select operator_id, rgs_id from recon.run limit 1`);
     expect((await file).status).toBe(200);
     const id = '01a212d8-0000-7000-8000-000000000001';
     await hub.database.query(
@@ -317,8 +449,15 @@ describe('the reconciliation, with partners that may misbehave', () => {
        values ($1, 'legacy', 'x', $2, $3, now(), 0, 86400, 7200, '{"allowPartial":true,"dryRun":false}', 0, 'ingesting', 'dead', now() - interval '1 second', 'test', now())`,
       [id, operator_id, rgs_id],
     );
-    await waitFor('the run is sealed', async () => (await hub.database.query<{ state: string }>('select state from recon.run where id = $1', [id]))[0]?.state === 'sealed');
-    expect((await hub.call('GET', `/reconciliation_data?run=${id}`)).text).toBe(`${HEADING}ref-1,corr-1,credit,10.0,True,False\r\n`);
+    await waitFor(
+      'the run is sealed',
+      async () =>
+        (await hub.database.query<{ state: string }>('select state from recon.run where id = $1', [id]))[0]?.state ===
+        'sealed',
+    );
+    expect((await hub.call('GET', `/reconciliation_data?run=${id}`)).text).toBe(
+      `${HEADING}ref-1,corr-1,credit,10.0,True,False\r\n`,
+    );
   });
 });
 

@@ -42,15 +42,24 @@ describe('api and worker processes on one database', () => {
   });
 
   it('a worker delivers what others took, tells the waiting caller at the other process, and answers for its health', async () => {
-    worker = await TestHub.start({ env: { ROLE: 'worker' }, database: api.database, operator: api.operator, rgs: api.rgs });
+    worker = await TestHub.start({
+      env: { ROLE: 'worker' },
+      database: api.database,
+      operator: api.operator,
+      rgs: api.rgs,
+    });
     // The head that the test above took away is one that a worker finds again.
     await worker.app.get(OutboxDuties).rescueOnSchedule();
-    await waitFor('the debit of the api process is booked', async () => (await api.operatorBooks()).some(({ reference }) => reference === 'bet-1'));
+    await waitFor('the debit of the api process is booked', async () =>
+      (await api.operatorBooks()).some(({ reference }) => reference === 'bet-1'),
+    );
     const answer = await api.debit({ refId: 'bet-2', playerId: 'player-2' }, { headers: { prefer: 'wait=10' } });
     expect([answer.status, answer.body.status]).toEqual([200, 'OK']);
     const ready = await worker.call('GET', '/health/ready', undefined, { token: null });
     expect([ready.status, ready.body.checks.workers]).toEqual([200, 'ok']);
-    expect((await worker.call('GET', '/metrics')).text).toContain('hub_outbox_deliveries_total{queue="operator",class="applied"}');
+    expect((await worker.call('GET', '/metrics')).text).toContain(
+      'hub_outbox_deliveries_total{queue="operator",class="applied"}',
+    );
   });
 });
 
@@ -62,20 +71,32 @@ describe('the way to the database', () => {
   afterAll(() => database.drop());
 
   it('is refused when the server could never give a process its connections, and warned about when it cannot now', async () => {
-    const [server] = await database.query<{ usable: number }>(`select current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer as usable`);
+    const [server] = await database.query<{ usable: number }>(
+      `select current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer as usable`,
+    );
     const usable = server?.usable ?? 0;
-    const check = (size: number): ReturnType<typeof checkConnections> => checkConnections(parseConfig({ NODE_ENV: 'test', DATABASE_URL: database.url, DATABASE_POOL_SIZE: String(size) }));
+    const check = (size: number): ReturnType<typeof checkConnections> =>
+      checkConnections(parseConfig({ NODE_ENV: 'test', DATABASE_URL: database.url, DATABASE_POOL_SIZE: String(size) }));
     expect(await check(10)).toEqual({ faults: [], warnings: [] });
     // As many as there are, while at least the connections of this test are taken.
     const holder = new Client({ connectionString: database.url });
     await holder.connect();
-    expect(await check(usable - 13)).toEqual({ faults: [], warnings: [expect.stringMatching(new RegExp(`may need ${usable} connections`))] });
+    expect(await check(usable - 13)).toEqual({
+      faults: [],
+      warnings: [expect.stringMatching(new RegExp(`may need ${usable} connections`))],
+    });
     await holder.end();
-    expect(await check(usable)).toEqual({ faults: [expect.stringMatching(/raise max_connections, or lower DATABASE_POOL_SIZE/)], warnings: [] });
+    expect(await check(usable)).toEqual({
+      faults: [expect.stringMatching(/raise max_connections, or lower DATABASE_POOL_SIZE/)],
+      warnings: [],
+    });
   });
 
   it('costs an api process fewer connections than one that delivers', () => {
-    const budget = (role: string): unknown => connectionBudget(parseConfig({ NODE_ENV: 'test', ROLE: role, DATABASE_URL: database.url, REPORTS_DATABASE_URL: database.url }));
+    const budget = (role: string): unknown =>
+      connectionBudget(
+        parseConfig({ NODE_ENV: 'test', ROLE: role, DATABASE_URL: database.url, REPORTS_DATABASE_URL: database.url }),
+      );
     expect([budget('api'), budget('worker'), budget('all')]).toEqual([
       { pooled: 18, direct: 1, reports: 4 },
       { pooled: 22, direct: 1, reports: 4 },
@@ -91,7 +112,10 @@ describe('the way to the database', () => {
     const [hub, lame] = await Promise.all([start(other.url), start(nowhere)]);
     try {
       const reports = hub.app.get(ReportsDatabase);
-      expect(await Promise.all([1, 2].map(() => reports.rows('select place from only_here')))).toEqual([[{ place: 'replica' }], [{ place: 'replica' }]]);
+      expect(await Promise.all([1, 2].map(() => reports.rows('select place from only_here')))).toEqual([
+        [{ place: 'replica' }],
+        [{ place: 'replica' }],
+      ]);
       expect((await lame.debit()).status).toBe(200);
       await expect(lame.app.get(ReportsDatabase).rows('select 1')).rejects.toThrow(/ECONNREFUSED/);
     } finally {

@@ -12,7 +12,15 @@ interface Game {
 }
 
 /** At least one rollback among bets and duplicates, in any order. */
-const steps = fc.array(fc.record({ step: fc.constantFrom<Step>('bet', 'bet', 'undo', 'undo again', 'undo otherwise'), joined: fc.boolean() }), { minLength: 2, maxLength: 4 }).filter((list) => list.some(({ step }) => step !== 'bet'));
+const steps = fc
+  .array(
+    fc.record({
+      step: fc.constantFrom<Step>('bet', 'bet', 'undo', 'undo again', 'undo otherwise'),
+      joined: fc.boolean(),
+    }),
+    { minLength: 2, maxLength: 4 },
+  )
+  .filter((list) => list.some(({ step }) => step !== 'bet'));
 
 function grouped<T>(items: readonly T[], keyOf: (item: T) => string): Map<string, T[]> {
   const groups = new Map<string, T[]>();
@@ -29,7 +37,15 @@ const TRIES_MAX = 5;
 describe('bets, rollbacks and their duplicates in any order', () => {
   let hub: TestHub;
   let second: TestHub;
-  const env = { DEBIT_DEADLINE_SECONDS: '0', RESOLVE_GRACE_SECONDS: '0.05', MAX_RETRIES: '1', BREAKER_FAILURES: '10000', OPERATOR_TIMEOUT_MS: '2000', OUTBOX_LEASE_SECONDS: '15', OUTBOX_CONCURRENCY: '64' };
+  const env = {
+    DEBIT_DEADLINE_SECONDS: '0',
+    RESOLVE_GRACE_SECONDS: '0.05',
+    MAX_RETRIES: '1',
+    BREAKER_FAILURES: '10000',
+    OPERATOR_TIMEOUT_MS: '2000',
+    OUTBOX_LEASE_SECONDS: '15',
+    OUTBOX_CONCURRENCY: '64',
+  };
   beforeAll(async () => {
     hub = await TestHub.start({ env });
     second = await TestHub.start({ env, database: hub.database, operator: hub.operator, rgs: hub.rgs });
@@ -42,9 +58,16 @@ describe('bets, rollbacks and their duplicates in any order', () => {
   const send = ({ playerId }: Game, step: Step, through: TestHub): Promise<HttpAnswer> => {
     switch (step) {
       case 'bet':
-        return through.debit({ playerId, refId: `bet-${playerId}`, amountCents: 700 }, { idempotencyKey: `bet-${playerId}` });
+        return through.debit(
+          { playerId, refId: `bet-${playerId}`, amountCents: 700 },
+          { idempotencyKey: `bet-${playerId}` },
+        );
       case 'undo':
-        return rollback(through, { playerId, refId: 'undo', originalRefId: `bet-${playerId}` }, { idempotencyKey: `undo-${playerId}` });
+        return rollback(
+          through,
+          { playerId, refId: 'undo', originalRefId: `bet-${playerId}` },
+          { idempotencyKey: `undo-${playerId}` },
+        );
       case 'undo again':
         return rollback(through, { playerId, refId: 'undo', originalRefId: `bet-${playerId}` });
       case 'undo otherwise':
@@ -78,19 +101,30 @@ describe('bets, rollbacks and their duplicates in any order', () => {
     await hub.operatorFault({ kind: 'reset', share: 0.05, seed: 2 });
     await hub.operatorFault({ kind: 'status', status: 500, share: 0.05, seed: 3 });
     const seed = 20261123;
-    const games: Game[] = fc.sample(steps, { numRuns: GAMES, seed }).map((list, index) => ({ playerId: `p${index}`, steps: list }));
+    const games: Game[] = fc
+      .sample(steps, { numRuns: GAMES, seed })
+      .map((list, index) => ({ playerId: `p${index}`, steps: list }));
     for (let first = 0; first < games.length; first += AT_ONCE) {
       const batch = games.slice(first, first + AT_ONCE);
       const answers = await Promise.all(batch.map(play));
       // A bet is taken, or kept out by a rollback that was first; a rollback is always taken.
       batch.forEach((game, index) => {
-        const odd = (answers[index] ?? []).filter(({ status, body }) => status !== 200 && body?.code !== 'transaction_rolled_back').map(({ status, text }) => ({ game, status, text }));
+        const odd = (answers[index] ?? [])
+          .filter(({ status, body }) => status !== 200 && body?.code !== 'transaction_rolled_back')
+          .map(({ status, text }) => ({ game, status, text }));
         expect(odd).toEqual([]);
       });
     }
     await hub.drained(60_000);
 
-    const rows = await hub.database.query<{ player_id: string; movement: string; state: string; tombstone: boolean; applied: boolean | null; ref_id: string }>('select player_id, movement, state, tombstone, applied, ref_id from wallet_transaction');
+    const rows = await hub.database.query<{
+      player_id: string;
+      movement: string;
+      state: string;
+      tombstone: boolean;
+      applied: boolean | null;
+      ref_id: string;
+    }>('select player_id, movement, state, tombstone, applied, ref_id from wallet_transaction');
     const byPlayer = grouped(rows, ({ player_id }) => player_id);
     const books = grouped(await hub.operatorBooks(), ({ playerId }) => playerId);
     const toldOf = grouped(await hub.rgsReceived(), ({ playerId }) => playerId);
@@ -104,19 +138,34 @@ describe('bets, rollbacks and their duplicates in any order', () => {
       const moved = bet !== undefined && !bet.tombstone && bet.state !== 'rejected';
       const sound =
         undone &&
-        undos.length === new Set(list.filter(({ step }) => step !== 'bet').map(({ step }) => (step === 'undo otherwise' ? 2 : 1))).size &&
+        undos.length ===
+          new Set(list.filter(({ step }) => step !== 'bet').map(({ step }) => (step === 'undo otherwise' ? 2 : 1)))
+            .size &&
         undos.every(({ state, applied }) => state === 'confirmed' && applied === moved) &&
         booking.join() === (moved ? `withdraw bet-${playerId},deposit rollback:bet-${playerId}` : '') &&
-        words.join() === (bet.tombstone ? '' : bet.state === 'rejected' ? 'REJECTED' : bet.state === 'compensated' ? 'ROLLED_BACK' : 'OK,ROLLED_BACK');
+        words.join() ===
+          (bet.tombstone
+            ? ''
+            : bet.state === 'rejected'
+              ? 'REJECTED'
+              : bet.state === 'compensated'
+                ? 'ROLLED_BACK'
+                : 'OK,ROLLED_BACK');
       return sound ? [] : [{ playerId, list, bet, undos, booking, words }];
     });
     expect(wrong.slice(0, 3)).toEqual([]);
 
     // The dice covered what they should: bets kept out, ended unsent or refused, undone after and before they were told.
-    const ends = new Set(rows.filter(({ movement }) => movement === 'debit').map(({ state, tombstone }) => (tombstone ? 'kept out' : state)));
+    const ends = new Set(
+      rows
+        .filter(({ movement }) => movement === 'debit')
+        .map(({ state, tombstone }) => (tombstone ? 'kept out' : state)),
+    );
     expect([...ends].sort()).toEqual(['compensated', 'kept out', 'rejected', 'rolled_back']);
     // The operator's own sums say the same; fifty of them will do, since the books were read in full.
-    const nets = await Promise.all(games.slice(0, 50).map(async ({ playerId }) => (await hub.player(playerId)).net.USD ?? '0'));
+    const nets = await Promise.all(
+      games.slice(0, 50).map(async ({ playerId }) => (await hub.player(playerId)).net.USD ?? '0'),
+    );
     expect(nets.filter((net) => net !== '0')).toEqual([]);
   }, 90_000);
 
@@ -130,6 +179,9 @@ describe('bets, rollbacks and their duplicates in any order', () => {
     );
     await hub.drained(30_000);
     const books = grouped(await hub.operatorBooks(), ({ playerId }) => playerId);
-    for (const playerId of players) expect(['', `withdraw bet-${playerId},deposit rollback:bet-${playerId}`]).toContain((books.get(playerId) ?? []).map(({ direction, reference }) => `${direction} ${reference}`).join());
+    for (const playerId of players)
+      expect(['', `withdraw bet-${playerId},deposit rollback:bet-${playerId}`]).toContain(
+        (books.get(playerId) ?? []).map(({ direction, reference }) => `${direction} ${reference}`).join(),
+      );
   });
 });

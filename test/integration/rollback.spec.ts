@@ -1,19 +1,43 @@
 import { randomUUID } from 'node:crypto';
-import { arrows, booked, callsOf, configureOperator, holdOperator, metric, releaseOperator, rollback, timePasses, told, wait, nothingInFlight } from '../support/money';
+import {
+  arrows,
+  booked,
+  callsOf,
+  configureOperator,
+  holdOperator,
+  metric,
+  releaseOperator,
+  rollback,
+  timePasses,
+  told,
+  wait,
+  nothingInFlight,
+} from '../support/money';
 import { TestHub, control } from '../support/test-hub';
 import { waitFor } from '../support/wait-for';
 
 describe('a rollback', () => {
   let hub: TestHub;
   beforeAll(async () => {
-    hub = await TestHub.start({ env: { DEBIT_DEADLINE_SECONDS: '30', RESOLVE_GRACE_SECONDS: '0.1', MAX_RETRIES: '0', BREAKER_FAILURES: '10000', OPERATOR_TIMEOUT_MS: '2000', OUTBOX_LEASE_SECONDS: '3' } });
+    hub = await TestHub.start({
+      env: {
+        DEBIT_DEADLINE_SECONDS: '30',
+        RESOLVE_GRACE_SECONDS: '0.1',
+        MAX_RETRIES: '0',
+        BREAKER_FAILURES: '10000',
+        OPERATOR_TIMEOUT_MS: '2000',
+        OUTBOX_LEASE_SECONDS: '3',
+      },
+    });
     hub.operator.settings.callbacks = false;
   });
   afterAll(() => hub.stop());
   beforeEach(() => hub.clear());
 
-  const undo = (playerId: string, more: Record<string, unknown> = {}, options = wait(5)) => rollback(hub, { playerId, refId: 'undo', originalRefId: 'bet', ...more }, options);
-  const bet = async (playerId: string, more: Record<string, unknown> = {}, options = wait(5)) => (await hub.debit({ playerId, refId: 'bet', ...more }, options)).body;
+  const undo = (playerId: string, more: Record<string, unknown> = {}, options = wait(5)) =>
+    rollback(hub, { playerId, refId: 'undo', originalRefId: 'bet', ...more }, options);
+  const bet = async (playerId: string, more: Record<string, unknown> = {}, options = wait(5)) =>
+    (await hub.debit({ playerId, refId: 'bet', ...more }, options)).body;
   const forget = () => control(hub.operator.url, 'DELETE', '/admin/faults');
 
   describe('of a bet that never came', () => {
@@ -43,9 +67,20 @@ describe('a rollback', () => {
     it('has a history that says what it is', async () => {
       const { body } = await undo('cat');
       const view = await hub.transaction(body.transactionId);
-      expect(view).toMatchObject({ event: 'rollback', state: 'confirmed', status: 'OK', applied: false, refId: 'undo' });
+      expect(view).toMatchObject({
+        event: 'rollback',
+        state: 'confirmed',
+        status: 'OK',
+        applied: false,
+        refId: 'undo',
+      });
       expect(view.timeline).toMatchObject([{ event: 'accepted', source: 'rgs', from: null, to: 'confirmed' }]);
-      expect(await hub.transaction(view.originalTransactionId)).toMatchObject({ event: 'debit', refId: 'bet', state: 'rolled_back', timeline: [{ event: 'accepted', to: 'rolled_back' }] });
+      expect(await hub.transaction(view.originalTransactionId)).toMatchObject({
+        event: 'debit',
+        refId: 'bet',
+        state: 'rolled_back',
+        timeline: [{ event: 'accepted', to: 'rolled_back' }],
+      });
     });
 
     it('of a player whom the operator blocks, and in a currency that was taken off the list, is taken too', async () => {
@@ -64,9 +99,18 @@ describe('a rollback', () => {
       expect(answer.body).toMatchObject({ status: 'OK', refId: 'undo', applied: true });
       await hub.drained();
       expect(await arrows(hub, transactionId)).toEqual(['initiated', 'confirmed', 'rolling_back', 'rolled_back']);
-      expect(await hub.transaction(transactionId)).toMatchObject({ status: 'ROLLED_BACK', reason: 'rolled_back', balanceCents: 100_000_000 });
+      expect(await hub.transaction(transactionId)).toMatchObject({
+        status: 'ROLLED_BACK',
+        reason: 'rolled_back',
+        balanceCents: 100_000_000,
+      });
       expect(await arrows(hub, answer.body.transactionId)).toEqual(['initiated', 'confirmed']);
-      expect(await hub.transaction(answer.body.transactionId)).toMatchObject({ applied: true, originalTransactionId: transactionId, reason: 'client timeout', amountCents: 1250 });
+      expect(await hub.transaction(answer.body.transactionId)).toMatchObject({
+        applied: true,
+        originalTransactionId: transactionId,
+        reason: 'client timeout',
+        amountCents: 1250,
+      });
       expect(await booked(hub, 'eve')).toEqual(['withdraw bet', 'deposit rollback:bet']);
       expect((await hub.player('eve')).net).toEqual({ USD: '0' });
       expect(await told(hub, 'eve')).toEqual(['bet OK', 'bet ROLLED_BACK']);
@@ -105,8 +149,15 @@ describe('a rollback', () => {
 
     it('twice at once under two refIds: undone once, both told so', async () => {
       await bet('hal');
-      const answers = await Promise.all([undo('hal'), undo('hal', { refId: 'undo-2' }), undo('hal'), undo('hal', { refId: 'undo-3' })]);
-      expect(answers.map(({ status, body }) => [status, body.status, body.applied])).toEqual(Array.from({ length: 4 }, () => [200, 'OK', true]));
+      const answers = await Promise.all([
+        undo('hal'),
+        undo('hal', { refId: 'undo-2' }),
+        undo('hal'),
+        undo('hal', { refId: 'undo-3' }),
+      ]);
+      expect(answers.map(({ status, body }) => [status, body.status, body.applied])).toEqual(
+        Array.from({ length: 4 }, () => [200, 'OK', true]),
+      );
       expect(new Set(answers.map(({ body }) => body.transactionId)).size).toBe(3);
       await hub.drained();
       expect(await booked(hub, 'hal')).toEqual(['withdraw bet', 'deposit rollback:bet']);
@@ -128,8 +179,12 @@ describe('a rollback', () => {
       await bet('jon', {}, wait(5, { idempotencyKey: 'bet-key' }));
       expect((await undo('jon', {}, { idempotencyKey: 'bet-key' })).body.code).toBe('idempotency_key_reused');
       await undo('jon', {}, wait(5, { idempotencyKey: 'undo-key' }));
-      expect((await undo('jon', { refId: 'undo-2' }, { idempotencyKey: 'undo-key' })).body.code).toBe('idempotency_key_reused');
-      expect((await hub.debit({ playerId: 'jon', refId: 'bet-2' }, { idempotencyKey: 'undo-key' })).body.code).toBe('idempotency_key_reused');
+      expect((await undo('jon', { refId: 'undo-2' }, { idempotencyKey: 'undo-key' })).body.code).toBe(
+        'idempotency_key_reused',
+      );
+      expect((await hub.debit({ playerId: 'jon', refId: 'bet-2' }, { idempotencyKey: 'undo-key' })).body.code).toBe(
+        'idempotency_key_reused',
+      );
       await hub.drained();
       expect(await booked(hub, 'jon')).toEqual(['withdraw bet', 'deposit rollback:bet']);
     });
@@ -150,7 +205,9 @@ describe('a rollback', () => {
       const answer = await undo('lou');
       expect(answer.body).toMatchObject({ applied: true });
       await hub.drained();
-      expect((await callsOf(hub, 'lou')).filter(({ direction }) => direction === 'deposit').map(({ status }) => status)).toEqual([500, 500, 500, 429, 200]);
+      expect(
+        (await callsOf(hub, 'lou')).filter(({ direction }) => direction === 'deposit').map(({ status }) => status),
+      ).toEqual([500, 500, 500, 429, 200]);
       expect((await hub.player('lou')).net).toEqual({ USD: '0' });
     });
   });
@@ -163,7 +220,10 @@ describe('a rollback', () => {
     ])('that is $how: 409 round_closed, the bet stands', async ({ settled, amountCents }) => {
       await bet('mia', { roundId: 'r' });
       if (!settled) await holdOperator(hub.database);
-      const win = await hub.credit({ playerId: 'mia', refId: 'win', roundId: 'r', amountCents }, settled ? wait(5) : {});
+      const win = await hub.credit(
+        { playerId: 'mia', refId: 'win', roundId: 'r', amountCents },
+        settled ? wait(5) : {},
+      );
       const answer = await undo('mia', { roundId: 'r' });
       expect([answer.status, answer.body.code]).toEqual([409, 'round_closed']);
       await releaseOperator(hub.database);
@@ -261,23 +321,35 @@ describe('a rollback', () => {
     });
 
     it.each([
-      { how: 'booked', afterCommit: true, state: 'compensated', applied: true, books: ['withdraw bet', 'deposit rollback:bet'], word: 'ROLLED_BACK' },
+      {
+        how: 'booked',
+        afterCommit: true,
+        state: 'compensated',
+        applied: true,
+        books: ['withdraw bet', 'deposit rollback:bet'],
+        word: 'ROLLED_BACK',
+      },
       { how: 'lost', afterCommit: false, state: 'rejected', applied: false, books: [], word: 'REJECTED' },
-    ])('whose answer was lost and that was $how: asked for at once, not sent again', async ({ afterCommit, state, applied, books, word }) => {
-      await hub.operatorFault({ kind: 'reset', afterCommit, playerId: 'val', direction: 'withdraw', next: 1 });
-      const { transactionId } = await bet('val', {}, {});
-      await hub.reaches(transactionId, 'unknown');
-      // Far from its next attempt, so that only the rollback can be what hurries it.
-      await hub.database.query(`update outbox_head set visible_at = now() + interval '1 hour' where not leased`);
-      const before = await callsOf(hub, 'val');
-      const answer = await undo('val');
-      expect(answer.body).toMatchObject({ status: 'OK', applied });
-      await hub.drained();
-      expect(await hub.transaction(transactionId)).toMatchObject({ state, reason: 'rolled_back' });
-      expect((await callsOf(hub, 'val')).filter(({ direction }) => direction === 'withdraw')).toHaveLength(before.length);
-      expect(await booked(hub, 'val')).toEqual(books);
-      expect(await told(hub, 'val')).toEqual([`bet ${word}`]);
-    });
+    ])(
+      'whose answer was lost and that was $how: asked for at once, not sent again',
+      async ({ afterCommit, state, applied, books, word }) => {
+        await hub.operatorFault({ kind: 'reset', afterCommit, playerId: 'val', direction: 'withdraw', next: 1 });
+        const { transactionId } = await bet('val', {}, {});
+        await hub.reaches(transactionId, 'unknown');
+        // Far from its next attempt, so that only the rollback can be what hurries it.
+        await hub.database.query(`update outbox_head set visible_at = now() + interval '1 hour' where not leased`);
+        const before = await callsOf(hub, 'val');
+        const answer = await undo('val');
+        expect(answer.body).toMatchObject({ status: 'OK', applied });
+        await hub.drained();
+        expect(await hub.transaction(transactionId)).toMatchObject({ state, reason: 'rolled_back' });
+        expect((await callsOf(hub, 'val')).filter(({ direction }) => direction === 'withdraw')).toHaveLength(
+          before.length,
+        );
+        expect(await booked(hub, 'val')).toEqual(books);
+        expect(await told(hub, 'val')).toEqual([`bet ${word}`]);
+      },
+    );
 
     it('that is parked: it waits for the person, who may say that it was booked or that it was not', async () => {
       await configureOperator({ idempotent_by_reference: false, status_query: false }, hub);
@@ -288,15 +360,22 @@ describe('a rollback', () => {
       await configureOperator({ idempotent_by_reference: true, status_query: true }, hub);
       await forget();
       const answers = [await undo('wim', {}, wait(1)), await undo('xia', {}, {})];
-      expect(answers.map(({ status, body }) => [status, body.status, body.applied])).toEqual([[202, 'initiated', null], [200, 'initiated', null]]);
-      const resolve = (id: string, resolution: string) => hub.call('PATCH', `/admin/failed-transactions/${id}`, { resolution, reason: 'looked it up' });
+      expect(answers.map(({ status, body }) => [status, body.status, body.applied])).toEqual([
+        [202, 'initiated', null],
+        [200, 'initiated', null],
+      ]);
+      const resolve = (id: string, resolution: string) =>
+        hub.call('PATCH', `/admin/failed-transactions/${id}`, { resolution, reason: 'looked it up' });
       await nothingInFlight(hub.database);
       expect((await resolve(wim.transactionId, 'applied')).body.state).toBe('compensating');
       expect((await resolve(xia.transactionId, 'not_applied')).body.state).toBe('rejected');
       expect(await hub.reaches(answers[0]?.body.transactionId, 'confirmed')).toMatchObject({ applied: true });
       expect(await hub.reaches(answers[1]?.body.transactionId, 'confirmed')).toMatchObject({ applied: false });
       await hub.drained();
-      expect([await booked(hub, 'wim'), await booked(hub, 'xia')]).toEqual([['withdraw bet', 'deposit rollback:bet'], []]);
+      expect([await booked(hub, 'wim'), await booked(hub, 'xia')]).toEqual([
+        ['withdraw bet', 'deposit rollback:bet'],
+        [],
+      ]);
       expect([await told(hub, 'wim'), await told(hub, 'xia')]).toEqual([['bet ROLLED_BACK'], ['bet REJECTED']]);
     });
   });
@@ -323,7 +402,14 @@ describe('a rollback', () => {
   });
 
   it('that is malformed is 422 and does nothing', async () => {
-    for (const body of [{ refId: 'undo', originalRefId: 'bet' }, { playerId: 'a', originalRefId: 'bet' }, { playerId: 'a', refId: 'undo' }, { playerId: '.', refId: 'undo', originalRefId: 'bet' }, { playerId: 'a', refId: 'undo', originalRefId: 'bet', amountCents: 5 }, { playerId: 'a', refId: 'u'.repeat(129), originalRefId: 'bet' }])
+    for (const body of [
+      { refId: 'undo', originalRefId: 'bet' },
+      { playerId: 'a', originalRefId: 'bet' },
+      { playerId: 'a', refId: 'undo' },
+      { playerId: '.', refId: 'undo', originalRefId: 'bet' },
+      { playerId: 'a', refId: 'undo', originalRefId: 'bet', amountCents: 5 },
+      { playerId: 'a', refId: 'u'.repeat(129), originalRefId: 'bet' },
+    ])
       expect((await rollback(hub, body)).status).toBe(422);
     expect(await hub.database.query('select 1 from wallet_transaction')).toEqual([]);
   });

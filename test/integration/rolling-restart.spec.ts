@@ -20,7 +20,15 @@ describe('two api and two worker processes that are restarted, one of each kind 
 
   it('fail no request, lose no debit and book none twice', async () => {
     const result = await rollingRestart(cluster, { callers: 4, inPairs: true, log: () => undefined });
-    expect(result).toMatchObject({ failed: 0, reasons: [], lost: 0, doubled: 0, badExits: 0, restarts: 4, balancerFailures: [] });
+    expect(result).toMatchObject({
+      failed: 0,
+      reasons: [],
+      lost: 0,
+      doubled: 0,
+      badExits: 0,
+      restarts: 4,
+      balancerFailures: [],
+    });
     // Otherwise the rest proves nothing.
     expect(result.requests).toBeGreaterThan(100);
   }, 180_000);
@@ -36,6 +44,8 @@ describe('two api and two worker processes that are restarted, one of each kind 
     // Stopped, it is missed by reports only: so it is where they come from.
     await cluster.replica?.stop();
     expect((await signedRequest('GET', `${cluster.balancer.url}/admin/rounds/overdue`, undefined)).status).toBe(503);
-    expect((await signedRequest('POST', `${cluster.balancer.url}/wallet/debit`, { ...debit, refId: 'late-2' })).status).toBe(200);
+    expect(
+      (await signedRequest('POST', `${cluster.balancer.url}/wallet/debit`, { ...debit, refId: 'late-2' })).status,
+    ).toBe(200);
   }, 60_000);
 });

@@ -4,14 +4,18 @@ import { TestHub } from '../support/test-hub';
 describe('a round', () => {
   let hub: TestHub;
   beforeAll(async () => {
-    hub = await TestHub.start({ env: { DEBIT_DEADLINE_SECONDS: '30', MAX_RETRIES: '0', BREAKER_FAILURES: '10000', ROUND_OVERDUE_MINUTES: '30' } });
+    hub = await TestHub.start({
+      env: { DEBIT_DEADLINE_SECONDS: '30', MAX_RETRIES: '0', BREAKER_FAILURES: '10000', ROUND_OVERDUE_MINUTES: '30' },
+    });
     hub.operator.settings.callbacks = false;
   });
   afterAll(() => hub.stop());
   beforeEach(() => hub.clear());
 
-  const bet = async (playerId: string, more: Record<string, unknown> = {}) => (await hub.debit({ playerId, refId: 'bet', roundId: 'r', ...more }, wait(5))).body;
-  const win = async (playerId: string, more: Record<string, unknown> = {}) => (await hub.credit({ playerId, refId: 'win', roundId: 'r', amountCents: 900, ...more }, wait(5))).body;
+  const bet = async (playerId: string, more: Record<string, unknown> = {}) =>
+    (await hub.debit({ playerId, refId: 'bet', roundId: 'r', ...more }, wait(5))).body;
+  const win = async (playerId: string, more: Record<string, unknown> = {}) =>
+    (await hub.credit({ playerId, refId: 'win', roundId: 'r', amountCents: 900, ...more }, wait(5))).body;
   const round = async (roundId = 'r') => (await hub.call('GET', `/rounds/${roundId}`)).body;
   const close = (roundId = 'r') => hub.call('POST', `/rounds/${roundId}/close`);
 
@@ -22,9 +26,23 @@ describe('a round', () => {
     const prize = await win('ann');
     await bet('ann', { refId: 'elsewhere', roundId: 's' });
     const view = await round();
-    expect(view).toMatchObject({ roundId: 'r', state: 'open', closedAt: null, totals: [{ currency: 'USD', debitedCents: 800, creditedCents: 900, openMovements: 0 }], violations: [] });
-    expect(view.movements.map(({ refId, event, state }: Record<string, string>) => `${event} ${refId} ${state}`)).toEqual(['debit bet confirmed', 'debit bet-2 confirmed', 'debit bet-3 rejected', 'credit win confirmed']);
-    expect(view.movements[0]).toMatchObject({ transactionId: stake.transactionId, playerId: 'ann', amountCents: 500, currency: 'USD', kind: 'regular' });
+    expect(view).toMatchObject({
+      roundId: 'r',
+      state: 'open',
+      closedAt: null,
+      totals: [{ currency: 'USD', debitedCents: 800, creditedCents: 900, openMovements: 0 }],
+      violations: [],
+    });
+    expect(
+      view.movements.map(({ refId, event, state }: Record<string, string>) => `${event} ${refId} ${state}`),
+    ).toEqual(['debit bet confirmed', 'debit bet-2 confirmed', 'debit bet-3 rejected', 'credit win confirmed']);
+    expect(view.movements[0]).toMatchObject({
+      transactionId: stake.transactionId,
+      playerId: 'ann',
+      amountCents: 500,
+      currency: 'USD',
+      kind: 'regular',
+    });
     expect(view.movements[3].transactionId).toBe(prize.transactionId);
     const listed = await hub.call('GET', '/wallet/transactions?roundId=r');
     expect(listed.body.items.map(({ refId }: { refId: string }) => refId)).toEqual(['win', 'bet-3', 'bet-2', 'bet']);
@@ -34,20 +52,28 @@ describe('a round', () => {
     await bet('bea');
     await holdOperator(hub.database);
     await hub.credit({ playerId: 'bea', refId: 'win', roundId: 'r', amountCents: 900 });
-    expect((await round()).totals).toEqual([{ currency: 'USD', debitedCents: 500, creditedCents: 0, openMovements: 1 }]);
+    expect((await round()).totals).toEqual([
+      { currency: 'USD', debitedCents: 500, creditedCents: 0, openMovements: 1 },
+    ]);
     await releaseOperator(hub.database);
     await hub.drained();
-    expect((await round()).totals).toEqual([{ currency: 'USD', debitedCents: 500, creditedCents: 900, openMovements: 0 }]);
+    expect((await round()).totals).toEqual([
+      { currency: 'USD', debitedCents: 500, creditedCents: 900, openMovements: 0 },
+    ]);
   });
 
   it('that nobody opened is 404, to look at and to close', async () => {
-    for (const answer of [await hub.call('GET', '/rounds/nowhere'), await close('nowhere')]) expect([answer.status, answer.body.code]).toEqual([404, 'not_found']);
+    for (const answer of [await hub.call('GET', '/rounds/nowhere'), await close('nowhere')])
+      expect([answer.status, answer.body.code]).toEqual([404, 'not_found']);
   });
 
   describe.each([
     { by: 'its route', end: async () => void (await close()) },
     { by: 'the flag on a win', end: async () => void (await win('cat', { refId: 'end', roundClosed: true })) },
-    { by: 'a win of nothing', end: async () => void (await win('cat', { refId: 'end', amountCents: 0, roundClosed: true })) },
+    {
+      by: 'a win of nothing',
+      end: async () => void (await win('cat', { refId: 'end', amountCents: 0, roundClosed: true })),
+    },
     { by: 'the flag on its last bet', end: async () => void (await bet('cat', { refId: 'end', roundClosed: true })) },
   ])('closed by $by', ({ end }) => {
     it('is completed, and takes no more bets; the operator is not called', async () => {
@@ -67,16 +93,22 @@ describe('a round', () => {
       expect((await hub.debit(body, wait(5, key))).text).toBe(first.text);
       expect((await hub.debit(body)).body).toMatchObject({ transactionId: first.body.transactionId, status: 'OK' });
       // The refusal left its key free for another round.
-      expect((await hub.debit({ playerId: 'cat', refId: 'late', roundId: 's' }, wait(5, { idempotencyKey: 'key-of-late' }))).body.status).toBe('OK');
+      expect(
+        (await hub.debit({ playerId: 'cat', refId: 'late', roundId: 's' }, wait(5, { idempotencyKey: 'key-of-late' })))
+          .body.status,
+      ).toBe('OK');
       await hub.drained();
       expect((await callsOf(hub, 'cat')).slice(before).map(({ reference }) => reference)).toEqual(['late']);
-      expect(await metric(hub, 'hub_wallet_movements_total', { movement: 'debit', verdict: 'round_closed' })).toBeGreaterThan(0);
+      expect(
+        await metric(hub, 'hub_wallet_movements_total', { movement: 'debit', verdict: 'round_closed' }),
+      ).toBeGreaterThan(0);
     });
 
     it('still takes every win', async () => {
       await bet('cat');
       await end();
-      for (const kind of ['regular', 'free', 'promo', 'jackpot']) expect(await win('cat', { refId: `late-${kind}`, kind })).toMatchObject({ status: 'OK' });
+      for (const kind of ['regular', 'free', 'promo', 'jackpot'])
+        expect(await win('cat', { refId: `late-${kind}`, kind })).toMatchObject({ status: 'OK' });
       const view = await round();
       expect(view).toMatchObject({ state: 'completed', violations: [] });
       expect((await booked(hub, 'cat')).filter((booking) => booking.includes('late-'))).toHaveLength(4);
@@ -91,7 +123,7 @@ describe('a round', () => {
     expect((await round()).closedAt).toBe(first.closedAt);
   });
 
-  it('of several players is completed when it is closed for each; one player\'s end does not end the others\'', async () => {
+  it("of several players is completed when it is closed for each; one player's end does not end the others'", async () => {
     await bet('eve');
     await bet('fay');
     await win('eve', { roundClosed: true });
@@ -100,7 +132,13 @@ describe('a round', () => {
     expect(await bet('fay', { refId: 'more' })).toMatchObject({ status: 'OK' });
     await win('fay', { amountCents: 0, roundClosed: true });
     expect(await round()).toMatchObject({ state: 'completed', totals: [{ debitedCents: 1500, creditedCents: 900 }] });
-    expect((await round()).movements.map(({ playerId }: { playerId: string }) => playerId)).toEqual(['eve', 'fay', 'eve', 'fay', 'fay']);
+    expect((await round()).movements.map(({ playerId }: { playerId: string }) => playerId)).toEqual([
+      'eve',
+      'fay',
+      'eve',
+      'fay',
+      'fay',
+    ]);
   });
 
   it('whose every bet was undone or refused is cancelled', async () => {
@@ -109,8 +147,15 @@ describe('a round', () => {
     expect((await round()).state).toBe('open');
     await rollback(hub, { playerId: 'gil', refId: 'undo', originalRefId: 'bet' }, wait(5));
     const view = await round();
-    expect(view).toMatchObject({ state: 'cancelled', totals: [{ currency: 'USD', debitedCents: 0, creditedCents: 0, openMovements: 0 }] });
-    expect(view.movements.map(({ event, state }: Record<string, string>) => `${event} ${state}`)).toEqual(['debit rolled_back', 'debit rejected', 'rollback confirmed']);
+    expect(view).toMatchObject({
+      state: 'cancelled',
+      totals: [{ currency: 'USD', debitedCents: 0, creditedCents: 0, openMovements: 0 }],
+    });
+    expect(view.movements.map(({ event, state }: Record<string, string>) => `${event} ${state}`)).toEqual([
+      'debit rolled_back',
+      'debit rejected',
+      'rollback confirmed',
+    ]);
   });
 
   it('of which only the rollback of a bet came is cancelled', async () => {
@@ -127,7 +172,11 @@ describe('a round', () => {
       [first.transactionId],
     );
     const view = await round();
-    expect(view).toMatchObject({ state: 'open', movementCount: 1501, totals: [{ currency: 'USD', debitedCents: 500 + 1500 * 7, creditedCents: 0, openMovements: 0 }] });
+    expect(view).toMatchObject({
+      state: 'open',
+      movementCount: 1501,
+      totals: [{ currency: 'USD', debitedCents: 500 + 1500 * 7, creditedCents: 0, openMovements: 0 }],
+    });
     expect(view.movements).toHaveLength(1000);
     expect(view.movements[0].transactionId).toBe(first.transactionId);
   });
@@ -166,7 +215,10 @@ describe('a round', () => {
     await close('done');
     await timePasses(hub.database, 1799);
     await bet('kim', { roundId: 'young', refId: 'b4' });
-    const overdue = async () => (await hub.call('GET', '/admin/rounds/overdue')).body.map(({ rgs, roundId, playerId }: Record<string, string>) => `${rgs} ${roundId} ${playerId}`);
+    const overdue = async () =>
+      (await hub.call('GET', '/admin/rounds/overdue')).body.map(
+        ({ rgs, roundId, playerId }: Record<string, string>) => `${rgs} ${roundId} ${playerId}`,
+      );
     expect(await overdue()).toEqual(['rgs oldest kim']);
     await timePasses(hub.database, 60);
     expect(await overdue()).toEqual(['rgs oldest kim', 'rgs old kim']);

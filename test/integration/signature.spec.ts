@@ -19,7 +19,11 @@ let bodies = 0;
 
 beforeAll(async () => {
   operator = await startMockOperator({ hmacSecret: OPERATOR_SECRET });
-  hub = await TestHub.start({ operator, clock: new ManualClock(NOW_SECONDS * 1000), env: { OPERATOR_HMAC_SECRET: OPERATOR_SECRET } });
+  hub = await TestHub.start({
+    operator,
+    clock: new ManualClock(NOW_SECONDS * 1000),
+    env: { OPERATOR_HMAC_SECRET: OPERATOR_SECRET },
+  });
   operator.settings.hubUrl = hub.url;
 });
 afterAll(async () => {
@@ -40,30 +44,62 @@ function debit(body: string | Buffer = freshBody(), options: RequestOptions = {}
 describe('the signature of a request', () => {
   it.each([
     ['compact', '{"playerId":"a","amountCents":500,"currency":"USD","refId":"raw-1"}'],
-    ['with odd spacing and a line feed at the end', '  {\r\n\t"playerId" : "a" ,"amountCents":  500,\n"currency":"USD","refId":"raw-2"  }\n'],
+    [
+      'with odd spacing and a line feed at the end',
+      '  {\r\n\t"playerId" : "a" ,"amountCents":  500,\n"currency":"USD","refId":"raw-2"  }\n',
+    ],
     ['with keys in another order', '{"refId":"raw-3","currency":"USD","amountCents":500,"playerId":"a"}'],
-    ['with 500.0, which a JSON writer would make 500', '{"playerId":"a","amountCents":500.0,"currency":"USD","refId":"raw-4"}'],
+    [
+      'with 500.0, which a JSON writer would make 500',
+      '{"playerId":"a","amountCents":500.0,"currency":"USD","refId":"raw-4"}',
+    ],
     ['with 5e2', '{"playerId":"a","amountCents":5e2,"currency":"USD","refId":"raw-5"}'],
     ['with Unicode as it is', '{"playerId":"Zoë 🎰","amountCents":500,"currency":"USD","refId":"raw-6"}'],
-    ['with Unicode escaped', '{"playerId":"Zo\\u00eb \\ud83c\\udfb0","amountCents":500,"currency":"USD","refId":"raw-7"}'],
+    [
+      'with Unicode escaped',
+      '{"playerId":"Zo\\u00eb \\ud83c\\udfb0","amountCents":500,"currency":"USD","refId":"raw-7"}',
+    ],
   ])('is over the bytes as sent: %s', async (_what, body) => {
     const answer = await debit(body);
     expect(answer.status).toBe(200);
-    expect(await hub.transaction(answer.body.transactionId)).toMatchObject({ amountCents: 500, playerId: body.includes('Zo') ? 'Zoë 🎰' : 'a' });
+    expect(await hub.transaction(answer.body.transactionId)).toMatchObject({
+      amountCents: 500,
+      playerId: body.includes('Zo') ? 'Zoë 🎰' : 'a',
+    });
   });
 
   it('is over the bytes and not over their meaning: the same object written otherwise is refused', async () => {
-    const signature = signatureOf(RGS_SECRET, now(), '{"playerId":"a","amountCents":500,"currency":"USD","refId":"raw-8"}');
-    for (const body of ['{"playerId":"a","amountCents":500.0,"currency":"USD","refId":"raw-8"}', '{"playerId":"a", "amountCents":500,"currency":"USD","refId":"raw-8"}', '{"amountCents":500,"playerId":"a","currency":"USD","refId":"raw-8"}'])
+    const signature = signatureOf(
+      RGS_SECRET,
+      now(),
+      '{"playerId":"a","amountCents":500,"currency":"USD","refId":"raw-8"}',
+    );
+    for (const body of [
+      '{"playerId":"a","amountCents":500.0,"currency":"USD","refId":"raw-8"}',
+      '{"playerId":"a", "amountCents":500,"currency":"USD","refId":"raw-8"}',
+      '{"amountCents":500,"playerId":"a","currency":"USD","refId":"raw-8"}',
+    ])
       expectProblem(await debit(body, { signature }), 'invalid_signature');
     await nothingStored('raw-8');
   });
 
   const good = signatureOf(RGS_SECRET, now(), BAD_BODY);
   it.each<[string, string, RequestOptions]>([
-    ['a body with one digit more', '{"playerId":"a","amountCents":5000,"currency":"USD","refId":"bad-1"}', { signature: good }],
-    ['a body for another player', '{"playerId":"b","amountCents":500,"currency":"USD","refId":"bad-1"}', { signature: good }],
-    ['a body with a byte behind its end', '{"playerId":"a","amountCents":500,"currency":"USD","refId":"bad-1"} ', { signature: good }],
+    [
+      'a body with one digit more',
+      '{"playerId":"a","amountCents":5000,"currency":"USD","refId":"bad-1"}',
+      { signature: good },
+    ],
+    [
+      'a body for another player',
+      '{"playerId":"b","amountCents":500,"currency":"USD","refId":"bad-1"}',
+      { signature: good },
+    ],
+    [
+      'a body with a byte behind its end',
+      '{"playerId":"a","amountCents":500,"currency":"USD","refId":"bad-1"} ',
+      { signature: good },
+    ],
     ['an empty body', '', { signature: good }],
     ['a timestamp one second later', BAD_BODY, { signature: good, timestamp: now(1) }],
     ['a timestamp written with a leading zero', BAD_BODY, { signature: good, timestamp: `0${now()}` }],
@@ -114,7 +150,7 @@ describe('the signature of a request', () => {
     [301, 401],
     [-301, 401],
     [86_400, 401],
-  ])('made %i seconds from the hub\'s clock is %i', async (offset, status) => {
+  ])("made %i seconds from the hub's clock is %i", async (offset, status) => {
     const answer = await debit(freshBody(), { timestamp: now(offset) });
     expect(answer.status).toBe(status);
     if (status === 401) expectProblem(answer, 'timestamp_skew');
@@ -125,7 +161,12 @@ describe('the signature of a request', () => {
     const signature: [string, string] = ['X-Signature', signatureOf(RGS_SECRET, now(), body)];
     const timestamp: [string, string] = ['X-Timestamp', now()];
     const send = async (headers: [string, string][]) => {
-      const common: [string, string][] = [['Authorization', 'Bearer change_token'], ['Content-Type', 'application/json'], ['Content-Length', String(body.length)], ['Connection', 'close']];
+      const common: [string, string][] = [
+        ['Authorization', 'Bearer change_token'],
+        ['Content-Type', 'application/json'],
+        ['Content-Length', String(body.length)],
+        ['Connection', 'close'],
+      ];
       const [answer] = await rawExchange(hub.url, httpText('POST', '/wallet/debit', [...common, ...headers], body));
       return answer!;
     };
@@ -143,12 +184,26 @@ describe('the signature of a request', () => {
 
   it('is asked for on the reads of the wallet too, over an empty body', async () => {
     expect((await hub.call('GET', '/wallet/transactions?playerId=a')).status).toBe(200);
-    expectProblem(await hub.call('GET', '/wallet/transactions?playerId=a', undefined, { timestamp: null, signature: null }), 'invalid_signature');
-    expectProblem(await hub.call('GET', '/wallet/transactions?playerId=a', undefined, { secret: OPERATOR_SECRET }), 'invalid_signature');
+    expectProblem(
+      await hub.call('GET', '/wallet/transactions?playerId=a', undefined, { timestamp: null, signature: null }),
+      'invalid_signature',
+    );
+    expectProblem(
+      await hub.call('GET', '/wallet/transactions?playerId=a', undefined, { secret: OPERATOR_SECRET }),
+      'invalid_signature',
+    );
   });
 
-  it('belongs to one route\'s partner: an operator\'s callback is signed with the operator\'s secret', async () => {
-    const callback = { playerId: 'a', amount: 5, currency: 'USD', status: 'OK', event: 'withdraw', refId: 'nobody', correlationId: 'nobody' };
+  it("belongs to one route's partner: an operator's callback is signed with the operator's secret", async () => {
+    const callback = {
+      playerId: 'a',
+      amount: 5,
+      currency: 'USD',
+      status: 'OK',
+      event: 'withdraw',
+      refId: 'nobody',
+      correlationId: 'nobody',
+    };
     expectProblem(await hub.callback(callback, { secret: RGS_SECRET, timestamp: now() }), 'invalid_signature');
     expectProblem(await hub.callback(callback, { signature: null, timestamp: null }), 'invalid_signature');
     expectProblem(await hub.callback(callback, { secret: OPERATOR_SECRET, timestamp: now() }), 'unknown_reference');
@@ -167,10 +222,18 @@ describe('the signature of what the hub sends', () => {
     expect(webhook.headers['x-signature']).toBe(signatureOf(RGS_SECRET, webhook.headers['x-timestamp'], webhook.body));
     expect(webhook.headers['x-timestamp']).toBe(now());
     expect(webhook.headers['webhook-id']).toBe(webhook.headers['idempotency-key']);
-    expect(verified(RGS_SECRET, webhook)).toMatchObject({ refId: answer.body.refId, correlationId: answer.body.correlationId, status: 'OK' });
+    expect(verified(RGS_SECRET, webhook)).toMatchObject({
+      refId: answer.body.refId,
+      correlationId: answer.body.correlationId,
+      status: 'OK',
+    });
     expect(() => verified(OPERATOR_SECRET, webhook)).toThrow();
-    expect(() => verified(RGS_SECRET, { ...webhook, body: webhook.body.replace('"amountCents":100', '"amountCents":101') })).toThrow();
-    expect(() => verified(RGS_SECRET, { ...webhook, headers: { ...webhook.headers, 'webhook-id': 'another' } })).toThrow();
+    expect(() =>
+      verified(RGS_SECRET, { ...webhook, body: webhook.body.replace('"amountCents":100', '"amountCents":101') }),
+    ).toThrow();
+    expect(() =>
+      verified(RGS_SECRET, { ...webhook, headers: { ...webhook.headers, 'webhook-id': 'another' } }),
+    ).toThrow();
   });
 
   it('is refused by an operator that holds another secret, and then nothing is booked', async () => {
@@ -194,7 +257,10 @@ describe('a rotation of the signing key', () => {
   });
 
   const addKey = async (notAfter: string | null) => {
-    await hub.database.query(`insert into partner_credential (partner_id, kind, label, secret, not_after) select id, 'signing', 'rotation', $1, $2 from partner where code = 'rgs'`, [NEW_SECRET, notAfter]);
+    await hub.database.query(
+      `insert into partner_credential (partner_id, kind, label, secret, not_after) select id, 'signing', 'rotation', $1, $2 from partner where code = 'rgs'`,
+      [NEW_SECRET, notAfter],
+    );
     await hub.app.get(PartnerDirectory).refresh();
   };
 
@@ -234,7 +300,15 @@ describe('with SIGNATURE_REQUIRED=false and TIMESTAMP_SKEW_SECONDS=10', () => {
 
   it('an unsigned debit and an unsigned callback are taken', async () => {
     expect((await lax.debit({}, { timestamp: null, signature: null })).status).toBe(200);
-    const callback = { playerId: 'a', amount: 5, currency: 'USD', status: 'OK', event: 'withdraw', refId: 'nobody', correlationId: 'nobody' };
+    const callback = {
+      playerId: 'a',
+      amount: 5,
+      currency: 'USD',
+      status: 'OK',
+      event: 'withdraw',
+      refId: 'nobody',
+      correlationId: 'nobody',
+    };
     expectProblem(await lax.callback(callback, { timestamp: null, signature: null }), 'unknown_reference');
   });
 
@@ -263,7 +337,10 @@ async function nothingStored(refId: string): Promise<void> {
 
 interface ReceivedCall {
   readonly body: string;
-  readonly headers: Record<'webhook-id' | 'webhook-timestamp' | 'webhook-signature' | 'idempotency-key' | 'x-timestamp' | 'x-signature', string>;
+  readonly headers: Record<
+    'webhook-id' | 'webhook-timestamp' | 'webhook-signature' | 'idempotency-key' | 'x-timestamp' | 'x-signature',
+    string
+  >;
 }
 
 async function webhookFor(refId: string): Promise<ReceivedCall> {

@@ -13,8 +13,21 @@ describe('a hub that stops while a request is on its way', () => {
     const socket = net.connect(Number(new URL(hub.url).port), '127.0.0.1');
     socket.on('data', (chunk) => received.push(chunk)).once('close', () => (closed = true));
     // Keep-alive, as every pooling client has it: nothing in this request says that it is the last.
-    const head = ['POST /wallet/debit HTTP/1.1', 'Host: hub', 'Authorization: Bearer change_token', 'Content-Type: application/json', `X-Timestamp: ${timestamp}`, `X-Signature: ${signatureOf('change_secret', timestamp, body)}`, `Content-Length: ${body.length}`];
-    const connections = () => new Promise<number>((resolve, reject) => hub.app.getHttpServer().getConnections((error: Error | null, count: number) => (error ? reject(error) : resolve(count))));
+    const head = [
+      'POST /wallet/debit HTTP/1.1',
+      'Host: hub',
+      'Authorization: Bearer change_token',
+      'Content-Type: application/json',
+      `X-Timestamp: ${timestamp}`,
+      `X-Signature: ${signatureOf('change_secret', timestamp, body)}`,
+      `Content-Length: ${body.length}`,
+    ];
+    const connections = () =>
+      new Promise<number>((resolve, reject) =>
+        hub.app
+          .getHttpServer()
+          .getConnections((error: Error | null, count: number) => (error ? reject(error) : resolve(count))),
+      );
     socket.write(`${head.join('\r\n')}\r\n\r\n${body.slice(0, 20)}`);
     await waitFor('the hub has the connection', async () => (await connections()) > 0);
 

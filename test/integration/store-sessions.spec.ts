@@ -40,14 +40,25 @@ describe('a database with settings of its own', () => {
   });
 
   const set = async (name: string, value: string): Promise<void> => {
-    await database.query(`do $$ begin execute format('alter database %I set ${name} = %L', current_database(), '${value}'); end $$`);
+    await database.query(
+      `do $$ begin execute format('alter database %I set ${name} = %L', current_database(), '${value}'); end $$`,
+    );
   };
 
   it('has money accepted, delivered and told all the same, and no bet answered 503', async () => {
     for (const [name, value] of Object.entries(ODD)) if (name !== 'search_path') await set(name, value);
     const started = await TestHub.start({ database });
     hub = started;
-    const answers = await Promise.all(Array.from({ length: 80 }, (_, n) => started.debit({ playerId: `odd-${n % 4}`, roundId: `round-${n}`, amountCents: 1999, meta: { name: 'Łódź 日本' } })));
+    const answers = await Promise.all(
+      Array.from({ length: 80 }, (_, n) =>
+        started.debit({
+          playerId: `odd-${n % 4}`,
+          roundId: `round-${n}`,
+          amountCents: 1999,
+          meta: { name: 'Łódź 日本' },
+        }),
+      ),
+    );
     expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]));
     const id = answers[0]?.body.transactionId as string;
     await hub.reaches(id, 'confirmed');
@@ -70,7 +81,10 @@ describe('a database with settings of its own', () => {
     ['plpgsql.variable_conflict', 'use_variable'],
   ])('is refused at the start, by the name of the setting, when no session can mend %s', async (name, value) => {
     await set(name, value);
-    const child = spawn(process.execPath, hubArguments(), { env: { PATH: process.env.PATH ?? '', NODE_ENV: 'test', DATABASE_URL: database.url, PORT: '0' }, stdio: ['ignore', 'ignore', 'pipe'] });
+    const child = spawn(process.execPath, hubArguments(), {
+      env: { PATH: process.env.PATH ?? '', NODE_ENV: 'test', DATABASE_URL: database.url, PORT: '0' },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
     let said = '';
     child.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
     expect(await once(child, 'close')).toEqual([1, null]);
@@ -83,10 +97,19 @@ describe('a database with settings of its own', () => {
     await database.query('alter table outbox_head rename to outbox_head_gone');
     clock.advance(61_000);
     // The loops must have turned since: each claim that fails ends its connection, and is counted then.
-    const failures = async (): Promise<number> => Number((await database.query<{ n: string }>('select xact_rollback as n from pg_stat_database where datname = current_database()'))[0]?.n);
+    const failures = async (): Promise<number> =>
+      Number(
+        (
+          await database.query<{ n: string }>(
+            'select xact_rollback as n from pg_stat_database where datname = current_database()',
+          )
+        )[0]?.n,
+      );
     const before = await failures();
     await waitFor('claims fail', async () => (await failures()) > before + 6);
-    await waitFor('the workers are silent', async () => (await hub?.call('GET', '/health/ready'))?.body.checks.workers.startsWith('silent'));
+    await waitFor('the workers are silent', async () =>
+      (await hub?.call('GET', '/health/ready'))?.body.checks.workers.startsWith('silent'),
+    );
     await database.query('alter table outbox_head_gone rename to outbox_head');
     await waitFor('they are heard again', async () => (await hub?.call('GET', '/health/ready'))?.status === 200);
   });
@@ -97,8 +120,18 @@ describe('a statement that gets no answer', () => {
     const database = await testDatabase();
     const hub = await TestHub.start({ database, env: { DATABASE_STATEMENT_SECONDS: '1' } });
     try {
-      const held = database.query(`begin; lock table wallet_transaction in access exclusive mode; select pg_sleep(3); commit`);
-      await waitFor('the table is locked', async () => (await database.query<{ n: number }>(`select count(*)::integer as n from pg_locks where mode = 'AccessExclusiveLock' and relation = 'wallet_transaction'::regclass and granted`))[0]?.n === 1);
+      const held = database.query(
+        `begin; lock table wallet_transaction in access exclusive mode; select pg_sleep(3); commit`,
+      );
+      await waitFor(
+        'the table is locked',
+        async () =>
+          (
+            await database.query<{ n: number }>(
+              `select count(*)::integer as n from pg_locks where mode = 'AccessExclusiveLock' and relation = 'wallet_transaction'::regclass and granted`,
+            )
+          )[0]?.n === 1,
+      );
       const at = performance.now();
       const body = { playerId: 'waits', refId: 'waits-1' };
       const answer = await hub.debit(body, { idempotencyKey: 'waits-key' });
@@ -106,7 +139,10 @@ describe('a statement that gets no answer', () => {
       expect(answer.headers.get('retry-after')).toBe('1');
       expect(performance.now() - at).toBeLessThan(2_900);
       await held;
-      await waitFor('it is answered', async () => (await hub.debit(body, { idempotencyKey: 'waits-key' })).status === 200);
+      await waitFor(
+        'it is answered',
+        async () => (await hub.debit(body, { idempotencyKey: 'waits-key' })).status === 200,
+      );
       expect(await database.query(`select 1 from wallet_transaction where ref_id = 'waits-1'`)).toHaveLength(1);
     } finally {
       await hub.stop();

@@ -13,10 +13,19 @@ describe('the transactions of an RGS', () => {
       expect(answer.status).toBe(200);
       made.set(`${body.refId}/${route}`, answer.body.transactionId);
     };
-    await make('debit', { playerId: 'ann', refId: 'a', roundId: 'round-1', gameId: 'game', sessionId: 'session', meta: { table: 7, note: 'x' }, amountCents: 300 });
+    await make('debit', {
+      playerId: 'ann',
+      refId: 'a',
+      roundId: 'round-1',
+      gameId: 'game',
+      sessionId: 'session',
+      meta: { table: 7, note: 'x' },
+      amountCents: 300,
+    });
     await make('credit', { playerId: 'ann', refId: 'a', roundId: 'round-1', roundClosed: true, amountCents: 450 });
     await make('debit', { playerId: 'bob', refId: 'a', roundId: 'round-2' });
-    for (let n = 1; n <= 7; n += 1) await make('credit', { playerId: 'bob', refId: `b-${n}`, roundId: 'round-2', kind: 'free', amountCents: n });
+    for (let n = 1; n <= 7; n += 1)
+      await make('credit', { playerId: 'bob', refId: `b-${n}`, roundId: 'round-2', kind: 'free', amountCents: n });
     await hub.operatorFault({ kind: 'status_after_commit', status: 500, playerId: 'cleo', next: 1 });
     await make('debit', { playerId: 'cleo', refId: 'c', currency: 'EUR' });
     await hub.drained();
@@ -29,7 +38,8 @@ describe('the transactions of an RGS', () => {
     expect(answer.status).toBe(200);
     return answer.body as { items: Record<string, any>[]; nextCursor: string | null };
   };
-  const idsOf = ({ items }: { items: Record<string, any>[] }) => items.map(({ transactionId }) => transactionId as string);
+  const idsOf = ({ items }: { items: Record<string, any>[] }) =>
+    items.map(({ transactionId }) => transactionId as string);
   const bobs = () => [...[7, 6, 5, 4, 3, 2, 1].map((n) => id(`b-${n}/credit`)), id('a/debit')];
 
   it('are found by id, with everything that was said and what became of it', async () => {
@@ -60,17 +70,45 @@ describe('the transactions of an RGS', () => {
       settledAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
       timeline: [
         { at: transaction.createdAt, event: 'accepted', source: 'rgs', from: null, to: 'initiated', evidence: {} },
-        { at: expect.any(String), event: 'transition', source: 'operator_response', from: 'initiated', to: 'confirmed', evidence: { message: 'credit', attempt: 1, status: 200, class: 'applied', reason: null, balance: '1000001.5' } },
+        {
+          at: expect.any(String),
+          event: 'transition',
+          source: 'operator_response',
+          from: 'initiated',
+          to: 'confirmed',
+          evidence: {
+            message: 'credit',
+            attempt: 1,
+            status: 200,
+            class: 'applied',
+            reason: null,
+            balance: '1000001.5',
+          },
+        },
       ],
     });
     const debit = (await list({ playerId: 'ann' })).items[1];
-    expect(debit).toMatchObject({ event: 'debit', gameId: 'game', sessionId: 'session', meta: { table: 7, note: 'x' }, balanceCents: 99_999_700 });
+    expect(debit).toMatchObject({
+      event: 'debit',
+      gameId: 'game',
+      sessionId: 'session',
+      meta: { table: 7, note: 'x' },
+      balanceCents: 99_999_700,
+    });
   });
 
   it('tell their whole way in order', async () => {
     const { timeline, state } = await hub.transaction(id('c/debit'));
     expect(state).toBe('confirmed');
-    expect(timeline.map((entry: Record<string, any>) => [entry.event, entry.from, entry.to, entry.evidence.class, entry.evidence.attempt])).toEqual([
+    expect(
+      timeline.map((entry: Record<string, any>) => [
+        entry.event,
+        entry.from,
+        entry.to,
+        entry.evidence.class,
+        entry.evidence.attempt,
+      ]),
+    ).toEqual([
       ['accepted', null, 'initiated', undefined, undefined],
       ['transition', 'initiated', 'unknown', 'unknown', 1],
       ['transition', 'unknown', 'confirmed', 'applied', 2],
@@ -89,7 +127,9 @@ describe('the transactions of an RGS', () => {
     { query: { playerId: 'nobody' }, names: [] },
     { query: { refId: 'c', playerId: 'ann' }, names: [] },
   ])('are found by $query, newest first', async ({ query, names }) => {
-    const [anns] = await hub.database.query<{ id: string }>(`select id from wallet_transaction where player_id = 'ann' and movement = 'debit'`);
+    const [anns] = await hub.database.query<{ id: string }>(
+      `select id from wallet_transaction where player_id = 'ann' and movement = 'debit'`,
+    );
     const page = await list(query);
     expect(idsOf(page)).toEqual(names.map((name) => (name === 'ann a/debit' ? anns?.id : id(name))));
     expect(page.nextCursor).toBeNull();
@@ -102,20 +142,23 @@ describe('the transactions of an RGS', () => {
     expect(idsOf(await list({ correlationId: randomUUID() }))).toEqual([]);
   });
 
-  it.each([1, 2, 3, 4, 7, 8, 50])('come in pages of %i, newest first, each once, and the last page says that it is the last', async (limit) => {
-    const seen: string[] = [];
-    let cursor: string | null = null;
-    let pages = 0;
-    do {
-      const page = await list({ playerId: 'bob', limit: String(limit), ...(cursor === null ? {} : { cursor }) });
-      expect(page.items.length).toBeLessThanOrEqual(limit);
-      seen.push(...idsOf(page));
-      cursor = page.nextCursor;
-      pages += 1;
-    } while (cursor !== null);
-    expect(seen).toEqual(bobs());
-    expect(pages).toBe(Math.ceil(8 / limit));
-  });
+  it.each([1, 2, 3, 4, 7, 8, 50])(
+    'come in pages of %i, newest first, each once, and the last page says that it is the last',
+    async (limit) => {
+      const seen: string[] = [];
+      let cursor: string | null = null;
+      let pages = 0;
+      do {
+        const page = await list({ playerId: 'bob', limit: String(limit), ...(cursor === null ? {} : { cursor }) });
+        expect(page.items.length).toBeLessThanOrEqual(limit);
+        seen.push(...idsOf(page));
+        cursor = page.nextCursor;
+        pages += 1;
+      } while (cursor !== null);
+      expect(seen).toEqual(bobs());
+      expect(pages).toBe(Math.ceil(8 / limit));
+    },
+  );
 
   it('keep their place in the pages while new ones arrive', async () => {
     const first = await list({ playerId: 'bob', limit: '3' });

@@ -14,15 +14,44 @@ describe('a debit', () => {
 
     expect(answer.status).toBe(200);
     const { transactionId } = answer.body;
-    expect(answer.body).toEqual({ status: 'initiated', refId: 'bet-1', correlationId: transactionId, balanceCents: null, reason: null, reasonCode: null, transactionId });
+    expect(answer.body).toEqual({
+      status: 'initiated',
+      refId: 'bet-1',
+      correlationId: transactionId,
+      balanceCents: null,
+      reason: null,
+      reasonCode: null,
+      transactionId,
+    });
 
     const settled = await hub.reaches(transactionId, 'confirmed');
-    expect(settled).toMatchObject({ status: 'OK', balanceCents: 99_998_001, amountCents: 1999, roundId: 'round-1', event: 'debit' });
+    expect(settled).toMatchObject({
+      status: 'OK',
+      balanceCents: 99_998_001,
+      amountCents: 1999,
+      roundId: 'round-1',
+      event: 'debit',
+    });
     expect(settled.timeline.map((entry: { to: string }) => entry.to)).toEqual(['initiated', 'confirmed']);
 
     await hub.drained();
-    expect(await hub.operatorBooks()).toMatchObject([{ playerId: 'alice', amount: 19.99, reference: 'bet-1', correlationId: transactionId, direction: 'withdraw' }]);
-    expect(await hub.rgsReceived()).toMatchObject([{ playerId: 'alice', amountCents: 1999, currency: 'USD', status: 'OK', event: 'debit', refId: 'bet-1', correlationId: transactionId, state: 'confirmed', balanceCents: 99_998_001, deliveries: 1 }]);
+    expect(await hub.operatorBooks()).toMatchObject([
+      { playerId: 'alice', amount: 19.99, reference: 'bet-1', correlationId: transactionId, direction: 'withdraw' },
+    ]);
+    expect(await hub.rgsReceived()).toMatchObject([
+      {
+        playerId: 'alice',
+        amountCents: 1999,
+        currency: 'USD',
+        status: 'OK',
+        event: 'debit',
+        refId: 'bet-1',
+        correlationId: transactionId,
+        state: 'confirmed',
+        balanceCents: 99_998_001,
+        deliveries: 1,
+      },
+    ]);
   });
 
   it('that the operator refuses is rejected with its reason and true balance', async () => {
@@ -30,7 +59,9 @@ describe('a debit', () => {
     const settled = await hub.reaches(answer.body.transactionId, 'rejected');
     expect(settled).toMatchObject({ status: 'REJECTED', reason: 'insufficient_funds', balanceCents: 100_000_000 });
     await hub.drained();
-    expect((await hub.rgsReceived()).filter(({ refId }) => refId === 'bet-2')).toMatchObject([{ status: 'REJECTED', reason: 'insufficient_funds', balanceCents: 100_000_000 }]);
+    expect((await hub.rgsReceived()).filter(({ refId }) => refId === 'bet-2')).toMatchObject([
+      { status: 'REJECTED', reason: 'insufficient_funds', balanceCents: 100_000_000 },
+    ]);
     expect(await hub.operatorBooks()).not.toContainEqual(expect.objectContaining({ reference: 'bet-2' }));
   });
 });

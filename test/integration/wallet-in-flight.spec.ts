@@ -1,4 +1,15 @@
-import { arrows, configureOperator, holdOperator, leaseLost, nothingInFlight, releaseOperator, rollback, timePasses, told, wait } from '../support/money';
+import {
+  arrows,
+  configureOperator,
+  holdOperator,
+  leaseLost,
+  nothingInFlight,
+  releaseOperator,
+  rollback,
+  timePasses,
+  told,
+  wait,
+} from '../support/money';
 import { ScriptedOperator } from '../support/scripted-operator';
 import { TestHub } from '../support/test-hub';
 import { waitFor } from '../support/wait-for';
@@ -6,8 +17,14 @@ import { waitFor } from '../support/wait-for';
 const TIMEOUT_MS = 400;
 const GRACE_MS = 500;
 const ENV = {
-  MAX_RETRIES: '0', OPERATOR_TIMEOUT_MS: String(TIMEOUT_MS), RESOLVE_GRACE_SECONDS: String(GRACE_MS / 1000), OUTBOX_LEASE_SECONDS: '3', BREAKER_FAILURES: '10000',
-  CALLBACK_TIMEOUT_SECONDS: '30', DEBIT_DEADLINE_SECONDS: '60', OUTBOX_RETRY_SCHEDULE_SECONDS: '0.05,0.05,0.05,1,1,1,1,1',
+  MAX_RETRIES: '0',
+  OPERATOR_TIMEOUT_MS: String(TIMEOUT_MS),
+  RESOLVE_GRACE_SECONDS: String(GRACE_MS / 1000),
+  OUTBOX_LEASE_SECONDS: '3',
+  BREAKER_FAILURES: '10000',
+  CALLBACK_TIMEOUT_SECONDS: '30',
+  DEBIT_DEADLINE_SECONDS: '60',
+  OUTBOX_RETRY_SCHEDULE_SECONDS: '0.05,0.05,0.05,1,1,1,1,1',
 };
 const CAN = { idempotent_by_reference: true, status_query: true, rollback_route: false, timeout_ms: TIMEOUT_MS };
 
@@ -26,33 +43,67 @@ describe('what left and was not answered', () => {
   beforeEach(() => configureOperator(CAN, hub));
 
   const newPlayer = (): string => `player-${(player += 1)}`;
-  const place = async (playerId: string, movement: 'debit' | 'credit' = 'debit'): Promise<string> => (await hub[movement]({ playerId, refId: `${movement}@${playerId}` })).body.transactionId as string;
+  const place = async (playerId: string, movement: 'debit' | 'credit' = 'debit'): Promise<string> =>
+    (await hub[movement]({ playerId, refId: `${movement}@${playerId}` })).body.transactionId as string;
   const callback = async (playerId: string, correlationId: string, status = 'OK', more: Record<string, unknown> = {}) =>
-    hub.callback({ playerId, amount: 5, currency: 'USD', status, event: 'withdraw', refId: `debit@${playerId}`, correlationId, ...more });
+    hub.callback({
+      playerId,
+      amount: 5,
+      currency: 'USD',
+      status,
+      event: 'withdraw',
+      refId: `debit@${playerId}`,
+      correlationId,
+      ...more,
+    });
   const operatorMessage = async (id: string): Promise<string> => {
-    const [row] = await hub.database.query<{ message_id: string }>('select message_id from wallet_transaction where id = $1', [id]);
+    const [row] = await hub.database.query<{ message_id: string }>(
+      'select message_id from wallet_transaction where id = $1',
+      [id],
+    );
     return row?.message_id ?? '';
   };
-  const attempts = (id: string) => hub.database.query<{ class: string; status: number | null }>('select a.class, a.status from outbox_attempt a join wallet_transaction t on t.message_id = a.message_id where t.id = $1 order by a.at', [id]);
+  const attempts = (id: string) =>
+    hub.database.query<{ class: string; status: number | null }>(
+      'select a.class, a.status from outbox_attempt a join wallet_transaction t on t.message_id = a.message_id where t.id = $1 order by a.at',
+      [id],
+    );
   /** Nothing of this player waits to be delivered; other players' messages may go on failing. */
-  const quiet = (playerId: string) => waitFor(`nothing of ${playerId} is due`, async () => (await hub.database.query('select 1 from outbox_head h join outbox_message m on m.id = h.message_id join wallet_transaction t on t.id = m.transaction_id where t.player_id = $1', [playerId])).length === 0);
-  const resolve = (id: string, resolution: string) => hub.call('PATCH', `/admin/failed-transactions/${id}`, { resolution, reason: 'looked it up' });
-  const outcomes = async (playerId: string): Promise<string[]> => (await told(hub, playerId)).map((word) => word.slice(word.lastIndexOf(' ') + 1));
+  const quiet = (playerId: string) =>
+    waitFor(
+      `nothing of ${playerId} is due`,
+      async () =>
+        (
+          await hub.database.query(
+            'select 1 from outbox_head h join outbox_message m on m.id = h.message_id join wallet_transaction t on t.id = m.transaction_id where t.player_id = $1',
+            [playerId],
+          )
+        ).length === 0,
+    );
+  const resolve = (id: string, resolution: string) =>
+    hub.call('PATCH', `/admin/failed-transactions/${id}`, { resolution, reason: 'looked it up' });
+  const outcomes = async (playerId: string): Promise<string[]> =>
+    (await told(hub, playerId)).map((word) => word.slice(word.lastIndexOf(' ') + 1));
 
   describe('is remembered through a replay by hand', () => {
-    it.each([400, 401, 404, 409, 422])('a bet that was accepted with 202, replayed, and turned away with %s is not called rejected', async (status) => {
-      const playerId = newPlayer();
-      operator.script(playerId, (call, reply) => (call.nth === 1 ? reply.status(202, { status: 'PENDING' }) : reply.status(status, { error: 'duplicate' })));
-      const id = await place(playerId);
-      await waitFor('it was accepted', async () => (await attempts(id)).length === 1);
-      expect((await hub.replay('operator', await operatorMessage(id))).status).toBe(200);
-      await waitFor('the repeat was turned away', async () => (await attempts(id)).length >= 2);
-      expect((await hub.transaction(id)).state).toBe('unknown');
-      expect((await callback(playerId, id)).status).toBe(200);
-      await hub.reaches(id, 'confirmed');
-      await waitFor('the RGS was told', async () => (await told(hub, playerId)).length > 0);
-      expect(await outcomes(playerId)).toEqual(['OK']);
-    });
+    it.each([400, 401, 404, 409, 422])(
+      'a bet that was accepted with 202, replayed, and turned away with %s is not called rejected',
+      async (status) => {
+        const playerId = newPlayer();
+        operator.script(playerId, (call, reply) =>
+          call.nth === 1 ? reply.status(202, { status: 'PENDING' }) : reply.status(status, { error: 'duplicate' }),
+        );
+        const id = await place(playerId);
+        await waitFor('it was accepted', async () => (await attempts(id)).length === 1);
+        expect((await hub.replay('operator', await operatorMessage(id))).status).toBe(200);
+        await waitFor('the repeat was turned away', async () => (await attempts(id)).length >= 2);
+        expect((await hub.transaction(id)).state).toBe('unknown');
+        expect((await callback(playerId, id)).status).toBe(200);
+        await hub.reaches(id, 'confirmed');
+        await waitFor('the RGS was told', async () => (await told(hub, playerId)).length > 0);
+        expect(await outcomes(playerId)).toEqual(['OK']);
+      },
+    );
 
     it('and so is a call of a process that died, whose message was replayed', async () => {
       const playerId = newPlayer();
@@ -84,14 +135,17 @@ describe('what left and was not answered', () => {
     };
     const id = await place(playerId);
     await waitFor('it was asked for once', () => Promise.resolve(operator.questions.length === 1));
-    await waitFor('it was said to be absent', async () => (await attempts(id)).some((attempt) => attempt.class === 'absent'));
+    await waitFor('it was said to be absent', async () =>
+      (await attempts(id)).some((attempt) => attempt.class === 'absent'),
+    );
     // The rollback brings the second question forward.
     expect((await rollback(hub, { playerId, refId: 'undo', originalRefId: `debit@${playerId}` })).status).toBe(200);
     await hub.reaches(id, 'compensated');
     await quiet(playerId);
     expect(operator.booked(playerId)).toEqual(['withdraw', 'deposit']);
     expect(await outcomes(playerId)).toEqual(['ROLLED_BACK']);
-    operator.onQuestion = (_reference, rows, response) => void response.setHeader('content-type', 'application/json').end(JSON.stringify(rows));
+    operator.onQuestion = (_reference, rows, response) =>
+      void response.setHeader('content-type', 'application/json').end(JSON.stringify(rows));
   });
 
   it.each(['debit', 'credit'] as const)('is not refused by the refusal of its repeat: a %s', async (movement) => {
@@ -114,11 +168,17 @@ describe('what left and was not answered', () => {
 
   it('is refused when the repeat is refused after nothing of it can be booked any more', async () => {
     const playerId = newPlayer();
-    operator.script(playerId, (call, reply) => (call.nth === 1 ? reply.reset() : reply.status(402, { status: 'REJECTED', reason: 'insufficient_funds' })));
+    operator.script(playerId, (call, reply) =>
+      call.nth === 1 ? reply.reset() : reply.status(402, { status: 'REJECTED', reason: 'insufficient_funds' }),
+    );
     const id = await place(playerId);
     expect(await hub.reaches(id, 'rejected')).toMatchObject({ reason: 'insufficient_funds' });
     await quiet(playerId);
-    expect((await attempts(id)).map((attempt) => attempt.class)).toEqual(['unknown', 'rejected_business', 'rejected_business']);
+    expect((await attempts(id)).map((attempt) => attempt.class)).toEqual([
+      'unknown',
+      'rejected_business',
+      'rejected_business',
+    ]);
     expect(await outcomes(playerId)).toEqual(['REJECTED']);
   });
 
@@ -140,8 +200,12 @@ describe('what left and was not answered', () => {
       const refused = await resolve(id, resolution);
       expect([refused.status, refused.body.code]).toEqual([409, 'money_in_flight']);
       expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
-      const { items } = (await hub.call('GET', '/admin/failed-transactions')).body as { items: { transactionId: string; inFlightUntil: string | null }[] };
-      expect(Date.parse(items.find(({ transactionId }) => transactionId === id)?.inFlightUntil ?? '')).toBeGreaterThan(Date.now());
+      const { items } = (await hub.call('GET', '/admin/failed-transactions')).body as {
+        items: { transactionId: string; inFlightUntil: string | null }[];
+      };
+      expect(Date.parse(items.find(({ transactionId }) => transactionId === id)?.inFlightUntil ?? '')).toBeGreaterThan(
+        Date.now(),
+      );
       answer();
       await hub.reaches(id, 'confirmed');
       await quiet(playerId);
@@ -155,16 +219,23 @@ describe('what left and was not answered', () => {
       const id = await place(playerId);
       await hub.reaches(id, 'parked');
       expect((await resolve(id, 'not_applied')).body.code).toBe('money_in_flight');
-      const dryRun = await hub.call('POST', '/admin/failed-transactions/resolve', { ids: [id], resolution: 'not_applied', reason: 'looked it up', dryRun: true });
+      const dryRun = await hub.call('POST', '/admin/failed-transactions/resolve', {
+        ids: [id],
+        resolution: 'not_applied',
+        reason: 'looked it up',
+        dryRun: true,
+      });
       expect(dryRun.body.items).toEqual([{ id, result: 'refused', code: 'money_in_flight' }]);
       await nothingInFlight(hub.database);
       expect((await resolve(id, 'not_applied')).body.state).toBe('rejected');
-      const { items } = (await hub.call('GET', '/admin/failed-transactions')).body as { items: { transactionId: string }[] };
+      const { items } = (await hub.call('GET', '/admin/failed-transactions')).body as {
+        items: { transactionId: string }[];
+      };
       expect(items.map(({ transactionId }) => transactionId)).not.toContain(id);
     });
   });
 
-  it('keeps the time-out that it left with, whatever the partner\'s row says a moment later', async () => {
+  it("keeps the time-out that it left with, whatever the partner's row says a moment later", async () => {
     await configureOperator({ ...CAN, idempotent_by_reference: false, timeout_ms: 2_000 }, hub);
     const playerId = newPlayer();
     operator.script(playerId, (_call, reply) => {
@@ -188,7 +259,9 @@ describe('what left and was not answered', () => {
       return reply.book(TIMEOUT_MS + GRACE_MS + 500);
     });
     const id = await place(playerId);
-    await waitFor('it was booked after time-out and grace', () => Promise.resolve(operator.booked(playerId).length === 1));
+    await waitFor('it was booked after time-out and grace', () =>
+      Promise.resolve(operator.booked(playerId).length === 1),
+    );
     await timePasses(hub.database, 31);
     await hub.reaches(id, 'confirmed');
     await quiet(playerId);
@@ -206,7 +279,10 @@ describe('what left and was not answered', () => {
     await hub.database.query('update outbox_head set attempts = 99 where message_id = $1', [await operatorMessage(id)]);
     await releaseOperator(hub.database);
     await waitFor('it was accepted', async () => (await attempts(id)).length === 1);
-    const [head] = await hub.database.query<{ due: boolean }>(`select visible_at < 'infinity' as due from outbox_head where message_id = $1`, [await operatorMessage(id)]);
+    const [head] = await hub.database.query<{ due: boolean }>(
+      `select visible_at < 'infinity' as due from outbox_head where message_id = $1`,
+      [await operatorMessage(id)],
+    );
     expect(head?.due).toBe(true);
     expect((await callback(playerId, id)).status).toBe(200);
     await hub.reaches(id, 'confirmed');
@@ -214,7 +290,9 @@ describe('what left and was not answered', () => {
 
   describe('when its repayment was refused', () => {
     const parked = async (playerId: string): Promise<string> => {
-      operator.script(playerId, (call, reply) => (call.direction === 'withdraw' ? reply.ok() : reply.status(402, { status: 'REJECTED', reason: 'closed' })));
+      operator.script(playerId, (call, reply) =>
+        call.direction === 'withdraw' ? reply.ok() : reply.status(402, { status: 'REJECTED', reason: 'closed' }),
+      );
       const id = await place(playerId);
       await hub.reaches(id, 'confirmed');
       await rollback(hub, { playerId, refId: 'undo', originalRefId: `debit@${playerId}` });
@@ -222,7 +300,10 @@ describe('what left and was not answered', () => {
       return id;
     };
     const repayment = async (id: string): Promise<string> => {
-      const [row] = await hub.database.query<{ undo_message_id: string }>('select undo_message_id from wallet_transaction where id = $1', [id]);
+      const [row] = await hub.database.query<{ undo_message_id: string }>(
+        'select undo_message_id from wallet_transaction where id = $1',
+        [id],
+      );
       return row?.undo_message_id ?? '';
     };
 
@@ -255,10 +336,16 @@ describe('what left and was not answered', () => {
 
   describe('and what is told of it', () => {
     /** Calls back before it answers, as many wallets do: the callback has no balance, the answer has. */
-    const callsBackFirst = (playerId: string, answers: Readonly<Record<string, () => { status: string; balance?: number; reason?: string; http?: number }>>): void =>
+    const callsBackFirst = (
+      playerId: string,
+      answers: Readonly<Record<string, () => { status: string; balance?: number; reason?: string; http?: number }>>,
+    ): void =>
       operator.script(playerId, async (call, reply) => {
         const { status, http = 200, ...more } = answers[call.direction]?.() ?? { status: 'OK' };
-        const heard = await callback(playerId, call.correlationId, status, { event: call.direction, refId: call.reference });
+        const heard = await callback(playerId, call.correlationId, status, {
+          event: call.direction,
+          refId: call.reference,
+        });
         expect(heard.status).toBe(200);
         if (status === 'OK') await reply.book();
         reply.status(http, { status, ...more });
@@ -266,14 +353,27 @@ describe('what left and was not answered', () => {
 
     it('carries the balance after the outcome, never the one from before it', async () => {
       const playerId = newPlayer();
-      callsBackFirst(playerId, { withdraw: () => ({ status: 'OK', balance: 95 }), deposit: () => ({ status: 'OK', balance: 100 }) });
+      callsBackFirst(playerId, {
+        withdraw: () => ({ status: 'OK', balance: 95 }),
+        deposit: () => ({ status: 'OK', balance: 100 }),
+      });
       const bet = await hub.debit({ playerId, refId: `debit@${playerId}` }, wait(5));
       expect(bet.body).toMatchObject({ status: 'OK', balanceCents: 9_500 });
       const undone = await rollback(hub, { playerId, refId: 'undo', originalRefId: `debit@${playerId}` }, wait(5));
       expect(undone.body).toMatchObject({ status: 'OK', applied: true, balanceCents: 10_000 });
       await quiet(playerId);
-      expect((await hub.rgsReceived()).filter((webhook) => webhook.playerId === playerId).map(({ status, balanceCents }) => [status, balanceCents])).toEqual([['OK', 9_500], ['ROLLED_BACK', 10_000]]);
-      expect(await hub.transaction(bet.body.transactionId)).toMatchObject({ status: 'ROLLED_BACK', balanceCents: 10_000 });
+      expect(
+        (await hub.rgsReceived())
+          .filter((webhook) => webhook.playerId === playerId)
+          .map(({ status, balanceCents }) => [status, balanceCents]),
+      ).toEqual([
+        ['OK', 9_500],
+        ['ROLLED_BACK', 10_000],
+      ]);
+      expect(await hub.transaction(bet.body.transactionId)).toMatchObject({
+        status: 'ROLLED_BACK',
+        balanceCents: 10_000,
+      });
     });
 
     it('is null where no word brought a balance', async () => {
@@ -283,17 +383,24 @@ describe('what left and was not answered', () => {
       const undone = await rollback(hub, { playerId, refId: 'undo', originalRefId: `debit@${playerId}` }, wait(5));
       expect(undone.body).toMatchObject({ applied: true, balanceCents: null });
       await quiet(playerId);
-      expect((await hub.rgsReceived()).filter((webhook) => webhook.playerId === playerId).map(({ balanceCents }) => balanceCents)).toEqual([9_500, null]);
+      expect(
+        (await hub.rgsReceived())
+          .filter((webhook) => webhook.playerId === playerId)
+          .map(({ balanceCents }) => balanceCents),
+      ).toEqual([9_500, null]);
       expect((await hub.transaction(bet.body.transactionId)).balanceCents).toBeNull();
     });
 
     it('gives one reason on all ways, though the callback came first and had none', async () => {
       const playerId = newPlayer();
-      callsBackFirst(playerId, { withdraw: () => ({ status: 'REJECTED', reason: 'insufficient_funds', balance: 1, http: 402 }) });
+      callsBackFirst(playerId, {
+        withdraw: () => ({ status: 'REJECTED', reason: 'insufficient_funds', balance: 1, http: 402 }),
+      });
       const bet = await hub.debit({ playerId, refId: `debit@${playerId}` }, wait(5));
       await quiet(playerId);
       const [webhook] = (await hub.rgsReceived()).filter((each) => each.playerId === playerId);
-      for (const each of [bet.body, webhook, await hub.transaction(bet.body.transactionId)]) expect(each).toMatchObject({ status: 'REJECTED', reason: 'insufficient_funds', balanceCents: 100 });
+      for (const each of [bet.body, webhook, await hub.transaction(bet.body.transactionId)])
+        expect(each).toMatchObject({ status: 'REJECTED', reason: 'insufficient_funds', balanceCents: 100 });
     });
   });
 
@@ -303,7 +410,12 @@ describe('what left and was not answered', () => {
       await hub.rgsFault({ kind: 'status', status: 500, playerId, next: 9 });
       const id = await place(playerId);
       await hub.reaches(id, 'confirmed');
-      const dead = await waitFor('its webhook is dead', async () => (await hub.outbox({ queue: 'rgs', status: 'dead' })).find(({ payload }) => payload.playerId === playerId), 15_000);
+      const dead = await waitFor(
+        'its webhook is dead',
+        async () =>
+          (await hub.outbox({ queue: 'rgs', status: 'dead' })).find(({ payload }) => payload.playerId === playerId),
+        15_000,
+      );
       await rollback(hub, { playerId, refId: 'undo', originalRefId: `debit@${playerId}` });
       await waitFor('the rollback was told', async () => (await outcomes(playerId)).includes('ROLLED_BACK'));
       const refused = await hub.replay('rgs', dead.id);
@@ -321,7 +433,12 @@ describe('a deadline', () => {
   beforeAll(async () => {
     operator = await ScriptedOperator.start();
     patient = await TestHub.start({ env: { ...ENV, OPERATOR_BASE_URL: operator.url, DEBIT_DEADLINE_SECONDS: '600' } });
-    hasty = await TestHub.start({ env: { ...ENV, OPERATOR_BASE_URL: operator.url, DEBIT_DEADLINE_SECONDS: '2' }, database: patient.database, operator: patient.operator, rgs: patient.rgs });
+    hasty = await TestHub.start({
+      env: { ...ENV, OPERATOR_BASE_URL: operator.url, DEBIT_DEADLINE_SECONDS: '2' },
+      database: patient.database,
+      operator: patient.operator,
+      rgs: patient.rgs,
+    });
   });
   afterAll(async () => {
     await hasty.stop();
@@ -329,7 +446,8 @@ describe('a deadline', () => {
     await operator.stop();
   });
 
-  const place = async (playerId: string, through: TestHub): Promise<string> => (await through.debit({ playerId, refId: `debit@${playerId}` })).body.transactionId as string;
+  const place = async (playerId: string, through: TestHub): Promise<string> =>
+    (await through.debit({ playerId, refId: `debit@${playerId}` })).body.transactionId as string;
 
   it('is the one that the bet was accepted with, for a callback and for a person', async () => {
     operator.script('cal', (_call, reply) => reply.reset());
@@ -338,9 +456,24 @@ describe('a deadline', () => {
     const [cal, pat] = [await place('cal', patient), await place('pat', patient)];
     for (const id of [cal, pat]) await patient.reaches(id, 'parked');
     await timePasses(patient.database, 10);
-    await hasty.callback({ playerId: 'cal', amount: 5, currency: 'USD', status: 'OK', event: 'withdraw', refId: 'debit@cal', correlationId: cal });
+    await hasty.callback({
+      playerId: 'cal',
+      amount: 5,
+      currency: 'USD',
+      status: 'OK',
+      event: 'withdraw',
+      refId: 'debit@cal',
+      correlationId: cal,
+    });
     expect(await arrows(patient, cal)).toEqual(['initiated', 'parked', 'confirmed']);
-    expect((await hasty.call('PATCH', `/admin/failed-transactions/${pat}`, { resolution: 'applied', reason: 'looked it up' })).body.state).toBe('confirmed');
+    expect(
+      (
+        await hasty.call('PATCH', `/admin/failed-transactions/${pat}`, {
+          resolution: 'applied',
+          reason: 'looked it up',
+        })
+      ).body.state,
+    ).toBe('confirmed');
     await configureOperator({ idempotent_by_reference: true, status_query: true }, patient, hasty);
   });
 

@@ -25,10 +25,16 @@ describe('the schema of the wallet', () => {
   });
   const insert = (table: string, row: Record<string, unknown>) => {
     const names = Object.keys(row);
-    return database.query(`insert into ${table} (${names.join(', ')}) values (${names.map((_, index) => `$${index + 1}`).join(', ')})`, Object.values(row));
+    return database.query(
+      `insert into ${table} (${names.join(', ')}) values (${names.map((_, index) => `$${index + 1}`).join(', ')})`,
+      Object.values(row),
+    );
   };
   const wordsOf = async (constraint: string): Promise<string[]> => {
-    const [row] = await database.query<{ text: string }>('select pg_get_constraintdef(oid) as text from pg_constraint where conname = $1', [constraint]);
+    const [row] = await database.query<{ text: string }>(
+      'select pg_get_constraintdef(oid) as text from pg_constraint where conname = $1',
+      [constraint],
+    );
     return [...(row?.text ?? '').matchAll(/'(\w+)'/g)].map(([, word]) => word ?? '').sort();
   };
 
@@ -52,38 +58,82 @@ describe('the schema of the wallet', () => {
 
   it.each([
     { what: 'a state that does not exist', constraint: 'wallet_transaction_state', change: { state: 'lost' } },
-    { what: 'a settled state without a time', constraint: 'wallet_transaction_settled_at', change: { state: 'confirmed' } },
-    { what: 'a time without a settled state', constraint: 'wallet_transaction_settled_at', change: { state: 'unknown', settled_at: new Date() } },
-    { what: 'a time on a parked transaction', constraint: 'wallet_transaction_settled_at', change: { state: 'parked', settled_at: new Date() } },
+    {
+      what: 'a settled state without a time',
+      constraint: 'wallet_transaction_settled_at',
+      change: { state: 'confirmed' },
+    },
+    {
+      what: 'a time without a settled state',
+      constraint: 'wallet_transaction_settled_at',
+      change: { state: 'unknown', settled_at: new Date() },
+    },
+    {
+      what: 'a time on a parked transaction',
+      constraint: 'wallet_transaction_settled_at',
+      change: { state: 'parked', settled_at: new Date() },
+    },
     { what: 'a debit of nothing', constraint: 'wallet_transaction_amount', change: { amount_minor: 0 } },
-    { what: 'a bet of money without a message to the operator', constraint: 'wallet_transaction_message', change: { message_id: null } },
-    { what: 'a free win without a message to the operator', constraint: 'wallet_transaction_message', change: { movement: 'credit', kind: 'free', message_id: null } },
-    { what: 'a negative credit', constraint: 'wallet_transaction_amount', change: { movement: 'credit', amount_minor: -1 } },
-    { what: 'an amount that JSON cannot carry', constraint: 'wallet_transaction_amount', change: { amount_minor: '9007199254740992' } },
+    {
+      what: 'a bet of money without a message to the operator',
+      constraint: 'wallet_transaction_message',
+      change: { message_id: null },
+    },
+    {
+      what: 'a free win without a message to the operator',
+      constraint: 'wallet_transaction_message',
+      change: { movement: 'credit', kind: 'free', message_id: null },
+    },
+    {
+      what: 'a negative credit',
+      constraint: 'wallet_transaction_amount',
+      change: { movement: 'credit', amount_minor: -1 },
+    },
+    {
+      what: 'an amount that JSON cannot carry',
+      constraint: 'wallet_transaction_amount',
+      change: { amount_minor: '9007199254740992' },
+    },
     { what: 'another movement', constraint: 'wallet_transaction_movement', change: { movement: 'bonus' } },
     { what: 'another kind', constraint: 'wallet_transaction_kind', change: { kind: 'loan' } },
   ])('refuses $what', async ({ change, constraint }) => {
-    await expect(insert('wallet_transaction', { ...sound(), ...change })).rejects.toMatchObject({ code: '23514', constraint });
+    await expect(insert('wallet_transaction', { ...sound(), ...change })).rejects.toMatchObject({
+      code: '23514',
+      constraint,
+    });
   });
 
   it('refuses a second transaction for a business key, and takes it for another partner, player or movement', async () => {
     const row = sound();
     await insert('wallet_transaction', row);
-    await expect(insert('wallet_transaction', { ...row, id: randomUUID() })).rejects.toMatchObject({ code: '23505', constraint: 'wallet_transaction_business_key' });
-    for (const other of [{ rgs_id: 3 }, { operator_id: 4 }, { player_id: 'q' }, { movement: 'credit' }]) await insert('wallet_transaction', { ...row, id: randomUUID(), ...other });
+    await expect(insert('wallet_transaction', { ...row, id: randomUUID() })).rejects.toMatchObject({
+      code: '23505',
+      constraint: 'wallet_transaction_business_key',
+    });
+    for (const other of [{ rgs_id: 3 }, { operator_id: 4 }, { player_id: 'q' }, { movement: 'credit' }])
+      await insert('wallet_transaction', { ...row, id: randomUUID(), ...other });
   });
 
   it('refuses a second webhook for an outcome, and an outcome that does not exist', async () => {
     const outcome = { transaction_id: randomUUID(), outcome: 'OK', message_id: randomUUID() };
     await insert('wallet_outcome', outcome);
-    await expect(insert('wallet_outcome', { ...outcome, message_id: randomUUID() })).rejects.toMatchObject({ code: '23505', constraint: 'wallet_outcome_pkey' });
-    await expect(insert('wallet_outcome', { ...outcome, outcome: 'MAYBE' })).rejects.toMatchObject({ code: '23514', constraint: 'wallet_outcome_outcome' });
+    await expect(insert('wallet_outcome', { ...outcome, message_id: randomUUID() })).rejects.toMatchObject({
+      code: '23505',
+      constraint: 'wallet_outcome_pkey',
+    });
+    await expect(insert('wallet_outcome', { ...outcome, outcome: 'MAYBE' })).rejects.toMatchObject({
+      code: '23514',
+      constraint: 'wallet_outcome_outcome',
+    });
   });
 
   it('refuses a second fingerprint for a key, and takes the key for another partner', async () => {
     const key = { rgs_id: 2, key: 'k', fingerprint: Buffer.from('a'), transaction_id: randomUUID() };
     await insert('idempotency_key', key);
-    await expect(insert('idempotency_key', { ...key, fingerprint: Buffer.from('b') })).rejects.toMatchObject({ code: '23505', constraint: 'idempotency_key_pkey' });
+    await expect(insert('idempotency_key', { ...key, fingerprint: Buffer.from('b') })).rejects.toMatchObject({
+      code: '23505',
+      constraint: 'idempotency_key_pkey',
+    });
     await insert('idempotency_key', { ...key, rgs_id: 3 });
   });
 
@@ -91,7 +141,15 @@ describe('the schema of the wallet', () => {
     { what: 'an event of another kind', constraint: 'wallet_event_kind', change: { kind: 'guess' } },
     { what: 'an event from nowhere', constraint: 'wallet_event_source', change: { source: 'rumour' } },
   ])('refuses $what', async ({ change, constraint }) => {
-    const event = { transaction_id: randomUUID(), n: 1, kind: 'transition', source: 'hub', from_state: 'initiated', to_state: 'unknown', ...change };
+    const event = {
+      transaction_id: randomUUID(),
+      n: 1,
+      kind: 'transition',
+      source: 'hub',
+      from_state: 'initiated',
+      to_state: 'unknown',
+      ...change,
+    };
     await expect(insert('wallet_event', event)).rejects.toMatchObject({ code: '23514', constraint });
   });
 
@@ -99,15 +157,39 @@ describe('the schema of the wallet', () => {
     const states = Object.keys(TRANSITIONS) as (keyof typeof TRANSITIONS)[];
     for (const from of states)
       for (const to of states) {
-        const event = insert('wallet_event', { transaction_id: randomUUID(), n: 1, kind: 'transition', source: 'hub', from_state: from, to_state: to });
+        const event = insert('wallet_event', {
+          transaction_id: randomUUID(),
+          n: 1,
+          kind: 'transition',
+          source: 'hub',
+          from_state: from,
+          to_state: to,
+        });
         if (TRANSITIONS[from].includes(to)) await event;
         else await expect(event).rejects.toMatchObject({ code: '23514', constraint: 'wallet_event_arrow' });
       }
-    await insert('wallet_event', { transaction_id: randomUUID(), n: 1, kind: 'contradiction', source: 'operator_callback', from_state: 'rejected', to_state: 'rejected' });
+    await insert('wallet_event', {
+      transaction_id: randomUUID(),
+      n: 1,
+      kind: 'contradiction',
+      source: 'operator_callback',
+      from_state: 'rejected',
+      to_state: 'rejected',
+    });
   });
 
   it('refuses a callback with a verdict that nobody gives', async () => {
-    const callback = { operator_id: 1, body_sha256: Buffer.from('x'), body: '{}', ref_id: 'r', correlation_id: 'c', verdict: 'ignored' };
-    await expect(insert('inbound_callback', callback)).rejects.toMatchObject({ code: '23514', constraint: 'inbound_callback_verdict' });
+    const callback = {
+      operator_id: 1,
+      body_sha256: Buffer.from('x'),
+      body: '{}',
+      ref_id: 'r',
+      correlation_id: 'c',
+      verdict: 'ignored',
+    };
+    await expect(insert('inbound_callback', callback)).rejects.toMatchObject({
+      code: '23514',
+      constraint: 'inbound_callback_verdict',
+    });
   });
 });

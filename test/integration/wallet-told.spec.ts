@@ -6,30 +6,48 @@ import { waitFor } from '../support/wait-for';
 describe('what an RGS is told', () => {
   let hub: TestHub;
   beforeAll(async () => {
-    hub = await TestHub.start({ env: { DEBIT_DEADLINE_SECONDS: '30', RESOLVE_GRACE_SECONDS: '0.1', MAX_RETRIES: '0', BREAKER_FAILURES: '10000' } });
+    hub = await TestHub.start({
+      env: { DEBIT_DEADLINE_SECONDS: '30', RESOLVE_GRACE_SECONDS: '0.1', MAX_RETRIES: '0', BREAKER_FAILURES: '10000' },
+    });
     hub.operator.settings.callbacks = false;
   });
   afterAll(() => hub.stop());
   beforeEach(() => hub.clear());
 
-  const webhookOf = async (playerId: string) => waitFor('the webhook', async () => (await hub.rgsReceived()).find((each) => each.playerId === playerId));
+  const webhookOf = async (playerId: string) =>
+    waitFor('the webhook', async () => (await hub.rgsReceived()).find((each) => each.playerId === playerId));
 
   describe('of a refusal', () => {
     it.each([
-      { fault: { kind: 'refuse', reason: 'INSUFFICIENT_FUNDS' }, reason: 'INSUFFICIENT_FUNDS', reasonCode: 'insufficient_funds' },
+      {
+        fault: { kind: 'refuse', reason: 'INSUFFICIENT_FUNDS' },
+        reason: 'INSUFFICIENT_FUNDS',
+        reasonCode: 'insufficient_funds',
+      },
       { fault: { kind: 'refuse', reason: 'account locked' }, reason: 'account locked', reasonCode: 'player_blocked' },
       { fault: { kind: 'refuse', reason: 'limit_reached' }, reason: 'limit_reached', reasonCode: 'limit_reached' },
-      { fault: { kind: 'refuse', reason: 'GAME_NOT_AVAILABLE' }, reason: 'GAME_NOT_AVAILABLE', reasonCode: 'bet_not_allowed' },
+      {
+        fault: { kind: 'refuse', reason: 'GAME_NOT_AVAILABLE' },
+        reason: 'GAME_NOT_AVAILABLE',
+        reasonCode: 'bet_not_allowed',
+      },
       { fault: { kind: 'refuse', reason: 'E-77' }, reason: 'E-77', reasonCode: 'other' },
-      { fault: { kind: 'status', status: 401, body: { status: 'ERROR', reason: 'invalid signature' } }, reason: 'operator_misconfigured', reasonCode: 'operator_misconfigured' },
+      {
+        fault: { kind: 'status', status: 401, body: { status: 'ERROR', reason: 'invalid signature' } },
+        reason: 'operator_misconfigured',
+        reasonCode: 'operator_misconfigured',
+      },
       { fault: { kind: 'status', status: 404 }, reason: 'injected 404', reasonCode: 'operator_misconfigured' },
-    ])('is $reasonCode in the answer, the look-up and the webhook, beside "$reason"', async ({ fault, reason, reasonCode }) => {
-      await hub.operatorFault({ ...fault, next: 1 });
-      const { body } = await hub.debit({ playerId: 'ann' }, wait(5));
-      expect(body).toMatchObject({ status: 'REJECTED', reason, reasonCode });
-      expect(await hub.transaction(body.transactionId)).toMatchObject({ status: 'REJECTED', reason, reasonCode });
-      expect(await webhookOf('ann')).toMatchObject({ status: 'REJECTED', reason, reasonCode });
-    });
+    ])(
+      'is $reasonCode in the answer, the look-up and the webhook, beside "$reason"',
+      async ({ fault, reason, reasonCode }) => {
+        await hub.operatorFault({ ...fault, next: 1 });
+        const { body } = await hub.debit({ playerId: 'ann' }, wait(5));
+        expect(body).toMatchObject({ status: 'REJECTED', reason, reasonCode });
+        expect(await hub.transaction(body.transactionId)).toMatchObject({ status: 'REJECTED', reason, reasonCode });
+        expect(await webhookOf('ann')).toMatchObject({ status: 'REJECTED', reason, reasonCode });
+      },
+    );
 
     it('is null of what was not refused, also in the first answer', async () => {
       const first = await hub.debit({ playerId: 'bea', refId: 'bet' });
@@ -46,8 +64,16 @@ describe('what an RGS is told', () => {
       await rollback(hub, { playerId: 'dan', refId: 'undo', originalRefId: 'undone' });
       await timePasses(hub.database, 31);
       await hub.app.get(DeadlineWorker).sweep();
-      expect(await hub.transaction(late.body.transactionId)).toMatchObject({ state: 'rejected', reason: 'deadline', reasonCode: 'deadline' });
-      expect(await hub.transaction(undone.body.transactionId)).toMatchObject({ state: 'rejected', reason: 'rolled_back', reasonCode: 'rolled_back' });
+      expect(await hub.transaction(late.body.transactionId)).toMatchObject({
+        state: 'rejected',
+        reason: 'deadline',
+        reasonCode: 'deadline',
+      });
+      expect(await hub.transaction(undone.body.transactionId)).toMatchObject({
+        state: 'rejected',
+        reason: 'rolled_back',
+        reasonCode: 'rolled_back',
+      });
       await releaseOperator(hub.database);
       expect(await webhookOf('cat')).toMatchObject({ status: 'REJECTED', reasonCode: 'deadline' });
       expect(await webhookOf('dan')).toMatchObject({ status: 'REJECTED', reasonCode: 'rolled_back' });
@@ -55,7 +81,8 @@ describe('what an RGS is told', () => {
   });
 
   describe('of a rollback', () => {
-    const undo = (more: Record<string, unknown> = {}, options = wait(5)) => rollback(hub, { playerId: 'eve', refId: 'undo', originalRefId: 'bet', ...more }, options);
+    const undo = (more: Record<string, unknown> = {}, options = wait(5)) =>
+      rollback(hub, { playerId: 'eve', refId: 'undo', originalRefId: 'bet', ...more }, options);
     const bet = (options = wait(5)) => hub.debit({ playerId: 'eve', refId: 'bet' }, options);
 
     it.each([
@@ -107,13 +134,24 @@ describe('what an RGS is told', () => {
       const first = await undo({}, { idempotencyKey: 'undo' });
       expect(first.body).toMatchObject({ status: 'initiated', applied: null, result: 'in_progress' });
       // A bet that is being paid back has not come to its end.
-      expect(await hub.transaction(transactionId)).toMatchObject({ state: 'rolling_back', status: 'OK', settledAt: null });
+      expect(await hub.transaction(transactionId)).toMatchObject({
+        state: 'rolling_back',
+        status: 'OK',
+        settledAt: null,
+      });
       expect((await undo({ refId: 'undo-2' }, wait(1))).body).toMatchObject({ result: 'in_progress' });
       await releaseOperator(hub.database);
       await hub.drained();
-      expect(await hub.transaction(transactionId)).toMatchObject({ state: 'rolled_back', settledAt: expect.any(String) });
+      expect(await hub.transaction(transactionId)).toMatchObject({
+        state: 'rolled_back',
+        settledAt: expect.any(String),
+      });
       expect((await undo({}, { idempotencyKey: 'undo' })).text).toBe(first.text);
-      expect((await undo({}, wait(5, { idempotencyKey: 'undo' }))).body).toMatchObject({ status: 'OK', applied: true, result: 'undone' });
+      expect((await undo({}, wait(5, { idempotencyKey: 'undo' }))).body).toMatchObject({
+        status: 'OK',
+        applied: true,
+        result: 'undone',
+      });
       expect((await undo({ refId: 'undo-2' }, wait(5))).body).toMatchObject({ result: 'undone' });
     });
 
@@ -132,8 +170,10 @@ describe('what an RGS is told', () => {
   });
 
   describe('of a win that nobody bet for', () => {
-    const codes = (answer: { body: { warnings?: { code: string }[] } }) => (answer.body.warnings ?? []).map(({ code }) => code);
-    const win = (more: Record<string, unknown>, options?: Parameters<TestHub['credit']>[1]) => hub.credit({ playerId: 'fay', amountCents: 900, ...more }, options);
+    const codes = (answer: { body: { warnings?: { code: string }[] } }) =>
+      (answer.body.warnings ?? []).map(({ code }) => code);
+    const win = (more: Record<string, unknown>, options?: Parameters<TestHub['credit']>[1]) =>
+      hub.credit({ playerId: 'fay', amountCents: 900, ...more }, options);
 
     it('is a warning beside the answer; the win is paid, and a repeat gets the same bytes', async () => {
       const stray = await win({ refId: 'stray', roundId: 'mistyped' }, { idempotencyKey: 'one' });
@@ -146,7 +186,10 @@ describe('what an RGS is told', () => {
       expect((await win({ refId: 'stray', roundId: 'mistyped' })).text).toBe(stray.text);
       expect((await win({ refId: 'bare' }, { idempotencyKey: 'two' })).text).toBe(bare.text);
       expect(codes(await win({ refId: 'stray', roundId: 'mistyped' }, wait(5)))).toEqual(['no_bet_in_round']);
-      expect(await hub.transaction(stray.body.transactionId)).toMatchObject({ status: 'OK', warnings: [{ code: 'no_bet_in_round' }] });
+      expect(await hub.transaction(stray.body.transactionId)).toMatchObject({
+        status: 'OK',
+        warnings: [{ code: 'no_bet_in_round' }],
+      });
     });
 
     it.each([
@@ -167,9 +210,19 @@ describe('what an RGS is told', () => {
     });
 
     it('in a crowd that is stored at once is found for each alone', async () => {
-      const answers = await Promise.all(Array.from({ length: 60 }, (_, n) => (n % 3 === 0 ? hub.debit({ playerId: `p${n}`, roundId: 'r' }) : win({ playerId: `p${n}`, roundId: 'r', refId: 'win' }))));
+      const answers = await Promise.all(
+        Array.from({ length: 60 }, (_, n) =>
+          n % 3 === 0
+            ? hub.debit({ playerId: `p${n}`, roundId: 'r' })
+            : win({ playerId: `p${n}`, roundId: 'r', refId: 'win' }),
+        ),
+      );
       expect(answers.map(codes)).toEqual(answers.map((_, n) => (n % 3 === 0 ? [] : ['no_bet_in_round'])));
-      const again = await Promise.all(Array.from({ length: 60 }, (_, n) => win({ playerId: `p${n}`, roundId: n % 2 === 0 ? 'r' : 's', refId: n % 3 === 0 ? 'win' : 'win-2' })));
+      const again = await Promise.all(
+        Array.from({ length: 60 }, (_, n) =>
+          win({ playerId: `p${n}`, roundId: n % 2 === 0 ? 'r' : 's', refId: n % 3 === 0 ? 'win' : 'win-2' }),
+        ),
+      );
       expect(again.map(codes)).toEqual(again.map((_, n) => (n % 2 === 0 ? [] : ['no_bet_in_round'])));
     });
   });

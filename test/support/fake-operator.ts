@@ -30,7 +30,15 @@ export class FakeOperator {
   /** Answers a question in this way instead of as agreed; `bookings` are those of the reference. */
   listAs: ((response: http.ServerResponse, bookings: readonly Booking[], reference: string) => void) | undefined;
   /** Players whose answer to a call is lost on the way: `booked` says whether the call itself arrived. */
-  readonly losing = new Map<string, { readonly what: Direction; readonly booked: boolean; times: number; /** It works on: the booking comes so long after the connection broke. */ readonly lateMs?: number }>();
+  readonly losing = new Map<
+    string,
+    {
+      readonly what: Direction;
+      readonly booked: boolean;
+      times: number;
+      /** It works on: the booking comes so long after the connection broke. */ readonly lateMs?: number;
+    }
+  >();
   calls: OperatorCall[] = [];
   books: Booking[] = [];
 
@@ -54,7 +62,9 @@ export class FakeOperator {
 
   /** In cents; what it gave the player less what it took. */
   net(playerId: string): number {
-    return this.books.filter((booking) => booking.playerId === playerId).reduce((sum, { direction, amount }) => sum + (direction === 'withdraw' ? -amount : amount) * 100, 0);
+    return this.books
+      .filter((booking) => booking.playerId === playerId)
+      .reduce((sum, { direction, amount }) => sum + (direction === 'withdraw' ? -amount : amount) * 100, 0);
   }
 
   callsOf(playerId: string): string[] {
@@ -65,24 +75,41 @@ export class FakeOperator {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
     const url = new URL(request.url ?? '/', 'http://operator');
-    const answer = (status: number, body: unknown) => response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+    const answer = (status: number, body: unknown) =>
+      response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
     if (request.method === 'GET') {
       const reference = url.searchParams.get('reference') ?? '';
       const bet = reference.replace(/^rollback:/, '');
       this.calls.push({ playerId: bet.slice(bet.indexOf('@') + 1), what: 'ask', reference });
       if (this.endlessList) return drip(response);
-      if (this.listAs !== undefined) return this.listAs(response, this.books.filter((booking) => booking.reference === reference), reference);
-      return void answer(200, this.books.filter((booking) => booking.reference === reference));
+      if (this.listAs !== undefined)
+        return this.listAs(
+          response,
+          this.books.filter((booking) => booking.reference === reference),
+          reference,
+        );
+      return void answer(
+        200,
+        this.books.filter((booking) => booking.reference === reference),
+      );
     }
-    const [, playerId = '', what = ''] = /^\/v2\/players\/([^/]+)\/(withdraw|deposit|rollback)$/.exec(url.pathname) ?? [];
-    const { reference, amount, originalReference } = JSON.parse(Buffer.concat(chunks).toString('utf8')) as { reference: string; amount: number; originalReference?: string };
+    const [, playerId = '', what = ''] =
+      /^\/v2\/players\/([^/]+)\/(withdraw|deposit|rollback)$/.exec(url.pathname) ?? [];
+    const { reference, amount, originalReference } = JSON.parse(Buffer.concat(chunks).toString('utf8')) as {
+      reference: string;
+      amount: number;
+      originalReference?: string;
+    };
     const direction = what as Direction;
     this.calls.push({ playerId, what: direction, reference });
     const loss = this.losing.get(playerId);
     const lost = loss?.what === direction && loss.times > 0;
     if (lost) loss.times -= 1;
-    const known = this.recognisesReferences && this.books.some((booking) => booking.reference === reference && booking.direction === direction);
-    const book = () => void this.books.push({ playerId, direction, reference, originalReference: originalReference ?? null, amount });
+    const known =
+      this.recognisesReferences &&
+      this.books.some((booking) => booking.reference === reference && booking.direction === direction);
+    const book = () =>
+      void this.books.push({ playerId, direction, reference, originalReference: originalReference ?? null, amount });
     if (lost && loss.booked && loss.lateMs !== undefined) setTimeout(book, loss.lateMs);
     else if (!known && (!lost || loss.booked)) book();
     if (lost) return void response.socket?.resetAndDestroy();

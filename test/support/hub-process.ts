@@ -13,19 +13,37 @@ export class HubProcess {
   ) {}
 
   /** Starts the built hub, or another program below dist/, and waits until it is ready. `options` for Node come after the usual ones. */
-  static async start(env: Readonly<Record<string, string>>, main?: string, options: readonly string[] = []): Promise<HubProcess> {
+  static async start(
+    env: Readonly<Record<string, string>>,
+    main?: string,
+    options: readonly string[] = [],
+  ): Promise<HubProcess> {
     const port = await freePort();
     const output: string[] = [];
-    const child = ownedChild(spawn(process.execPath, [...hubArguments(main).slice(0, -1), ...options, ...hubArguments(main).slice(-1)], {
-      env: { PATH: process.env.PATH ?? '', NODE_ENV: 'test', HOST: '127.0.0.1', PORT: String(port), LOG_LEVEL: 'warn', ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    }));
-    for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk: Buffer) => output.push(chunk.toString()));
+    const child = ownedChild(
+      spawn(process.execPath, [...hubArguments(main).slice(0, -1), ...options, ...hubArguments(main).slice(-1)], {
+        env: {
+          PATH: process.env.PATH ?? '',
+          NODE_ENV: 'test',
+          HOST: '127.0.0.1',
+          PORT: String(port),
+          LOG_LEVEL: 'warn',
+          ...env,
+        },
+        stdio: ['ignore', 'pipe', 'pipe'],
+      }),
+    );
+    for (const stream of [child.stdout, child.stderr])
+      stream?.on('data', (chunk: Buffer) => output.push(chunk.toString()));
     const hub = new HubProcess(`http://127.0.0.1:${port}`, child, output);
-    await waitFor(`hub process ${child.pid} is ready`, async () => {
-      if (child.exitCode !== null) throw new Error(`hub exited with ${child.exitCode}: ${hub.log()}`);
-      return (await fetch(`${hub.url}/health/ready`)).ok;
-    }, 60_000);
+    await waitFor(
+      `hub process ${child.pid} is ready`,
+      async () => {
+        if (child.exitCode !== null) throw new Error(`hub exited with ${child.exitCode}: ${hub.log()}`);
+        return (await fetch(`${hub.url}/health/ready`)).ok;
+      },
+      60_000,
+    );
     return hub;
   }
 

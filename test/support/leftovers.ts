@@ -13,7 +13,11 @@ const ends = new Set<() => Promise<unknown>>();
 const END_MS = 15_000;
 
 /** Works with what is being started and ends it afterwards; whoever stops the program meanwhile ends it too, also while it still starts. */
-export async function withOwned<T, R>(starting: Promise<T>, end: (it: T) => Promise<unknown>, work: (it: T) => Promise<R>): Promise<R> {
+export async function withOwned<T, R>(
+  starting: Promise<T>,
+  end: (it: T) => Promise<unknown>,
+  work: (it: T) => Promise<R>,
+): Promise<R> {
   const endIt = async (): Promise<unknown> => end(await starting);
   ends.add(endIt);
   try {
@@ -62,6 +66,8 @@ async function endAll(): Promise<void> {
   // What is being started meanwhile comes to the set's end, and is ended too.
   for (let next = [...ends].at(-1); next !== undefined; next = [...ends].at(-1)) {
     ends.delete(next);
-    await next().catch((error: unknown) => process.stderr.write(`while ending: ${error instanceof Error ? error.message : String(error)}\n`));
+    await next().catch((error: unknown) =>
+      process.stderr.write(`while ending: ${error instanceof Error ? error.message : String(error)}\n`),
+    );
   }
 }

@@ -20,16 +20,27 @@ interface Claims {
 const DEFAULT_LIMIT = 4;
 
 /** Serves rows in pages of `limit`, by position; `rows` is asked anew for each page, so that it may grow. */
-export function servePages(server: ListServer, form: 'items' | 'link', rows: () => readonly ListRow[], claims: Claims = {}): URL[] {
+export function servePages(
+  server: ListServer,
+  form: 'items' | 'link',
+  rows: () => readonly ListRow[],
+  claims: Claims = {},
+): URL[] {
   const asked: URL[] = [];
   server.serve((request, response) => {
     const page = pageAt(request, rows());
     asked.push(page.url);
     response.setHeader('content-type', 'application/json');
-    if (form === 'items') return void response.end(JSON.stringify({ items: page.rows, nextCursor: page.next === null ? null : `after-${page.next}`, ...claims }));
+    if (form === 'items')
+      return void response.end(
+        JSON.stringify({ items: page.rows, nextCursor: page.next === null ? null : `after-${page.next}`, ...claims }),
+      );
     if (page.next !== null) {
       page.url.searchParams.set('cursor', `after-${page.next}`);
-      response.setHeader('link', `<https://example.com/first>; rel="first", <${page.url.pathname}${page.url.search}>; rel="next"`);
+      response.setHeader(
+        'link',
+        `<https://example.com/first>; rel="first", <${page.url.pathname}${page.url.search}>; rel="next"`,
+      );
     }
     if (claims.total !== undefined) response.setHeader('x-total-count', String(claims.total));
     response.end(JSON.stringify(page.rows));

@@ -36,20 +36,29 @@ const STEPS_MIN = 10;
 const OLDEST = 7;
 
 /** Steps that the world takes, sampled by these random numbers, and the state after each; at least ten, so that something happens. */
-export function sample(machine: Machine, steps: number, random: () => number): { readonly step: Step; readonly state: Uint8Array }[] {
+export function sample(
+  machine: Machine,
+  steps: number,
+  random: () => number,
+): { readonly step: Step; readonly state: Uint8Array }[] {
   for (;;) {
     const way = sampleOnce(machine, steps, random);
     if (way.length >= STEPS_MIN) return way;
   }
 }
 
-function sampleOnce(machine: Machine, steps: number, random: () => number): { readonly step: Step; readonly state: Uint8Array }[] {
+function sampleOnce(
+  machine: Machine,
+  steps: number,
+  random: () => number,
+): { readonly step: Step; readonly state: Uint8Array }[] {
   const way: { step: Step; state: Uint8Array }[] = [];
   let state = machine.start();
   while (way.length < steps) {
     const open: { step: Step; state: Uint8Array }[] = [];
     machine.expand(state, (action, target) => {
-      if (Buffer.compare(machine.next, state) !== 0) open.push({ step: { action, target }, state: machine.next.slice() });
+      if (Buffer.compare(machine.next, state) !== 0)
+        open.push({ step: { action, target }, state: machine.next.slice() });
     });
     const chosen = open[Math.floor(random() * open.length)];
     if (chosen === undefined) return way;
@@ -99,11 +108,33 @@ export class MoneyPlayer {
   ) {}
 
   /** Plays the way; answers what differs after the first step at which the two worlds disagree, else null. */
-  static async play(stage: MoneyStage, scenario: Scenario, player: string, way: ReturnType<typeof sample>): Promise<string | null> {
-    await configureOperator({ idempotent_by_reference: scenario.idempotent, status_query: scenario.status, refusal_is_final: scenario.finalRefusals, answers_later: scenario.later, timeout_ms: TICK_MS }, stage.hub);
+  static async play(
+    stage: MoneyStage,
+    scenario: Scenario,
+    player: string,
+    way: ReturnType<typeof sample>,
+  ): Promise<string | null> {
+    await configureOperator(
+      {
+        idempotent_by_reference: scenario.idempotent,
+        status_query: scenario.status,
+        refusal_is_final: scenario.finalRefusals,
+        answers_later: scenario.later,
+        timeout_ms: TICK_MS,
+      },
+      stage.hub,
+    );
     const play = new MoneyPlayer(stage, scenario, player);
-    stage.operator.script(player, (call, reply) => void play.arrivals.push({ message: 'call', take: (hand) => void (hand.call = { call, reply, processed: false }) }));
-    stage.operator.onQuestion = (_reference, _rows, response) => void play.arrivals.push({ message: 'question', take: (hand) => void (hand.question = response) });
+    stage.operator.script(
+      player,
+      (call, reply) =>
+        void play.arrivals.push({
+          message: 'call',
+          take: (hand) => void (hand.call = { call, reply, processed: false }),
+        }),
+    );
+    stage.operator.onQuestion = (_reference, _rows, response) =>
+      void play.arrivals.push({ message: 'question', take: (hand) => void (hand.question = response) });
     const told: string[] = [];
     try {
       for (const { step, state } of way) {
@@ -115,7 +146,8 @@ export class MoneyPlayer {
           return `${told.join('\n')}\n=> ${error instanceof Error ? error.message : String(error)}`;
         }
         const [expected, seen] = [play.modelled(state), await play.seen()];
-        if (JSON.stringify(expected) !== JSON.stringify(seen)) return `${told.join('\n')}\nthe model: ${JSON.stringify(expected)}\nthe hub:   ${JSON.stringify(seen)}`;
+        if (JSON.stringify(expected) !== JSON.stringify(seen))
+          return `${told.join('\n')}\nthe model: ${JSON.stringify(expected)}\nthe hub:   ${JSON.stringify(seen)}`;
       }
       return null;
     } finally {
@@ -153,7 +185,11 @@ export class MoneyPlayer {
         return this.stage.tick([...this.hands.values()]);
       case 'place': {
         const movement = this.scenario.movements[place] as 'debit' | 'credit';
-        const { status, body } = await this.stage.hub[movement]({ playerId: this.player, refId: this.ref(place), roundId: `round@${this.player}` });
+        const { status, body } = await this.stage.hub[movement]({
+          playerId: this.player,
+          refId: this.ref(place),
+          roundId: `round@${this.player}`,
+        });
         if (status === 409 && body.code === 'transaction_rolled_back') return;
         if (status >= 300) throw new Error(`placing answered ${status} ${JSON.stringify(body)}`);
         this.ids[place] = body.transactionId as string;
@@ -161,8 +197,14 @@ export class MoneyPlayer {
       }
       case 'rollback': {
         this.rollbacks += 1;
-        const answer = await rollback(this.stage.hub, { playerId: this.player, refId: `undo-${this.rollbacks}@${this.player}`, originalRefId: this.ref(place), roundId: `round@${this.player}` });
-        if (answer.status !== 200 && answer.status !== 202) throw new Error(`the rollback answered ${answer.status} ${JSON.stringify(answer.body)}`);
+        const answer = await rollback(this.stage.hub, {
+          playerId: this.player,
+          refId: `undo-${this.rollbacks}@${this.player}`,
+          originalRefId: this.ref(place),
+          roundId: `round@${this.player}`,
+        });
+        if (answer.status !== 200 && answer.status !== 202)
+          throw new Error(`the rollback answered ${answer.status} ${JSON.stringify(answer.body)}`);
         return;
       }
       case 'claim':
@@ -202,7 +244,9 @@ export class MoneyPlayer {
         const hand = this.handAt(target);
         if (hand.question === undefined) throw new Error('no question is out');
         hand.question.setHeader('content-type', 'application/json');
-        hand.question.end(action === 'unreadable' ? 'no list' : JSON.stringify(action === 'absent' ? [] : [this.row(place, leg)]));
+        hand.question.end(
+          action === 'unreadable' ? 'no list' : JSON.stringify(action === 'absent' ? [] : [this.row(place, leg)]),
+        );
         return this.hasResult(hand);
       }
       case 'ok':
@@ -247,7 +291,15 @@ export class MoneyPlayer {
       case 'callbackOk':
       case 'callbackRejected': {
         const undo = leg === 1;
-        const { status } = await this.stage.hub.callback({ playerId: this.player, amount: 5, currency: 'USD', status: action === 'callbackOk' ? 'OK' : 'REJECTED', event: undo ? 'deposit' : this.scenario.movements[place] === 'debit' ? 'withdraw' : 'deposit', refId: undo ? `rollback:${this.ref(place)}` : this.ref(place), correlationId: this.ids[place] });
+        const { status } = await this.stage.hub.callback({
+          playerId: this.player,
+          amount: 5,
+          currency: 'USD',
+          status: action === 'callbackOk' ? 'OK' : 'REJECTED',
+          event: undo ? 'deposit' : this.scenario.movements[place] === 'debit' ? 'withdraw' : 'deposit',
+          refId: undo ? `rollback:${this.ref(place)}` : this.ref(place),
+          correlationId: this.ids[place],
+        });
         if (status !== 200) throw new Error(`the callback answered ${status}`);
         return;
       }
@@ -262,8 +314,12 @@ export class MoneyPlayer {
       case 'personApplied':
       case 'personNotApplied':
       case 'personRetries': {
-        const resolution = action === 'personApplied' ? 'applied' : action === 'personNotApplied' ? 'not_applied' : 'retry';
-        const { status, body } = await this.stage.hub.call('PATCH', `/admin/failed-transactions/${this.ids[place]}`, { resolution, reason: 'looked it up' });
+        const resolution =
+          action === 'personApplied' ? 'applied' : action === 'personNotApplied' ? 'not_applied' : 'retry';
+        const { status, body } = await this.stage.hub.call('PATCH', `/admin/failed-transactions/${this.ids[place]}`, {
+          resolution,
+          reason: 'looked it up',
+        });
         if (status !== 200) throw new Error(`resolving answered ${status} ${JSON.stringify(body)}`);
         return;
       }
@@ -277,7 +333,15 @@ export class MoneyPlayer {
   }
 
   private row(place: number, leg: number): object {
-    return { reference: leg === 1 ? `rollback:${this.ref(place)}` : this.ref(place), playerId: this.player, direction: leg === 1 || this.scenario.movements[place] === 'credit' ? 'deposit' : 'withdraw', correlationId: this.ids[place], amount: 5, currency: 'USD', status: 'OK' };
+    return {
+      reference: leg === 1 ? `rollback:${this.ref(place)}` : this.ref(place),
+      playerId: this.player,
+      direction: leg === 1 || this.scenario.movements[place] === 'credit' ? 'deposit' : 'withdraw',
+      correlationId: this.ids[place],
+      amount: 5,
+      currency: 'USD',
+      status: 'OK',
+    };
   }
 
   private book(target: number): void {
@@ -294,7 +358,10 @@ export class MoneyPlayer {
   private answer(target: number, status: number, body: object): Promise<void> {
     const hand = this.handAt(target);
     if (hand.call === undefined) throw new Error('no call is out');
-    hand.call.reply.status(status, { ...body, ...(status < 300 ? { correlationId: hand.call.call.correlationId } : {}) });
+    hand.call.reply.status(status, {
+      ...body,
+      ...(status < 300 ? { correlationId: hand.call.call.correlationId } : {}),
+    });
     hand.call = undefined;
     return this.hasResult(hand);
   }
@@ -305,15 +372,22 @@ export class MoneyPlayer {
 
   /** A call or a question of it comes to the operator, or it has its result without one. */
   private async moves(hand: Hand): Promise<void> {
-    await waitFor('a call, a question or a result', () => {
-      const arrival = this.arrivals.shift();
-      arrival?.take(hand);
-      return arrival !== undefined || hand.result !== undefined;
-    }, STEP_MS);
+    await waitFor(
+      'a call, a question or a result',
+      () => {
+        const arrival = this.arrivals.shift();
+        arrival?.take(hand);
+        return arrival !== undefined || hand.result !== undefined;
+      },
+      STEP_MS,
+    );
   }
 
   private async messageId(place: number, leg: number): Promise<string> {
-    const [row] = await this.stage.hub.database.query<{ id: string | null }>(`select ${leg === 0 ? 'message_id' : 'undo_message_id'} as id from wallet_transaction where id = $1`, [this.ids[place]]);
+    const [row] = await this.stage.hub.database.query<{ id: string | null }>(
+      `select ${leg === 0 ? 'message_id' : 'undo_message_id'} as id from wallet_transaction where id = $1`,
+      [this.ids[place]],
+    );
     if (row?.id === undefined || row.id === null) throw new Error('it has no message');
     return row.id;
   }
@@ -328,7 +402,10 @@ export class MoneyPlayer {
     const { query } = this.stage.hub.database;
     // The others of this destination stand aside, and small pauses are over.
     await query(`update outbox_head set visible_at = visible_at + interval '1 day' where message_id <> $1`, [id]);
-    await query(`update outbox_head set visible_at = least(visible_at, clock_timestamp()) where message_id = $1 and visible_at < clock_timestamp() + $2::float8 * interval '1 millisecond'`, [id, SLACK_MS]);
+    await query(
+      `update outbox_head set visible_at = least(visible_at, clock_timestamp()) where message_id = $1 and visible_at < clock_timestamp() + $2::float8 * interval '1 millisecond'`,
+      [id, SLACK_MS],
+    );
     const claimed = (hand.message = await this.stage.lease(hand));
     await query(`update outbox_head set visible_at = visible_at - interval '1 day' where message_id <> $1`, [id]);
     if (claimed?.id !== id) throw new Error('it could not be leased');
@@ -346,23 +423,38 @@ export class MoneyPlayer {
         const isHead = where === at.IDLE || where === at.LEASED || where === at.BLOCKED;
         return {
           place: ['', 'waiting', 'idle', 'leased', 'blocked', 'sent', 'dead'][where],
-          ...(isHead ? { due: where === at.BLOCKED ? null : state[m + at.DUE], claims: state[m + at.CLAIMS], attempts: state[m + at.ATTEMPTS], lost: state[m + at.LOST] } : {}),
-          ...(isHead || where === at.DEAD ? { lands: state[m + at.LANDS] === 0 ? null : (state[m + at.LANDS] as number) - 1 } : {}),
+          ...(isHead
+            ? {
+                due: where === at.BLOCKED ? null : state[m + at.DUE],
+                claims: state[m + at.CLAIMS],
+                attempts: state[m + at.ATTEMPTS],
+                lost: state[m + at.LOST],
+              }
+            : {}),
+          ...(isHead || where === at.DEAD
+            ? { lands: state[m + at.LANDS] === 0 ? null : (state[m + at.LANDS] as number) - 1 }
+            : {}),
           booked: state[m + at.BOOKED],
         };
       };
       const told = state[t + at.TOLD] as number;
       const absent = state[t + at.ABSENT] as number;
-      return [{
-        state: at.STATES[state[t + at.STATE] as number],
-        undo: [null, 'deadline', 'rollback'][state[t + at.UNDO] as number],
-        told: [told & at.TOLD_OK ? 'OK' : '', told & at.TOLD_REJECTED ? 'REJECTED' : '', told & at.TOLD_ROLLED_BACK ? 'ROLLED_BACK' : ''].filter((word) => word !== ''),
-        rollback: [null, 'waits', 'undone', 'nothing', 'stands'][state[t + at.ASKED] as number],
-        incident: state[t + at.INCIDENT] === 1,
-        absent: absent === 0 ? null : absent - 1,
-        movement: message(0),
-        undoing: message(1),
-      }];
+      return [
+        {
+          state: at.STATES[state[t + at.STATE] as number],
+          undo: [null, 'deadline', 'rollback'][state[t + at.UNDO] as number],
+          told: [
+            told & at.TOLD_OK ? 'OK' : '',
+            told & at.TOLD_REJECTED ? 'REJECTED' : '',
+            told & at.TOLD_ROLLED_BACK ? 'ROLLED_BACK' : '',
+          ].filter((word) => word !== ''),
+          rollback: [null, 'waits', 'undone', 'nothing', 'stands'][state[t + at.ASKED] as number],
+          incident: state[t + at.INCIDENT] === 1,
+          absent: absent === 0 ? null : absent - 1,
+          movement: message(0),
+          undoing: message(1),
+        },
+      ];
     });
   }
 
@@ -372,7 +464,16 @@ export class MoneyPlayer {
     for (const [place] of this.scenario.movements.entries()) {
       const id = this.ids[place];
       if (id === undefined) continue;
-      const [row] = await query<{ state: string; undo: string | null; message_id: string; undo_message_id: string | null; absent_ms: number | null; told: string[]; incident: boolean; rollback: string | null }>(
+      const [row] = await query<{
+        state: string;
+        undo: string | null;
+        message_id: string;
+        undo_message_id: string | null;
+        absent_ms: number | null;
+        told: string[];
+        incident: boolean;
+        rollback: string | null;
+      }>(
         `select state, undo, message_id, undo_message_id, extract(epoch from clock_timestamp() - absent_at)::float8 * 1000 as absent_ms,
            array(select outcome from wallet_outcome o where o.transaction_id = t.id order by array_position(array['OK','REJECTED','ROLLED_BACK'], outcome)) as told,
            exists (select 1 from wallet_event e where e.transaction_id = t.id and e.kind = 'contradiction') as incident,
@@ -400,16 +501,38 @@ export class MoneyPlayer {
     const ticks = (ms: number): number => Math.max(0, Math.ceil((ms - SLACK_MS) / TICK_MS));
     const booked = this.operatorSide.get(`${place}.${leg}`)?.booked ?? 0;
     const lands = (ms: number | null): number | null => (ms === null ? null : ticks(ms));
-    const [head] = await query<{ leased: boolean; blocked: boolean; due_ms: number; claims: number; attempts: number; lost: number; lands_ms: number | null }>(
+    const [head] = await query<{
+      leased: boolean;
+      blocked: boolean;
+      due_ms: number;
+      claims: number;
+      attempts: number;
+      lost: number;
+      lands_ms: number | null;
+    }>(
       `select leased, visible_at = 'infinity' as blocked, case when visible_at = 'infinity' then 0 else extract(epoch from visible_at - clock_timestamp()) * 1000 end::float8 as due_ms, claims, attempts, lost_leases as lost,
          (extract(epoch from may_land_until - clock_timestamp()) * 1000)::float8 as lands_ms from outbox_head where message_id = $1`,
       [id],
     );
     if (head !== undefined)
-      return { place: head.blocked ? 'blocked' : head.leased ? 'leased' : 'idle', due: head.blocked ? null : ticks(head.due_ms), claims: head.claims, attempts: head.attempts, lost: head.lost, lands: lands(head.lands_ms), booked };
-    const [dead] = await query<{ lands_ms: number | null }>('select (extract(epoch from may_land_until - clock_timestamp()) * 1000)::float8 as lands_ms from outbox_dead where message_id = $1', [id]);
+      return {
+        place: head.blocked ? 'blocked' : head.leased ? 'leased' : 'idle',
+        due: head.blocked ? null : ticks(head.due_ms),
+        claims: head.claims,
+        attempts: head.attempts,
+        lost: head.lost,
+        lands: lands(head.lands_ms),
+        booked,
+      };
+    const [dead] = await query<{ lands_ms: number | null }>(
+      'select (extract(epoch from may_land_until - clock_timestamp()) * 1000)::float8 as lands_ms from outbox_dead where message_id = $1',
+      [id],
+    );
     if (dead !== undefined) return { place: 'dead', lands: lands(dead.lands_ms), booked };
-    const [queued] = await query('select 1 from outbox_message m join outbox_lane l on l.destination_id = m.destination_id and l.lane_key = m.lane_key where m.id = $1 and m.lane_seq > l.head_seq', [id]);
+    const [queued] = await query(
+      'select 1 from outbox_message m join outbox_lane l on l.destination_id = m.destination_id and l.lane_key = m.lane_key where m.id = $1 and m.lane_seq > l.head_seq',
+      [id],
+    );
     return queued === undefined ? { place: 'sent', booked } : { place: 'waiting', booked };
   }
 
@@ -425,8 +548,13 @@ export class MoneyPlayer {
       hand.call?.reply.reset();
       hand.question?.destroy();
     }
-    await this.stage.hub.database.query(`update wallet_transaction set state = 'rejected', settled_at = clock_timestamp() where player_id = $1 and state = 'initiated'`, [this.player]);
-    await this.stage.hub.database.query(`delete from outbox_head h using outbox_message m where m.id = h.message_id and m.destination_id = (select id from partner where code = 'operator')`);
+    await this.stage.hub.database.query(
+      `update wallet_transaction set state = 'rejected', settled_at = clock_timestamp() where player_id = $1 and state = 'initiated'`,
+      [this.player],
+    );
+    await this.stage.hub.database.query(
+      `delete from outbox_head h using outbox_message m where m.id = h.message_id and m.destination_id = (select id from partner where code = 'operator')`,
+    );
   }
 }
 
@@ -447,12 +575,23 @@ export class MoneyStage {
     const operator = await ScriptedOperator.start();
     const hub = await TestHub.start({
       env: {
-        ROLE: 'api', OPERATOR_BASE_URL: operator.url, MAX_RETRIES: '1', RETRY_BACKOFF_SECONDS: '0.001', OPERATOR_TIMEOUT_MS: String(TICK_MS), RESOLVE_GRACE_SECONDS: String(TICK_SECONDS), OUTBOX_LEASE_SECONDS: String(2 * TICK_SECONDS),
-        CALLBACK_TIMEOUT_SECONDS: String(2 * TICK_SECONDS), DEBIT_DEADLINE_SECONDS: String(2 * TICK_SECONDS), OUTBOX_RETRY_SCHEDULE_SECONDS: '0.001', BREAKER_FAILURES: '10000',
+        ROLE: 'api',
+        OPERATOR_BASE_URL: operator.url,
+        MAX_RETRIES: '1',
+        RETRY_BACKOFF_SECONDS: '0.001',
+        OPERATOR_TIMEOUT_MS: String(TICK_MS),
+        RESOLVE_GRACE_SECONDS: String(TICK_SECONDS),
+        OUTBOX_LEASE_SECONDS: String(2 * TICK_SECONDS),
+        CALLBACK_TIMEOUT_SECONDS: String(2 * TICK_SECONDS),
+        DEBIT_DEADLINE_SECONDS: String(2 * TICK_SECONDS),
+        OUTBOX_RETRY_SCHEDULE_SECONDS: '0.001',
+        BREAKER_FAILURES: '10000',
       },
     });
     // Ids are as young as they are; a cursor that looks at the young ones sees every bet that is overdue.
-    await hub.database.query(`insert into wallet_cursor (name, at) values ('deadline:1', 'epoch') on conflict do nothing`);
+    await hub.database.query(
+      `insert into wallet_cursor (name, at) values ('deadline:1', 'epoch') on conflict do nothing`,
+    );
     return new MoneyStage(hub, operator);
   }
 
@@ -464,7 +603,8 @@ export class MoneyStage {
 
   /** All that was written down is a tick older, in the store and in the hands of processes. */
   async tick(hands: readonly Hand[]): Promise<void> {
-    for (const { message } of hands) for (const moment of [message?.firstSentAt, message?.mayLandUntil]) moment?.setTime(moment.getTime() - TICK_MS);
+    for (const { message } of hands)
+      for (const moment of [message?.firstSentAt, message?.mayLandUntil]) moment?.setTime(moment.getTime() - TICK_MS);
     await timePasses(this.hub.database, TICK_SECONDS);
     this.offsetMs += TICK_MS;
   }
@@ -505,8 +645,25 @@ export class MoneyStage {
       await settler.add(result, giveUp);
       hand.isSettled = true;
     };
-    const settings = { replica: 'play', slotsMax: 1, leaseMs: 2 * TICK_MS, ratePerSecond: 0, graceMs: TICK_MS, callbackTimeoutMs: 2 * TICK_MS };
-    new DeliveryLoop(operator.id, settings, { partners, store: heldStore, outbox: get(Outbox), sender: get(Sender), settler: heldSettler, lostLeases, logger: get(Logger), metrics: get(Metrics), heartbeats: get(Heartbeats) }).start();
+    const settings = {
+      replica: 'play',
+      slotsMax: 1,
+      leaseMs: 2 * TICK_MS,
+      ratePerSecond: 0,
+      graceMs: TICK_MS,
+      callbackTimeoutMs: 2 * TICK_MS,
+    };
+    new DeliveryLoop(operator.id, settings, {
+      partners,
+      store: heldStore,
+      outbox: get(Outbox),
+      sender: get(Sender),
+      settler: heldSettler,
+      lostLeases,
+      logger: get(Logger),
+      metrics: get(Metrics),
+      heartbeats: get(Heartbeats),
+    }).start();
     await waitFor('the claim came back', () => isDone, STEP_MS);
     return claimed;
   }

@@ -8,22 +8,31 @@ export function rollback(hub: TestHub, body: Record<string, unknown>, options?: 
 }
 
 /** A request that waits for its outcome. */
-export const wait = (seconds: number | string, more: RequestOptions = {}): RequestOptions => ({ ...more, headers: { ...more.headers, prefer: `wait=${seconds}` } });
+export const wait = (seconds: number | string, more: RequestOptions = {}): RequestOptions => ({
+  ...more,
+  headers: { ...more.headers, prefer: `wait=${seconds}` },
+});
 
 /** The states that a transaction went through. */
 export async function arrows(hub: TestHub, transactionId: string): Promise<string[]> {
   const { timeline } = await hub.transaction(transactionId);
-  return timeline.filter(({ event }: { event: string }) => event !== 'contradiction').map(({ to }: { to: string }) => to);
+  return timeline
+    .filter(({ event }: { event: string }) => event !== 'contradiction')
+    .map(({ to }: { to: string }) => to);
 }
 
 /** What the RGS was told of a player's movements, in order of arrival, each as "refId status". */
 export async function told(hub: TestHub, playerId: string): Promise<string[]> {
-  return (await hub.rgsReceived()).filter((webhook) => webhook.playerId === playerId).map(({ refId, status }) => `${refId} ${status}`);
+  return (await hub.rgsReceived())
+    .filter((webhook) => webhook.playerId === playerId)
+    .map(({ refId, status }) => `${refId} ${status}`);
 }
 
 /** The operator's bookings of a player, each as "direction reference". */
 export async function booked(hub: TestHub, playerId: string): Promise<string[]> {
-  return (await hub.operatorBooks()).filter((booking) => booking.playerId === playerId).map(({ direction, reference }) => `${direction} ${reference}`);
+  return (await hub.operatorBooks())
+    .filter((booking) => booking.playerId === playerId)
+    .map(({ direction, reference }) => `${direction} ${reference}`);
 }
 
 /** Calls for a player that reached the operator, booked or not. */
@@ -32,15 +41,23 @@ export async function callsOf(hub: TestHub, playerId: string): Promise<any[]> {
 }
 
 /** Changes columns of the operator's row and makes the hubs see them. */
-export async function configureOperator(columns: Readonly<Record<string, unknown>>, ...hubs: readonly TestHub[]): Promise<void> {
+export async function configureOperator(
+  columns: Readonly<Record<string, unknown>>,
+  ...hubs: readonly TestHub[]
+): Promise<void> {
   const names = Object.keys(columns);
-  await hubs[0]?.database.query(`update partner set ${names.map((name, index) => `${name} = $${index + 1}`).join(', ')} where code = 'operator'`, Object.values(columns));
+  await hubs[0]?.database.query(
+    `update partner set ${names.map((name, index) => `${name} = $${index + 1}`).join(', ')} where code = 'operator'`,
+    Object.values(columns),
+  );
   for (const hub of hubs) await hub.app.get(PartnerDirectory).refresh();
 }
 
 /** Nothing goes to the operator until `resume`; what is accepted meanwhile waits unsent. */
 export async function holdOperator(database: TestDatabase): Promise<void> {
-  await database.query(`update outbox_destination set paused_at = now(), pause_reason = 'test' where queue = 'operator'`);
+  await database.query(
+    `update outbox_destination set paused_at = now(), pause_reason = 'test' where queue = 'operator'`,
+  );
 }
 
 export async function releaseOperator(database: TestDatabase): Promise<void> {
@@ -64,24 +81,48 @@ export async function leaseLost(database: TestDatabase, transactionId: string, u
  */
 export async function timePasses(database: TestDatabase, seconds: number): Promise<void> {
   const ago = `- $1::float8 * interval '1 second'`;
-  await database.query(`update outbox_head set visible_at = greatest(visible_at ${ago}, least(visible_at, clock_timestamp())) where visible_at < 'infinity'`, [seconds]);
-  for (const table of ['outbox_head', 'outbox_dead']) await database.query(`update ${table} set first_sent_at = first_sent_at ${ago}, may_land_until = may_land_until ${ago} where first_sent_at is not null`, [seconds]);
-  await database.query(`update outbox_message set expires_at = expires_at ${ago} where expires_at is not null`, [seconds]);
-  await database.query(`update outbox_destination set not_before = not_before ${ago}, open_until = open_until ${ago}, window_start = window_start ${ago}, tokens_at = tokens_at ${ago}`, [seconds]);
-  await database.query(`update wallet_transaction set created_at = created_at ${ago}, absent_at = absent_at ${ago}, deadline_at = deadline_at ${ago}, settled_at = settled_at ${ago}`, [seconds]);
+  await database.query(
+    `update outbox_head set visible_at = greatest(visible_at ${ago}, least(visible_at, clock_timestamp())) where visible_at < 'infinity'`,
+    [seconds],
+  );
+  for (const table of ['outbox_head', 'outbox_dead'])
+    await database.query(
+      `update ${table} set first_sent_at = first_sent_at ${ago}, may_land_until = may_land_until ${ago} where first_sent_at is not null`,
+      [seconds],
+    );
+  await database.query(`update outbox_message set expires_at = expires_at ${ago} where expires_at is not null`, [
+    seconds,
+  ]);
+  await database.query(
+    `update outbox_destination set not_before = not_before ${ago}, open_until = open_until ${ago}, window_start = window_start ${ago}, tokens_at = tokens_at ${ago}`,
+    [seconds],
+  );
+  await database.query(
+    `update wallet_transaction set created_at = created_at ${ago}, absent_at = absent_at ${ago}, deadline_at = deadline_at ${ago}, settled_at = settled_at ${ago}`,
+    [seconds],
+  );
   await database.query(`update wallet_round set opened_at = opened_at ${ago}, closed_at = closed_at ${ago}`, [seconds]);
   await database.query(`update wallet_parked set at = at ${ago}`, [seconds]);
 }
 
 /** As if the time were over in which a lost call may still be booked. */
 export async function nothingInFlight(database: TestDatabase): Promise<void> {
-  for (const table of ['outbox_head', 'outbox_dead']) await database.query(`update ${table} set may_land_until = least(may_land_until, clock_timestamp()) where may_land_until is not null`);
+  for (const table of ['outbox_head', 'outbox_dead'])
+    await database.query(
+      `update ${table} set may_land_until = least(may_land_until, clock_timestamp()) where may_land_until is not null`,
+    );
 }
 
 /** Value of a counter with these labels; 0 while it was never raised. */
-export async function metric(hub: TestHub, name: string, labels: Readonly<Record<string, string>> = {}): Promise<number> {
+export async function metric(
+  hub: TestHub,
+  name: string,
+  labels: Readonly<Record<string, string>> = {},
+): Promise<number> {
   const { text } = await hub.call('GET', '/metrics');
   const wanted = Object.entries(labels).map(([label, value]) => `${label}="${value}"`);
-  const line = text.split('\n').find((each) => new RegExp(`^${name}[{ ]`).test(each) && wanted.every((part) => each.includes(part)));
+  const line = text
+    .split('\n')
+    .find((each) => new RegExp(`^${name}[{ ]`).test(each) && wanted.every((part) => each.includes(part)));
   return line === undefined ? 0 : Number(line.slice(line.lastIndexOf(' ') + 1));
 }

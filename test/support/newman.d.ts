@@ -9,8 +9,15 @@ declare module 'newman' {
 
   export interface RunSummary {
     readonly run: {
-      readonly failures: readonly { readonly error: { readonly test?: string; readonly message: string }; readonly source?: { readonly name?: string } }[];
-      readonly executions: readonly { readonly item: { readonly name: string }; readonly response?: { readonly code: number }; readonly assertions?: readonly unknown[] }[];
+      readonly failures: readonly {
+        readonly error: { readonly test?: string; readonly message: string };
+        readonly source?: { readonly name?: string };
+      }[];
+      readonly executions: readonly {
+        readonly item: { readonly name: string };
+        readonly response?: { readonly code: number };
+        readonly assertions?: readonly unknown[];
+      }[];
     };
   }
 

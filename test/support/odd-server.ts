@@ -18,12 +18,22 @@ export class OddServer {
   ) {}
 
   /** `answer` is given the socket and the text of each whole request. With `secure` the port speaks TLS. */
-  static async start(answer: (socket: net.Socket, request: string) => void, secure?: tls.TlsOptions, holdBackMs = 0): Promise<OddServer> {
+  static async start(
+    answer: (socket: net.Socket, request: string) => void,
+    secure?: tls.TlsOptions,
+    holdBackMs = 0,
+  ): Promise<OddServer> {
     const server = secure === undefined ? net.createServer() : tls.createServer(secure);
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
-    const odd = new OddServer(server, (server.address() as net.AddressInfo).port, secure === undefined ? 'http' : 'https');
-    server.on(secure === undefined ? 'connection' : 'secureConnection', (socket: net.Socket) => odd.accept(socket, answer, holdBackMs));
+    const odd = new OddServer(
+      server,
+      (server.address() as net.AddressInfo).port,
+      secure === undefined ? 'http' : 'https',
+    );
+    server.on(secure === undefined ? 'connection' : 'secureConnection', (socket: net.Socket) =>
+      odd.accept(socket, answer, holdBackMs),
+    );
     server.on('tlsClientError', () => undefined);
     return odd;
   }
@@ -60,9 +70,18 @@ export class OddServer {
   }
 }
 
-export function httpAnswer(body: string | Buffer, headers: Readonly<Record<string, string>> = {}, status = '200 OK'): Buffer {
+export function httpAnswer(
+  body: string | Buffer,
+  headers: Readonly<Record<string, string>> = {},
+  status = '200 OK',
+): Buffer {
   const bytes = Buffer.from(body);
-  const lines = [`HTTP/1.1 ${status}`, ...Object.entries({ 'Content-Type': 'application/json', 'Content-Length': String(bytes.length), ...headers }).map(([name, value]) => `${name}: ${value}`)];
+  const lines = [
+    `HTTP/1.1 ${status}`,
+    ...Object.entries({ 'Content-Type': 'application/json', 'Content-Length': String(bytes.length), ...headers }).map(
+      ([name, value]) => `${name}: ${value}`,
+    ),
+  ];
   return Buffer.concat([Buffer.from(`${lines.join('\r\n')}\r\n\r\n`), bytes]);
 }
 
@@ -98,11 +117,14 @@ export class SilentPort {
     child.kill('SIGSTOP');
     const fillers: net.Socket[] = [];
     // Two fit into a queue of one; the next is not answered any more.
-    for (let open = true; open && fillers.length < 16; ) {
+    for (let open = true; open && fillers.length < 16;) {
       const socket = net.connect({ host, port: bound });
       socket.on('error', () => undefined);
       fillers.push(socket);
-      open = await Promise.race([once(socket, 'connect').then(() => true), new Promise<boolean>((resolve) => setTimeout(() => resolve(false), 300))]);
+      open = await Promise.race([
+        once(socket, 'connect').then(() => true),
+        new Promise<boolean>((resolve) => setTimeout(() => resolve(false), 300)),
+      ]);
     }
     return new SilentPort(child, fillers, host, bound);
   }

@@ -34,7 +34,11 @@ export class OutboxLanes {
 
   static async open(poolSize: number, shared?: TestDatabase): Promise<OutboxLanes> {
     const database = shared ?? (await testDatabase());
-    const options = { ...dataSourceOptions(database.url, { applicationName: 'lanes', poolSize }), entities: [], migrations: [] };
+    const options = {
+      ...dataSourceOptions(database.url, { applicationName: 'lanes', poolSize }),
+      entities: [],
+      migrations: [],
+    };
     return new OutboxLanes(await new DataSource(options).initialize(), database, shared === undefined);
   }
 
@@ -54,9 +58,14 @@ export class OutboxLanes {
 
   /** A partner of its own with its destination: lanes of different destinations never meet. */
   async newDestination(): Promise<number> {
-    const [partner] = await this.sql.rows<{ id: number }>(`insert into partner (code, role, base_url, currencies) values ($1, 'rgs', 'http://127.0.0.1:1/', '{USD}') returning id`, [`lanes-${uuidv7()}`]);
+    const [partner] = await this.sql.rows<{ id: number }>(
+      `insert into partner (code, role, base_url, currencies) values ($1, 'rgs', 'http://127.0.0.1:1/', '{USD}') returning id`,
+      [`lanes-${uuidv7()}`],
+    );
     if (partner === undefined) throw new Error('a partner must get an id');
-    await this.store.upsertDestinations([{ id: partner.id, queue: 'rgs', ratePerSecond: 0, burst: 1, breakerFailures: 10, breakerOpenSeconds: 10 }]);
+    await this.store.upsertDestinations([
+      { id: partner.id, queue: 'rgs', ratePerSecond: 0, burst: 1, breakerFailures: 10, breakerOpenSeconds: 10 },
+    ]);
     return partner.id;
   }
 
@@ -69,7 +78,8 @@ export class OutboxLanes {
   async settle(leases: readonly LeasedMessage[], outcome: Outcome, delayMs = 0): Promise<Map<string, LockVerdict>> {
     return this.sql.transaction(async (tx) => {
       const verdicts = await this.store.lock(tx, leases);
-      const rows = (verdict: LockVerdict): SettledRow[] => leases.filter((_lease, index) => verdicts[index] === verdict).map(({ id }) => settledRow(id, outcome, delayMs));
+      const rows = (verdict: LockVerdict): SettledRow[] =>
+        leases.filter((_lease, index) => verdicts[index] === verdict).map(({ id }) => settledRow(id, outcome, delayMs));
       if (rows('ok').length > 0) await this.store.settle(tx, rows('ok'), 'lanes');
       if (rows('stale').length > 0) await this.store.logStale(tx, rows('stale'), 'lanes');
       return new Map(leases.map(({ id }, index) => [id, verdicts[index] ?? 'stale']));
@@ -95,9 +105,30 @@ export class OutboxLanes {
 }
 
 export function newMessage(destinationId: number, laneKey: string | null, id = uuidv7()): NewMessage {
-  return { id, destinationId, operatorId: destinationId, rgsId: destinationId, laneKey, eventType: 'debit', transactionId: null, path: '', body: '{}', expiresInSeconds: null };
+  return {
+    id,
+    destinationId,
+    operatorId: destinationId,
+    rgsId: destinationId,
+    laneKey,
+    eventType: 'debit',
+    transactionId: null,
+    path: '',
+    body: '{}',
+    expiresInSeconds: null,
+  };
 }
 
 function settledRow(id: string, outcome: Outcome, delayMs: number): SettledRow {
-  return { id, outcome, class: outcome === 'sent' ? 'delivered' : 'failed', status: outcome === 'sent' ? 200 : 500, error: outcome === 'sent' ? null : 'failed: HTTP 500', durationMs: 1, delayMs, open: outcome === 'dead' || outcome === 'blocked', landing: null };
+  return {
+    id,
+    outcome,
+    class: outcome === 'sent' ? 'delivered' : 'failed',
+    status: outcome === 'sent' ? 200 : 500,
+    error: outcome === 'sent' ? null : 'failed: HTTP 500',
+    durationMs: 1,
+    delayMs,
+    open: outcome === 'dead' || outcome === 'blocked',
+    landing: null,
+  };
 }

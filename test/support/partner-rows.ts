@@ -19,18 +19,28 @@ export interface NewPartner {
 
 /** Inserts a partner with its token and signing key, and answers its id. `followPartners` makes hubs see it. */
 export async function addPartner(hub: TestHub, partner: NewPartner): Promise<number> {
-  const columns = { code: partner.code, role: partner.role, base_url: partner.baseUrl, currencies: partner.currencies ?? ['USD', 'EUR'], ...partner.columns };
+  const columns = {
+    code: partner.code,
+    role: partner.role,
+    base_url: partner.baseUrl,
+    currencies: partner.currencies ?? ['USD', 'EUR'],
+    ...partner.columns,
+  };
   const [row] = await hub.database.query<{ id: number }>(
-    `insert into partner (${Object.keys(columns).join(', ')}) values (${Object.keys(columns).map((_, index) => `$${index + 1}`).join(', ')}) returning id`,
+    `insert into partner (${Object.keys(columns).join(', ')}) values (${Object.keys(columns)
+      .map((_, index) => `$${index + 1}`)
+      .join(', ')}) returning id`,
     Object.values(columns),
   );
   if (row === undefined) throw new Error('the partner was not inserted');
-  await hub.database.query(`insert into partner_credential (partner_id, operator_id, kind, label, token_sha256) values ($1, $2, 'bearer', 'test', $3)`, [
-    row.id,
-    partner.operatorId ?? null,
-    createHash('sha256').update(partner.token).digest(),
-  ]);
-  await hub.database.query(`insert into partner_credential (partner_id, kind, label, secret) values ($1, 'signing', 'test', $2)`, [row.id, partner.signingKey]);
+  await hub.database.query(
+    `insert into partner_credential (partner_id, operator_id, kind, label, token_sha256) values ($1, $2, 'bearer', 'test', $3)`,
+    [row.id, partner.operatorId ?? null, createHash('sha256').update(partner.token).digest()],
+  );
+  await hub.database.query(
+    `insert into partner_credential (partner_id, kind, label, secret) values ($1, 'signing', 'test', $2)`,
+    [row.id, partner.signingKey],
+  );
   return row.id;
 }
 

@@ -34,7 +34,17 @@ export function postmanRequests(items = postmanCollection().item): PostmanReques
   return items.flatMap(({ name, item, request, event }) => {
     if (item !== undefined) return postmanRequests(item);
     if (request === undefined) return [];
-    const tests = (event ?? []).filter(({ listen }) => listen === 'test').flatMap(({ script }) => script.exec).join('\n');
-    return [{ name, method: request.method, path: `/${request.url.path.map((part) => part.replace(/^:(\w+)$/, '{$1}')).join('/')}`, tests }];
+    const tests = (event ?? [])
+      .filter(({ listen }) => listen === 'test')
+      .flatMap(({ script }) => script.exec)
+      .join('\n');
+    return [
+      {
+        name,
+        method: request.method,
+        path: `/${request.url.path.map((part) => part.replace(/^:(\w+)$/, '{$1}')).join('/')}`,
+        tests,
+      },
+    ];
   });
 }

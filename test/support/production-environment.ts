@@ -3,7 +3,15 @@ import { randomBytes } from 'node:crypto';
 /** All that production demands, and nothing that it refuses. */
 export function productionEnvironment(): Record<string, string> {
   const secret = (): string => randomBytes(32).toString('hex');
-  const secrets = ['RGS_TOKEN', 'OPERATOR_TOKEN', 'OPS_TOKEN', 'FINANCE_TOKEN', 'HMAC_SECRET', 'OPERATOR_HMAC_SECRET', 'RECON_SIGNING_KEY'];
+  const secrets = [
+    'RGS_TOKEN',
+    'OPERATOR_TOKEN',
+    'OPS_TOKEN',
+    'FINANCE_TOKEN',
+    'HMAC_SECRET',
+    'OPERATOR_HMAC_SECRET',
+    'RECON_SIGNING_KEY',
+  ];
   return {
     ...Object.fromEntries(secrets.map((name) => [name, secret()])),
     NODE_ENV: 'production',

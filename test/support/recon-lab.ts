@@ -18,7 +18,14 @@ import { LegacyFileStore } from '../../src/reconciliation/legacy-file.store';
 import { ReportService } from '../../src/reconciliation/report.service';
 import { ReportStore } from '../../src/reconciliation/report.store';
 import { isRejected, rowMapper } from '../../src/reconciliation/sources/list-rows';
-import { type RejectedRow, type RowSink, type Side, type SourcePage, SourceReader, type SourceWindow } from '../../src/reconciliation/sources/source';
+import {
+  type RejectedRow,
+  type RowSink,
+  type Side,
+  type SourcePage,
+  SourceReader,
+  type SourceWindow,
+} from '../../src/reconciliation/sources/source';
 import { listsOf } from './recon-facts';
 import type { Facts, Question } from './recon-oracle';
 import { plantHub } from './recon-books';
@@ -32,8 +39,27 @@ export type Lists = Readonly<Record<Side, readonly unknown[]>>;
 
 function partner(role: Partner['role']): Partner {
   return {
-    id: role === 'rgs' ? PAIR.rgsId : PAIR.operatorId, code: role, role, active: true, baseUrl: 'http://localhost/', currencies: new Set(['USD', 'EUR']), retiredCurrencies: new Set(['JPY']), currencyExponents: {}, amountEncoding: 'number', amountMinorMax: 1n,
-    playerIdTemplate: '{playerId}', statusWords: { applied: ['OK'], pending: ['PENDING'], refused: ['REJECTED'] }, idempotentByReference: true, statusQuery: true, rollbackRoute: false, timeoutMs: 1, refusalIsFinal: false, answersLater: false, signingKeys: [], keys: [], signatureVersionRequired: 1,
+    id: role === 'rgs' ? PAIR.rgsId : PAIR.operatorId,
+    code: role,
+    role,
+    active: true,
+    baseUrl: 'http://localhost/',
+    currencies: new Set(['USD', 'EUR']),
+    retiredCurrencies: new Set(['JPY']),
+    currencyExponents: {},
+    amountEncoding: 'number',
+    amountMinorMax: 1n,
+    playerIdTemplate: '{playerId}',
+    statusWords: { applied: ['OK'], pending: ['PENDING'], refused: ['REJECTED'] },
+    idempotentByReference: true,
+    statusQuery: true,
+    rollbackRoute: false,
+    timeoutMs: 1,
+    refusalIsFinal: false,
+    answersLater: false,
+    signingKeys: [],
+    keys: [],
+    signatureVersionRequired: 1,
   };
 }
 const PARTNERS = { rgs: partner('rgs'), operator: partner('operator') };
@@ -45,10 +71,20 @@ export class FakeReader extends SourceReader {
   /** Called before each page is given; may throw. */
   beforePage: (side: Side, page: number) => void | Promise<void> = () => undefined;
 
-  async *pages(side: Side, window: SourceWindow | null, cursor: string | null, gone: AbortSignal, sink: RowSink): AsyncGenerator<SourcePage> {
+  async *pages(
+    side: Side,
+    window: SourceWindow | null,
+    cursor: string | null,
+    gone: AbortSignal,
+    sink: RowSink,
+  ): AsyncGenerator<SourcePage> {
     const toRow = rowMapper(PARTNERS[side]);
     // What has no time is always listed.
-    const rows = this.lists[side].map(toRow).filter((row) => isRejected(row) || window === null || row.at === null || (row.at >= window.from && row.at < window.to));
+    const rows = this.lists[side]
+      .map(toRow)
+      .filter(
+        (row) => isRejected(row) || window === null || row.at === null || (row.at >= window.from && row.at < window.to),
+      );
     let place = Number(cursor ?? 0);
     do {
       gone.throwIfAborted();
@@ -57,7 +93,9 @@ export class FakeReader extends SourceReader {
       place += this.pageRows;
       const rejected: RejectedRow[] = [];
       sink.restart();
-      for (const row of page) if (isRejected(row)) rejected.push(row); else sink.add(row);
+      for (const row of page)
+        if (isRejected(row)) rejected.push(row);
+        else sink.add(row);
       yield { rejected, seen: page.length, cursor: place < rows.length ? String(place) : null, highWater: null };
     } while (place < rows.length);
   }
@@ -80,11 +118,18 @@ export class ReconLab {
     config: Config,
     private readonly own: TestDatabase,
   ) {
-    this.partners = { all: () => Object.values(PARTNERS), byId: (id: number) => (id === PAIR.rgsId ? PARTNERS.rgs : PARTNERS.operator) } as unknown as PartnerDirectory;
+    this.partners = {
+      all: () => Object.values(PARTNERS),
+      byId: (id: number) => (id === PAIR.rgsId ? PARTNERS.rgs : PARTNERS.operator),
+    } as unknown as PartnerDirectory;
     this.runs = new RunStore(database);
     this.file = new LegacyFile(new LegacyFileStore(database));
     this.reports = new ReportService(config, database, new ReportStore(database), this.partners);
-    this.stores = { stage: new StageStore(database, this.runs), match: new MatchStore(database, this.runs), sealing: new SealStore(database, this.runs) };
+    this.stores = {
+      stage: new StageStore(database, this.runs),
+      match: new MatchStore(database, this.runs),
+      sealing: new SealStore(database, this.runs),
+    };
   }
 
   /** Does what no hub may: changes the schema, or what the books say. */
@@ -100,7 +145,17 @@ export class ReconLab {
 
   engine(limits: Partial<EngineLimits> = {}): RunEngine {
     const { stage, match, sealing } = this.stores;
-    return new RunEngine(this.runs, stage, match, sealing, this.reader, new KindDigest(this.file, this.reports), this.partners, Object.assign(new EngineLimits(), limits), this.logger);
+    return new RunEngine(
+      this.runs,
+      stage,
+      match,
+      sealing,
+      this.reader,
+      new KindDigest(this.file, this.reports),
+      this.partners,
+      Object.assign(new EngineLimits(), limits),
+      this.logger,
+    );
   }
 
   /** Makes these the books of all three sides, and forgets every run. */
@@ -130,13 +185,20 @@ export class ReconLab {
   }
 
   /** Runs to the end in this process; a run that fails is answered as failed. */
-  async run(request: Partial<RunRequest> = {}, limits: Partial<EngineLimits> = {}, id: string | null = null): Promise<ReconRun> {
+  async run(
+    request: Partial<RunRequest> = {},
+    limits: Partial<EngineLimits> = {},
+    id: string | null = null,
+  ): Promise<ReconRun> {
     return this.engine(limits).execute(await this.held(request, id), new AbortController().signal);
   }
 
   items(runId: string): Promise<Record<string, any>[]> {
-    return this.database.rows(`select seq::int, k, leg, class, classes, severity, state, reason, next_action, presence, booked, n_rgs, n_op, n_hub, ref_id, corr, player, cur, dir, amt_rgs, amt_op, amt_hub, difference,
-      st_rgs, st_op, st_hub, anchor_at, business_date::text, linked_corr, outbox_id, outbox_queue, outbox_state, exception_id, exception_state, first_seen_run from recon.item where run_id = $1 order by seq`, [runId]);
+    return this.database.rows(
+      `select seq::int, k, leg, class, classes, severity, state, reason, next_action, presence, booked, n_rgs, n_op, n_hub, ref_id, corr, player, cur, dir, amt_rgs, amt_op, amt_hub, difference,
+      st_rgs, st_op, st_hub, anchor_at, business_date::text, linked_corr, outbox_id, outbox_queue, outbox_state, exception_id, exception_state, first_seen_run from recon.item where run_id = $1 order by seq`,
+      [runId],
+    );
   }
 
   /** The six-column file. */
@@ -153,22 +215,58 @@ export class ReconLab {
     for await (const chunk of this.reports.csv(signed, { bom: false, sep: ',', raw: false })) chunks.push(chunk);
     const csv = Buffer.concat(chunks);
     const { report, totals, counts } = signed.manifest.manifest;
-    if (report.sha256 !== createHash('sha256').update(csv).digest('hex')) throw new Error('the manifest names another file');
-    return { csv: csv.toString(), sha256: report.sha256, totals: JSON.stringify(totals), counts: JSON.stringify(counts) };
+    if (report.sha256 !== createHash('sha256').update(csv).digest('hex'))
+      throw new Error('the manifest names another file');
+    return {
+      csv: csv.toString(),
+      sha256: report.sha256,
+      totals: JSON.stringify(totals),
+      counts: JSON.stringify(counts),
+    };
   }
 }
 
 export async function openLab(logLevel = 'silent'): Promise<ReconLab> {
   const own = await testDatabase();
-  const dataSource = await new DataSource({ ...dataSourceOptions(own.url, { applicationName: 'recon-lab', poolSize: 6 }), entities: [], migrations: [] }).initialize();
-  return new ReconLab(new BulkDatabase(dataSource), new Logger(logLevel), parseConfig({ NODE_ENV: 'test', DATABASE_URL: own.url }), own);
+  const dataSource = await new DataSource({
+    ...dataSourceOptions(own.url, { applicationName: 'recon-lab', poolSize: 6 }),
+    entities: [],
+    migrations: [],
+  }).initialize();
+  return new ReconLab(
+    new BulkDatabase(dataSource),
+    new Logger(logLevel),
+    parseConfig({ NODE_ENV: 'test', DATABASE_URL: own.url }),
+    own,
+  );
 }
 
 export function requestOf(request: Partial<RunRequest> = {}): RunRequest {
-  return { kind: 'adhoc', window: null, businessDate: null, zone: 'UTC', cutoff: '00:00', graceSeconds: 0, allowPartial: false, dryRun: true, provisional: false, createdBy: 'test', idempotencyKey: null, scheduleId: null, asOf: null, ...request };
+  return {
+    kind: 'adhoc',
+    window: null,
+    businessDate: null,
+    zone: 'UTC',
+    cutoff: '00:00',
+    graceSeconds: 0,
+    allowPartial: false,
+    dryRun: true,
+    provisional: false,
+    createdBy: 'test',
+    idempotencyKey: null,
+    scheduleId: null,
+    asOf: null,
+    ...request,
+  };
 }
 
 /** The request that asks it of the engine. */
 export function requestFor({ window, zone, cutoff, asOf, graceSeconds }: Question): Partial<RunRequest> {
-  return { window: window === null ? null : { from: new Date(window.from), to: new Date(window.to) }, zone, cutoff, graceSeconds, asOf: new Date(asOf) };
+  return {
+    window: window === null ? null : { from: new Date(window.from), to: new Date(window.to) },
+    zone,
+    cutoff,
+    graceSeconds,
+    asOf: new Date(asOf),
+  };
 }

@@ -36,7 +36,16 @@ export interface HubFact {
   readonly moves: Moves;
   readonly amount: bigint;
   readonly currency: string;
-  readonly state: 'initiated' | 'confirmed' | 'rejected' | 'unknown' | 'compensating' | 'compensated' | 'parked' | 'rolling_back' | 'rolled_back';
+  readonly state:
+    | 'initiated'
+    | 'confirmed'
+    | 'rejected'
+    | 'unknown'
+    | 'compensating'
+    | 'compensated'
+    | 'parked'
+    | 'rolling_back'
+    | 'rolled_back';
   readonly at: number;
   readonly player: string;
   /** Whether the movement is of the two partners whose lists are read. */
@@ -45,7 +54,11 @@ export interface HubFact {
   readonly tombstone: boolean;
   readonly message: { readonly id: string; readonly delivery: Delivery };
   readonly undo: { readonly id: string; readonly at: number; readonly delivery: Delivery } | null;
-  readonly outcomes: readonly { readonly outcome: 'OK' | 'REJECTED' | 'ROLLED_BACK'; readonly id: string; readonly delivery: Delivery }[];
+  readonly outcomes: readonly {
+    readonly outcome: 'OK' | 'REJECTED' | 'ROLLED_BACK';
+    readonly id: string;
+    readonly delivery: Delivery;
+  }[];
 }
 
 export interface Facts {
@@ -99,7 +112,12 @@ export interface Verdict {
   /** What the reason must hold: both values of everything that differs. */
   readonly reasonHolds: readonly string[];
   /** The line of the first hub's file; null: none. */
-  readonly legacy: { readonly ref: string; readonly word: string; readonly amountText: string; readonly inRgs: boolean } | null;
+  readonly legacy: {
+    readonly ref: string;
+    readonly word: string;
+    readonly amountText: string;
+    readonly inRgs: boolean;
+  } | null;
 }
 
 export interface Funnel {
@@ -121,7 +139,9 @@ export interface Answer {
 }
 
 export function answerOf(facts: Facts, question: Question): Answer {
-  const all = new Map([...groupsOf(seen(facts, question))].map(([key, bookings]) => [key, judgedOf(bookings, question)]));
+  const all = new Map(
+    [...groupsOf(seen(facts, question))].map(([key, bookings]) => [key, judgedOf(bookings, question)]),
+  );
   const links = linksOf([...all.values()].map(({ judged, others }) => [...judged, ...others]));
   const funnel = { rgs: emptyFunnel(), operator: emptyFunnel(), hub: emptyFunnel() };
   const summary = new Map<string, { n: number; sum: bigint }>();
@@ -130,7 +150,9 @@ export function answerOf(facts: Facts, question: Question): Answer {
   for (const [key, { own, others: foreign, judged, here, isElsewhere }] of all) {
     const others = foreign.length > 0;
     const verdict = verdictOf(judged, links.get(key) ?? null, question, isElsewhere);
-    const isInside = question.window === null || (verdict.anchor !== null && verdict.anchor >= question.window.from && verdict.anchor < question.window.to);
+    const isInside =
+      question.window === null ||
+      (verdict.anchor !== null && verdict.anchor >= question.window.from && verdict.anchor < question.window.to);
     const isRefused = judged.every(({ status }) => status === 'rejected');
     let place: 'item' | 'matched' | 'refused' | 'outside' = 'outside';
     if (!others && isInside) place = isRefused ? 'refused' : verdict.classes.length > 0 ? 'item' : 'matched';
@@ -147,12 +169,20 @@ export function answerOf(facts: Facts, question: Question): Answer {
     }
     if (place !== 'item' && place !== 'matched') continue;
     for (const booking of countedOf(own.filter((each) => here.has(each)))) {
-      const cell = [verdict.businessDate ?? 'null', booking.currency, booking.moves ?? 'unknown', verdict.classes[0] ?? 'matched', verdict.classes.length > 0 ? verdict.state : 'matched', booking.from].join(' ');
+      const cell = [
+        verdict.businessDate ?? 'null',
+        booking.currency,
+        booking.moves ?? 'unknown',
+        verdict.classes[0] ?? 'matched',
+        verdict.classes.length > 0 ? verdict.state : 'matched',
+        booking.from,
+      ].join(' ');
       const { n, sum } = summary.get(cell) ?? { n: 0, sum: 0n };
       summary.set(cell, { n: n + 1, sum: sum + (booking.amount ?? 0n) });
     }
   }
-  for (const side of ['rgs', 'operator'] as const) funnel[side].seen = facts.listed.filter((row) => row.side === side && isFetched(row.at, question)).length;
+  for (const side of ['rgs', 'operator'] as const)
+    funnel[side].seen = facts.listed.filter((row) => row.side === side && isFetched(row.at, question)).length;
   items.sort((a, b) => (a.anchor ?? Infinity) - (b.anchor ?? Infinity));
   return { items, unplaced, funnel, summary };
 }
@@ -180,15 +210,24 @@ function judgedOf(bookings: readonly Booking[], { window }: Question): Judged {
   const whole = { own, others, judged: own, here: new Set(own), isElsewhere: false };
   if (window === null || anchor === null) return whole;
   const isInside = (at: number) => at >= window.from && at < window.to;
-  const here = own.filter(({ from, implied, at }) => isInside(from !== 'hub' && !implied && at !== null && Math.abs(at - anchor) > PAD_MS ? at : anchor));
+  const here = own.filter(({ from, implied, at }) =>
+    isInside(from !== 'hub' && !implied && at !== null && Math.abs(at - anchor) > PAD_MS ? at : anchor),
+  );
   if (isInside(anchor)) return { ...whole, judged: here, here: new Set(here) };
   if (here.length === 0) return whole;
-  return { own, others, judged: [...here, ...own.filter(({ from }) => from === 'hub')], here: new Set(here), isElsewhere: true };
+  return {
+    own,
+    others,
+    judged: [...here, ...own.filter(({ from }) => from === 'hub')],
+    here: new Set(here),
+    isElsewhere: true,
+  };
 }
 
 /** The time that decides whose key it is. */
 function anchorOf(bookings: readonly Booking[]): number | null {
-  const earliest = (side: Booking['from']) => smallest(present(bookings.filter(({ from }) => from === side).map(({ at }) => at)));
+  const earliest = (side: Booking['from']) =>
+    smallest(present(bookings.filter(({ from }) => from === side).map(({ at }) => at)));
   return earliest('hub') ?? earliest('operator') ?? earliest('rgs');
 }
 
@@ -198,7 +237,9 @@ function countedOf(group: readonly Booking[]): Booking[] {
   const listed = booked.filter(({ implied }) => !implied);
   const implications = booked.filter((booking) => booking.implied);
   const amount = smallest(present(implications.map((booking) => booking.amount)));
-  const currency = smallest(implications.filter((booking) => booking.amount === amount).map((booking) => booking.currency));
+  const currency = smallest(
+    implications.filter((booking) => booking.amount === amount).map((booking) => booking.currency),
+  );
   const implied = implications.find((booking) => booking.amount === amount && booking.currency === currency);
   return implied === undefined || listed.some(({ from }) => from === 'rgs') ? listed : [...listed, implied];
 }
@@ -235,9 +276,21 @@ function keyOf(corr: string, leg: 'movement' | 'undo'): string {
 }
 
 function listedBookings(row: ListedFact): Booking[] {
-  const booking = (leg: 'movement' | 'undo', change: Partial<Booking> = {}): Booking => ({ ...row, from: row.side, implied: false, key: keyOf(row.corr, leg), leg, movement: null, ...change });
+  const booking = (leg: 'movement' | 'undo', change: Partial<Booking> = {}): Booking => ({
+    ...row,
+    from: row.side,
+    implied: false,
+    key: keyOf(row.corr, leg),
+    leg,
+    movement: null,
+    ...change,
+  });
   // ROLLED_BACK under the name of a bet: the bet was paid back, and so there was one.
-  if (row.side === 'rgs' && row.moves === 'debit' && row.statusWord === 'ROLLED_BACK') return [booking('undo', { moves: 'credit', ref: UNDO + row.ref }), booking('movement', { implied: true, at: null })];
+  if (row.side === 'rgs' && row.moves === 'debit' && row.statusWord === 'ROLLED_BACK')
+    return [
+      booking('undo', { moves: 'credit', ref: UNDO + row.ref }),
+      booking('movement', { implied: true, at: null }),
+    ];
   const isUndo = row.moves === 'credit' && (row.ref.startsWith(UNDO) || row.word.toLowerCase() === 'rollback');
   return [booking(isUndo ? 'undo' : 'movement')];
 }
@@ -254,18 +307,50 @@ const BOOKED: Readonly<Record<HubFact['state'], (hub: HubFact) => Booked>> = {
   rolling_back: () => 'settled',
   rolled_back: () => 'settled',
 };
-const REPAID: Readonly<Partial<Record<HubFact['state'], Booked>>> = { compensating: 'pending', rolling_back: 'pending', compensated: 'settled', rolled_back: 'settled', parked: 'unknown' };
+const REPAID: Readonly<Partial<Record<HubFact['state'], Booked>>> = {
+  compensating: 'pending',
+  rolling_back: 'pending',
+  compensated: 'settled',
+  rolled_back: 'settled',
+  parked: 'unknown',
+};
 
 function hubBookings(hub: HubFact): Booking[] {
   if (hub.tombstone) return [];
   const booking = (leg: 'movement' | 'undo', change: Partial<Booking>): Booking => ({
-    from: 'hub', implied: false, key: keyOf(hub.id, leg), leg, corr: hub.id, ref: hub.ref, word: hub.moves, moves: hub.moves, amount: hub.amount, amountText: '', currency: hub.currency,
-    status: 'settled', statusWord: hub.state, at: hub.at, player: hub.player, movement: hub, ...change,
+    from: 'hub',
+    implied: false,
+    key: keyOf(hub.id, leg),
+    leg,
+    corr: hub.id,
+    ref: hub.ref,
+    word: hub.moves,
+    moves: hub.moves,
+    amount: hub.amount,
+    amountText: '',
+    currency: hub.currency,
+    status: 'settled',
+    statusWord: hub.state,
+    at: hub.at,
+    player: hub.player,
+    movement: hub,
+    ...change,
   });
   // A credit with a repayment's reference is laid where the partners' rows of it are.
-  const own = booking(hub.moves === 'credit' && hub.ref.startsWith(UNDO) ? 'undo' : 'movement', { status: BOOKED[hub.state](hub) });
+  const own = booking(hub.moves === 'credit' && hub.ref.startsWith(UNDO) ? 'undo' : 'movement', {
+    status: BOOKED[hub.state](hub),
+  });
   if (hub.undo === null) return [own];
-  return [own, booking('undo', { moves: 'credit', word: 'credit', ref: UNDO + hub.ref, status: REPAID[hub.state] ?? 'rejected', at: hub.undo.at })];
+  return [
+    own,
+    booking('undo', {
+      moves: 'credit',
+      word: 'credit',
+      ref: UNDO + hub.ref,
+      status: REPAID[hub.state] ?? 'rejected',
+      at: hub.undo.at,
+    }),
+  ];
 }
 
 /** Whether the hub has what a row of a list is about: the movement, or its repayment. */
@@ -280,21 +365,43 @@ function groupsOf(bookings: readonly Booking[]): Map<string, Booking[]> {
   return groups;
 }
 
-const smallest = <T extends string | bigint | number>(values: readonly T[]): T | null => (values.length === 0 ? null : values.reduce((a, b) => (b < a ? b : a)));
-const largest = <T extends string | bigint | number>(values: readonly T[]): T | null => (values.length === 0 ? null : values.reduce((a, b) => (b > a ? b : a)));
-const present = <T>(values: readonly (T | null)[]): T[] => values.filter((value): value is T & NonNullable<unknown> => value !== null);
+const smallest = <T extends string | bigint | number>(values: readonly T[]): T | null =>
+  values.length === 0 ? null : values.reduce((a, b) => (b < a ? b : a));
+const largest = <T extends string | bigint | number>(values: readonly T[]): T | null =>
+  values.length === 0 ? null : values.reduce((a, b) => (b > a ? b : a));
+const present = <T>(values: readonly (T | null)[]): T[] =>
+  values.filter((value): value is T & NonNullable<unknown> => value !== null);
 const distinct = <T>(values: readonly T[]): T[] => [...new Set(values)];
 const orNone = (word: string): string => (word === '' ? '(none)' : word);
-const firstRef = (bookings: readonly Booking[]): string => smallest(bookings.map(({ ref }) => ref).filter((ref) => ref !== '')) ?? '';
+const firstRef = (bookings: readonly Booking[]): string =>
+  smallest(bookings.map(({ ref }) => ref).filter((ref) => ref !== '')) ?? '';
 
 /** The fallback identifier: reference, direction and currency, where each side has exactly one candidate that the other side lacks. */
 function linksOf(groups: readonly Booking[][]): Map<string, string> {
   const candidates = { rgs: new Map<string, Booking[][]>(), operator: new Map<string, Booking[][]>() };
   for (const group of groups) {
-    const [inRgs, inOperator] = [group.some(({ from }) => from === 'rgs'), group.some(({ from }) => from === 'operator')];
-    const [directions, currencies, ref] = [distinct(group.map(({ moves }) => moves)), distinct(group.map(({ currency }) => currency)), firstRef(group)];
-    if (inRgs === inOperator || ref === '' || directions.length !== 1 || directions[0] === null || currencies.length !== 1) continue;
-    if (group.every(({ status }) => status === 'rejected') || group.some(({ movement }) => movement !== null && movement.pair !== 'ours')) continue;
+    const [inRgs, inOperator] = [
+      group.some(({ from }) => from === 'rgs'),
+      group.some(({ from }) => from === 'operator'),
+    ];
+    const [directions, currencies, ref] = [
+      distinct(group.map(({ moves }) => moves)),
+      distinct(group.map(({ currency }) => currency)),
+      firstRef(group),
+    ];
+    if (
+      inRgs === inOperator ||
+      ref === '' ||
+      directions.length !== 1 ||
+      directions[0] === null ||
+      currencies.length !== 1
+    )
+      continue;
+    if (
+      group.every(({ status }) => status === 'rejected') ||
+      group.some(({ movement }) => movement !== null && movement.pair !== 'ours')
+    )
+      continue;
     const name = JSON.stringify([ref, directions[0], currencies[0]]);
     const side = candidates[inRgs ? 'rgs' : 'operator'];
     side.set(name, [...(side.get(name) ?? []), group]);
@@ -310,14 +417,33 @@ function linksOf(groups: readonly Booking[][]): Map<string, string> {
 }
 
 /** The table of presence: 1 RGS, 2 operator, 4 hub. */
-const PRESENCE: readonly (string | null)[] = [null, 'orphan_rgs', 'orphan_operator', 'missing_in_hub', 'undelivered', 'missing_in_operator', 'missing_in_rgs', null];
+const PRESENCE: readonly (string | null)[] = [
+  null,
+  'orphan_rgs',
+  'orphan_operator',
+  'missing_in_hub',
+  'undelivered',
+  'missing_in_operator',
+  'missing_in_rgs',
+  null,
+];
 
-function verdictOf(group: readonly Booking[], linkedCorr: string | null, question: Question, isElsewhere: boolean): Verdict {
+function verdictOf(
+  group: readonly Booking[],
+  linkedCorr: string | null,
+  question: Question,
+  isElsewhere: boolean,
+): Verdict {
   const of = (from: Booking['from']) => group.filter((booking) => booking.from === from);
   const [rgs, operator, hub] = [of('rgs'), of('operator'), of('hub')];
   const counts = [rgs.filter(({ implied }) => !implied).length, operator.length, hub.length] as const;
-  const presence = (rgs.length > 0 ? BIT.rgs : 0) + (operator.length > 0 ? BIT.operator : 0) + (hub.length > 0 ? BIT.hub : 0);
-  const [currencies, directions, statuses] = [distinct(group.map(({ currency }) => currency)), distinct(group.map(({ moves }) => moves)), distinct(group.map(({ status }) => status))];
+  const presence =
+    (rgs.length > 0 ? BIT.rgs : 0) + (operator.length > 0 ? BIT.operator : 0) + (hub.length > 0 ? BIT.hub : 0);
+  const [currencies, directions, statuses] = [
+    distinct(group.map(({ currency }) => currency)),
+    distinct(group.map(({ moves }) => moves)),
+    distinct(group.map(({ status }) => status)),
+  ];
   const amounts = present(group.map(({ amount }) => amount));
   const times = present(group.map(({ at }) => at));
   const is = {
@@ -333,16 +459,31 @@ function verdictOf(group: readonly Booking[], linkedCorr: string | null, questio
   const isLate = isElsewhere && hub.length > 0;
   const missing = isLate ? null : (PRESENCE[presence] ?? null);
   const classes = [
-    ...(is.correlation_mismatch ? ['correlation_mismatch'] : []), ...(is.duplicate ? ['duplicate'] : []), ...(missing === null ? [] : [missing]),
+    ...(is.correlation_mismatch ? ['correlation_mismatch'] : []),
+    ...(is.duplicate ? ['duplicate'] : []),
+    ...(missing === null ? [] : [missing]),
     ...(['currency', 'direction', 'amount', 'bad_amount', 'status', 'late'] as const).filter((name) => is[name]),
   ];
   const anchor = anchorOf(isElsewhere ? [...operator, ...rgs] : group);
   const outbox = isLate ? NO_MESSAGE : outboxOf(group, presence);
   const amountOf = (rows: readonly Booking[]) => smallest(present(rows.map(({ amount }) => amount)));
   // What may come right by itself: something is missing, or waits for its outcome, and nothing that is there contradicts.
-  const contradicts = is.correlation_mismatch || is.duplicate || is.currency || is.direction || is.amount || is.bad_amount || is.late || (statuses.includes('rejected') && statuses.length > 1);
+  const contradicts =
+    is.correlation_mismatch ||
+    is.duplicate ||
+    is.currency ||
+    is.direction ||
+    is.amount ||
+    is.bad_amount ||
+    is.late ||
+    (statuses.includes('rejected') && statuses.length > 1);
   const ageSeconds = anchor === null ? Infinity : (question.asOf - anchor) / 1000;
-  const inFlight = !contradicts && (missing !== null || is.status) && ageSeconds < HARD_LIMIT_SECONDS && !outbox.isDead && (ageSeconds < question.graceSeconds || outbox.isPending);
+  const inFlight =
+    !contradicts &&
+    (missing !== null || is.status) &&
+    ageSeconds < HARD_LIMIT_SECONDS &&
+    !outbox.isDead &&
+    (ageSeconds < question.graceSeconds || outbox.isPending);
   const booked = (rows: readonly Booking[]) => rows.filter(({ status }) => status !== 'rejected');
   const sum = (rows: readonly Booking[]) => rows.reduce((total, { amount }) => total + (amount ?? 0n), 0n);
   const counted = (from: ListSide) => sum(countedOf(group).filter((booking) => booking.from === from));
@@ -360,10 +501,18 @@ function verdictOf(group: readonly Booking[], linkedCorr: string | null, questio
     ref: firstRef(group),
     player: smallest(group.map(({ player }) => player).filter((player) => player !== '')) ?? '',
     currency: ends(currencies),
-    direction: distinct(['unknown', 'debit', 'credit'].filter((word) => group.some(({ moves }) => (moves ?? 'unknown') === word))).filter((_, index, words) => index === 0 || index === words.length - 1).join('/'),
+    direction: distinct(
+      ['unknown', 'debit', 'credit'].filter((word) => group.some(({ moves }) => (moves ?? 'unknown') === word)),
+    )
+      .filter((_, index, words) => index === 0 || index === words.length - 1)
+      .join('/'),
     amounts: [amountOf(rgs), amountOf(operator), amountOf(hub)],
     difference: is.currency || directions.length > 1 || is.bad_amount ? null : counted('operator') - counted('rgs'),
-    statuses: [rgs, operator, hub].map((rows) => smallest(rows.map(({ statusWord }) => statusWord))) as [string | null, string | null, string | null],
+    statuses: [rgs, operator, hub].map((rows) => smallest(rows.map(({ statusWord }) => statusWord))) as [
+      string | null,
+      string | null,
+      string | null,
+    ],
     anchor,
     businessDate: anchor === null ? null : businessDate(anchor, question.zone, question.cutoff),
     linkedCorr,
@@ -372,14 +521,38 @@ function verdictOf(group: readonly Booking[], linkedCorr: string | null, questio
     reasonHolds: [
       ...(linkedCorr === null ? [] : [linkedCorr]),
       ...(is.duplicate ? [`RGS ${counts[0]}, operator ${counts[1]}, hub ${counts[2]}`] : []),
-      ...(is.currency ? [rgs, operator, hub].flatMap((rows) => present([smallest(rows.map(({ currency }) => currency))]).map(orNone)) : []),
-      ...(is.direction ? [rgs, operator].flatMap((rows) => present([smallest(rows.map(({ word }) => word))]).map(orNone)) : []),
-      ...(is.amount ? [rgs, operator, hub].flatMap((rows) => present([amountOf(rows)]).map((amount) => major(amount, smallest(rows.map(({ currency }) => currency)) ?? ''))) : []),
-      ...(is.bad_amount ? [rgs, operator].flatMap((rows) => present([smallest(rows.map(({ amountText }) => amountText))]).map(orNone)) : []),
-      ...(is.status ? [rgs, operator, hub].flatMap((rows) => present([smallest(rows.map(({ statusWord }) => statusWord))]).map(orNone)) : []),
+      ...(is.currency
+        ? [rgs, operator, hub].flatMap((rows) => present([smallest(rows.map(({ currency }) => currency))]).map(orNone))
+        : []),
+      ...(is.direction
+        ? [rgs, operator].flatMap((rows) => present([smallest(rows.map(({ word }) => word))]).map(orNone))
+        : []),
+      ...(is.amount
+        ? [rgs, operator, hub].flatMap((rows) =>
+            present([amountOf(rows)]).map((amount) =>
+              major(amount, smallest(rows.map(({ currency }) => currency)) ?? ''),
+            ),
+          )
+        : []),
+      ...(is.bad_amount
+        ? [rgs, operator].flatMap((rows) => present([smallest(rows.map(({ amountText }) => amountText))]).map(orNone))
+        : []),
+      ...(is.status
+        ? [rgs, operator, hub].flatMap((rows) =>
+            present([smallest(rows.map(({ statusWord }) => statusWord))]).map(orNone),
+          )
+        : []),
       ...(is.late ? [new Date(smallest(times) ?? 0).toISOString(), new Date(largest(times) ?? 0).toISOString()] : []),
     ],
-    legacy: inRgs === inOperator ? null : { ref: smallest(told.map(({ ref }) => ref)) ?? '', word: smallest(told.map(({ word }) => word)) ?? '', amountText: smallest(told.map(({ amountText }) => amountText)) ?? '', inRgs },
+    legacy:
+      inRgs === inOperator
+        ? null
+        : {
+            ref: smallest(told.map(({ ref }) => ref)) ?? '',
+            word: smallest(told.map(({ word }) => word)) ?? '',
+            amountText: smallest(told.map(({ amountText }) => amountText)) ?? '',
+            inRgs,
+          },
   };
 }
 
@@ -392,7 +565,10 @@ function ends(values: readonly string[]): string {
 const NO_MESSAGE = { id: null, state: null, isDead: false, isPending: false } as const;
 
 /** The messages that would bring about what is missing, and whether the outbox still owns them or has given up. */
-function outboxOf(group: readonly Booking[], presence: number): { id: string | null; state: Delivery | null; isDead: boolean; isPending: boolean } {
+function outboxOf(
+  group: readonly Booking[],
+  presence: number,
+): { id: string | null; state: Delivery | null; isDead: boolean; isPending: boolean } {
   const own = group.find(({ movement }) => movement !== null);
   const hub = own?.movement ?? null;
   if (own === undefined || hub === null) return NO_MESSAGE;
@@ -400,8 +576,14 @@ function outboxOf(group: readonly Booking[], presence: number): { id: string | n
   if (presence === 7 && !undecided) return NO_MESSAGE;
   const isRepayment = own.leg === 'undo' && hub.moves === 'debit';
   const toOperator = isRepayment ? hub.undo : hub.message;
-  const toRgs = (isRepayment ? (['ROLLED_BACK'] as const) : (['OK', 'REJECTED', 'ROLLED_BACK'] as const)).map((outcome) => hub.outcomes.find((each) => each.outcome === outcome)).find((each) => each !== undefined) ?? null;
-  const wanted = present([(presence & BIT.operator) === 0 || undecided ? toOperator : null, (presence & BIT.rgs) === 0 ? toRgs : null]);
+  const toRgs =
+    (isRepayment ? (['ROLLED_BACK'] as const) : (['OK', 'REJECTED', 'ROLLED_BACK'] as const))
+      .map((outcome) => hub.outcomes.find((each) => each.outcome === outcome))
+      .find((each) => each !== undefined) ?? null;
+  const wanted = present([
+    (presence & BIT.operator) === 0 || undecided ? toOperator : null,
+    (presence & BIT.rgs) === 0 ? toRgs : null,
+  ]);
   const isDead = wanted.some(({ delivery }) => delivery === 'dead');
   const isPending = wanted.some(({ delivery }) => delivery === 'pending');
   // In the queue of the side that lacks it, and never of the other; nothing is sent of what a person must look at first.
@@ -415,5 +597,9 @@ const DECIMALS: Readonly<Record<string, number>> = { JPY: 0, KWD: 3 };
 function major(minor: bigint, currency: string): string {
   const decimals = DECIMALS[currency] ?? 2;
   const digits = (minor < 0n ? -minor : minor).toString().padStart(decimals + 1, '0');
-  return (minor < 0n ? '-' : '') + (decimals === 0 ? digits : `${digits.slice(0, -decimals)}.${digits.slice(-decimals)}`) + (currency === '' ? '' : ` ${currency}`);
+  return (
+    (minor < 0n ? '-' : '') +
+    (decimals === 0 ? digits : `${digits.slice(0, -decimals)}.${digits.slice(-decimals)}`) +
+    (currency === '' ? '' : ` ${currency}`)
+  );
 }

@@ -66,9 +66,24 @@ export class RecordingProxy {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
     const body = Buffer.concat(chunks);
-    const recorded: RecordedRequest = { at: performance.timeOrigin + performance.now(), method: request.method ?? '', path: request.url ?? '', headers: request.headers, body: body.toString('utf8'), endedAt: null, status: null, answer: '' };
+    const recorded: RecordedRequest = {
+      at: performance.timeOrigin + performance.now(),
+      method: request.method ?? '',
+      path: request.url ?? '',
+      headers: request.headers,
+      body: body.toString('utf8'),
+      endedAt: null,
+      status: null,
+      answer: '',
+    };
     this.requests.push(recorded);
-    const onward = http.request({ host: this.target.hostname, port: this.target.port, path: request.url, method: request.method, headers: request.headers });
+    const onward = http.request({
+      host: this.target.hostname,
+      port: this.target.port,
+      path: request.url,
+      method: request.method,
+      headers: request.headers,
+    });
     response.once('close', () => {
       recorded.endedAt = performance.timeOrigin + performance.now();
       onward.destroy();

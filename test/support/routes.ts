@@ -14,7 +14,11 @@ interface RouterLayer {
 /** Every route that is really mounted. A list kept by hand would miss just the route that somebody forgot. */
 export function routesOf(app: INestApplication): Route[] {
   const { router } = app.getHttpAdapter().getInstance() as { router: { stack: readonly RouterLayer[] } };
-  return router.stack.flatMap(({ route }) => (route === undefined ? [] : Object.keys(route.methods).map((method) => ({ method: method.toUpperCase(), path: route.path }))));
+  return router.stack.flatMap(({ route }) =>
+    route === undefined
+      ? []
+      : Object.keys(route.methods).map((method) => ({ method: method.toUpperCase(), path: route.path })),
+  );
 }
 
 /** A path that could be called: well-formed parameters that name nothing. */

@@ -30,7 +30,13 @@ export class ScriptedOperator {
   readonly books: ScriptedCall[] = [];
   private readonly scripts = new Map<string, (call: ScriptedCall, reply: Reply) => void | Promise<void>>();
   /** Answers a look-up by reference in its own time; `rows` are the bookings when it was asked. */
-  onQuestion: (reference: string, rows: readonly object[], response: http.ServerResponse, nth: number) => void | Promise<void> = (_reference, rows, response) => void response.setHeader('content-type', 'application/json').end(JSON.stringify(rows));
+  onQuestion: (
+    reference: string,
+    rows: readonly object[],
+    response: http.ServerResponse,
+    nth: number,
+  ) => void | Promise<void> = (_reference, rows, response) =>
+    void response.setHeader('content-type', 'application/json').end(JSON.stringify(rows));
 
   private constructor(
     private readonly server: http.Server,
@@ -69,16 +75,37 @@ export class ScriptedOperator {
     if (request.method === 'GET') {
       const reference = url.searchParams.get('reference') ?? '';
       this.questions.push(reference);
-      const rows = this.books.filter((booking) => booking.reference === reference).map(({ playerId, direction, correlationId, amount }) => ({ reference, playerId, direction, correlationId, amount, currency: 'USD', status: 'OK' }));
-      return void (await this.onQuestion(reference, rows, response, this.questions.filter((each) => each === reference).length));
+      const rows = this.books
+        .filter((booking) => booking.reference === reference)
+        .map(({ playerId, direction, correlationId, amount }) => ({
+          reference,
+          playerId,
+          direction,
+          correlationId,
+          amount,
+          currency: 'USD',
+          status: 'OK',
+        }));
+      return void (await this.onQuestion(
+        reference,
+        rows,
+        response,
+        this.questions.filter((each) => each === reference).length,
+      ));
     }
     const [, playerId = '', direction = ''] = /^\/v2\/players\/([^/]+)\/(\w+)$/.exec(url.pathname) ?? [];
-    const body = JSON.parse(Buffer.concat(chunks).toString('utf8')) as { reference: string; correlationId: string; amount: number };
+    const body = JSON.parse(Buffer.concat(chunks).toString('utf8')) as {
+      reference: string;
+      correlationId: string;
+      amount: number;
+    };
     const nth = 1 + this.calls.filter((call) => call.playerId === playerId && call.direction === direction).length;
     const call: ScriptedCall = { playerId, direction, nth, ...body };
     this.calls.push(call);
-    const known = () => this.books.some((booking) => booking.reference === call.reference && booking.direction === direction);
-    const status = (code: number, answer: unknown = {}, headers = {}): void => void response.writeHead(code, { 'content-type': 'application/json', ...headers }).end(JSON.stringify(answer));
+    const known = () =>
+      this.books.some((booking) => booking.reference === call.reference && booking.direction === direction);
+    const status = (code: number, answer: unknown = {}, headers = {}): void =>
+      void response.writeHead(code, { 'content-type': 'application/json', ...headers }).end(JSON.stringify(answer));
     const reply: Reply = {
       status,
       ok: (balance) => {

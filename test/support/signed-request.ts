@@ -29,19 +29,34 @@ export interface HttpAnswer {
 }
 
 /** A partner's request, well or badly signed. `body` is sent exactly as given when it is text or bytes. */
-export async function signedRequest(method: string, url: string, body: unknown, options: RequestOptions = {}): Promise<HttpAnswer> {
+export async function signedRequest(
+  method: string,
+  url: string,
+  body: unknown,
+  options: RequestOptions = {},
+): Promise<HttpAnswer> {
   const raw = body === undefined ? '' : typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body);
   const timestamp = options.timestamp === undefined ? Math.floor(Date.now() / 1000).toString() : options.timestamp;
-  const signature = options.signature === undefined ? signatureOf(options.secret ?? 'change_secret', timestamp ?? '', raw) : options.signature;
+  const signature =
+    options.signature === undefined
+      ? signatureOf(options.secret ?? 'change_secret', timestamp ?? '', raw)
+      : options.signature;
   const headers: Record<string, string> = {
     ...(body === undefined ? {} : { 'content-type': options.contentType ?? 'application/json' }),
     ...(options.token === null ? {} : { authorization: `Bearer ${options.token ?? 'change_token'}` }),
     ...(timestamp === null ? {} : { 'x-timestamp': timestamp }),
     ...(signature === null ? {} : { 'x-signature': signature }),
-    ...(options.idempotencyKey === null || method === 'GET' ? {} : { 'idempotency-key': options.idempotencyKey ?? randomUUID() }),
+    ...(options.idempotencyKey === null || method === 'GET'
+      ? {}
+      : { 'idempotency-key': options.idempotencyKey ?? randomUUID() }),
     ...options.headers,
   };
-  const response = await fetch(url, { method, headers, ...(body === undefined ? {} : { body: typeof raw === 'string' ? raw : new Uint8Array(raw) }), redirect: 'manual' });
+  const response = await fetch(url, {
+    method,
+    headers,
+    ...(body === undefined ? {} : { body: typeof raw === 'string' ? raw : new Uint8Array(raw) }),
+    redirect: 'manual',
+  });
   const text = await response.text();
   return { status: response.status, headers: response.headers, text, body: parsed(text) };
 }

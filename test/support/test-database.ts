@@ -45,7 +45,9 @@ export async function testDatabase(): Promise<TestDatabase> {
 
 /** Answers the URL of the new database, as the superuser. It belongs to the role that owns the tables. */
 export async function createDatabase(name: string, template: string): Promise<string> {
-  await withClient(adminUrl(), (client) => client.query(`create database ${name} template ${template} owner ${roleOf(urlOf(OWNER_URL_VARIABLE, name))}`));
+  await withClient(adminUrl(), (client) =>
+    client.query(`create database ${name} template ${template} owner ${roleOf(urlOf(OWNER_URL_VARIABLE, name))}`),
+  );
   return urlOf(ADMIN_URL_VARIABLE, name);
 }
 

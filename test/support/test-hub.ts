@@ -66,12 +66,22 @@ export class TestHub {
     const database = options.database ?? (await testDatabase());
     const operator = options.operator ?? (await startMockOperator());
     const rgs = options.rgs ?? (await startMockRgs());
-    const env = { ...QUICK, DATABASE_URL: database.url, OPERATOR_BASE_URL: operator.url, RGS_WEBHOOK_URL: `${rgs.url}/webhooks`, ...options.env };
+    const env = {
+      ...QUICK,
+      DATABASE_URL: database.url,
+      OPERATOR_BASE_URL: operator.url,
+      RGS_WEBHOOK_URL: `${rgs.url}/webhooks`,
+      ...options.env,
+    };
     const app = await createHub(parseConfig(env), options.clock);
     await app.listen(0, '127.0.0.1');
     const url = (await app.getUrl()).replace('[::1]', '127.0.0.1');
     if (options.operator === undefined) operator.settings.hubUrl = url;
-    return new TestHub(url, app, database, operator, rgs, { database: options.database === undefined, operator: options.operator === undefined, rgs: options.rgs === undefined });
+    return new TestHub(url, app, database, operator, rgs, {
+      database: options.database === undefined,
+      operator: options.operator === undefined,
+      rgs: options.rgs === undefined,
+    });
   }
 
   async stop(): Promise<void> {
@@ -114,30 +124,48 @@ export class TestHub {
 
   /** Waits until the transaction is in `state`. */
   async reaches(id: string, state: string, withinMs?: number): Promise<Record<string, any>> {
-    return waitFor(`transaction ${id} is ${state}`, async () => {
-      const transaction = await this.transaction(id);
-      return transaction.state === state ? transaction : undefined;
-    }, withinMs);
+    return waitFor(
+      `transaction ${id} is ${state}`,
+      async () => {
+        const transaction = await this.transaction(id);
+        return transaction.state === state ? transaction : undefined;
+      },
+      withinMs,
+    );
   }
 
   async outbox(query: { queue?: Queue; status?: string } = {}): Promise<Record<string, any>[]> {
-    const answer = await this.call('GET', `/webhooks/outbox?${new URLSearchParams({ limit: '500', ...query }).toString()}`);
+    const answer = await this.call(
+      'GET',
+      `/webhooks/outbox?${new URLSearchParams({ limit: '500', ...query }).toString()}`,
+    );
     expect(answer.status).toBe(200);
     return answer.body;
   }
 
   /** Waits until no message is pending or failed. */
   async drained(withinMs = 20_000): Promise<void> {
-    await waitFor('the outbox is drained', async () => {
-      const [row] = await this.database.query<{ open: string }>(`select (select count(*) from outbox_head where visible_at < 'infinity') + (select count(*) from outbox_lane where head_seq <= last_seq and blocked_by is null) as open`);
-      return row?.open === '0';
-    }, withinMs);
+    await waitFor(
+      'the outbox is drained',
+      async () => {
+        const [row] = await this.database.query<{ open: string }>(
+          `select (select count(*) from outbox_head where visible_at < 'infinity') + (select count(*) from outbox_lane where head_seq <= last_seq and blocked_by is null) as open`,
+        );
+        return row?.open === '0';
+      },
+      withinMs,
+    );
   }
 
   /** Waits until nothing comes any more: no message is open, and the operator has made its last callback. What is counted afterwards stays as it is. */
   async quiet(): Promise<void> {
     await this.drained();
-    await waitFor('the operator has called back', async () => ((await control(this.operator.url, 'GET', '/admin/summary')) as { callbacks: { pending: number } }).callbacks.pending === 0);
+    await waitFor(
+      'the operator has called back',
+      async () =>
+        ((await control(this.operator.url, 'GET', '/admin/summary')) as { callbacks: { pending: number } }).callbacks
+          .pending === 0,
+    );
     await this.drained();
   }
 
@@ -169,7 +197,9 @@ export class TestHub {
     return control(this.rgs.url, 'GET', '/webhooks') as Promise<any[]>;
   }
 
-  player(playerId: string): Promise<{ balances: Record<string, string>; net: Record<string, string>; movements: number }> {
+  player(
+    playerId: string,
+  ): Promise<{ balances: Record<string, string>; net: Record<string, string>; movements: number }> {
     return control(this.operator.url, 'GET', `/admin/players/${encodeURIComponent(playerId)}`);
   }
 }
@@ -180,7 +210,10 @@ export function movement(body: MovementBody): Record<string, unknown> {
 }
 
 export async function control(baseUrl: string, method: string, path: string, body?: unknown): Promise<any> {
-  const response = await fetch(baseUrl + path, { method, ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }) });
+  const response = await fetch(baseUrl + path, {
+    method,
+    ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
+  });
   if (!response.ok) throw new Error(`${method} ${path} answered ${response.status}: ${await response.text()}`);
   return response.json();
 }

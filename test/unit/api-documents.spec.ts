@@ -29,16 +29,22 @@ describe('API documents', () => {
     await closed;
   });
   const text = async (path: string): Promise<string> => (await fetch(url + path)).text();
-  const connections = async (): Promise<number> => new Promise((resolve, reject) => server.getConnections((error, count) => (error === null ? resolve(count) : reject(error))));
+  const connections = async (): Promise<number> =>
+    new Promise((resolve, reject) =>
+      server.getConnections((error, count) => (error === null ? resolve(count) : reject(error))),
+    );
 
-  it.each(['/swagger-json', '/swagger/swagger-ui-bundle.js'])('are made once for eight who ask at the same time, and for all who come later: %s', async (path) => {
-    const asked = Array.from({ length: 8 }, () => text(path));
-    await waitFor('all of them have come', async () => making.length > 0 && (await connections()) === 8);
-    making[0]?.end('document');
-    expect(await Promise.all(asked)).toEqual(Array(8).fill('document'));
-    expect(await text(path)).toBe('document');
-    expect(making).toHaveLength(1);
-  });
+  it.each(['/swagger-json', '/swagger/swagger-ui-bundle.js'])(
+    'are made once for eight who ask at the same time, and for all who come later: %s',
+    async (path) => {
+      const asked = Array.from({ length: 8 }, () => text(path));
+      await waitFor('all of them have come', async () => making.length > 0 && (await connections()) === 8);
+      making[0]?.end('document');
+      expect(await Promise.all(asked)).toEqual(Array(8).fill('document'));
+      expect(await text(path)).toBe('document');
+      expect(making).toHaveLength(1);
+    },
+  );
 
   it('are made again for those who wait when the first one left before it was there', async () => {
     const first = http.get(`${url}/swagger-json`).on('error', () => undefined);

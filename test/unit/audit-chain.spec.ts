@@ -3,7 +3,15 @@ import { type AuditRecord, type ChainHead, hashOf, verifyChain } from '../../src
 
 const GENESIS = '0'.repeat(64);
 type Said = Omit<AuditRecord, 'id' | 'previousHash' | 'hash'>;
-const entry: Said = { at: '2026-11-23T12:00:00.000000Z', actor: 'ops', action: 'outbox.replay', target: 'rgs/1', before: '{"status":"dead"}', after: null, requestId: 'r-1' };
+const entry: Said = {
+  at: '2026-11-23T12:00:00.000000Z',
+  actor: 'ops',
+  action: 'outbox.replay',
+  target: 'rgs/1',
+  before: '{"status":"dead"}',
+  after: null,
+  requestId: 'r-1',
+};
 
 function chain(entries: readonly Said[]): AuditRecord[] {
   const records: AuditRecord[] = [];
@@ -13,14 +21,25 @@ function chain(entries: readonly Said[]): AuditRecord[] {
   }
   return records;
 }
-const headOf = (records: readonly AuditRecord[]): ChainHead => ({ entries: records.length, hash: records.at(-1)?.hash ?? GENESIS });
+const headOf = (records: readonly AuditRecord[]): ChainHead => ({
+  entries: records.length,
+  hash: records.at(-1)?.hash ?? GENESIS,
+});
 async function* stream(records: readonly AuditRecord[]): AsyncGenerator<AuditRecord> {
   for (const record of records) yield await Promise.resolve(record);
 }
 const verify = (records: readonly AuditRecord[], head: ChainHead) => verifyChain(stream(records), head);
 
 const text = fc.string({ unit: 'binary', maxLength: 12 });
-const said: fc.Arbitrary<Said> = fc.record({ at: text, actor: text, action: text, target: text, before: fc.option(text), after: fc.option(text), requestId: fc.option(text) });
+const said: fc.Arbitrary<Said> = fc.record({
+  at: text,
+  actor: text,
+  action: text,
+  target: text,
+  before: fc.option(text),
+  after: fc.option(text),
+  requestId: fc.option(text),
+});
 const COLUMNS = ['at', 'actor', 'action', 'target', 'before', 'after', 'requestId'] as const;
 
 describe('the chain of audit entries', () => {
@@ -32,20 +51,28 @@ describe('the chain of audit entries', () => {
 
   it('names the entry in which any column was changed', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(said, { minLength: 1, maxLength: 6 }), fc.nat(), fc.constantFrom(...COLUMNS), fc.option(text), async (entries, place, column, value) => {
-        const records = chain(entries);
-        const index = place % records.length;
-        const victim = records[index] as AuditRecord;
-        fc.pre(value !== victim[column] && (value !== null || ['before', 'after', 'requestId'].includes(column)));
-        const tampered = records.with(index, { ...victim, [column]: value });
-        expect((await verify(tampered, headOf(records))).broken?.id).toBe(String(index + 1));
-      }),
+      fc.asyncProperty(
+        fc.array(said, { minLength: 1, maxLength: 6 }),
+        fc.nat(),
+        fc.constantFrom(...COLUMNS),
+        fc.option(text),
+        async (entries, place, column, value) => {
+          const records = chain(entries);
+          const index = place % records.length;
+          const victim = records[index] as AuditRecord;
+          fc.pre(value !== victim[column] && (value !== null || ['before', 'after', 'requestId'].includes(column)));
+          const tampered = records.with(index, { ...victim, [column]: value });
+          expect((await verify(tampered, headOf(records))).broken?.id).toBe(String(index + 1));
+        },
+      ),
     );
   });
 
   it('keeps the borders between columns: text that moves from one to the next is seen', () => {
     const link = { ...entry, id: '1', previousHash: GENESIS };
-    expect(hashOf({ ...link, actor: 'ops","x', action: 'y' })).not.toBe(hashOf({ ...link, actor: 'ops', action: 'x","y' }));
+    expect(hashOf({ ...link, actor: 'ops","x', action: 'y' })).not.toBe(
+      hashOf({ ...link, actor: 'ops', action: 'x","y' }),
+    );
     expect(hashOf({ ...link, before: null, after: 'null' })).not.toBe(hashOf({ ...link, before: 'null', after: null }));
   });
 
@@ -62,10 +89,18 @@ describe('the chain of audit entries', () => {
   });
 
   it('names the first of two entries that changed places, in whatever way', async () => {
-    const [one, two, three] = chain([entry, { ...entry, actor: 'b' }, { ...entry, actor: 'c' }]) as [AuditRecord, AuditRecord, AuditRecord];
+    const [one, two, three] = chain([entry, { ...entry, actor: 'b' }, { ...entry, actor: 'c' }]) as [
+      AuditRecord,
+      AuditRecord,
+      AuditRecord,
+    ];
     const head = headOf([one, two, three]);
     expect((await verify([one, { ...three, id: '2' }, { ...two, id: '3' }], head)).broken?.id).toBe('2');
-    const rehashed = (record: AuditRecord, id: string): AuditRecord => ({ ...record, id, hash: hashOf({ ...record, id }) });
+    const rehashed = (record: AuditRecord, id: string): AuditRecord => ({
+      ...record,
+      id,
+      hash: hashOf({ ...record, id }),
+    });
     expect((await verify([one, rehashed(three, '2'), rehashed(two, '3')], head)).broken?.id).toBe('2');
   });
 

@@ -12,7 +12,9 @@ class Store {
     this.batches.push(items);
     this.flights += 1;
     this.flightsSeen = Math.max(this.flightsSeen, this.flights);
-    await new Promise<void>((resolve, reject) => this.commits.push((error) => (error === undefined ? resolve() : reject(error))));
+    await new Promise<void>((resolve, reject) =>
+      this.commits.push((error) => (error === undefined ? resolve() : reject(error))),
+    );
     this.flights -= 1;
     return items.map((item) => `stored ${item}`);
   };
@@ -76,33 +78,47 @@ describe('Batcher', () => {
     await expect(again).resolves.toBe('stored 100');
   });
 
-  it.each(['22P05', '23514'])('runs a batch that the data of one item failed (%s) item by item, so that only that one fails', async (code) => {
-    const bad = new Batcher<number, string>({
-      run: (items) => (items.includes(3) ? Promise.reject(pgError(code)) : Promise.resolve(items.map((item) => `stored ${item}`))),
-      batchMax: 10,
-      flightsMax: 2,
-      queueMax: 25,
-    });
-    const results = await Promise.allSettled(numbers(6).map((n) => bad.add(n)));
-    expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'fulfilled', 'rejected', 'fulfilled', 'fulfilled']);
-  });
+  it.each(['22P05', '23514'])(
+    'runs a batch that the data of one item failed (%s) item by item, so that only that one fails',
+    async (code) => {
+      const bad = new Batcher<number, string>({
+        run: (items) =>
+          items.includes(3) ? Promise.reject(pgError(code)) : Promise.resolve(items.map((item) => `stored ${item}`)),
+        batchMax: 10,
+        flightsMax: 2,
+        queueMax: 25,
+      });
+      const results = await Promise.allSettled(numbers(6).map((n) => bad.add(n)));
+      expect(results.map(({ status }) => status)).toEqual([
+        'fulfilled',
+        'fulfilled',
+        'fulfilled',
+        'rejected',
+        'fulfilled',
+        'fulfilled',
+      ]);
+    },
+  );
 
-  it.each(['40P01', '40001'])('tries a batch that was rolled back by no fault of its own (%s) again, and not for ever', async (code) => {
-    const once = batcher.add(1);
-    await turn();
-    store.commit(pgError(code));
-    await turn();
-    store.commit();
-    await expect(once).resolves.toBe('stored 1');
-
-    const never = batcher.add(2).catch((error: unknown) => error);
-    for (let tries = 0; tries < 3; tries += 1) {
+  it.each(['40P01', '40001'])(
+    'tries a batch that was rolled back by no fault of its own (%s) again, and not for ever',
+    async (code) => {
+      const once = batcher.add(1);
       await turn();
       store.commit(pgError(code));
-    }
-    expect(await never).toMatchObject({ code });
-    expect(store.batches).toEqual([[1], [1], [2], [2], [2]]);
-  });
+      await turn();
+      store.commit();
+      await expect(once).resolves.toBe('stored 1');
+
+      const never = batcher.add(2).catch((error: unknown) => error);
+      for (let tries = 0; tries < 3; tries += 1) {
+        await turn();
+        store.commit(pgError(code));
+      }
+      expect(await never).toMatchObject({ code });
+      expect(store.batches).toEqual([[1], [1], [2], [2], [2]]);
+    },
+  );
 
   it('fails all of a batch when the connection broke: whether it was committed is not known', async () => {
     const answers = Promise.allSettled(numbers(3).map((n) => batcher.add(n)));
@@ -113,7 +129,12 @@ describe('Batcher', () => {
   });
 
   it('takes a batch whose answers do not match its items for failed', async () => {
-    const short = new Batcher<number, string>({ run: () => Promise.resolve(['one']), batchMax: 10, flightsMax: 2, queueMax: 25 });
+    const short = new Batcher<number, string>({
+      run: () => Promise.resolve(['one']),
+      batchMax: 10,
+      flightsMax: 2,
+      queueMax: 25,
+    });
     const results = await Promise.allSettled([short.add(1), short.add(2)]);
     expect(results.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
   });
@@ -158,11 +179,18 @@ describe('Batcher', () => {
       await turn();
       expect(batches).toHaveLength(3);
       while (commits.length > 0) await commit();
-      expect(await Promise.all([...ofLoud, ofQuiet, ...later])).toEqual([...texts('loud', 0, 14), 'quiet 0', 'quiet 1', 'third 0']);
+      expect(await Promise.all([...ofLoud, ofQuiet, ...later])).toEqual([
+        ...texts('loud', 0, 14),
+        'quiet 0',
+        'quiet 1',
+        'third 0',
+      ]);
     });
 
     it('they take turns in a batch, each in its own order', async () => {
-      const answers = [...texts('loud', 0, 8), ...texts('quiet', 0, 2), ...texts('third', 0, 3)].map((text) => shared.add(text));
+      const answers = [...texts('loud', 0, 8), ...texts('quiet', 0, 2), ...texts('third', 0, 3)].map((text) =>
+        shared.add(text),
+      );
       await turn();
       while (commits.length > 0) await commit();
       expect(batches).toEqual([

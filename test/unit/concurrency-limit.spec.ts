@@ -9,7 +9,7 @@ interface Partner {
 /** Simulated time: as many calls as the limit allows, each as slow as a partner of that capacity makes it. Answers the limit after each round. */
 function drive(limit: ConcurrencyLimit, seconds: number, partnerAt: (second: number) => Partner, from = 0): number[] {
   const seen: number[] = [];
-  for (let now = from * 1000; now < (from + seconds) * 1000; ) {
+  for (let now = from * 1000; now < (from + seconds) * 1000;) {
     const { capacity, serviceMs } = partnerAt(now / 1000);
     const calls = limit.current;
     limit.full();
@@ -68,7 +68,7 @@ describe('the number of calls at once to a destination', () => {
     expect(drive(new ConcurrencyLimit(3), 2, () => ({ capacity: 100, serviceMs: 10 })).at(-1)).toBe(3);
   });
 
-  it('takes a fast partner\'s few milliseconds more for what they are', () => {
+  it("takes a fast partner's few milliseconds more for what they are", () => {
     const limit = new ConcurrencyLimit(256);
     drive(limit, 2, () => ({ capacity: 10_000, serviceMs: 1 }));
     expect(drive(limit, 2, () => ({ capacity: 10_000, serviceMs: 30 }), 2).at(-1)).toBe(256);

@@ -38,7 +38,17 @@ describe('the error catalogue', () => {
   });
 
   it('lets one error say more than its entry', () => {
-    const problem = new HubError('validation_failed', { detail: 'two faults', correlationId: 'c', outcome: 'unknown', errors: [{ field: 'a', message: 'b' }] }).toProblem();
-    expect(problem).toMatchObject({ detail: 'two faults', correlationId: 'c', outcome: 'unknown', errors: [{ field: 'a', message: 'b' }] });
+    const problem = new HubError('validation_failed', {
+      detail: 'two faults',
+      correlationId: 'c',
+      outcome: 'unknown',
+      errors: [{ field: 'a', message: 'b' }],
+    }).toProblem();
+    expect(problem).toMatchObject({
+      detail: 'two faults',
+      correlationId: 'c',
+      outcome: 'unknown',
+      errors: [{ field: 'a', message: 'b' }],
+    });
   });
 });

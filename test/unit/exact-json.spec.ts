@@ -1,26 +1,48 @@
 import fc from 'fast-check';
 import { LosslessNumber, isSafeNumber, parse } from 'lossless-json';
-import { ExactJsonError, decimalText, parseExactJson, parseStrictJson, repeatedKey } from '../../src/partners/exact-json';
+import {
+  ExactJsonError,
+  decimalText,
+  parseExactJson,
+  parseStrictJson,
+  repeatedKey,
+} from '../../src/partners/exact-json';
 
 const plainKey = fc.string({ maxLength: 8 }).filter((key) => !['__proto__', 'constructor', 'prototype'].includes(key));
 const tree = fc.letrec((tie) => ({
   leaf: fc.oneof(fc.string(), fc.boolean(), fc.constant(null), fc.integer()),
-  node: fc.oneof({ depthSize: 'small', maxDepth: 6 }, tie('leaf'), fc.array(tie('node'), { maxLength: 4 }), fc.dictionary(plainKey, tie('node'), { maxKeys: 4, noNullPrototype: true })),
+  node: fc.oneof(
+    { depthSize: 'small', maxDepth: 6 },
+    tie('leaf'),
+    fc.array(tie('node'), { maxLength: 4 }),
+    fc.dictionary(plainKey, tie('node'), { maxKeys: 4, noNullPrototype: true }),
+  ),
 })).node;
 
 describe('parseExactJson', () => {
   it('reads what JSON.parse reads, where there is nothing to round or to refuse', () => {
-    fc.assert(fc.property(tree, (value) => expect(parseExactJson(JSON.stringify(value))).toEqual(JSON.parse(JSON.stringify(value)))), { numRuns: 300 });
+    fc.assert(
+      fc.property(tree, (value) =>
+        expect(parseExactJson(JSON.stringify(value))).toEqual(JSON.parse(JSON.stringify(value))),
+      ),
+      { numRuns: 300 },
+    );
   });
 
-  it('never changes a number\'s digits', () => {
+  it("never changes a number's digits", () => {
     fc.assert(
-      fc.property(fc.bigInt({ min: -(10n ** 40n), max: 10n ** 40n }), fc.integer({ min: 0, max: 20 }), (digits, decimals) => {
-        const text = decimals === 0 ? digits.toString() : `${digits}.${'1'.repeat(decimals)}`;
-        const value = parseExactJson(text);
-        expect(value instanceof LosslessNumber ? value.value : Number(text) === value).toBe(value instanceof LosslessNumber ? text : true);
-        if (typeof value === 'number' && decimals === 0) expect(BigInt(value)).toBe(digits);
-      }),
+      fc.property(
+        fc.bigInt({ min: -(10n ** 40n), max: 10n ** 40n }),
+        fc.integer({ min: 0, max: 20 }),
+        (digits, decimals) => {
+          const text = decimals === 0 ? digits.toString() : `${digits}.${'1'.repeat(decimals)}`;
+          const value = parseExactJson(text);
+          expect(value instanceof LosslessNumber ? value.value : Number(text) === value).toBe(
+            value instanceof LosslessNumber ? text : true,
+          );
+          if (typeof value === 'number' && decimals === 0) expect(BigInt(value)).toBe(digits);
+        },
+      ),
     );
   });
 
@@ -34,9 +56,12 @@ describe('parseExactJson', () => {
     expect(decimalText(parseExactJson(text))).toBe(kept);
   });
 
-  it.each(['9007199254740993', '1e400', '499.99999999999999999'])('gives NaN for %s to readers that ask for it, so that no check takes it for a number', (text) => {
-    expect(parseExactJson(`{"a":${text}}`, 'nan')).toEqual({ a: Number.NaN });
-  });
+  it.each(['9007199254740993', '1e400', '499.99999999999999999'])(
+    'gives NaN for %s to readers that ask for it, so that no check takes it for a number',
+    (text) => {
+      expect(parseExactJson(`{"a":${text}}`, 'nan')).toEqual({ a: Number.NaN });
+    },
+  );
 
   it.each([
     ['{"a":1,"a":2}', /"a" stands twice/],
@@ -65,12 +90,35 @@ describe('parseExactJson', () => {
 describe('flat objects', () => {
   const digits = (max: number) => fc.string({ unit: fc.constantFrom(...'0123456789'), minLength: 1, maxLength: max });
   const number = fc
-    .tuple(fc.constantFrom('', '-'), fc.oneof(fc.constant('0'), digits(20).map((text) => text.replace(/^0+(?=.)/, ''))), fc.option(digits(20)), fc.option(fc.tuple(fc.constantFrom('e', 'E', 'e+', 'E-'), digits(3)).map((parts) => parts.join(''))))
-    .map(([sign, whole, fraction, exponent]) => `${sign}${whole}${fraction === null ? '' : `.${fraction}`}${exponent ?? ''}`);
+    .tuple(
+      fc.constantFrom('', '-'),
+      fc.oneof(
+        fc.constant('0'),
+        digits(20).map((text) => text.replace(/^0+(?=.)/, '')),
+      ),
+      fc.option(digits(20)),
+      fc.option(fc.tuple(fc.constantFrom('e', 'E', 'e+', 'E-'), digits(3)).map((parts) => parts.join(''))),
+    )
+    .map(
+      ([sign, whole, fraction, exponent]) =>
+        `${sign}${whole}${fraction === null ? '' : `.${fraction}`}${exponent ?? ''}`,
+    );
   const space = fc.constantFrom('', ' ', '\n', '\t ', '\r\n');
-  const text = fc.oneof(fc.string(), fc.constantFrom('":1', '12:30.5', ':1e5', '\\', '{', '[', ',"a":1', '\ufeff', '__proto__')).map((value) => JSON.stringify(value));
-  const key = fc.oneof(fc.constantFrom('"a"', '"b"', '"\\u0061"', '"__proto__"', '"constructor"', '"1"', '"toString"'), text);
-  const member = fc.tuple(key, space, fc.oneof(number, number, text, fc.constantFrom('true', 'null', '{}', '[1]', '{"a":1,"a":1}')), space).map(([name, before, value, after]) => `${before}${name}${after}:${before}${value}${after}`);
+  const text = fc
+    .oneof(fc.string(), fc.constantFrom('":1', '12:30.5', ':1e5', '\\', '{', '[', ',"a":1', '\ufeff', '__proto__'))
+    .map((value) => JSON.stringify(value));
+  const key = fc.oneof(
+    fc.constantFrom('"a"', '"b"', '"\\u0061"', '"__proto__"', '"constructor"', '"1"', '"toString"'),
+    text,
+  );
+  const member = fc
+    .tuple(
+      key,
+      space,
+      fc.oneof(number, number, text, fc.constantFrom('true', 'null', '{}', '[1]', '{"a":1,"a":1}')),
+      space,
+    )
+    .map(([name, before, value, after]) => `${before}${name}${after}:${before}${value}${after}`);
   const object = fc.array(member, { maxLength: 4 }).map((members) => `{${members.join(',')}}`);
 
   /** The same in the plainest words, without a short way. */
@@ -100,7 +148,9 @@ describe('flat objects', () => {
       fc.property(object, (json) => {
         const thorough = attempt(() => read(json));
         expect(attempt(() => parseExactJson(json, 'nan'))).toStrictEqual(thorough);
-        expect(attempt(() => parseStrictJson(json))).toStrictEqual(thorough !== 'refused' && repeatedKey(json) !== null ? 'refused' : thorough);
+        expect(attempt(() => parseStrictJson(json))).toStrictEqual(
+          thorough !== 'refused' && repeatedKey(json) !== null ? 'refused' : thorough,
+        );
       }),
       { numRuns: 3_000 },
     );
@@ -111,14 +161,22 @@ describe('flat objects', () => {
     expect(() => parseExactJson('{"a":"x","\\u0061":true}')).toThrow('stands twice');
   });
 
-  it.each(['{"amount":1,"amount":1}', '{"a":"x","a":"x"}', '{"a":{"k":1,"k":1}}'])('with the key of %s twice are refused to callers', (json) => {
-    expect(() => parseStrictJson(json)).toThrow(/stands twice/);
-  });
+  it.each(['{"amount":1,"amount":1}', '{"a":"x","a":"x"}', '{"a":{"k":1,"k":1}}'])(
+    'with the key of %s twice are refused to callers',
+    (json) => {
+      expect(() => parseStrictJson(json)).toThrow(/stands twice/);
+    },
+  );
 });
 
 describe('repeatedKey', () => {
   it('finds nothing in what a JSON writer wrote', () => {
-    fc.assert(fc.property(tree, fc.integer({ min: 0, max: 3 }), (value, indent) => expect(repeatedKey(JSON.stringify(value, null, indent))).toBeNull()), { numRuns: 300 });
+    fc.assert(
+      fc.property(tree, fc.integer({ min: 0, max: 3 }), (value, indent) =>
+        expect(repeatedKey(JSON.stringify(value, null, indent))).toBeNull(),
+      ),
+      { numRuns: 300 },
+    );
   });
 
   it.each<[string, string | null]>([

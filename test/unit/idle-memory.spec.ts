@@ -16,7 +16,9 @@ describe('an idle hub', () => {
     [nowMs, cpuMs, heapBytes, collections] = [0, 0, 80 * MB, 0];
     jest.spyOn(performance, 'now').mockImplementation(() => nowMs);
     jest.spyOn(process, 'cpuUsage').mockImplementation(() => ({ user: cpuMs * 1000, system: 0 }));
-    jest.spyOn(process, 'memoryUsage').mockImplementation((() => ({ heapTotal: heapBytes })) as unknown as NodeJS.MemoryUsageFn);
+    jest
+      .spyOn(process, 'memoryUsage')
+      .mockImplementation((() => ({ heapTotal: heapBytes })) as unknown as NodeJS.MemoryUsageFn);
     globalThis.gc = (() => {
       collections += 1;
       heapBytes = 50 * MB;

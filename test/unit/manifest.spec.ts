@@ -1,26 +1,75 @@
 import fc from 'fast-check';
 import { createPublicKey, verify } from 'node:crypto';
-import { type Manifest, ManifestKey, canonicalJson, keyIdOf, manifestFaults, sha256Hex } from '../../src/reconciliation/manifest';
+import {
+  type Manifest,
+  ManifestKey,
+  canonicalJson,
+  keyIdOf,
+  manifestFaults,
+  sha256Hex,
+} from '../../src/reconciliation/manifest';
 
 const KEY = new ManifestKey('a secret of the test');
 const FILE = { bytes: 120, sha256: sha256Hex('the file') };
 
 function unsigned(rows = 1): Omit<Manifest, 'signing'> {
   return {
-    format: 'recon-manifest/1', sequence: 3, previousManifestSha256: sha256Hex('the one before'),
-    run: { id: '0193', kind: 'adhoc', rgs: 'rgs', operator: 'operator', businessDate: '2026-11-22', window: { from: '2026-11-22T05:00:00.000Z', to: '2026-11-23T05:00:00.000Z' }, zone: 'Europe/Malta', cutoff: '06:00', graceSeconds: 900, exponents: {}, asOf: '2026-11-23T05:20:00.000Z', sealedAt: '2026-11-23T05:20:10.000Z' },
-    counts: { broken: rows, byClass: { amount: rows } }, totals: [{ businessDate: '2026-11-22', currency: 'EUR', direction: 'debit', side: 'rgs', count: 10, sumMinor: '99999999999999999999' }],
+    format: 'recon-manifest/1',
+    sequence: 3,
+    previousManifestSha256: sha256Hex('the one before'),
+    run: {
+      id: '0193',
+      kind: 'adhoc',
+      rgs: 'rgs',
+      operator: 'operator',
+      businessDate: '2026-11-22',
+      window: { from: '2026-11-22T05:00:00.000Z', to: '2026-11-23T05:00:00.000Z' },
+      zone: 'Europe/Malta',
+      cutoff: '06:00',
+      graceSeconds: 900,
+      exponents: {},
+      asOf: '2026-11-23T05:20:00.000Z',
+      sealedAt: '2026-11-23T05:20:10.000Z',
+    },
+    counts: { broken: rows, byClass: { amount: rows } },
+    totals: [
+      {
+        businessDate: '2026-11-22',
+        currency: 'EUR',
+        direction: 'debit',
+        side: 'rgs',
+        count: 10,
+        sumMinor: '99999999999999999999',
+      },
+    ],
     report: { version: 1, mediaType: 'text/csv', rows, ...FILE },
   };
 }
 
 const json = fc.letrec((tie) => ({
-  value: fc.oneof({ depthSize: 'small' }, fc.string({ unit: 'grapheme' }), fc.maxSafeInteger(), fc.boolean(), fc.constant(null), fc.array(tie('value'), { maxLength: 4 }), fc.dictionary(fc.string({ maxLength: 5 }), tie('value'), { maxKeys: 5 })),
+  value: fc.oneof(
+    { depthSize: 'small' },
+    fc.string({ unit: 'grapheme' }),
+    fc.maxSafeInteger(),
+    fc.boolean(),
+    fc.constant(null),
+    fc.array(tie('value'), { maxLength: 4 }),
+    fc.dictionary(fc.string({ maxLength: 5 }), tie('value'), { maxKeys: 5 }),
+  ),
 })).value;
 
 describe('canonical JSON', () => {
   it('does not depend on the order in which keys were written or stored, and means the same', () => {
-    const shuffled = (value: any): any => (Array.isArray(value) ? value.map(shuffled) : typeof value === 'object' && value !== null ? Object.fromEntries(Object.entries(value).reverse().map(([name, part]) => [name, shuffled(part)])) : value);
+    const shuffled = (value: any): any =>
+      Array.isArray(value)
+        ? value.map(shuffled)
+        : typeof value === 'object' && value !== null
+          ? Object.fromEntries(
+              Object.entries(value)
+                .reverse()
+                .map(([name, part]) => [name, shuffled(part)]),
+            )
+          : value;
     fc.assert(
       fc.property(json, (value) => {
         const text = canonicalJson(value);
@@ -31,8 +80,14 @@ describe('canonical JSON', () => {
       { numRuns: 200 },
     );
   });
-  it.each([[{ b: 1, a: [true, null] }, '{"a":[true,null],"b":1}'], [{ '\u20ac': 1, '\r': 2, '1': 3 }, '{"\\r":2,"1":3,"\u20ac":1}'], [-0, '0']])('%p is %s', (value, text) => expect(canonicalJson(value)).toBe(text));
-  it.each([[0.5], [2 ** 53], [NaN], [undefined], [1n]])('refuses %p', (value) => expect(() => canonicalJson({ value })).toThrow(TypeError));
+  it.each([
+    [{ b: 1, a: [true, null] }, '{"a":[true,null],"b":1}'],
+    [{ '\u20ac': 1, '\r': 2, '1': 3 }, '{"\\r":2,"1":3,"\u20ac":1}'],
+    [-0, '0'],
+  ])('%p is %s', (value, text) => expect(canonicalJson(value)).toBe(text));
+  it.each([[0.5], [2 ** 53], [NaN], [undefined], [1n]])('refuses %p', (value) =>
+    expect(() => canonicalJson({ value })).toThrow(TypeError),
+  );
 });
 
 describe('a signed manifest', () => {
@@ -45,8 +100,13 @@ describe('a signed manifest', () => {
   });
 
   it('is verified by anybody who has Ed25519, without code of ours', () => {
-    const key = createPublicKey({ format: 'jwk', key: { kty: 'OKP', crv: 'Ed25519', x: Buffer.from(KEY.publicKey, 'base64').toString('base64url') } });
-    expect(verify(null, Buffer.from(canonicalJson(signed.manifest)), key, Buffer.from(signed.signature, 'base64'))).toBe(true);
+    const key = createPublicKey({
+      format: 'jwk',
+      key: { kty: 'OKP', crv: 'Ed25519', x: Buffer.from(KEY.publicKey, 'base64').toString('base64url') },
+    });
+    expect(
+      verify(null, Buffer.from(canonicalJson(signed.manifest)), key, Buffer.from(signed.signature, 'base64')),
+    ).toBe(true);
   });
 
   it('is the same key for the same secret, and another for another', () => {
@@ -85,5 +145,14 @@ describe('a signed manifest', () => {
     expect(manifestFaults(forged, FILE, KEY.publicKey).join()).toContain('was signed with the key');
   });
 
-  it.each([[null], [[]], ['text'], [{}], [{ ...KEY.sign(unsigned()), signature: 5 }], [{ ...KEY.sign(unsigned()), manifest: { format: 'recon-manifest/2' } }], [{ ...KEY.sign(unsigned()), manifest: { format: 'recon-manifest/1' } }], [{ ...KEY.sign(unsigned()), signature: '' }]])('is refused for what is no manifest at all: %p', (what) => expect(manifestFaults(what, FILE)).not.toEqual([]));
+  it.each([
+    [null],
+    [[]],
+    ['text'],
+    [{}],
+    [{ ...KEY.sign(unsigned()), signature: 5 }],
+    [{ ...KEY.sign(unsigned()), manifest: { format: 'recon-manifest/2' } }],
+    [{ ...KEY.sign(unsigned()), manifest: { format: 'recon-manifest/1' } }],
+    [{ ...KEY.sign(unsigned()), signature: '' }],
+  ])('is refused for what is no manifest at all: %p', (what) => expect(manifestFaults(what, FILE)).not.toEqual([]));
 });

@@ -38,16 +38,23 @@ describe('a decimal as Python prints a float', () => {
     expect(pythonFloat(decimal)).toBe(printed);
   });
 
-  it.each(['', 'n/a', '1,5', '.5', '1.2.3', '--1', '0x10', ' 1', 'Infinity', '1e', '=1+1'])('leaves %j as it is, which is no decimal', (text) => {
-    expect(pythonFloat(text)).toBe(text);
-  });
+  it.each(['', 'n/a', '1,5', '.5', '1.2.3', '--1', '0x10', ' 1', 'Infinity', '1e', '=1+1'])(
+    'leaves %j as it is, which is no decimal',
+    (text) => {
+      expect(pythonFloat(text)).toBe(text);
+    },
+  );
 
   it('agrees with the digits of the double for every amount that a double holds', () => {
     fc.assert(
-      fc.property(fc.bigInt({ min: -999_999_999_999_999n, max: 999_999_999_999_999n }), fc.constantFrom(0, 2, 3, 8), (minor, exponent) => {
-        const decimal = toMajorUnits(minor, exponent);
-        expect(pythonFloat(decimal)).toBe(repr(Number(decimal)));
-      }),
+      fc.property(
+        fc.bigInt({ min: -999_999_999_999_999n, max: 999_999_999_999_999n }),
+        fc.constantFrom(0, 2, 3, 8),
+        (minor, exponent) => {
+          const decimal = toMajorUnits(minor, exponent);
+          expect(pythonFloat(decimal)).toBe(repr(Number(decimal)));
+        },
+      ),
       { numRuns: 2000 },
     );
   });
@@ -68,7 +75,8 @@ describe('a decimal as Python prints a float', () => {
     const digits = mantissa.replace('.', '');
     const exponent = Number(power);
     const sign = value < 0 ? '-' : '';
-    if (exponent < -4 || exponent >= 16) return `${sign}${mantissa}e${exponent < 0 ? '-' : '+'}${String(Math.abs(exponent)).padStart(2, '0')}`;
+    if (exponent < -4 || exponent >= 16)
+      return `${sign}${mantissa}e${exponent < 0 ? '-' : '+'}${String(Math.abs(exponent)).padStart(2, '0')}`;
     if (exponent < 0) return `${sign}0.${digits.padStart(digits.length - exponent - 1, '0')}`;
     const padded = digits.padEnd(exponent + 2, '0');
     return `${sign}${padded.slice(0, exponent + 1)}.${padded.slice(exponent + 1)}`;

@@ -2,7 +2,13 @@ import { parse } from 'csv-parse/sync';
 import fc from 'fast-check';
 import Papa from 'papaparse';
 import { type CsvOptions, csvHeader, csvLines, ndjsonLines } from '../../src/reconciliation/report-csv';
-import { REPORT_COLUMNS_V1, type ReportFrame, type ReportItem, maskedPlayerId, rowMaker } from '../../src/reconciliation/report-columns';
+import {
+  REPORT_COLUMNS_V1,
+  type ReportFrame,
+  type ReportItem,
+  maskedPlayerId,
+  rowMaker,
+} from '../../src/reconciliation/report-columns';
 import { reportItem } from '../support/report-items';
 
 const FRAME: ReportFrame = { zone: 'Europe/Malta', asOf: new Date('2026-11-23T05:00:00Z'), exponents: {} };
@@ -11,10 +17,13 @@ const NUMERIC = new Set<string>(REPORT_COLUMNS_V1.filter(({ kind }) => kind === 
 const SEPARATORS = [',', ';', '\t', '|'] as const;
 const options = fc.record<CsvOptions>({ bom: fc.boolean(), sep: fc.constantFrom(...SEPARATORS), raw: fc.boolean() });
 
-const fileOf = (items: readonly ReportItem[], how: CsvOptions) => csvHeader(how) + csvLines(items.map(rowMaker(FRAME)), how);
+const fileOf = (items: readonly ReportItem[], how: CsvOptions) =>
+  csvHeader(how) + csvLines(items.map(rowMaker(FRAME)), how);
 /** What a cell holds before any guard, as text. */
-const plain = (value: string | boolean | null) => (value === null ? '' : typeof value === 'boolean' ? (value ? 'True' : 'False') : value);
-const wanted = (items: readonly ReportItem[]) => items.map(rowMaker(FRAME)).map((row) => NAMES.map((name) => plain(row[name])));
+const plain = (value: string | boolean | null) =>
+  value === null ? '' : typeof value === 'boolean' ? (value ? 'True' : 'False') : value;
+const wanted = (items: readonly ReportItem[]) =>
+  items.map(rowMaker(FRAME)).map((row) => NAMES.map((name) => plain(row[name])));
 
 /** RFC 4180 read letter by letter, by nobody's library. */
 function lettersOf(text: string, sep: string): string[][] {
@@ -60,7 +69,8 @@ function expectCells(read: string[][], items: readonly ReportItem[], how: CsvOpt
     for (const [index, cell] of cells.entries()) {
       const name = NAMES[index]!;
       const found = read[line + 1]![index]!;
-      const dangerous = /^[=+\-@\t\r\n\0\uff1d\uff0b\uff0d\uff20]/.test(cell) && !(NUMERIC.has(name) && /^-?[\d.]+$/.test(cell));
+      const dangerous =
+        /^[=+\-@\t\r\n\0\uff1d\uff0b\uff0d\uff20]/.test(cell) && !(NUMERIC.has(name) && /^-?[\d.]+$/.test(cell));
       const right = dangerous && !how.raw ? `'${cell}` : cell;
       if (found !== right) expect({ name, found }).toEqual({ name, found: right });
     }
@@ -76,7 +86,11 @@ describe('the CSV report', () => {
         const body = how.bom ? text.slice(1) : text;
         expectCells(lettersOf(body, how.sep), items, how);
         expectCells(parse(text, { delimiter: how.sep, bom: true, record_delimiter: '\r\n' }), items, how);
-        expectCells(Papa.parse<string[]>(`${body}`, { delimiter: how.sep, newline: '\r\n', skipEmptyLines: 'greedy' }).data, items, how);
+        expectCells(
+          Papa.parse<string[]>(`${body}`, { delimiter: how.sep, newline: '\r\n', skipEmptyLines: 'greedy' }).data,
+          items,
+          how,
+        );
       }),
       { numRuns: 300 },
     );
@@ -124,19 +138,71 @@ describe('the CSV report', () => {
 
 describe('a row', () => {
   const item: ReportItem = {
-    runId: '0193-run', seq: '1', businessDate: '2026-11-22', anchorAt: new Date('2026-11-22T23:30:00.123Z'), refId: 'ref-1', correlationId: 'corr-1', playerId: 'player-17', classes: ['amount', 'status'], state: 'broken', reason: 'amount rgs=1000 operator=1999',
-    direction: 'debit', currency: 'EUR', amountRgs: 1000n, amountOperator: 1999n, amountHub: null, difference: 999n, statusRgs: 'OK', statusOperator: 'OK', statusHub: null, countRgs: 1, countOperator: 1, countHub: 0, firstSeenRun: null, exceptionId: '7', exceptionState: 'open', outboxId: null, nextAction: 'investigate', leg: 'movement', severity: 'high', linkedCorrelationId: null,
+    runId: '0193-run',
+    seq: '1',
+    businessDate: '2026-11-22',
+    anchorAt: new Date('2026-11-22T23:30:00.123Z'),
+    refId: 'ref-1',
+    correlationId: 'corr-1',
+    playerId: 'player-17',
+    classes: ['amount', 'status'],
+    state: 'broken',
+    reason: 'amount rgs=1000 operator=1999',
+    direction: 'debit',
+    currency: 'EUR',
+    amountRgs: 1000n,
+    amountOperator: 1999n,
+    amountHub: null,
+    difference: 999n,
+    statusRgs: 'OK',
+    statusOperator: 'OK',
+    statusHub: null,
+    countRgs: 1,
+    countOperator: 1,
+    countHub: 0,
+    firstSeenRun: null,
+    exceptionId: '7',
+    exceptionState: 'open',
+    outboxId: null,
+    nextAction: 'investigate',
+    leg: 'movement',
+    severity: 'high',
+    linkedCorrelationId: null,
   };
   it('has amounts in major units with the decimals of the currency, times of the zone, ages to the whole second, and no player by name', () => {
-    expect(rowMaker(FRAME)(item)).toMatchObject({ anchorAt: '2026-11-23T00:30:00.123+01:00', amountRgs: '10.00', amountOperator: '19.99', amountHub: null, difference: '9.99', playerId: 'pl****17', class: 'amount', allClasses: 'amount status', ageSeconds: '19799', inRGS: true, inHub: false, nextAction: 'investigate' });
+    expect(rowMaker(FRAME)(item)).toMatchObject({
+      anchorAt: '2026-11-23T00:30:00.123+01:00',
+      amountRgs: '10.00',
+      amountOperator: '19.99',
+      amountHub: null,
+      difference: '9.99',
+      playerId: 'pl****17',
+      class: 'amount',
+      allClasses: 'amount status',
+      ageSeconds: '19799',
+      inRGS: true,
+      inHub: false,
+      nextAction: 'investigate',
+    });
     expect(rowMaker(FRAME)({ ...item, currency: 'JPY' })).toMatchObject({ amountRgs: '1000' });
-    expect(rowMaker(FRAME)({ ...item, currency: 'KWD', difference: -1n })).toMatchObject({ amountRgs: '1.000', difference: '-0.001' });
+    expect(rowMaker(FRAME)({ ...item, currency: 'KWD', difference: -1n })).toMatchObject({
+      amountRgs: '1.000',
+      difference: '-0.001',
+    });
     expect(rowMaker(FRAME)({ ...item, currency: 'EUR/USD' })).toMatchObject({ amountRgs: '10.00' });
     expect(rowMaker(FRAME)({ ...item, currency: 'JPY/USD' })).toMatchObject({ amountRgs: null, amountOperator: null });
-    expect(rowMaker({ ...FRAME, exponents: { KWD: 2 } })({ ...item, currency: 'KWD' })).toMatchObject({ amountRgs: '10.00' });
+    expect(rowMaker({ ...FRAME, exponents: { KWD: 2 } })({ ...item, currency: 'KWD' })).toMatchObject({
+      amountRgs: '10.00',
+    });
   });
 
-  it.each([['', '****'], ['p-1', '****'], ['12345', '****'], ['player-1', 'pl****-1'], ['😀😀😀😀😀😀', '😀😀****😀😀']])('masks the player %p as %p', (playerId, masked) => expect(maskedPlayerId(playerId)).toBe(masked));
+  it.each([
+    ['', '****'],
+    ['p-1', '****'],
+    ['12345', '****'],
+    ['player-1', 'pl****-1'],
+    ['😀😀😀😀😀😀', '😀😀****😀😀'],
+  ])('masks the player %p as %p', (playerId, masked) => expect(maskedPlayerId(playerId)).toBe(masked));
 });
 
 it('NDJSON holds the same rows, a JSON object per line, amounts as text and counts as numbers', () => {
@@ -150,7 +216,15 @@ it('NDJSON holds the same rows, a JSON object per line, amounts as text and coun
         const read = JSON.parse(line) as Record<string, unknown>;
         const row = rows[index]!;
         expect(Object.keys(read)).toEqual(NAMES);
-        expect(read).toMatchObject({ refId: row.refId, amountRgs: row.amountRgs, inRGS: row.inRGS, seq: Number(row.seq), countHub: Number(row.countHub), allClasses: items[index]!.classes, ageSeconds: row.ageSeconds === null ? null : Number(row.ageSeconds) });
+        expect(read).toMatchObject({
+          refId: row.refId,
+          amountRgs: row.amountRgs,
+          inRGS: row.inRGS,
+          seq: Number(row.seq),
+          countHub: Number(row.countHub),
+          allClasses: items[index]!.classes,
+          ageSeconds: row.ageSeconds === null ? null : Number(row.ageSeconds),
+        });
       }
     }),
     { numRuns: 100 },

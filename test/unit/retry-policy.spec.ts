@@ -28,9 +28,14 @@ describe('the retry policy', () => {
     ['rgs', 'failed', null, 3, 3, 'dead', 0],
     ['rgs', 'throttled', 1_000, 0, 0, 'released', 1_000],
     ['rgs', 'gone', null, 0, 0, 'released', 0],
-  ] as const)('%s: %s (Retry-After %s) after %i attempts and %i releases -> %s in %i ms', (queue, outcomeClass, retryAfterMs, attempts, releases, outcome, delayMs) => {
-    expect(propose(queue, outcomeClass, retryAfterMs, { attempts, releases, expiresInMs: null }, rules, half)).toMatchObject({ outcome, delayMs });
-  });
+  ] as const)(
+    '%s: %s (Retry-After %s) after %i attempts and %i releases -> %s in %i ms',
+    (queue, outcomeClass, retryAfterMs, attempts, releases, outcome, delayMs) => {
+      expect(
+        propose(queue, outcomeClass, retryAfterMs, { attempts, releases, expiresInMs: null }, rules, half),
+      ).toMatchObject({ outcome, delayMs });
+    },
+  );
 
   it('draws every delay between nearly nothing and the bound of its place in the schedule', () => {
     const random = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
@@ -48,7 +53,14 @@ describe('the retry policy', () => {
   it('never asks again at once while it is throttled, and never waits longer than fifteen seconds unasked', () => {
     fc.assert(
       fc.property(fc.nat(100_000), fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), (releases, draw) => {
-        const { outcome, delayMs } = propose('operator', 'throttled', null, { attempts: 0, releases, expiresInMs: null }, rules, draw);
+        const { outcome, delayMs } = propose(
+          'operator',
+          'throttled',
+          null,
+          { attempts: 0, releases, expiresInMs: null },
+          rules,
+          draw,
+        );
         expect(outcome).toBe('released');
         expect(delayMs).toBeGreaterThanOrEqual(200);
         expect(delayMs).toBeLessThanOrEqual(15_000);

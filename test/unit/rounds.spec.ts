@@ -5,9 +5,44 @@ import { TRANSITIONS, type TransactionState } from '../../src/wallet/transaction
 
 const AT = new Date('2026-11-23T12:00:00Z');
 let number = 0;
-const transaction = (movement: Transaction['movement'], state: TransactionState, change: Partial<Transaction> = {}): Transaction => ({
-  id: `id-${(number += 1)}`, operatorId: 1, rgsId: 2, movement, playerId: 'ann', externalPlayerId: 'ann', operatorReference: 'ref', refId: `ref-${number}`, amountMinor: 500n, currency: 'USD', exponent: 2, kind: 'regular', roundId: 'r', roundClosed: false,
-  gameId: null, sessionId: null, meta: null, state, balanceMinor: null, reason: null, reasonCode: null, warnings: null, messageId: 'm', originalId: null, tombstone: false, undo: null, undoMessageId: null, absentForMs: null, pastDeadline: false, applied: null, waited: false, createdAt: AT, settledAt: null,
+const transaction = (
+  movement: Transaction['movement'],
+  state: TransactionState,
+  change: Partial<Transaction> = {},
+): Transaction => ({
+  id: `id-${(number += 1)}`,
+  operatorId: 1,
+  rgsId: 2,
+  movement,
+  playerId: 'ann',
+  externalPlayerId: 'ann',
+  operatorReference: 'ref',
+  refId: `ref-${number}`,
+  amountMinor: 500n,
+  currency: 'USD',
+  exponent: 2,
+  kind: 'regular',
+  roundId: 'r',
+  roundClosed: false,
+  gameId: null,
+  sessionId: null,
+  meta: null,
+  state,
+  balanceMinor: null,
+  reason: null,
+  reasonCode: null,
+  warnings: null,
+  messageId: 'm',
+  originalId: null,
+  tombstone: false,
+  undo: null,
+  undoMessageId: null,
+  absentForMs: null,
+  pastDeadline: false,
+  applied: null,
+  waited: false,
+  createdAt: AT,
+  settledAt: null,
   ...change,
 });
 const open = [{ openedAt: AT, closedAt: null }];
@@ -19,17 +54,36 @@ const roundOf = (transactions: readonly Transaction[], players: Round['players']
   transactions,
   strayCredits: [],
   movementCount: transactions.length,
-  tallies: transactions.flatMap(({ movement, currency, state, tombstone, amountMinor }) => (movement === 'rollback' ? [] : [{ movement, currency, state, tombstone, amountMinor, movements: 1 }])),
+  tallies: transactions.flatMap(({ movement, currency, state, tombstone, amountMinor }) =>
+    movement === 'rollback' ? [] : [{ movement, currency, state, tombstone, amountMinor, movements: 1 }],
+  ),
 });
-const view = (transactions: readonly Transaction[], players: Round['players']) => roundView('r', roundOf(transactions, players));
+const view = (transactions: readonly Transaction[], players: Round['players']) =>
+  roundView('r', roundOf(transactions, players));
 
 const UNDONE: readonly TransactionState[] = ['rejected', 'rolled_back', 'compensated'];
 const COUNTED: readonly TransactionState[] = ['confirmed', 'rolling_back'];
 
 describe('a round', () => {
-  it.each((Object.keys(TRANSITIONS) as TransactionState[]).map((state) => ({ state, cancelled: UNDONE.includes(state), counted: COUNTED.includes(state) })))('with one bet that is $state: cancelled $cancelled, counted $counted', ({ state, cancelled, counted }) => {
+  it.each(
+    (Object.keys(TRANSITIONS) as TransactionState[]).map((state) => ({
+      state,
+      cancelled: UNDONE.includes(state),
+      counted: COUNTED.includes(state),
+    })),
+  )('with one bet that is $state: cancelled $cancelled, counted $counted', ({ state, cancelled, counted }) => {
     const bet = transaction('debit', state);
-    expect(view([bet], open)).toMatchObject({ state: cancelled ? 'cancelled' : 'open', totals: [{ currency: 'USD', debitedCents: counted ? 500 : 0, creditedCents: 0, openMovements: cancelled || counted ? 0 : 1 }] });
+    expect(view([bet], open)).toMatchObject({
+      state: cancelled ? 'cancelled' : 'open',
+      totals: [
+        {
+          currency: 'USD',
+          debitedCents: counted ? 500 : 0,
+          creditedCents: 0,
+          openMovements: cancelled || counted ? 0 : 1,
+        },
+      ],
+    });
     expect(view([bet], closed).state).toBe(cancelled ? 'cancelled' : 'completed');
   });
 
@@ -45,17 +99,24 @@ describe('a round', () => {
     const bets = [transaction('debit', 'confirmed'), transaction('debit', 'confirmed', { playerId: 'bob' })];
     const later = { openedAt: AT, closedAt: new Date('2026-11-23T12:05:00Z') };
     expect(view(bets, [...closed, ...open])).toMatchObject({ state: 'open', closedAt: null });
-    expect(view(bets, [...closed, later])).toMatchObject({ state: 'completed', openedAt: '2026-11-23T12:00:00.000Z', closedAt: '2026-11-23T12:05:00.000Z' });
+    expect(view(bets, [...closed, later])).toMatchObject({
+      state: 'completed',
+      openedAt: '2026-11-23T12:00:00.000Z',
+      closedAt: '2026-11-23T12:05:00.000Z',
+    });
   });
 
   it('sums up by currency what counts, exactly', () => {
-    const sums = view([
-      transaction('debit', 'confirmed', { amountMinor: 9_007_199_254_740_990n }),
-      transaction('debit', 'compensated', { amountMinor: 77n }),
-      transaction('credit', 'confirmed', { amountMinor: 900n }),
-      transaction('credit', 'parked', { amountMinor: 33n }),
-      transaction('credit', 'confirmed', { amountMinor: 1n, currency: 'EUR', kind: 'promo' }),
-    ], open);
+    const sums = view(
+      [
+        transaction('debit', 'confirmed', { amountMinor: 9_007_199_254_740_990n }),
+        transaction('debit', 'compensated', { amountMinor: 77n }),
+        transaction('credit', 'confirmed', { amountMinor: 900n }),
+        transaction('credit', 'parked', { amountMinor: 33n }),
+        transaction('credit', 'confirmed', { amountMinor: 1n, currency: 'EUR', kind: 'promo' }),
+      ],
+      open,
+    );
     expect(sums.totals).toEqual([
       { currency: 'USD', debitedCents: 9_007_199_254_740_990, creditedCents: 900, openMovements: 1 },
       { currency: 'EUR', debitedCents: 0, creditedCents: 1, openMovements: 0 },
@@ -72,6 +133,8 @@ describe('a round', () => {
   });
 
   it('says what is not as it should be', () => {
-    expect(roundView('r', { ...roundOf([], open), strayCredits: ['win'] }).violations).toEqual(['regular credit win has no standing bet of its player']);
+    expect(roundView('r', { ...roundOf([], open), strayCredits: ['win'] }).violations).toEqual([
+      'regular credit win has no standing bet of its player',
+    ]);
   });
 });

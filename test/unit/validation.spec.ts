@@ -10,7 +10,11 @@ type Class = new () => object;
 
 /** The long way alone: what the decorators say, without the quick look before them. */
 function faultsByDecorators(metatype: Class, body: object): string[] {
-  return validateSync(plainToInstance(metatype, body), { whitelist: true, forbidNonWhitelisted: true, forbidUnknownValues: true }).map(({ property }) => property);
+  return validateSync(plainToInstance(metatype, body), {
+    whitelist: true,
+    forbidNonWhitelisted: true,
+    forbidUnknownValues: true,
+  }).map(({ property }) => property);
 }
 
 async function byPipe(metatype: Class, body: object): Promise<object | null> {
@@ -21,9 +25,56 @@ async function byPipe(metatype: Class, body: object): Promise<object | null> {
   }
 }
 
-const odd = fc.constantFrom<unknown>(undefined, null, '', ' ', '😀', '\ud800', 'a\u0000', 'tab\t', '\u007f', 'é', 'x'.repeat(16), 'x'.repeat(17), 'x'.repeat(64), 'x'.repeat(65), 'x'.repeat(128), 'x'.repeat(129), '😀'.repeat(100), 'x'.repeat(257), 0, -0, 1, -1, 0.5, 2 ** 53, Number.MAX_SAFE_INTEGER, Number.NaN, Infinity, '5.00', '1e3', true, false, [], {}, 'regular', 'jackpot', 'withdraw', 'deposit', 'Deposit', 'rollback:bet-1', 'Rollback:', '.', '..');
-const text = fc.oneof({ weight: 6, arbitrary: fc.string({ minLength: 1, maxLength: 20 }) }, { weight: 1, arbitrary: odd });
-const rarely = (arbitrary: fc.Arbitrary<unknown>): fc.Arbitrary<unknown> => fc.oneof({ weight: 6, arbitrary }, { weight: 1, arbitrary: odd });
+const odd = fc.constantFrom<unknown>(
+  undefined,
+  null,
+  '',
+  ' ',
+  '😀',
+  '\ud800',
+  'a\u0000',
+  'tab\t',
+  '\u007f',
+  'é',
+  'x'.repeat(16),
+  'x'.repeat(17),
+  'x'.repeat(64),
+  'x'.repeat(65),
+  'x'.repeat(128),
+  'x'.repeat(129),
+  '😀'.repeat(100),
+  'x'.repeat(257),
+  0,
+  -0,
+  1,
+  -1,
+  0.5,
+  2 ** 53,
+  Number.MAX_SAFE_INTEGER,
+  Number.NaN,
+  Infinity,
+  '5.00',
+  '1e3',
+  true,
+  false,
+  [],
+  {},
+  'regular',
+  'jackpot',
+  'withdraw',
+  'deposit',
+  'Deposit',
+  'rollback:bet-1',
+  'Rollback:',
+  '.',
+  '..',
+);
+const text = fc.oneof(
+  { weight: 6, arbitrary: fc.string({ minLength: 1, maxLength: 20 }) },
+  { weight: 1, arbitrary: odd },
+);
+const rarely = (arbitrary: fc.Arbitrary<unknown>): fc.Arbitrary<unknown> =>
+  fc.oneof({ weight: 6, arbitrary }, { weight: 1, arbitrary: odd });
 
 const movement = fc.record(
   {
@@ -42,15 +93,41 @@ const movement = fc.record(
   { requiredKeys: [] },
 );
 const usualMovement = fc.record(
-  { playerId: fc.stringMatching(/^[\x20-\x7e]{1,128}$/), refId: fc.stringMatching(/^[\x20-\x7e]{1,128}$/), currency: fc.constant('USD'), amountCents: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }), roundClosed: fc.boolean() },
+  {
+    playerId: fc.stringMatching(/^[\x20-\x7e]{1,128}$/),
+    refId: fc.stringMatching(/^[\x20-\x7e]{1,128}$/),
+    currency: fc.constant('USD'),
+    amountCents: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }),
+    roundClosed: fc.boolean(),
+  },
   { requiredKeys: ['playerId', 'refId', 'currency', 'amountCents'] },
 );
 const callback = fc.record(
-  { playerId: text, amount: rarely(fc.double()), currency: rarely(fc.constant('USD')), status: rarely(fc.constant('OK')), event: rarely(fc.constantFrom('withdraw', 'deposit')), refId: text, correlationId: text, reason: text, balance: rarely(fc.double()), stranger: fc.constant(1) },
+  {
+    playerId: text,
+    amount: rarely(fc.double()),
+    currency: rarely(fc.constant('USD')),
+    status: rarely(fc.constant('OK')),
+    event: rarely(fc.constantFrom('withdraw', 'deposit')),
+    refId: text,
+    correlationId: text,
+    reason: text,
+    balance: rarely(fc.double()),
+    stranger: fc.constant(1),
+  },
   { requiredKeys: ['playerId', 'amount'] },
 );
 
-const usualCallback = callback.map((body) => ({ ...body, playerId: 'player-1', amount: 5, currency: 'USD', status: 'OK', event: 'withdraw', refId: 'bet-1', correlationId: 'c' }));
+const usualCallback = callback.map((body) => ({
+  ...body,
+  playerId: 'player-1',
+  amount: 5,
+  currency: 'USD',
+  status: 'OK',
+  event: 'withdraw',
+  refId: 'bet-1',
+  correlationId: 'c',
+}));
 
 const MOVEMENT_RULES = {
   playerId: 'isString isLength isPlainText',
@@ -91,7 +168,9 @@ describe('the quick look at the bodies of busy routes', () => {
         taken += 1;
         expect(read).toBeInstanceOf(metatype);
         // Null in an optional field is as if it were not there.
-        expect(read).toEqual(plainToInstance(metatype, Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null))));
+        expect(read).toEqual(
+          plainToInstance(metatype, Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null))),
+        );
       }),
       { numRuns: 500 },
     );
@@ -105,10 +184,17 @@ describe('the quick look at the bodies of busy routes', () => {
     ['callbacks', OperatorCallback, CALLBACK_RULES],
   ])('knows every rule of %s', (_name, metatype, rules) => {
     const found: Record<string, string> = {};
-    for (const { propertyName, type, name } of getMetadataStorage().getTargetValidationMetadatas(metatype, '', false, false)) {
+    for (const { propertyName, type, name } of getMetadataStorage().getTargetValidationMetadatas(
+      metatype,
+      '',
+      false,
+      false,
+    )) {
       const rule = name ?? type;
       found[propertyName] = [...(found[propertyName]?.split(' ') ?? []), rule].sort().join(' ');
     }
-    expect(found).toEqual(Object.fromEntries(Object.entries(rules).map(([field, list]) => [field, list.split(' ').sort().join(' ')])));
+    expect(found).toEqual(
+      Object.fromEntries(Object.entries(rules).map(([field, list]) => [field, list.split(' ').sort().join(' ')])),
+    );
   });
 });

@@ -20,7 +20,7 @@ describe('where a claim begins to look', () => {
     for (const now of [10_001, 10_100, 12_000]) expect(watermark.floorAt(now)).toEqual(at(5_000));
   });
 
-  it('is half a second before the last claim that emptied it, by the database\'s clock and never later', () => {
+  it("is half a second before the last claim that emptied it, by the database's clock and never later", () => {
     const watermark = readAt(10_000);
     watermark.drained(10_400);
     watermark.floorAt(10_400);
@@ -32,7 +32,9 @@ describe('where a claim begins to look', () => {
   it('is the read watermark again four times a second, for what slow transactions commit late', () => {
     const watermark = readAt(10_000);
     watermark.drained(10_000);
-    const wide = Array.from({ length: 100 }, (_, index) => watermark.floorAt(10_000 + index * 10)).filter((floor) => floor.getTime() === at(5_000).getTime());
+    const wide = Array.from({ length: 100 }, (_, index) => watermark.floorAt(10_000 + index * 10)).filter(
+      (floor) => floor.getTime() === at(5_000).getTime(),
+    );
     expect(wide).toHaveLength(4);
   });
 

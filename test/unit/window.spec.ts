@@ -1,6 +1,15 @@
 import fc from 'fast-check';
 import { IANAZone } from 'luxon';
-import { type ReconWindow, WindowError, businessDateOf, businessDays, businessWindow, lastClosedDate, nextBusinessDate, zonedIso } from '../../src/reconciliation/window';
+import {
+  type ReconWindow,
+  WindowError,
+  businessDateOf,
+  businessDays,
+  businessWindow,
+  lastClosedDate,
+  nextBusinessDate,
+  zonedIso,
+} from '../../src/reconciliation/window';
 
 const HOUR = 3_600_000;
 const hours = ({ from, to }: { from: Date; to: Date }) => (to.getTime() - from.getTime()) / HOUR;
@@ -8,27 +17,133 @@ const window = (date: string, zone: string, cutoff: string) => businessWindow(da
 const iso = ({ from, to }: ReconWindow) => [from.toISOString(), to.toISOString()];
 
 /** With whole, half and quarter hours, both hemispheres, changes at midnight, a skipped day, and none at all. */
-const ZONES = ['Europe/Malta', 'America/New_York', 'Australia/Lord_Howe', 'America/Sao_Paulo', 'Africa/Cairo', 'Asia/Beirut', 'Asia/Kathmandu', 'Pacific/Apia', 'Pacific/Chatham', 'America/St_Johns', 'Africa/Casablanca', 'UTC'];
+const ZONES = [
+  'Europe/Malta',
+  'America/New_York',
+  'Australia/Lord_Howe',
+  'America/Sao_Paulo',
+  'Africa/Cairo',
+  'Asia/Beirut',
+  'Asia/Kathmandu',
+  'Pacific/Apia',
+  'Pacific/Chatham',
+  'America/St_Johns',
+  'Africa/Casablanca',
+  'UTC',
+];
 const zone = fc.constantFrom(...ZONES);
-const cutoff = fc.tuple(fc.integer({ min: 0, max: 23 }), fc.integer({ min: 0, max: 59 })).map(([h, m]) => `${String(h).padStart(2, '0')}:${String(m).padStart(2, '0')}`);
+const cutoff = fc
+  .tuple(fc.integer({ min: 0, max: 23 }), fc.integer({ min: 0, max: 59 }))
+  .map(([h, m]) => `${String(h).padStart(2, '0')}:${String(m).padStart(2, '0')}`);
 const instant = fc.integer({ min: Date.UTC(1995, 0, 1), max: Date.UTC(2037, 11, 31) }).map((ms) => new Date(ms));
 
 describe('a business day', () => {
   it.each([
-    ['an ordinary day', '2026-11-22', 'Europe/Malta', '06:00', 24, ['2026-11-22T05:00:00.000Z', '2026-11-23T05:00:00.000Z']],
-    ['the day on which the clocks go forward', '2026-03-29', 'Europe/Malta', '00:00', 23, ['2026-03-28T23:00:00.000Z', '2026-03-29T22:00:00.000Z']],
-    ['the day on which they go back', '2026-10-25', 'Europe/Malta', '00:00', 25, ['2026-10-24T22:00:00.000Z', '2026-10-25T23:00:00.000Z']],
-    ['the same in New York, forward', '2026-03-08', 'America/New_York', '00:00', 23, ['2026-03-08T05:00:00.000Z', '2026-03-09T04:00:00.000Z']],
-    ['the same in New York, back', '2026-11-01', 'America/New_York', '00:00', 25, ['2026-11-01T04:00:00.000Z', '2026-11-02T05:00:00.000Z']],
-    ['half an hour forward', '2026-10-04', 'Australia/Lord_Howe', '00:00', 23.5, ['2026-10-03T13:30:00.000Z', '2026-10-04T13:00:00.000Z']],
-    ['half an hour back', '2026-04-05', 'Australia/Lord_Howe', '00:00', 24.5, ['2026-04-04T13:00:00.000Z', '2026-04-05T13:30:00.000Z']],
-    ['a cut-off after the change: the change falls into the day before', '2026-03-28', 'Europe/Malta', '06:00', 23, ['2026-03-28T05:00:00.000Z', '2026-03-29T04:00:00.000Z']],
-    ['a cut-off that the clocks skip: 02:30 is when it would have been, 03:30', '2026-03-29', 'Europe/Malta', '02:30', 23, ['2026-03-29T01:30:00.000Z', '2026-03-30T00:30:00.000Z']],
-    ['the day that ends at a skipped cut-off', '2026-03-28', 'Europe/Malta', '02:30', 24, ['2026-03-28T01:30:00.000Z', '2026-03-29T01:30:00.000Z']],
-    ['a cut-off that the clocks show twice: the first counts', '2026-10-25', 'Europe/Malta', '02:30', 25, ['2026-10-25T00:30:00.000Z', '2026-10-26T01:30:00.000Z']],
-    ['midnight itself is skipped', '2018-11-04', 'America/Sao_Paulo', '00:00', 23, ['2018-11-04T03:00:00.000Z', '2018-11-05T02:00:00.000Z']],
+    [
+      'an ordinary day',
+      '2026-11-22',
+      'Europe/Malta',
+      '06:00',
+      24,
+      ['2026-11-22T05:00:00.000Z', '2026-11-23T05:00:00.000Z'],
+    ],
+    [
+      'the day on which the clocks go forward',
+      '2026-03-29',
+      'Europe/Malta',
+      '00:00',
+      23,
+      ['2026-03-28T23:00:00.000Z', '2026-03-29T22:00:00.000Z'],
+    ],
+    [
+      'the day on which they go back',
+      '2026-10-25',
+      'Europe/Malta',
+      '00:00',
+      25,
+      ['2026-10-24T22:00:00.000Z', '2026-10-25T23:00:00.000Z'],
+    ],
+    [
+      'the same in New York, forward',
+      '2026-03-08',
+      'America/New_York',
+      '00:00',
+      23,
+      ['2026-03-08T05:00:00.000Z', '2026-03-09T04:00:00.000Z'],
+    ],
+    [
+      'the same in New York, back',
+      '2026-11-01',
+      'America/New_York',
+      '00:00',
+      25,
+      ['2026-11-01T04:00:00.000Z', '2026-11-02T05:00:00.000Z'],
+    ],
+    [
+      'half an hour forward',
+      '2026-10-04',
+      'Australia/Lord_Howe',
+      '00:00',
+      23.5,
+      ['2026-10-03T13:30:00.000Z', '2026-10-04T13:00:00.000Z'],
+    ],
+    [
+      'half an hour back',
+      '2026-04-05',
+      'Australia/Lord_Howe',
+      '00:00',
+      24.5,
+      ['2026-04-04T13:00:00.000Z', '2026-04-05T13:30:00.000Z'],
+    ],
+    [
+      'a cut-off after the change: the change falls into the day before',
+      '2026-03-28',
+      'Europe/Malta',
+      '06:00',
+      23,
+      ['2026-03-28T05:00:00.000Z', '2026-03-29T04:00:00.000Z'],
+    ],
+    [
+      'a cut-off that the clocks skip: 02:30 is when it would have been, 03:30',
+      '2026-03-29',
+      'Europe/Malta',
+      '02:30',
+      23,
+      ['2026-03-29T01:30:00.000Z', '2026-03-30T00:30:00.000Z'],
+    ],
+    [
+      'the day that ends at a skipped cut-off',
+      '2026-03-28',
+      'Europe/Malta',
+      '02:30',
+      24,
+      ['2026-03-28T01:30:00.000Z', '2026-03-29T01:30:00.000Z'],
+    ],
+    [
+      'a cut-off that the clocks show twice: the first counts',
+      '2026-10-25',
+      'Europe/Malta',
+      '02:30',
+      25,
+      ['2026-10-25T00:30:00.000Z', '2026-10-26T01:30:00.000Z'],
+    ],
+    [
+      'midnight itself is skipped',
+      '2018-11-04',
+      'America/Sao_Paulo',
+      '00:00',
+      23,
+      ['2018-11-04T03:00:00.000Z', '2018-11-05T02:00:00.000Z'],
+    ],
     ['a leap day', '2028-02-29', 'UTC', '00:00', 24, ['2028-02-29T00:00:00.000Z', '2028-03-01T00:00:00.000Z']],
-    ['the last day of a year', '2026-12-31', 'Asia/Kathmandu', '23:59', 24, ['2026-12-31T18:14:00.000Z', '2027-01-01T18:14:00.000Z']],
+    [
+      'the last day of a year',
+      '2026-12-31',
+      'Asia/Kathmandu',
+      '23:59',
+      24,
+      ['2026-12-31T18:14:00.000Z', '2027-01-01T18:14:00.000Z'],
+    ],
   ])('%s', (_what, date, place, at, length, ends) => {
     expect(iso(window(date, place, at))).toEqual(ends);
     expect(hours(window(date, place, at))).toBe(length);
@@ -52,7 +167,9 @@ describe('a business day', () => {
 
   it('knows the day before and after a date that never was', () => {
     expect(nextBusinessDate('2011-12-29', 'Pacific/Apia', '06:00')).toBe('2011-12-31');
-    expect(window('2011-12-29', 'Pacific/Apia', '06:00').to).toEqual(window('2011-12-31', 'Pacific/Apia', '06:00').from);
+    expect(window('2011-12-29', 'Pacific/Apia', '06:00').to).toEqual(
+      window('2011-12-31', 'Pacific/Apia', '06:00').from,
+    );
     expect(businessDateOf(new Date('2011-12-30T10:00:00Z'), 'Pacific/Apia', '06:00')).toBe('2011-12-29');
     expect(businessDateOf(new Date('2011-12-30T16:00:00Z'), 'Pacific/Apia', '06:00')).toBe('2011-12-31');
   });
@@ -76,14 +193,27 @@ describe('every instant', () => {
   });
 
   it('has one owner also in the hours around a change of the clocks', () => {
-    const changes: [string, string][] = [['Europe/Malta', '2026-03-29T01:00:00Z'], ['Europe/Malta', '2026-10-25T01:00:00Z'], ['America/New_York', '2026-11-01T06:00:00Z'], ['Australia/Lord_Howe', '2026-04-04T15:00:00Z'], ['America/Sao_Paulo', '2018-11-04T03:00:00Z'], ['Pacific/Apia', '2011-12-30T10:00:00Z']];
+    const changes: [string, string][] = [
+      ['Europe/Malta', '2026-03-29T01:00:00Z'],
+      ['Europe/Malta', '2026-10-25T01:00:00Z'],
+      ['America/New_York', '2026-11-01T06:00:00Z'],
+      ['Australia/Lord_Howe', '2026-04-04T15:00:00Z'],
+      ['America/Sao_Paulo', '2018-11-04T03:00:00Z'],
+      ['Pacific/Apia', '2011-12-30T10:00:00Z'],
+    ];
     fc.assert(
-      fc.property(fc.constantFrom(...changes), fc.integer({ min: -180, max: 180 }), fc.integer({ min: 0, max: 5 }), fc.integer({ min: 0, max: 59 }), ([place, at], minutes, hour, minute) => {
-        const moment = new Date(Date.parse(at) + minutes * 60_000);
-        const from = `0${hour}:${String(minute).padStart(2, '0')}`;
-        const owner = window(businessDateOf(moment, place, from), place, from);
-        expect(owner.from <= moment && moment < owner.to).toBe(true);
-      }),
+      fc.property(
+        fc.constantFrom(...changes),
+        fc.integer({ min: -180, max: 180 }),
+        fc.integer({ min: 0, max: 5 }),
+        fc.integer({ min: 0, max: 59 }),
+        ([place, at], minutes, hour, minute) => {
+          const moment = new Date(Date.parse(at) + minutes * 60_000);
+          const from = `0${hour}:${String(minute).padStart(2, '0')}`;
+          const owner = window(businessDateOf(moment, place, from), place, from);
+          expect(owner.from <= moment && moment < owner.to).toBe(true);
+        },
+      ),
       { numRuns: 300 },
     );
   });
@@ -96,7 +226,11 @@ describe('every instant', () => {
         expect(days[0]!.from <= from && days.at(-1)!.to >= to).toBe(true);
         expect(days.slice(0, -1).every(({ to: end }) => end < to)).toBe(true);
         for (const [index, day] of days.entries()) {
-          expect(day).toEqual({ date: day.date, from: window(day.date, place, at).from, to: window(day.date, place, at).to });
+          expect(day).toEqual({
+            date: day.date,
+            from: window(day.date, place, at).from,
+            to: window(day.date, place, at).to,
+          });
           if (index > 0) expect(day.from).toEqual(days[index - 1]!.to);
         }
       }),
@@ -107,20 +241,26 @@ describe('every instant', () => {
 
 it('the days of a month add up to the month', () => {
   fc.assert(
-    fc.property(fc.integer({ min: 1996, max: 2036 }), fc.integer({ min: 1, max: 12 }), zone, cutoff, (year, month, place, at) => {
-      const first = `${year}-${String(month).padStart(2, '0')}-01`;
-      const after = month === 12 ? `${year + 1}-01-01` : `${year}-${String(month + 1).padStart(2, '0')}-01`;
-      const from = window(first, place, at).from;
-      const to = window(after, place, at).from;
-      const days = businessDays({ from, to, zone: place, cutoff: at });
-      expect(days.reduce((sum, day) => sum + hours(day), 0)).toBeCloseTo((to.getTime() - from.getTime()) / HOUR, 9);
-      expect([days[0]!.from, days.at(-1)!.to]).toEqual([from, to]);
-      let expected = first;
-      for (const { date } of days) {
-        expect(date).toBe(expected);
-        expected = nextBusinessDate(date, place, at);
-      }
-    }),
+    fc.property(
+      fc.integer({ min: 1996, max: 2036 }),
+      fc.integer({ min: 1, max: 12 }),
+      zone,
+      cutoff,
+      (year, month, place, at) => {
+        const first = `${year}-${String(month).padStart(2, '0')}-01`;
+        const after = month === 12 ? `${year + 1}-01-01` : `${year}-${String(month + 1).padStart(2, '0')}-01`;
+        const from = window(first, place, at).from;
+        const to = window(after, place, at).from;
+        const days = businessDays({ from, to, zone: place, cutoff: at });
+        expect(days.reduce((sum, day) => sum + hours(day), 0)).toBeCloseTo((to.getTime() - from.getTime()) / HOUR, 9);
+        expect([days[0]!.from, days.at(-1)!.to]).toEqual([from, to]);
+        let expected = first;
+        for (const { date } of days) {
+          expect(date).toBe(expected);
+          expected = nextBusinessDate(date, place, at);
+        }
+      },
+    ),
     { numRuns: 100 },
   );
 });
@@ -128,7 +268,9 @@ it('the days of a month add up to the month', () => {
 it('refuses a window that ends before it begins, or that is longer than any month or year that finance closes', () => {
   const at = new Date('2026-11-22T00:00:00Z');
   expect(() => businessDays({ from: at, to: at, zone: 'UTC', cutoff: '00:00' })).toThrow(WindowError);
-  expect(() => businessDays({ from: new Date('1900-01-01T00:00:00Z'), to: at, zone: 'UTC', cutoff: '00:00' })).toThrow(/longer than/);
+  expect(() => businessDays({ from: new Date('1900-01-01T00:00:00Z'), to: at, zone: 'UTC', cutoff: '00:00' })).toThrow(
+    /longer than/,
+  );
 });
 
 describe('an instant as text of a zone', () => {
@@ -150,7 +292,9 @@ describe('an instant as text of a zone', () => {
         for (const at of instants) {
           expect(Date.parse(write(at))).toBe(at.getTime());
           const [, sign, h, m] = /([+-])(\d\d):(\d\d)$/.exec(write(at)) ?? [];
-          expect((sign === '-' ? -1 : 1) * (Number(h) * 60 + Number(m))).toBe(IANAZone.create(place).offset(at.getTime()));
+          expect((sign === '-' ? -1 : 1) * (Number(h) * 60 + Number(m))).toBe(
+            IANAZone.create(place).offset(at.getTime()),
+          );
         }
       }),
       { numRuns: 100 },

@@ -43,7 +43,9 @@ export type ActionName = keyof typeof WORDS;
 export type Action = number;
 
 export const ACTIONS = Object.keys(WORDS) as ActionName[];
-export const ACTION = Object.fromEntries(ACTIONS.map((name, index) => [name, index])) as Readonly<Record<ActionName, Action>>;
+export const ACTION = Object.fromEntries(ACTIONS.map((name, index) => [name, index])) as Readonly<
+  Record<ActionName, Action>
+>;
 
 /** Names of what a target is, by the lane's movements. */
 export function nameOf(target: number, movements: readonly string[]): string {

@@ -269,7 +269,11 @@ function wayTo(id: number, parents: Row, ordinals: Row, machine: Machine): Viola
 }
 
 /** The first rule that these steps break, each written as in a violation; null when they break none. Throws when a step cannot be taken. */
-export function brokenBy(scenario: Scenario, keys: readonly string[], changes: Pick<WalkOptions, 'rules' | 'store'> = {}): string | null {
+export function brokenBy(
+  scenario: Scenario,
+  keys: readonly string[],
+  changes: Pick<WalkOptions, 'rules' | 'store'> = {},
+): string | null {
   const machine = new Machine(scenario, changes);
   let state = machine.start();
   for (const key of keys) {

@@ -23,7 +23,11 @@ export interface JobResult {
 
 export function run(job: Job): JobResult {
   const began = performance.now();
-  const done = (rest: Omit<JobResult, 'job' | 'ms'>): JobResult => ({ job, ms: Math.round(performance.now() - began), ...rest });
+  const done = (rest: Omit<JobResult, 'job' | 'ms'>): JobResult => ({
+    job,
+    ms: Math.round(performance.now() - began),
+    ...rest,
+  });
   switch (job.kind) {
     case 'world': {
       const world = allScenarios()[job.index] as ReturnType<typeof allScenarios>[number];
@@ -41,13 +45,21 @@ export function run(job: Job): JobResult {
       const isHome = (world: Scenario): number => (world.name === mutant.world ? 0 : 1);
       for (const world of hunts().sort((a, b) => isHome(a) - isHome(b))) {
         const { violations } = walk(world, { ...mutant, first: true });
-        if (violations[0] !== undefined) return done({ name: mutant.name, killedBy: `${violations[0].rule} (${world.name}, ${violations[0].steps.length} steps)`, violations: violations.slice(0, 1) });
+        if (violations[0] !== undefined)
+          return done({
+            name: mutant.name,
+            killedBy: `${violations[0].rule} (${world.name}, ${violations[0].steps.length} steps)`,
+            violations: violations.slice(0, 1),
+          });
       }
       return done({ name: mutant.name, violations: [] });
     }
     case 'promise': {
       const assumption = ASSUMPTIONS[job.index] as (typeof ASSUMPTIONS)[number];
-      return done({ name: assumption, violations: walk(BREACHES[assumption], { liveness: false, statesMax: 400_000 }).violations });
+      return done({
+        name: assumption,
+        violations: walk(BREACHES[assumption], { liveness: false, statesMax: 400_000 }).violations,
+      });
     }
   }
 }

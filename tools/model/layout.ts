@@ -8,7 +8,20 @@ import { TRANSITIONS, type TransactionState } from '../../src/wallet/transaction
 export const HEAD = 0; // which movement is at the head of the lane
 export const FAULT = 1; // what the last step did that must never happen (see invariants.ts); 0: nothing
 export const SPENT = 2; // from here on: how often each adversary acted
-export const BUDGETS = ['crashes', 'stalls', 'throttles', 'contracts', 'refusals', 'accepts', 'callbacks', 'replays', 'persons', 'losses', 'rollbacks', 'breaches'] as const;
+export const BUDGETS = [
+  'crashes',
+  'stalls',
+  'throttles',
+  'contracts',
+  'refusals',
+  'accepts',
+  'callbacks',
+  'replays',
+  'persons',
+  'losses',
+  'rollbacks',
+  'breaches',
+] as const;
 export type Budget = (typeof BUDGETS)[number];
 export const GLOBALS = 16;
 
@@ -95,12 +108,26 @@ export const MOVEMENT_SIZE = MESSAGE_AT + 2 * MESSAGE_SIZE;
 
 export const STATES = Object.keys(TRANSITIONS) as TransactionState[];
 export const NOT_PLACED = STATES.length;
-export const STATE_OF = Object.fromEntries(STATES.map((state, index) => [state, index])) as Readonly<Record<TransactionState, number>>;
-export const CLASSES: readonly OutcomeClass[] = ['applied', 'rejected_business', 'rejected_contract', 'throttled', 'accepted', 'unknown', 'absent', 'expired'];
-export const CLASS_OF = Object.fromEntries(CLASSES.map((name, index) => [name, index])) as Readonly<Record<OutcomeClass, number>>;
+export const STATE_OF = Object.fromEntries(STATES.map((state, index) => [state, index])) as Readonly<
+  Record<TransactionState, number>
+>;
+export const CLASSES: readonly OutcomeClass[] = [
+  'applied',
+  'rejected_business',
+  'rejected_contract',
+  'throttled',
+  'accepted',
+  'unknown',
+  'absent',
+  'expired',
+];
+export const CLASS_OF = Object.fromEntries(CLASSES.map((name, index) => [name, index])) as Readonly<
+  Record<OutcomeClass, number>
+>;
 
 export const sizeOf = (movements: number): number => GLOBALS + movements * MOVEMENT_SIZE;
 export const movementAt = (place: number): number => GLOBALS + place * MOVEMENT_SIZE;
 /** `leg` 0: what moves the money; 1: what pays it back. */
-export const messageAt = (place: number, leg: number): number => GLOBALS + place * MOVEMENT_SIZE + MESSAGE_AT + leg * MESSAGE_SIZE;
+export const messageAt = (place: number, leg: number): number =>
+  GLOBALS + place * MOVEMENT_SIZE + MESSAGE_AT + leg * MESSAGE_SIZE;
 export const workerAt = (message: number, slot: number): number => message + WORKER_AT + slot * WORKER_SIZE;

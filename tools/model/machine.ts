@@ -37,7 +37,11 @@ const MOMENT_MS = 1;
 const RANDOM = 0.5;
 const LEFT_LONG_AGO = new Date(0);
 const UNDO_WORDS = [null, 'deadline', 'rollback'] as const;
-const NOTICES: Readonly<Record<RgsOutcome, number>> = { OK: at.TOLD_OK, REJECTED: at.TOLD_REJECTED, ROLLED_BACK: at.TOLD_ROLLED_BACK };
+const NOTICES: Readonly<Record<RgsOutcome, number>> = {
+  OK: at.TOLD_OK,
+  REJECTED: at.TOLD_REJECTED,
+  ROLLED_BACK: at.TOLD_ROLLED_BACK,
+};
 
 /** A target is a movement (place * 4), one of its messages (+ leg * 2) and one of that message's workers (+ slot). */
 export const targetOf = (place: number, leg = 0, slot = 0): number => place * 4 + leg * 2 + slot;
@@ -51,7 +55,11 @@ export class Machine {
   private sink: Sink = () => undefined;
   private readonly rules: Rules;
   private readonly store: Store;
-  private readonly operator: { readonly idempotentByReference: boolean; readonly statusQuery: boolean; readonly refusalIsFinal: boolean };
+  private readonly operator: {
+    readonly idempotentByReference: boolean;
+    readonly statusQuery: boolean;
+    readonly refusalIsFinal: boolean;
+  };
   private readonly retry: { readonly scheduleSeconds: readonly number[]; readonly callbackTimeoutSeconds: number };
   private readonly limits: BookingLimits;
   private readonly leaseMs: number;
@@ -65,9 +73,21 @@ export class Machine {
     this.store = { ...STORE, ...changes.store };
     this.size = at.sizeOf(scenario.movements.length);
     this.next = new Uint8Array(new ArrayBuffer(this.size));
-    this.operator = { idempotentByReference: scenario.idempotent, statusQuery: scenario.status, refusalIsFinal: scenario.finalRefusals };
-    this.retry = { scheduleSeconds: Array.from({ length: scenario.schedule }, () => 0.001), callbackTimeoutSeconds: (scenario.callbackTicks * TICK_MS) / 1000 };
-    this.limits = { timeoutMs: TIMEOUT_TICKS * TICK_MS, callbackTimeoutMs: scenario.callbackTicks * TICK_MS, graceMs: GRACE_TICKS * TICK_MS, answersLater: scenario.later };
+    this.operator = {
+      idempotentByReference: scenario.idempotent,
+      statusQuery: scenario.status,
+      refusalIsFinal: scenario.finalRefusals,
+    };
+    this.retry = {
+      scheduleSeconds: Array.from({ length: scenario.schedule }, () => 0.001),
+      callbackTimeoutSeconds: (scenario.callbackTicks * TICK_MS) / 1000,
+    };
+    this.limits = {
+      timeoutMs: TIMEOUT_TICKS * TICK_MS,
+      callbackTimeoutMs: scenario.callbackTicks * TICK_MS,
+      graceMs: GRACE_TICKS * TICK_MS,
+      answersLater: scenario.later,
+    };
     this.leaseMs = scenario.leaseTicks * TICK_MS;
     this.is = (assumption) => scenario.beyond.includes(assumption);
   }
@@ -93,7 +113,11 @@ export class Machine {
       this.sweep(place);
       this.person(place);
       for (let leg = 0; leg < 2; leg += 1) {
-        if (this.get(at.messageAt(place, leg) + at.PLACE) === at.NOWHERE && this.get(at.messageAt(place, leg) + at.BOOKED) === 0) continue;
+        if (
+          this.get(at.messageAt(place, leg) + at.PLACE) === at.NOWHERE &&
+          this.get(at.messageAt(place, leg) + at.BOOKED) === 0
+        )
+          continue;
         this.claim(place, leg);
         this.network(place, leg);
         this.callback(place, leg);
@@ -250,8 +274,15 @@ export class Machine {
     this.step();
     const state = this.stateAt(t);
     const isOpen = state === 'initiated' || state === 'unknown' || state === 'parked';
-    const { answer, step, endsWithWin } = this.rules.undoingOf({ state, undo: UNDO_WORDS[this.now(t + at.UNDO)] ?? null, tombstone: this.now(t + at.TOMBSTONE) === 1 }, isOpen && this.position(m).maybeSent);
-    const hasWin = this.scenario.movements.some((movement, other) => movement === 'credit' && ![at.NOT_PLACED, at.STATE_OF.rejected].includes(this.now(at.movementAt(other) + at.STATE)));
+    const { answer, step, endsWithWin } = this.rules.undoingOf(
+      { state, undo: UNDO_WORDS[this.now(t + at.UNDO)] ?? null, tombstone: this.now(t + at.TOMBSTONE) === 1 },
+      isOpen && this.position(m).maybeSent,
+    );
+    const hasWin = this.scenario.movements.some(
+      (movement, other) =>
+        movement === 'credit' &&
+        ![at.NOT_PLACED, at.STATE_OF.rejected].includes(this.now(at.movementAt(other) + at.STATE)),
+    );
     if (endsWithWin && hasWin) return;
     this.spend('rollbacks');
     if (hasWin && step !== 'none' && this.now(t + at.UNDO) === 0) this.fault('undoneAfterWin');
@@ -281,7 +312,8 @@ export class Machine {
     const place = this.now(m + at.PLACE);
     const landsInMs = Math.max(0, this.now(m + at.LANDS) - 1) * TICK_MS;
     if (place === at.LEASED && this.now(m + at.DUE) > 0) return { place: 'in_flight', maybeSent: true, landsInMs };
-    if (place === at.IDLE || place === at.BLOCKED || place === at.LEASED) return { place: 'idle', maybeSent: place === at.LEASED || this.now(m + at.CLAIMS) > 0, landsInMs };
+    if (place === at.IDLE || place === at.BLOCKED || place === at.LEASED)
+      return { place: 'idle', maybeSent: place === at.LEASED || this.now(m + at.CLAIMS) > 0, landsInMs };
     if (place === at.WAITING) return { place: 'waiting', maybeSent: false, landsInMs: 0 };
     return { place: 'done', maybeSent: true, landsInMs };
   }
@@ -300,7 +332,11 @@ export class Machine {
     }
     if (notice !== null) this.set(t + at.TOLD, this.now(t + at.TOLD) | NOTICES[notice]);
     const heard = this.rules.rollbacksHear({ movement: this.scenario.movements[place] as Facts['movement'], undo }, to);
-    if (heard !== null && this.now(t + at.ASKED) === at.ASKED_WAITS) this.set(t + at.ASKED, heard.state === 'rejected' ? at.ASKED_STANDS : heard.applied ? at.ASKED_UNDONE : at.ASKED_NOTHING);
+    if (heard !== null && this.now(t + at.ASKED) === at.ASKED_WAITS)
+      this.set(
+        t + at.ASKED,
+        heard.state === 'rejected' ? at.ASKED_STANDS : heard.applied ? at.ASKED_UNDONE : at.ASKED_NOTHING,
+      );
   }
 
   private finish(place: number, leg: number, outcome: 'sent' | 'dead'): void {
@@ -325,7 +361,8 @@ export class Machine {
     for (const field of [at.DUE, at.CLAIMS, at.ATTEMPTS, at.LOST, at.IN_LANE]) this.set(m + field, 0);
     if (outcome === 'sent' || !this.store.deadKeepsLanding) this.set(m + at.LANDS, 0);
     // What it still brings counts for nothing.
-    for (let slot = 0; slot < 2; slot += 1) if (this.now(at.workerAt(m, slot) + at.PHASE) !== at.NOBODY) this.set(at.workerAt(m, slot) + at.STALE, 1);
+    for (let slot = 0; slot < 2; slot += 1)
+      if (this.now(at.workerAt(m, slot) + at.PHASE) !== at.NOBODY) this.set(at.workerAt(m, slot) + at.STALE, 1);
     if (advances && this.store.lanesAdvance) this.advance();
   }
 
@@ -337,7 +374,13 @@ export class Machine {
     if (this.now(m + at.PLACE) === at.WAITING) this.set(m + at.PLACE, at.IDLE);
   }
 
-  private settle(place: number, leg: number, disposition: Disposition, landing: ReturnType<Rules['landingOf']>, had: number): void {
+  private settle(
+    place: number,
+    leg: number,
+    disposition: Disposition,
+    landing: ReturnType<Rules['landingOf']>,
+    had: number,
+  ): void {
     const m = at.messageAt(place, leg);
     if (landing !== null) {
       const kept = landing.hadMayLandUntil === null ? 0 : had;
@@ -378,7 +421,11 @@ export class Machine {
     this.add(m + at.CLAIMS, 1);
     this.set(m + at.PLACE, at.LEASED);
     this.set(m + at.DUE, this.scenario.leaseTicks);
-    if (this.store.landsAtClaim) this.set(m + at.LANDS, Math.max(had, 1 + Math.round(this.rules.landsAfterClaimMs(this.leaseMs, this.limits) / TICK_MS)));
+    if (this.store.landsAtClaim)
+      this.set(
+        m + at.LANDS,
+        Math.max(had, 1 + Math.round(this.rules.landsAfterClaimMs(this.leaseMs, this.limits) / TICK_MS)),
+      );
     this.next.fill(0, old, old + at.WORKER_SIZE);
     this.set(old + at.PHASE, at.CLAIMED);
     this.set(old + at.HAD_CLAIMS, this.now(m + at.CLAIMS));
@@ -430,7 +477,13 @@ export class Machine {
     }
   }
 
-  private leased(leg: number, w: number): Pick<LeasedMessage, 'id' | 'eventType' | 'attempts' | 'claims' | 'releases' | 'mayLandUntil' | 'landsAt' | 'expiresInMs' | 'firstSentAt'> {
+  private leased(
+    leg: number,
+    w: number,
+  ): Pick<
+    LeasedMessage,
+    'id' | 'eventType' | 'attempts' | 'claims' | 'releases' | 'mayLandUntil' | 'landsAt' | 'expiresInMs' | 'firstSentAt'
+  > {
     const had = this.now(w + at.HAD_LANDS);
     const expires = this.now(w + at.EXPIRES);
     return {
@@ -442,7 +495,8 @@ export class Machine {
       firstSentAt: null,
       mayLandUntil: had === 0 ? null : LEFT_LONG_AGO,
       landsAt: had === 0 ? null : (had - 1 - this.now(w + at.AGE)) * TICK_MS,
-      expiresInMs: expires === 0 ? null : expires === 1 ? -1 : (expires - 1) * TICK_MS - (this.scenario.punctual ? MOMENT_MS : 0),
+      expiresInMs:
+        expires === 0 ? null : expires === 1 ? -1 : (expires - 1) * TICK_MS - (this.scenario.punctual ? MOMENT_MS : 0),
     };
   }
 
@@ -472,7 +526,18 @@ export class Machine {
     }
     const message = this.leased(leg, w);
     if (!this.rules.goesStraight(message, this.rules.isExpiredAfter(message, this.sinceClaimMs(w)))) {
-      const planned = this.rules.planOf({ state: this.stateAt(t), movement: this.scenario.movements[place] as Facts['movement'], undo: UNDO_WORDS[this.now(t + at.UNDO)] ?? null, isUndo: leg === 1, undoing: this.now(at.messageAt(place, 1) + at.PLACE) !== at.NOWHERE, isExpired: message.expiresInMs !== null && message.expiresInMs <= 0, mayBeBooked: message.mayLandUntil !== null }, this.operator);
+      const planned = this.rules.planOf(
+        {
+          state: this.stateAt(t),
+          movement: this.scenario.movements[place] as Facts['movement'],
+          undo: UNDO_WORDS[this.now(t + at.UNDO)] ?? null,
+          isUndo: leg === 1,
+          undoing: this.now(at.messageAt(place, 1) + at.PLACE) !== at.NOWHERE,
+          isExpired: message.expiresInMs !== null && message.expiresInMs <= 0,
+          mayBeBooked: message.mayLandUntil !== null,
+        },
+        this.operator,
+      );
       switch (planned) {
         case 'send':
           break;
@@ -492,7 +557,11 @@ export class Machine {
           return;
       }
     }
-    if (!frozen && (this.rules.outlastsLease(this.leaseMs, this.limits.timeoutMs, this.sinceClaimMs(w)) || !this.rules.mayLeave(this.sinceClaimMs(w), this.limits.timeoutMs, this.endBy(leg, w)))) {
+    if (
+      !frozen &&
+      (this.rules.outlastsLease(this.leaseMs, this.limits.timeoutMs, this.sinceClaimMs(w)) ||
+        !this.rules.mayLeave(this.sinceClaimMs(w), this.limits.timeoutMs, this.endBy(leg, w)))
+    ) {
       this.done(w, at.UNSENT, 'throttled');
       return;
     }
@@ -501,7 +570,11 @@ export class Machine {
 
   private concludes(w: number, plan: Parameters<Rules['conclusionOf']>[0]): void {
     const { class: said, outcome } = this.rules.conclusionOf(plan);
-    this.done(w, outcome === 'sent' ? at.CONCLUDED_SENT : outcome === 'dead' ? at.CONCLUDED_DEAD : at.CONCLUDED_BLOCKED, said);
+    this.done(
+      w,
+      outcome === 'sent' ? at.CONCLUDED_SENT : outcome === 'dead' ? at.CONCLUDED_DEAD : at.CONCLUDED_BLOCKED,
+      said,
+    );
   }
 
   private asks(m: number, w: number): void {
@@ -524,11 +597,24 @@ export class Machine {
     this.set(w + at.TRY_AGE, 0);
     this.set(w + at.REQUEST, 1);
     if (leg === 1) return;
-    if (this.scenario.movements[place] === 'debit' && this.pastDeadline(t) && this.now(w + at.HAD_CLAIMS) <= 1 && this.now(w + at.HAD_LANDS) === 0 && this.now(w + at.TRIES) === 1) this.fault('sentAfterDeadline');
+    if (
+      this.scenario.movements[place] === 'debit' &&
+      this.pastDeadline(t) &&
+      this.now(w + at.HAD_CLAIMS) <= 1 &&
+      this.now(w + at.HAD_LANDS) === 0 &&
+      this.now(w + at.TRIES) === 1
+    )
+      this.fault('sentAfterDeadline');
     if (this.stateAt(t) === 'rejected') this.fault('sentAfterRejected');
     for (let before = 0; before < place; before += 1) {
       const b = at.movementAt(before);
-      if (this.scenario.movements[before] === 'debit' && !known(this.stateAt(b)) && this.stateAt(b) !== 'rejected' && this.now(at.messageAt(before, 1) + at.PLACE) === at.NOWHERE) this.fault('overtaken');
+      if (
+        this.scenario.movements[before] === 'debit' &&
+        !known(this.stateAt(b)) &&
+        this.stateAt(b) !== 'rejected' &&
+        this.now(at.messageAt(before, 1) + at.PLACE) === at.NOWHERE
+      )
+        this.fault('overtaken');
     }
   }
 
@@ -547,12 +633,25 @@ export class Machine {
     this.step();
     if (!timedOut) this.spend('losses');
     this.orphan(place, leg, w);
-    const repeats = this.now(w + at.TRIES) <= MAX_RETRIES && this.rules.isRepeated({ kind: 'lost' }, this.operator.idempotentByReference, this.sinceClaimMs(w) + this.limits.timeoutMs, this.endBy(leg, w));
+    const repeats =
+      this.now(w + at.TRIES) <= MAX_RETRIES &&
+      this.rules.isRepeated(
+        { kind: 'lost' },
+        this.operator.idempotentByReference,
+        this.sinceClaimMs(w) + this.limits.timeoutMs,
+        this.endBy(leg, w),
+      );
     // The permit of a repeat is refused once the message expired, and so is a repeat that would come too late.
-    const isExpired = this.now(at.messageAt(place, leg) + at.RECALLED) === 1 || (leg === 0 && this.pastDeadline(at.movementAt(place)));
-    if (repeats && !isExpired && this.rules.mayLeave(this.sinceClaimMs(w), this.limits.timeoutMs, this.endBy(leg, w))) this.leaves(place, leg, w);
+    const isExpired =
+      this.now(at.messageAt(place, leg) + at.RECALLED) === 1 || (leg === 0 && this.pastDeadline(at.movementAt(place)));
+    if (repeats && !isExpired && this.rules.mayLeave(this.sinceClaimMs(w), this.limits.timeoutMs, this.endBy(leg, w)))
+      this.leaves(place, leg, w);
     else this.done(w, at.CALL, 'unknown');
-    this.tell(timedOut ? ACTION.timeOut : ACTION.reset, target, timedOut ? (repeats ? { willing: 3, silent: 3 } : { willing: 4, silent: 4 }) : NO_RANK);
+    this.tell(
+      timedOut ? ACTION.timeOut : ACTION.reset,
+      target,
+      timedOut ? (repeats ? { willing: 3, silent: 3 } : { willing: 4, silent: 4 }) : NO_RANK,
+    );
   }
 
   private answersQuestion(place: number, leg: number, w: number, target: number): void {
@@ -564,7 +663,11 @@ export class Machine {
       this.done(w, at.QUESTION, 'applied');
       this.tell(ACTION.found, target, ANSWERS);
     }
-    if (this.get(w + at.SEEN) === 0 || (this.get(m + at.MEMORY) & at.FORGOT) !== 0 || (this.is('lags') && this.has('breaches'))) {
+    if (
+      this.get(w + at.SEEN) === 0 ||
+      (this.get(m + at.MEMORY) & at.FORGOT) !== 0 ||
+      (this.is('lags') && this.has('breaches'))
+    ) {
       this.step();
       if (this.get(w + at.SEEN) === 1) this.spend('breaches');
       this.done(w, at.QUESTION, 'absent');
@@ -578,7 +681,12 @@ export class Machine {
   // ---------------------------------------------------------------- the operator
 
   private knows(m: number): boolean {
-    return this.scenario.idempotent && this.get(m + at.BOOKED) > 0 && !this.is('doubles') && (this.get(m + at.MEMORY) & at.FORGOT) === 0;
+    return (
+      this.scenario.idempotent &&
+      this.get(m + at.BOOKED) > 0 &&
+      !this.is('doubles') &&
+      (this.get(m + at.MEMORY) & at.FORGOT) === 0
+    );
   }
 
   private isClosed(m: number): boolean {
@@ -619,7 +727,8 @@ export class Machine {
     if (closed || (!this.knows(m) && !isPending && this.has('refusals'))) {
       this.step();
       if (!closed) this.spend('refusals');
-      if (this.scenario.finalRefusals && !this.is('unkept')) this.set(m + at.MEMORY, this.now(m + at.MEMORY) | at.CLOSED);
+      if (this.scenario.finalRefusals && !this.is('unkept'))
+        this.set(m + at.MEMORY, this.now(m + at.MEMORY) | at.CLOSED);
       this.answer(w, 'rejected_business');
       this.tell(ACTION.noFunds, target, closed ? ANSWERS : NO_RANK);
     }
@@ -667,11 +776,20 @@ export class Machine {
       this.add(m + late, -1);
       if (!this.isClosed(m) && !(this.get(m + at.PENDING) > 0 && this.scenario.idempotent)) this.books(m);
       this.tell(ACTION.bookedLate, target);
-      if (this.has('accepts') && this.get(m + at.BOOKED) === 0 && this.get(m + at.PENDING) === 0 && !this.isClosed(m) && late !== at.LATE_EVER) {
+      if (
+        this.has('accepts') &&
+        this.get(m + at.BOOKED) === 0 &&
+        this.get(m + at.PENDING) === 0 &&
+        !this.isClosed(m) &&
+        late !== at.LATE_EVER
+      ) {
         this.step();
         this.spend('accepts');
         this.add(m + late, -1);
-        this.set(m + at.PENDING, 1 + (late === at.LATE_1 ? 1 : 2) + Math.max(0, this.scenario.callbackTicks - TIMEOUT_TICKS));
+        this.set(
+          m + at.PENDING,
+          1 + (late === at.LATE_1 ? 1 : 2) + Math.max(0, this.scenario.callbackTicks - TIMEOUT_TICKS),
+        );
         this.tell(ACTION.acceptedLate, target);
       }
       if (late === at.LATE_EVER) {
@@ -687,10 +805,16 @@ export class Machine {
       this.tell(ACTION.decidesToBook, target, DECIDES);
       this.step();
       this.set(m + at.PENDING, 0);
-      if (this.get(m + at.BOOKED) === 0 && !this.is('reopens')) this.set(m + at.MEMORY, this.now(m + at.MEMORY) | at.CLOSED);
+      if (this.get(m + at.BOOKED) === 0 && !this.is('reopens'))
+        this.set(m + at.MEMORY, this.now(m + at.MEMORY) | at.CLOSED);
       this.tell(ACTION.decidesToRefuse, target);
     }
-    if ((this.is('forgets') || (this.scenario.forgetful && this.isSettled(place, leg))) && this.get(m + at.BOOKED) > 0 && (this.get(m + at.MEMORY) & at.FORGOT) === 0 && this.has('breaches')) {
+    if (
+      (this.is('forgets') || (this.scenario.forgetful && this.isSettled(place, leg))) &&
+      this.get(m + at.BOOKED) > 0 &&
+      (this.get(m + at.MEMORY) & at.FORGOT) === 0 &&
+      this.has('breaches')
+    ) {
       this.step();
       this.spend('breaches');
       this.set(m + at.MEMORY, this.now(m + at.MEMORY) | at.FORGOT);
@@ -701,10 +825,17 @@ export class Machine {
   /** Whether the hub knows that it is booked and has no reason to send it again, and nothing of it is under way. */
   private isSettled(place: number, leg: number): boolean {
     const m = at.messageAt(place, leg);
-    const isUnderWay = this.get(m + at.LATE_1) + this.get(m + at.LATE_2) + this.get(at.workerAt(m, 0) + at.REQUEST) + this.get(at.workerAt(m, 1) + at.REQUEST) > 0;
+    const isUnderWay =
+      this.get(m + at.LATE_1) +
+        this.get(m + at.LATE_2) +
+        this.get(at.workerAt(m, 0) + at.REQUEST) +
+        this.get(at.workerAt(m, 1) + at.REQUEST) >
+      0;
     if (isUnderWay) return false;
     const state = at.STATES[this.get(at.movementAt(place) + at.STATE)] as TransactionState;
-    return leg === 1 ? state === 'compensated' || state === 'rolled_back' : known(state) || this.get(at.messageAt(place, 1) + at.PLACE) !== at.NOWHERE;
+    return leg === 1
+      ? state === 'compensated' || state === 'rolled_back'
+      : known(state) || this.get(at.messageAt(place, 1) + at.PLACE) !== at.NOWHERE;
   }
 
   private callback(place: number, leg: number): void {
@@ -714,10 +845,19 @@ export class Machine {
     const booked = this.get(m + at.BOOKED) > 0;
     if (booked) this.hearsCallback(place, leg, 'applied', ACTION.callbackOk);
     const refusesOnly = (this.get(m + at.MEMORY) & at.CLOSED) !== 0 && !booked;
-    if (refusesOnly || (this.is('reopens') && this.scenario.budgets.accepts > 0 && !booked && this.get(m + at.CLAIMS) > 0 && this.get(m + at.PENDING) === 0 && this.has('breaches'))) {
+    if (
+      refusesOnly ||
+      (this.is('reopens') &&
+        this.scenario.budgets.accepts > 0 &&
+        !booked &&
+        this.get(m + at.CLAIMS) > 0 &&
+        this.get(m + at.PENDING) === 0 &&
+        this.has('breaches'))
+    ) {
       this.hearsCallback(place, leg, 'rejected_business', ACTION.callbackRejected, !refusesOnly);
     }
-    if (booked && this.is('misread') && this.has('breaches')) this.hearsCallback(place, leg, 'rejected_business', ACTION.callbackLies, true);
+    if (booked && this.is('misread') && this.has('breaches'))
+      this.hearsCallback(place, leg, 'rejected_business', ACTION.callbackLies, true);
   }
 
   private hearsCallback(place: number, leg: number, said: OutcomeClass, action: Action, breach = false): void {
@@ -725,7 +865,17 @@ export class Machine {
     this.step();
     this.spend('callbacks');
     if (breach) this.spend('breaches');
-    const statement = this.rules.callbackStatement({ transactionId: '', messageId: leg === 1 ? 'undo' : null, class: said, reason: null, balance: null, evidence: {} }, this.pastDeadline(t));
+    const statement = this.rules.callbackStatement(
+      {
+        transactionId: '',
+        messageId: leg === 1 ? 'undo' : null,
+        class: said,
+        reason: null,
+        balance: null,
+        evidence: {},
+      },
+      this.pastDeadline(t),
+    );
     if (this.rules.saysNothingNew({ state: this.stateAt(t) }, leg === 1, said)) {
       if (this.contradicts(t, leg, statement)) this.fault('unseen');
     } else {
@@ -748,7 +898,14 @@ export class Machine {
     else if (this.contradicts(t, leg, statement)) this.fault('unseen');
     if (decision.to === 'rejected' && facts.movement === 'credit') this.fault('winCalledOff');
     // A callback about a call that nobody has an answer to yet may speak of one that left in time.
-    if (decision.to === 'confirmed' && facts.movement === 'debit' && facts.state !== 'initiated' && statement.source === 'operator_callback' && this.pastDeadline(t)) this.fault('confirmedLate');
+    if (
+      decision.to === 'confirmed' &&
+      facts.movement === 'debit' &&
+      facts.state !== 'initiated' &&
+      statement.source === 'operator_callback' &&
+      this.pastDeadline(t)
+    )
+      this.fault('confirmedLate');
     if (decision.to !== null) {
       const undo = this.rules.undoAfter(decision.to, facts.undo);
       this.set(t + at.UNDO, UNDO_WORDS.indexOf(undo));
@@ -761,20 +918,35 @@ export class Machine {
   private contradicts(t: number, leg: number, { class: said, source, inFlight, repeated }: Statement): boolean {
     const told = this.now(t + at.TOLD);
     if (source === 'operator_list' && said !== 'applied') return false;
-    if (leg === 0) return said === 'applied' ? (told & at.TOLD_REJECTED) !== 0 : said === 'rejected_business' && (told & at.TOLD_OK) !== 0 && (source === 'operator_callback' || (!inFlight && !repeated));
+    if (leg === 0)
+      return said === 'applied'
+        ? (told & at.TOLD_REJECTED) !== 0
+        : said === 'rejected_business' &&
+            (told & at.TOLD_OK) !== 0 &&
+            (source === 'operator_callback' || (!inFlight && !repeated));
     return said === 'applied' && (this.stateAt(t) === 'confirmed' || this.stateAt(t) === 'rejected');
   }
 
   private contradictsAnswer(place: number, leg: number, w: number): boolean {
     const told = this.now(at.movementAt(place) + at.TOLD);
     const said = at.CLASSES[this.now(w + at.CLASS)] as OutcomeClass;
-    return leg === 0 && this.now(w + at.TRIES) === 1 && this.now(w + at.HAD_LANDS) === 0 && (said === 'applied' ? (told & at.TOLD_REJECTED) !== 0 : said === 'rejected_business' && (told & at.TOLD_OK) !== 0);
+    return (
+      leg === 0 &&
+      this.now(w + at.TRIES) === 1 &&
+      this.now(w + at.HAD_LANDS) === 0 &&
+      (said === 'applied' ? (told & at.TOLD_REJECTED) !== 0 : said === 'rejected_business' && (told & at.TOLD_OK) !== 0)
+    );
   }
 
   private settles(place: number, leg: number, w: number): void {
     if (this.now(w + at.STALE) === 1 && this.store.fencesResults) {
       // Where no lease is ever lost, the hub itself made it stale, and did not wait for what the operator says.
-      if (this.scenario.judged === 'incidents' && this.now(w + at.KIND) === at.CALL && this.contradictsAnswer(place, leg, w)) this.fault('unseen');
+      if (
+        this.scenario.judged === 'incidents' &&
+        this.now(w + at.KIND) === at.CALL &&
+        this.contradictsAnswer(place, leg, w)
+      )
+        this.fault('unseen');
       this.next.fill(0, w, w + at.WORKER_SIZE);
       return;
     }
@@ -783,20 +955,35 @@ export class Machine {
     const message = this.leased(leg, w);
     const tries = kind === at.CALL || kind === at.QUESTION ? this.now(w + at.TRIES) : 0;
     const ended = (outcome: Disposition['outcome']): Disposition => ({ outcome, delayMs: 0 });
-    const fixed = kind === at.CONCLUDED_SENT ? ended('sent') : kind === at.CONCLUDED_DEAD ? ended('dead') : kind === at.CONCLUDED_BLOCKED ? ended('blocked') : kind === at.UNSENT ? ended('released') : null;
-    const propose = (about: OutcomeClass): Disposition => fixed ?? this.rules.propose('operator', about, null, message, this.retry, RANDOM);
+    const fixed =
+      kind === at.CONCLUDED_SENT
+        ? ended('sent')
+        : kind === at.CONCLUDED_DEAD
+          ? ended('dead')
+          : kind === at.CONCLUDED_BLOCKED
+            ? ended('blocked')
+            : kind === at.UNSENT
+              ? ended('released')
+              : null;
+    const propose = (about: OutcomeClass): Disposition =>
+      fixed ?? this.rules.propose('operator', about, null, message, this.retry, RANDOM);
     const heard: Heard & { proposed: Disposition; ifUnknown: Disposition } = {
       message,
       status: kind === at.CALL ? 200 : null,
       tries,
-      traces: { began: -this.now(w + at.BEGAN) * TICK_MS, answered: kind === at.CALL && said !== 'unknown', landsMs: kind === at.CALL ? this.rules.landsAfterMs(said, tries, this.limits) : null },
+      traces: {
+        began: -this.now(w + at.BEGAN) * TICK_MS,
+        answered: kind === at.CALL && said !== 'unknown',
+        landsMs: kind === at.CALL ? this.rules.landsAfterMs(said, tries, this.limits) : null,
+      },
       verdict: { class: said, reason: null, balance: null },
       proposed: propose(said),
       ifUnknown: propose('unknown'),
     };
     const decision = this.hear(place, leg, this.rules.statementOf(heard, '', 0));
     const disposition = this.rules.dispositionOf(heard, decision, 0);
-    const had = this.now(w + at.HAD_LANDS) === 0 ? 0 : 1 + Math.max(0, this.now(w + at.HAD_LANDS) - 1 - this.now(w + at.AGE));
+    const had =
+      this.now(w + at.HAD_LANDS) === 0 ? 0 : 1 + Math.max(0, this.now(w + at.HAD_LANDS) - 1 - this.now(w + at.AGE));
     const landing = this.rules.landingOf({ message, traces: heard.traces }, disposition);
     this.next.fill(0, w, w + at.WORKER_SIZE);
     this.settle(place, leg, disposition, landing, had);
@@ -808,7 +995,13 @@ export class Machine {
     const t = at.movementAt(place);
     if (this.scenario.movements[place] !== 'debit') return;
     this.step();
-    if (!this.rules.deadlineEnds({ state: this.stateAt(t), pastDeadline: this.pastDeadline(t) }, this.position(at.messageAt(place, 0)).maybeSent)) return;
+    if (
+      !this.rules.deadlineEnds(
+        { state: this.stateAt(t), pastDeadline: this.pastDeadline(t) },
+        this.position(at.messageAt(place, 0)).maybeSent,
+      )
+    )
+      return;
     if (!this.pastDeadline(t)) this.fault('endedEarly');
     this.goTo(place, 'rejected', 'REJECTED');
     this.finish(place, 0, 'dead');
@@ -816,7 +1009,12 @@ export class Machine {
   }
 
   private ops(place: number, leg: number): void {
-    if (!this.has('replays') || this.get(at.messageAt(place, leg) + at.PLACE) === at.NOWHERE || this.get(at.movementAt(place) + at.TOMBSTONE) === 1) return;
+    if (
+      !this.has('replays') ||
+      this.get(at.messageAt(place, leg) + at.PLACE) === at.NOWHERE ||
+      this.get(at.movementAt(place) + at.TOMBSTONE) === 1
+    )
+      return;
     this.step();
     if (!this.replays(place, leg)) return;
     this.spend('replays');
@@ -830,10 +1028,12 @@ export class Machine {
     if (this.rules.replayRefusal({ state: this.stateAt(t) }, true, this.operator, position) !== null) return false;
     if (position.place === 'waiting') return false;
     const isDoubtful = position.place === 'in_flight' || position.landsInMs > 0;
-    if (this.stateAt(t) === 'rejected' || (!this.scenario.idempotent && (!this.scenario.status || isDoubtful))) this.fault('replayedInVain');
+    if (this.stateAt(t) === 'rejected' || (!this.scenario.idempotent && (!this.scenario.status || isDoubtful)))
+      this.fault('replayedInVain');
     this.set(m + at.ATTEMPTS, 0);
     if (position.place === 'in_flight') return true;
-    for (let slot = 0; slot < 2; slot += 1) if (this.now(at.workerAt(m, slot) + at.PHASE) !== at.NOBODY) this.set(at.workerAt(m, slot) + at.STALE, 1);
+    for (let slot = 0; slot < 2; slot += 1)
+      if (this.now(at.workerAt(m, slot) + at.PHASE) !== at.NOBODY) this.set(at.workerAt(m, slot) + at.STALE, 1);
     this.set(m + at.PLACE, at.IDLE);
     this.set(m + at.DUE, 0);
     this.set(m + at.CLAIMS, 1);
@@ -868,4 +1068,3 @@ export class Machine {
     this.tell(ACTION.personRetries, targetOf(place, leg));
   }
 }
-

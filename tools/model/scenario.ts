@@ -2,7 +2,19 @@ import type { Movement } from '../../src/partners/operator-wire';
 import type { Budget } from './layout';
 
 /** The promises on which the money rests; each can be broken on purpose, to see what then happens (docs/money-machine.md). */
-export const ASSUMPTIONS = ['late', 'slow', 'undeclared', 'forgets', 'doubles', 'lags', 'reopens', 'unkept', 'misread', 'errs', 'frozen'] as const;
+export const ASSUMPTIONS = [
+  'late',
+  'slow',
+  'undeclared',
+  'forgets',
+  'doubles',
+  'lags',
+  'reopens',
+  'unkept',
+  'misread',
+  'errs',
+  'frozen',
+] as const;
 export type Assumption = (typeof ASSUMPTIONS)[number];
 
 /** One world to walk over: who takes part, what they can do, and how often. */
@@ -40,7 +52,20 @@ export const GRACE_TICKS = 1;
 /** Tries within one lease after the first. */
 export const MAX_RETRIES = 1;
 
-const NOTHING: Scenario['budgets'] = { crashes: 0, stalls: 0, throttles: 0, contracts: 0, refusals: 0, accepts: 0, callbacks: 0, replays: 0, persons: 0, losses: 0, rollbacks: 0, breaches: 0 };
+const NOTHING: Scenario['budgets'] = {
+  crashes: 0,
+  stalls: 0,
+  throttles: 0,
+  contracts: 0,
+  refusals: 0,
+  accepts: 0,
+  callbacks: 0,
+  replays: 0,
+  persons: 0,
+  losses: 0,
+  rollbacks: 0,
+  breaches: 0,
+};
 
 export interface ScenarioOptions extends Partial<Omit<Scenario, 'budgets'>> {
   readonly name: string;
@@ -48,5 +73,22 @@ export interface ScenarioOptions extends Partial<Omit<Scenario, 'budgets'>> {
 }
 
 export function scenario({ budgets, ...options }: ScenarioOptions): Scenario {
-  return { movements: ['debit'], idempotent: true, status: true, finalRefusals: false, later: false, forgetful: false, deadline: true, schedule: 1, leaseTicks: 2, callbackTicks: 2, deadlineTicks: 2, beyond: [], punctual: true, judged: 'all', ...options, budgets: { ...NOTHING, ...budgets } };
+  return {
+    movements: ['debit'],
+    idempotent: true,
+    status: true,
+    finalRefusals: false,
+    later: false,
+    forgetful: false,
+    deadline: true,
+    schedule: 1,
+    leaseTicks: 2,
+    callbackTicks: 2,
+    deadlineTicks: 2,
+    beyond: [],
+    punctual: true,
+    judged: 'all',
+    ...options,
+    budgets: { ...NOTHING, ...budgets },
+  };
 }

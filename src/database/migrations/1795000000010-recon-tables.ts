@@ -301,6 +301,8 @@ export class ReconTables1795000000010 implements MigrationInterface {
   }
 
   async down(runner: QueryRunner): Promise<void> {
-    await runner.query('drop index wallet_transaction_created_at; drop index wallet_transaction_undo_message; drop schema recon cascade');
+    await runner.query(
+      'drop index wallet_transaction_created_at; drop index wallet_transaction_undo_message; drop schema recon cascade',
+    );
   }
 }

@@ -278,7 +278,9 @@ export class HashedKeys1796000000000 implements MigrationInterface {
 
   async down(runner: QueryRunner): Promise<void> {
     await runner.query(ACCEPT_BY_TEXT);
-    await runner.query(`delete from typeorm_metadata where type = 'GENERATED_COLUMN' and "table" = 'wallet_transaction'`);
+    await runner.query(
+      `delete from typeorm_metadata where type = 'GENERATED_COLUMN' and "table" = 'wallet_transaction'`,
+    );
     await runner.query(`
       set local statement_timeout = 0;
       alter table wallet_round drop constraint wallet_round_pkey, drop column player_hash, drop column player_round_hash;

@@ -18,17 +18,22 @@ export class Functions1797000000900 implements MigrationInterface {
 
   async down(runner: QueryRunner): Promise<void> {
     const former = readFileSync(FORMER, 'utf8');
-    for (const { name } of functionFiles()) if (!former.includes(`function ${name}(`)) await runner.query(`drop function if exists ${name}`);
+    for (const { name } of functionFiles())
+      if (!former.includes(`function ${name}(`)) await runner.query(`drop function if exists ${name}`);
     await runner.query(former);
   }
 }
 
 /** Name with its schema unless that is the main one, and the statement that makes it. */
 function functionFiles(): { name: string; sql: string }[] {
-  return readdirSync(FOLDER).sort().flatMap((owner) =>
-    readdirSync(path.join(FOLDER, owner)).sort().map((file) => ({
-      name: `${owner === 'recon' ? 'recon.' : ''}${path.basename(file, '.sql')}`,
-      sql: readFileSync(path.join(FOLDER, owner, file), 'utf8'),
-    })),
-  );
+  return readdirSync(FOLDER)
+    .sort()
+    .flatMap((owner) =>
+      readdirSync(path.join(FOLDER, owner))
+        .sort()
+        .map((file) => ({
+          name: `${owner === 'recon' ? 'recon.' : ''}${path.basename(file, '.sql')}`,
+          sql: readFileSync(path.join(FOLDER, owner, file), 'utf8'),
+        })),
+    );
 }

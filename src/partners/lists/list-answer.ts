@@ -20,7 +20,13 @@ export interface OpenAnswer {
 }
 
 /** Opens a partner's list, whoever wants to read it. Rejects on any status but 200 and on what is declared as anything but JSON; `signal` ends it at any time. */
-export async function openList(http: PartnerHttp, partner: Partner, url: string, retries: number, signal: AbortSignal): Promise<OpenAnswer> {
+export async function openList(
+  http: PartnerHttp,
+  partner: Partner,
+  url: string,
+  retries: number,
+  signal: AbortSignal,
+): Promise<OpenAnswer> {
   const { body, header } = await http.stream(partner, url, 'application/json', retries, signal);
   const stop = () => body.destroy(new Error('the reader left'));
   if (signal.aborted) stop();
@@ -31,7 +37,10 @@ export async function openList(http: PartnerHttp, partner: Partner, url: string,
   const type = protocolWord(header('content-type')?.split(';', 1)[0] ?? '');
   if (type !== '' && !JSON_TYPE.test(type)) {
     stop();
-    throw new ListFault('wrong_content_type', `its content type is ${/^[\w.+/-]{1,60}$/.test(type) ? type.toLowerCase() : 'not JSON'}`);
+    throw new ListFault(
+      'wrong_content_type',
+      `its content type is ${/^[\w.+/-]{1,60}$/.test(type) ? type.toLowerCase() : 'not JSON'}`,
+    );
   }
   return { ...(await lookedAt(body)), header };
 }
@@ -46,7 +55,11 @@ export async function* afterFirstByte(chunks: AsyncIterable<Buffer>): AsyncGener
 }
 
 /** The same bytes, up to a limit after decompression. `what` names what is too long. */
-export async function* bounded(chunks: AsyncIterable<Buffer>, bytesMax: number, what: string): AsyncGenerator<Buffer, void, void> {
+export async function* bounded(
+  chunks: AsyncIterable<Buffer>,
+  bytesMax: number,
+  what: string,
+): AsyncGenerator<Buffer, void, void> {
   let bytes = 0;
   for await (const chunk of chunks) {
     bytes += chunk.length;
@@ -64,7 +77,9 @@ export async function lookedAt(body: AsyncIterable<Buffer>): Promise<Pick<OpenAn
     if (next.done === true) return { first: undefined, chunks: joined(Buffer.alloc(0), source) };
     head = Buffer.concat([head, next.value]);
     if (head.length < BYTE_ORDER_MARK.length && BYTE_ORDER_MARK.subarray(0, head.length).equals(head)) continue;
-    const text = head.subarray(0, BYTE_ORDER_MARK.length).equals(BYTE_ORDER_MARK) ? head.subarray(BYTE_ORDER_MARK.length) : head;
+    const text = head.subarray(0, BYTE_ORDER_MARK.length).equals(BYTE_ORDER_MARK)
+      ? head.subarray(BYTE_ORDER_MARK.length)
+      : head;
     const at = text.findIndex((byte) => byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09);
     if (at >= 0) return { first: text[at], chunks: joined(text.subarray(at), source) };
     if (head.length > LEADING_BYTES_MAX) throw new ListFault('not_json', 'it begins with nothing but blanks');

@@ -7,7 +7,8 @@ const CURSOR_CHARS_MAX = 4096;
 const DEFAULT_PORTS: Readonly<Record<string, string>> = { 'http:': '80', 'https:': '443' };
 
 /** Names that say "there is more", whatever their spelling: nextCursor, next_page, hasMore, has-more, isTruncated. */
-const MORE = /next|cursor|more|continu|truncat|partial|incomplet|remaining|pagetoken|synctoken|resumption|lastevaluatedkey|scrollid|limitreached/;
+const MORE =
+  /next|cursor|more|continu|truncat|partial|incomplet|remaining|pagetoken|synctoken|resumption|lastevaluatedkey|scrollid|limitreached/;
 /** Names that say the same by being false. */
 const COMPLETE = /^(?:is)?(?:complete|last|lastpage|final|finalpage|done|finished|end|endoflist|exhausted|eof)$/;
 /** Rows of the whole list. Totals of money are none. */
@@ -16,7 +17,20 @@ const TOTAL = /^total(?:count|items?|rows?|records?|results?|elements?|entries|h
 const PAGES = /^(?:pages|totalpages?|pagecount|pagetotal|numberofpages|lastpage)$/;
 const PAGE = /^(?:page|currentpage|pagenumber|pageno|pageindex)$/;
 /** Headers with which partners page, beside Link. */
-const MORE_HEADERS = ['x-next-page', 'x-next-cursor', 'x-next-token', 'x-next-link', 'x-next', 'x-has-more', 'x-has-next', 'x-more', 'x-cursor', 'x-continuation', 'x-continuation-token', 'x-ms-continuation'];
+const MORE_HEADERS = [
+  'x-next-page',
+  'x-next-cursor',
+  'x-next-token',
+  'x-next-link',
+  'x-next',
+  'x-has-more',
+  'x-has-next',
+  'x-more',
+  'x-cursor',
+  'x-continuation',
+  'x-continuation-token',
+  'x-ms-continuation',
+];
 const TOTAL_HEADERS = ['x-total-count', 'x-total'];
 const PAGES_HEADERS = ['x-total-pages', 'x-page-count'];
 
@@ -39,16 +53,28 @@ export function itemsPage(value: unknown): ItemsPage {
   const page = value as Record<string, unknown>;
   if (!Array.isArray(page.items)) throw new ListFault('not_a_list', 'it is an object without items');
   const { nextCursor } = page;
-  if (nextCursor !== null && (typeof nextCursor !== 'string' || nextCursor === '' || nextCursor.length > CURSOR_CHARS_MAX)) throw new ListFault('not_a_list', 'nextCursor is neither a text nor null');
+  if (
+    nextCursor !== null &&
+    (typeof nextCursor !== 'string' || nextCursor === '' || nextCursor.length > CURSOR_CHARS_MAX)
+  )
+    throw new ListFault('not_a_list', 'nextCursor is neither a text nor null');
   const more = nextCursor === null ? moreBeside(page) : null;
   if (more !== null) throw new ListFault('not_a_list', `its nextCursor is null, and yet ${more}`);
-  return { items: page.items as unknown[], nextCursor, total: totalOf(page.total), dataAvailableEnd: timeOf(page.dataAvailableEnd) };
+  return {
+    items: page.items as unknown[],
+    nextCursor,
+    total: totalOf(page.total),
+    dataAvailableEnd: timeOf(page.dataAvailableEnd),
+  };
 }
 
 /** `X-Total-Count` and `X-Data-Available-End`, for lists that are bare arrays. */
 export function headerClaims(header: OpenAnswer['header']): PageClaims {
   const total = header('x-total-count');
-  return { total: totalOf(total === null || !/^\d{1,15}$/.test(total) ? total : Number(total)), dataAvailableEnd: timeOf(header('x-data-available-end')) };
+  return {
+    total: totalOf(total === null || !/^\d{1,15}$/.test(total) ? total : Number(total)),
+    dataAvailableEnd: timeOf(header('x-data-available-end')),
+  };
 }
 
 /**
@@ -71,8 +97,10 @@ export function nextLink(header: OpenAnswer['header'], from: string): string | n
   }
   if (!URL.canParse(uri, from)) throw new ListFault('not_a_list', 'the address of its next page is none');
   const next = new URL(uri, from);
-  if (!isSameHost(next, new URL(from))) throw new ListFault('foreign_link', 'its next page is said to be on another host');
-  if (next.pathname.length + next.search.length > CURSOR_CHARS_MAX) throw new ListFault('not_a_list', 'the address of its next page is too long');
+  if (!isSameHost(next, new URL(from)))
+    throw new ListFault('foreign_link', 'its next page is said to be on another host');
+  if (next.pathname.length + next.search.length > CURSOR_CHARS_MAX)
+    throw new ListFault('not_a_list', 'the address of its next page is too long');
   return next.pathname + next.search;
 }
 
@@ -96,7 +124,8 @@ export function moreBeside(around: Readonly<Record<string, unknown>>): string | 
     if (key === 'items') continue;
     const plain = plainName(key);
     if (MORE.test(plain) && holdsYes(value)) return 'a member of another name says that more follows';
-    if (COMPLETE.test(plain) && (value === false || value === 0 || value === 'false')) return 'it says that it is not complete';
+    if (COMPLETE.test(plain) && (value === false || value === 0 || value === 'false'))
+      return 'it says that it is not complete';
     if (PAGES.test(plain)) pages = Math.max(pages, countOf(value) ?? 0);
     if (PAGE.test(plain)) page = Math.max(page, countOf(value) ?? 0);
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
@@ -111,14 +140,18 @@ export function moreBeside(around: Readonly<Record<string, unknown>>): string | 
 export function hasOtherTotal(around: Readonly<Record<string, unknown>>, rows: number): boolean {
   return Object.entries(around).some(([key, value]) => {
     if (key === 'items' || value === null) return false;
-    if (typeof value === 'object' && !Array.isArray(value)) return hasOtherTotal(value as Record<string, unknown>, rows);
+    if (typeof value === 'object' && !Array.isArray(value))
+      return hasOtherTotal(value as Record<string, unknown>, rows);
     return TOTAL.test(plainName(key)) && countOf(value) !== rows;
   });
 }
 
 /** Letters and digits in lower case: has_more, has-more and hasMore are one name. */
 export function plainName(key: string): string {
-  return key.normalize('NFKC').replace(/[^\p{L}\p{N}]+/gu, '').toLowerCase();
+  return key
+    .normalize('NFKC')
+    .replace(/[^\p{L}\p{N}]+/gu, '')
+    .toLowerCase();
 }
 
 /** Whole numbers from 0 on, as JSON number or as digits; null for anything else. */
@@ -133,19 +166,26 @@ function saysYes(value: unknown): boolean {
 
 /** Whether anything in it, at any depth, is more than nothing. */
 export function holdsYes(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && decimalText(value) === null ? Object.values(value).some(holdsYes) : saysYes(value);
+  return typeof value === 'object' && value !== null && decimalText(value) === null
+    ? Object.values(value).some(holdsYes)
+    : saysYes(value);
 }
 
 /** Whether "next" stands in a Link header outside of its addresses, quoted and escaped in whatever way. */
 function meansNext(value: string): boolean {
-  const parameters = value.replace(/<[^>]*>/g, '').replace(/\\/g, '').replace(/%([\da-f]{2})/gi, (_whole, hex: string) => String.fromCharCode(parseInt(hex, 16)));
+  const parameters = value
+    .replace(/<[^>]*>/g, '')
+    .replace(/\\/g, '')
+    .replace(/%([\da-f]{2})/gi, (_whole, hex: string) => String.fromCharCode(parseInt(hex, 16)));
   return /n\s*e\s*x\s*t/i.test(parameters);
 }
 
 /** Scheme aside: the same name, and the same port or each scheme's own. */
 function isSameHost(a: URL, b: URL): boolean {
   const isDefault = ({ port, protocol }: URL) => port === '' || port === DEFAULT_PORTS[protocol];
-  return a.protocol in DEFAULT_PORTS && a.hostname === b.hostname && (a.port === b.port || (isDefault(a) && isDefault(b)));
+  return (
+    a.protocol in DEFAULT_PORTS && a.hostname === b.hostname && (a.port === b.port || (isDefault(a) && isDefault(b)))
+  );
 }
 
 /** A claim that cannot be read is no claim that was kept. */

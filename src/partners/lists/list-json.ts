@@ -38,7 +38,9 @@ function parseEveryMember(pieces: readonly Buffer[]): unknown {
     return parseExactJson(textOf(pieces));
   } catch (error) {
     // The parser's own messages quote the text, and that is the partner's data.
-    throw error instanceof ExactJsonError ? new ListJsonError('not_json', 'it is not JSON that can be read in one way only') : error;
+    throw error instanceof ExactJsonError
+      ? new ListJsonError('not_json', 'it is not JSON that can be read in one way only')
+      : error;
   }
 }
 
@@ -100,7 +102,10 @@ export interface BatchLimits {
 }
 
 /** Elements of a JSON array of any length, in batches; the last batch is marked, and may be empty. `chunks` begin after the opening bracket. Holds one batch. */
-export async function* arrayBatches(chunks: AsyncIterable<Buffer>, limits: BatchLimits): AsyncGenerator<{ elements: unknown[]; last: boolean }> {
+export async function* arrayBatches(
+  chunks: AsyncIterable<Buffer>,
+  limits: BatchLimits,
+): AsyncGenerator<{ elements: unknown[]; last: boolean }> {
   const splitter = new ArraySplitter(limits);
   for await (const chunk of chunks) for (const elements of splitter.push(chunk)) yield { elements, last: false };
   yield { elements: splitter.end(), last: true };
@@ -115,7 +120,11 @@ const NAMED_ITEMS = /[{,]\s*"items"\s*:\s*$/;
  * is answered with an empty array in their place. When there is no such member, or its name is written in another way than anybody writes it,
  * nothing is taken and the object is answered as it is. Holds one batch, and all that stands beside the items.
  */
-export async function objectAroundItems(chunks: AsyncIterable<Buffer>, limits: BatchLimits, take: (elements: unknown[]) => void): Promise<unknown> {
+export async function objectAroundItems(
+  chunks: AsyncIterable<Buffer>,
+  limits: BatchLimits,
+  take: (elements: unknown[]) => void,
+): Promise<unknown> {
   const frame = new ObjectFrame(limits.aroundBytesMax ?? Infinity);
   let items: ArraySplitter | undefined;
   for await (const chunk of chunks) {
@@ -138,7 +147,8 @@ export async function objectAroundItems(chunks: AsyncIterable<Buffer>, limits: B
   if (items?.ended === false) throw new ListJsonError('not_json', 'it breaks off');
   const value = limits.everyMember === true ? parseEveryMember(frame.pieces) : parseListJson(frame.pieces);
   // Of two members of one name a parser keeps the last, and rows of the first were taken already.
-  if (items !== undefined && !isEmptyArray((value as { items?: unknown }).items)) throw new ListJsonError('not_json', 'it has its items twice');
+  if (items !== undefined && !isEmptyArray((value as { items?: unknown }).items))
+    throw new ListJsonError('not_json', 'it has its items twice');
   return value;
 }
 
@@ -185,7 +195,8 @@ class ObjectFrame {
 
   hold(bytes: Buffer): void {
     this.bytes += bytes.length;
-    if (this.bytes > this.bytesMax) throw new ListJsonError('too_many_bytes', `what stands around its items has more than ${this.bytesMax} bytes`);
+    if (this.bytes > this.bytesMax)
+      throw new ListJsonError('too_many_bytes', `what stands around its items has more than ${this.bytesMax} bytes`);
     if (bytes.length > 0) this.pieces.push(bytes);
   }
 
@@ -268,7 +279,8 @@ class ArraySplitter {
     this.inString = inString;
     this.escaped = escaped;
     this.rowBytes = length - rowStart;
-    if (this.rowBytes > this.limits.rowBytesMax) throw new ListJsonError('too_many_bytes', `a row has more than ${this.limits.rowBytesMax} bytes`);
+    if (this.rowBytes > this.limits.rowBytesMax)
+      throw new ListJsonError('too_many_bytes', `a row has more than ${this.limits.rowBytesMax} bytes`);
     this.hold(chunk.subarray(batchStart));
     return { batches, after: null };
   }

@@ -19,7 +19,13 @@ export const LOOK_UP_LIMITS = {
   /** From the request to the last byte. */
   ms: 30_000,
 } as const;
-const SLICE = { rows: 250, batchBytes: 64 * 1024, rowBytesMax: LOOK_UP_LIMITS.rowBytes, aroundBytesMax: LOOK_UP_LIMITS.aroundBytes, everyMember: true } as const;
+const SLICE = {
+  rows: 250,
+  batchBytes: 64 * 1024,
+  rowBytesMax: LOOK_UP_LIMITS.rowBytes,
+  aroundBytesMax: LOOK_UP_LIMITS.aroundBytes,
+  everyMember: true,
+} as const;
 
 /** Objects that may stand beside the items: they speak of the list. Any other could hold what was asked for. */
 const ABOUT_THE_LIST = /^(?:meta|metadata|links?|paging|pagination|page|pageinfo|cursors?|info)$/;
@@ -85,7 +91,10 @@ export async function lookUp(answer: OpenAnswer, asked: AskedMovement, rules: Lo
       }
     } else throw new ListFault('not_json', answer.first === undefined ? 'it is empty' : 'it is no JSON list');
     if (found.isEnough) return found.conclusion(null);
-    return found.conclusion(moreByHeaders(answer.header, rules.url, found.count) ?? (around === null ? null : doubtBeside(around, found.count, asked, rules)));
+    return found.conclusion(
+      moreByHeaders(answer.header, rules.url, found.count) ??
+        (around === null ? null : doubtBeside(around, found.count, asked, rules)),
+    );
   } catch (error) {
     if (error instanceof Enough) return found.conclusion(null);
     // What a connection broke off, or what was none of ours to read, is one thing to whoever asks: there is no answer.
@@ -120,14 +129,16 @@ class Rows {
 
   add(elements: readonly unknown[]): void {
     this.count += elements.length;
-    if (this.count > LOOK_UP_LIMITS.rows) throw new ListFault('never_ends', `it has more than ${LOOK_UP_LIMITS.rows} rows`);
+    if (this.count > LOOK_UP_LIMITS.rows)
+      throw new ListFault('never_ends', `it has more than ${LOOK_UP_LIMITS.rows} rows`);
     for (const element of elements) this.look(element);
   }
 
   /** `more`: why the list need not be whole; null: it is. */
   conclusion(more: string | null): LookUp {
     if (this.certain.length > 0) return { verdict: 'found', rows: this.certain };
-    if (this.agreeing.length > 0 && this.doubt === null && more === null) return { verdict: 'found', rows: this.agreeing };
+    if (this.agreeing.length > 0 && this.doubt === null && more === null)
+      return { verdict: 'found', rows: this.agreeing };
     if (this.doubt !== null) return this.noAnswer(this.doubt.reason, this.doubt.field, false);
     if (more !== null) return this.noAnswer(`the list need not be whole: ${more}`, null, false);
     return { verdict: 'absent' };
@@ -135,7 +146,11 @@ class Rows {
 
   broken(reason: string): LookUp {
     if (this.certain.length > 0) return { verdict: 'found', rows: this.certain };
-    return this.noAnswer(this.doubt?.reason ?? `the list could not be read: ${reason}`, this.doubt?.field ?? null, true);
+    return this.noAnswer(
+      this.doubt?.reason ?? `the list could not be read: ${reason}`,
+      this.doubt?.field ?? null,
+      true,
+    );
   }
 
   private noAnswer(reason: string, field: ComparedField | null, isBroken: boolean): LookUp {
@@ -143,17 +158,21 @@ class Rows {
   }
 
   private look(element: unknown): void {
-    if (typeof element !== 'object' || element === null || Array.isArray(element)) return this.doubtfully({}, 'the list holds something that is not a row', null);
+    if (typeof element !== 'object' || element === null || Array.isArray(element))
+      return this.doubtfully({}, 'the list holds something that is not a row', null);
     const row = element as ListedRow;
     if (!hasReadableReference(row)) return this.doubtfully(row, 'a row has no reference that can be read', null);
     if (!this.possible.standsIn(row)) return;
     const { reference } = this.asked;
-    if (decimalText(row.reference) !== reference && decimalText(row.refId) !== reference) return this.doubtfully(row, 'a row has the reference in another spelling or place', null);
+    if (decimalText(row.reference) !== reference && decimalText(row.refId) !== reference)
+      return this.doubtfully(row, 'a row has the reference in another spelling or place', null);
     const field = disagreement(this.asked, row, 'listed');
     if (field !== null) return this.doubtfully(row, `a row has the reference and another ${field}`, field);
-    if (isGiven(row.status) && !(typeof row.status === 'string' && this.rules.isApplied(row.status))) return this.doubtfully(row, 'a row has the reference and a status that is no booking', null);
+    if (isGiven(row.status) && !(typeof row.status === 'string' && this.rules.isApplied(row.status)))
+      return this.doubtfully(row, 'a row has the reference and a status that is no booking', null);
     // A bet and its win may have one reference, and two players may.
-    const isIdentified = isGiven(row.correlationId) || (isGiven(row.playerId) && (isGiven(row.direction) || isGiven(row.event)));
+    const isIdentified =
+      isGiven(row.correlationId) || (isGiven(row.playerId) && (isGiven(row.direction) || isGiven(row.event)));
     if (isIdentified) this.keep(this.certain, row);
     else if (isGiven(row.direction) || isGiven(row.event)) this.keep(this.agreeing, row);
     else this.doubtfully(row, 'a row has the reference and no direction', null);
@@ -174,7 +193,12 @@ class Rows {
 class Enough extends Error {}
 
 /** Why an object around the items is no proof that they are all; null when it is. */
-function doubtBeside(around: Readonly<Record<string, unknown>>, rows: number, asked: AskedMovement, { isApplied }: LookUpRules): string | null {
+function doubtBeside(
+  around: Readonly<Record<string, unknown>>,
+  rows: number,
+  asked: AskedMovement,
+  { isApplied }: LookUpRules,
+): string | null {
   const more = moreBeside(around);
   if (more !== null) return more;
   if (hasOtherTotal(around, rows)) return 'it gives another number of rows';
@@ -183,11 +207,18 @@ function doubtBeside(around: Readonly<Record<string, unknown>>, rows: number, as
     if (key === 'items') continue;
     const name = plainName(key);
     if (possible.standsIn(key) || possible.standsIn(value)) return 'the reference stands beside its items';
-    if (typeof value === 'object' && value !== null && decimalText(value) === null && !isAboutTheList(name, value)) return 'it holds more than its items';
+    if (typeof value === 'object' && value !== null && decimalText(value) === null && !isAboutTheList(name, value))
+      return 'it holds more than its items';
     if (TROUBLE.test(name) && holdsYes(value)) return 'it speaks of an error';
     if (SUCCESS.test(name) && !holdsYes(value)) return 'it says that it failed';
-    if (name === 'status' && isGiven(value) && !(typeof value === 'string' ? isApplied(value) || protocolWord(value) === '200' : countOf(value) === 200)) return 'its status is no success';
-    if ((OFFSET.test(name) && value !== null && countOf(value) !== 0) || (PAGE.test(name) && (countOf(value) ?? 2) > 1)) return 'it does not begin at its beginning';
+    if (
+      name === 'status' &&
+      isGiven(value) &&
+      !(typeof value === 'string' ? isApplied(value) || protocolWord(value) === '200' : countOf(value) === 200)
+    )
+      return 'its status is no success';
+    if ((OFFSET.test(name) && value !== null && countOf(value) !== 0) || (PAGE.test(name) && (countOf(value) ?? 2) > 1))
+      return 'it does not begin at its beginning';
     if (COUNT.test(name) && value !== null && countOf(value) !== rows) return 'it gives another number of rows';
   }
   return null;
@@ -195,5 +226,14 @@ function doubtBeside(around: Readonly<Record<string, unknown>>, rows: number, as
 
 function isAboutTheList(name: string, value: object): boolean {
   if (Array.isArray(value)) return value.length === 0;
-  return ABOUT_THE_LIST.test(name) && Object.values(value).every((entry) => typeof entry !== 'object' || entry === null || decimalText(entry) !== null || isAboutTheList(name, entry as object));
+  return (
+    ABOUT_THE_LIST.test(name) &&
+    Object.values(value).every(
+      (entry) =>
+        typeof entry !== 'object' ||
+        entry === null ||
+        decimalText(entry) !== null ||
+        isAboutTheList(name, entry as object),
+    )
+  );
 }

@@ -28,17 +28,30 @@ export class PossibleReference {
   }
 
   private isText(text: string): boolean {
-    return text === this.reference || folded(text) === this.folded || (this.digits !== null && digitsOf(text) === this.digits);
+    return (
+      text === this.reference ||
+      folded(text) === this.folded ||
+      (this.digits !== null && digitsOf(text) === this.digits)
+    );
   }
 
   /** A number may have been through the partner's doubles, which keep 15 digits. */
   private isNumber(decimal: string): boolean {
-    return decimal === this.reference || (this.digits !== null && (digitsOf(decimal) === this.digits || Number(decimal) === Number(this.reference.trim())));
+    return (
+      decimal === this.reference ||
+      (this.digits !== null && (digitsOf(decimal) === this.digits || Number(decimal) === Number(this.reference.trim())))
+    );
   }
 }
 
 /** Whether a row says in the agreed way which reference it is about. A row that does not could be about any. */
-export function hasReadableReference({ reference, refId }: { readonly reference?: unknown; readonly refId?: unknown }): boolean {
+export function hasReadableReference({
+  reference,
+  refId,
+}: {
+  readonly reference?: unknown;
+  readonly refId?: unknown;
+}): boolean {
   return [reference, refId].some((value) => (decimalText(value)?.trim() ?? '') !== '');
 }
 
@@ -46,7 +59,13 @@ function folded(text: string): string {
   // Nearly every text, and a tenth of the time.
   if (/^[\x20-\x7e]*$/.test(text)) return text.toLowerCase().trim();
   // Upper case first: it spells out what lower case alone keeps apart, such as ß and ss.
-  return text.normalize('NFKC').toUpperCase().toLowerCase().normalize('NFKC').replace(/[\p{Default_Ignorable_Code_Point}\p{Cc}]/gu, '').trim();
+  return text
+    .normalize('NFKC')
+    .toUpperCase()
+    .toLowerCase()
+    .normalize('NFKC')
+    .replace(/[\p{Default_Ignorable_Code_Point}\p{Cc}]/gu, '')
+    .trim();
 }
 
 /** One text for equal numbers; null for what is none. */

@@ -40,7 +40,10 @@ export async function run(options: RunOptions, { out, err }: Terminal): Promise<
 
   const query = options.form === '' ? '' : `?${options.form}`;
   const isSealedForm = options.format === 'csv' && options.form === '';
-  const signed = await hub.manifest(ended.id, isSealedForm ? '' : `file=${options.format}${options.form === '' ? '' : `&${options.form}`}`);
+  const signed = await hub.manifest(
+    ended.id,
+    isSealedForm ? '' : `file=${options.format}${options.form === '' ? '' : `&${options.form}`}`,
+  );
   await files.report.write(hub.file(`/v1/recon/runs/${ended.id}/report.${options.format}${query}`), (digest) => {
     const faults = manifestFaults(signed, digest);
     if (faults.length > 0) throw new CliError(4, `the report is not what the run sealed: ${faults.join('; ')}`);
@@ -49,18 +52,25 @@ export async function run(options: RunOptions, { out, err }: Terminal): Promise<
 
   const { broken = 0, inFlight = 0 } = (ended.counts ?? {}) as { broken?: number; inFlight?: number };
   const { file } = files.report;
-  err.write(`${ended.provisional ? 'Provisional: the window has not ended. ' : ''}${ended.activity === false ? 'No activity. ' : ''}Run ${ended.id}: ${broken} broken, ${inFlight} in flight${file === null ? '' : `, ${file}`}\n`);
+  err.write(
+    `${ended.provisional ? 'Provisional: the window has not ended. ' : ''}${ended.activity === false ? 'No activity. ' : ''}Run ${ended.id}: ${broken} broken, ${inFlight} in flight${file === null ? '' : `, ${file}`}\n`,
+  );
   if (ended.provisional) return 5;
   return broken > 0 || (options.strict && inFlight > 0) ? 1 : 0;
 }
 
 /** Looked at before the run: a folder that is missing must not be found out about after it. */
-async function openFiles({ out: name, manifest }: RunOptions, isProvisional: boolean, out: Writable): Promise<{ report: Output; manifest: Output | null }> {
+async function openFiles(
+  { out: name, manifest }: RunOptions,
+  isProvisional: boolean,
+  out: Writable,
+): Promise<{ report: Output; manifest: Output | null }> {
   let report = await openOutput('--out', name, out);
   // What is provisional must not lie under the name that somebody files.
   if (isProvisional && report.file !== null) report = await openOutput('--out', provisionalName(report.file), out);
   const beside = manifest ?? (report.file === null ? undefined : `${report.file}.manifest.json`);
-  if (manifest !== undefined && name !== undefined && path.resolve(manifest) === path.resolve(name)) throw new UsageError('--out and --manifest name the same file');
+  if (manifest !== undefined && name !== undefined && path.resolve(manifest) === path.resolve(name))
+    throw new UsageError('--out and --manifest name the same file');
   return { report, manifest: beside === undefined ? null : await openOutput('--manifest', beside, out) };
 }
 
@@ -81,8 +91,13 @@ export async function verify({ file, manifest, key }: VerifyOptions, { out, err 
   for (const fault of faults) err.write(`${fault}\n`);
   if (faults.length > 0) return 1;
   const { run: about, report, signing, sequence } = (signed as SignedManifest).manifest;
-  out.write(`${file} is the ${about.provisional === true ? 'provisional ' : ''}report of run ${about.id} (${about.businessDate ?? (about.window === null ? 'all time' : `${about.window.from} to ${about.window.to}`)}): ${report.rows} items, manifest ${sequence}, key ${signing.keyId}\n`);
-  if (key === undefined) err.write('The signature was checked with the key in the manifest itself: nothing was changed by accident. Who signed it shows only with --key.\n');
+  out.write(
+    `${file} is the ${about.provisional === true ? 'provisional ' : ''}report of run ${about.id} (${about.businessDate ?? (about.window === null ? 'all time' : `${about.window.from} to ${about.window.to}`)}): ${report.rows} items, manifest ${sequence}, key ${signing.keyId}\n`,
+  );
+  if (key === undefined)
+    err.write(
+      'The signature was checked with the key in the manifest itself: nothing was changed by accident. Who signed it shows only with --key.\n',
+    );
   return 0;
 }
 
@@ -92,15 +107,22 @@ function requestOf(options: RunOptions, now: Date): { request: Record<string, un
   if (date === undefined) {
     // A text that is no instant is for the hub to refuse, in its words.
     const isProvisional = to !== undefined && Date.parse(to) > now.getTime();
-    if (isProvisional && !provisional) throw new UsageError(`--to ${to} has not come yet; --provisional takes the window as far as it is`);
-    return { request: { ...request, ...(from === undefined ? {} : { from }), ...(to === undefined ? {} : { to }) }, isProvisional };
+    if (isProvisional && !provisional)
+      throw new UsageError(`--to ${to} has not come yet; --provisional takes the window as far as it is`);
+    return {
+      request: { ...request, ...(from === undefined ? {} : { from }), ...(to === undefined ? {} : { to }) },
+      isProvisional,
+    };
   }
   try {
     const businessDate = date === 'yesterday' ? lastClosedDate(now, zone, cutoff) : date;
     const { from: begins, to: ends } = businessWindow(businessDate, zone, cutoff);
     const isProvisional = ends > now;
     if (begins > now) throw new UsageError(`${businessDate} has not begun yet: it begins at ${begins.toISOString()}`);
-    if (isProvisional && !provisional) throw new UsageError(`${businessDate} has not ended yet: it ends at ${ends.toISOString()}; --provisional takes it as far as it is`);
+    if (isProvisional && !provisional)
+      throw new UsageError(
+        `${businessDate} has not ended yet: it ends at ${ends.toISOString()}; --provisional takes it as far as it is`,
+      );
     return { request: { ...request, businessDate }, isProvisional };
   } catch (error) {
     if (error instanceof WindowError) throw new UsageError(error.message);
@@ -110,7 +132,10 @@ function requestOf(options: RunOptions, now: Date): { request: Record<string, un
 
 function failureOf({ id, error }: RunView): CliError {
   const { reason, message } = (error ?? {}) as { reason?: string; message?: string };
-  return new CliError(FAULTS_OF_OURS.has(reason ?? '') ? 4 : 3, `run ${id} failed (${reason ?? 'no reason given'}): ${message ?? ''}`);
+  return new CliError(
+    FAULTS_OF_OURS.has(reason ?? '') ? 4 : 3,
+    `run ${id} failed (${reason ?? 'no reason given'}): ${message ?? ''}`,
+  );
 }
 
 async function read(file: string): Promise<FileDigest> {

@@ -58,7 +58,8 @@ export class HubClient {
     for (let now = run; ; now = await this.json<RunView>('GET', `/v1/recon/runs/${run.id}`)) {
       look(now);
       if (now.state === 'sealed' || now.state === 'failed' || now.state === 'cancelled') return now;
-      if (performance.now() > deadline) throw new CliError(3, `run ${run.id} has not ended in time; it is ${now.state} and goes on`);
+      if (performance.now() > deadline)
+        throw new CliError(3, `run ${run.id} has not ended in time; it is ${now.state} and goes on`);
       await delay(pollMs);
       pollMs = Math.min(pollMs * 1.3, POLL_MS_MAX);
     }
@@ -73,10 +74,11 @@ export class HubClient {
   async *file(path: string): AsyncGenerator<Uint8Array> {
     let given = 0;
     let etag: string | null | undefined;
-    for (let outage: Outage | undefined; ; ) {
+    for (let outage: Outage | undefined; ;) {
       try {
         const response = await this.call('GET', path);
-        if (etag !== undefined && response.headers.get('etag') !== etag) throw new CliError(4, 'the hub gave another file the second time');
+        if (etag !== undefined && response.headers.get('etag') !== etag)
+          throw new CliError(4, 'the hub gave another file the second time');
         etag = response.headers.get('etag');
         let skipped = 0;
         for await (const chunk of chunksOf(response)) {
@@ -96,8 +98,12 @@ export class HubClient {
     }
   }
 
-  private async json<T>(method: string, path: string, request?: { body: Record<string, unknown>; key: string }): Promise<T> {
-    for (let outage: Outage | undefined; ; ) {
+  private async json<T>(
+    method: string,
+    path: string,
+    request?: { body: Record<string, unknown>; key: string },
+  ): Promise<T> {
+    for (let outage: Outage | undefined; ;) {
       const response = await this.call(method, path, request);
       let text: string;
       try {
@@ -114,8 +120,12 @@ export class HubClient {
     }
   }
 
-  private async call(method: string, path: string, request?: { body: Record<string, unknown>; key: string }): Promise<Response> {
-    for (let outage: Outage | undefined; ; ) {
+  private async call(
+    method: string,
+    path: string,
+    request?: { body: Record<string, unknown>; key: string },
+  ): Promise<Response> {
+    for (let outage: Outage | undefined; ;) {
       try {
         return await this.once(method, path, request);
       } catch (error) {
@@ -130,20 +140,42 @@ export class HubClient {
     const now = performance.now();
     const { since, tries } = outage ?? { since: now, tries: 0 };
     const leftMs = this.hub.patienceMs - (now - since);
-    if (leftMs <= 0) throw new CliError(3, `the hub at ${this.hub.url} cannot be reached: ${message}${this.hub.patienceMs === 0 ? '' : `, for ${Math.round(this.hub.patienceMs / 1000)} seconds`}`);
-    if (tries === 0) this.say(`The hub at ${this.hub.url} does not answer (${message}); it is asked again for ${Math.round(this.hub.patienceMs / 1000)} seconds.`);
+    if (leftMs <= 0)
+      throw new CliError(
+        3,
+        `the hub at ${this.hub.url} cannot be reached: ${message}${this.hub.patienceMs === 0 ? '' : `, for ${Math.round(this.hub.patienceMs / 1000)} seconds`}`,
+      );
+    if (tries === 0)
+      this.say(
+        `The hub at ${this.hub.url} does not answer (${message}); it is asked again for ${Math.round(this.hub.patienceMs / 1000)} seconds.`,
+      );
     await delay(Math.min(leftMs, Math.max(afterMs, Math.min(AGAIN_MS_MIN * 2 ** tries, AGAIN_MS_MAX))));
     return { since, tries: tries + 1 };
   }
 
-  private async once(method: string, path: string, request?: { body: Record<string, unknown>; key: string }): Promise<Response> {
-    const headers = { authorization: `Bearer ${this.hub.token}`, accept: '*/*', 'accept-encoding': 'identity', ...(request === undefined ? {} : { 'content-type': 'application/json', 'idempotency-key': request.key }) };
+  private async once(
+    method: string,
+    path: string,
+    request?: { body: Record<string, unknown>; key: string },
+  ): Promise<Response> {
+    const headers = {
+      authorization: `Bearer ${this.hub.token}`,
+      accept: '*/*',
+      'accept-encoding': 'identity',
+      ...(request === undefined ? {} : { 'content-type': 'application/json', 'idempotency-key': request.key }),
+    };
     const begun = new AbortController();
     const timer = setTimeout(() => begun.abort(new Error('no answer in time')), CALL_MS_MAX);
     let response: Response;
     try {
       // A redirect is told and not followed: the token is for this host, and another would be asked without it.
-      response = await fetch(this.hub.url + path, { method, headers, redirect: 'manual', signal: begun.signal, ...(request === undefined ? {} : { body: JSON.stringify(request.body) }) });
+      response = await fetch(this.hub.url + path, {
+        method,
+        headers,
+        redirect: 'manual',
+        signal: begun.signal,
+        ...(request === undefined ? {} : { body: JSON.stringify(request.body) }),
+      });
     } catch (error) {
       throw new NotNow(reasonOf(error), 0);
     } finally {
@@ -157,12 +189,18 @@ export class HubClient {
   private async refusal(response: Response): Promise<CliError | NotNow> {
     const { status } = response;
     const { url, tokenFrom } = this.hub;
-    if (status >= 300 && status < 400) return new CliError(2, `the hub at ${url} answers with a redirect (${status}) to ${placeOf(response.headers.get('location'), url)}; give the address that it leads to as --url`);
+    if (status >= 300 && status < 400)
+      return new CliError(
+        2,
+        `the hub at ${url} answers with a redirect (${status}) to ${placeOf(response.headers.get('location'), url)}; give the address that it leads to as --url`,
+      );
     const text = await response.text().catch(() => '');
     const says = problemOf(text) ?? `status ${status}`;
     if (LATER.has(status)) return new NotNow(says, retryAfterMs(response.headers.get('retry-after')));
-    if (status === 401) return new CliError(2, `the hub says: ${says}. It does not know the token, which came from ${tokenFrom}`);
-    if (status === 403) return new CliError(2, `the hub says: ${says}. The token, which came from ${tokenFrom}, is not one of finance`);
+    if (status === 401)
+      return new CliError(2, `the hub says: ${says}. It does not know the token, which came from ${tokenFrom}`);
+    if (status === 403)
+      return new CliError(2, `the hub says: ${says}. The token, which came from ${tokenFrom}, is not one of finance`);
     return new CliError(status === 422 ? 2 : 4, `the hub says: ${says}`);
   }
 }
@@ -179,9 +217,13 @@ async function* chunksOf(response: Response): AsyncGenerator<Uint8Array> {
   try {
     for (;;) {
       const silence = new AbortController();
-      const next = await Promise.race([reader.read(), delay(CALL_MS_MAX, 'silent' as const, { signal: silence.signal }).catch(() => 'silent' as const)]).catch((error: unknown) => reasonOf(error));
+      const next = await Promise.race([
+        reader.read(),
+        delay(CALL_MS_MAX, 'silent' as const, { signal: silence.signal }).catch(() => 'silent' as const),
+      ]).catch((error: unknown) => reasonOf(error));
       silence.abort();
-      if (typeof next === 'string') throw new NotNow(next === 'silent' ? 'the report stopped' : `the report broke off: ${next}`, 0);
+      if (typeof next === 'string')
+        throw new NotNow(next === 'silent' ? 'the report stopped' : `the report broke off: ${next}`, 0);
       if (next.done) return;
       yield next.value as Uint8Array;
     }

@@ -12,8 +12,17 @@ async function main(): Promise<number> {
   }
   const { npm_lifecycle_event: script, npm_config_loglevel: npmSays } = process.env;
   // npm has written two lines of its own in front by now; a report with them would be no report.
-  if (options.command === 'run' && (options.out === undefined || options.out === '-') && script !== undefined && script !== 'npx' && npmSays !== 'silent' && process.stdout.isTTY !== true)
-    throw new UsageError('npm writes lines of its own to standard output, which would stand in the report: use "npm run --silent recon -- run …", or --out');
+  if (
+    options.command === 'run' &&
+    (options.out === undefined || options.out === '-') &&
+    script !== undefined &&
+    script !== 'npx' &&
+    npmSays !== 'silent' &&
+    process.stdout.isTTY !== true
+  )
+    throw new UsageError(
+      'npm writes lines of its own to standard output, which would stand in the report: use "npm run --silent recon -- run …", or --out',
+    );
   const terminal = { out: process.stdout, err: process.stderr };
   return options.command === 'run' ? run(options, terminal) : verify(options, terminal);
 }

@@ -84,19 +84,33 @@ export function parseOptions(args: readonly string[], env: Environment): RunOpti
   if (values.help === true) return null;
   const [command, ...rest] = positionals;
   if (command === 'verify') return verifyOptions(values, rest, env);
-  if (command !== 'run') throw new UsageError(command === undefined ? 'a command is missing: run or verify' : `unknown command "${command}"`);
+  if (command !== 'run')
+    throw new UsageError(
+      command === undefined ? 'a command is missing: run or verify' : `unknown command "${command}"`,
+    );
   if (rest.length > 0) throw new UsageError(`unexpected "${rest[0]}"`);
-  if (values.date !== undefined && (values.from !== undefined || values.to !== undefined)) throw new UsageError('--date cannot stand together with --from and --to');
-  if (values.date !== undefined && values.date !== 'yesterday' && !/^\d{4}-\d{2}-\d{2}$/.test(values.date)) throw new UsageError(`--date is a date such as 2026-11-22, or yesterday, and not "${values.date}"`);
-  if ((values.from === undefined) !== (values.to === undefined)) throw new UsageError('--from and --to must stand together');
+  if (values.date !== undefined && (values.from !== undefined || values.to !== undefined))
+    throw new UsageError('--date cannot stand together with --from and --to');
+  if (values.date !== undefined && values.date !== 'yesterday' && !/^\d{4}-\d{2}-\d{2}$/.test(values.date))
+    throw new UsageError(`--date is a date such as 2026-11-22, or yesterday, and not "${values.date}"`);
+  if ((values.from === undefined) !== (values.to === undefined))
+    throw new UsageError('--from and --to must stand together');
   const format = oneOf('format', values.format ?? 'csv', FORMATS);
-  const form = new URLSearchParams({ ...(values.bom === true ? { bom: '1' } : {}), ...(values.sep === undefined ? {} : { sep: oneOf('sep', values.sep, SEPARATORS) }), ...(values.raw === true ? { raw: '1' } : {}) }).toString();
+  const form = new URLSearchParams({
+    ...(values.bom === true ? { bom: '1' } : {}),
+    ...(values.sep === undefined ? {} : { sep: oneOf('sep', values.sep, SEPARATORS) }),
+    ...(values.raw === true ? { raw: '1' } : {}),
+  }).toString();
   if (form !== '' && format !== 'csv') throw new UsageError('--bom, --sep and --raw are for CSV only');
   const toStdout = values.out === undefined || values.out === '-';
   if (toStdout && format === 'xlsx') throw new UsageError('a workbook needs --out');
   return {
     command: 'run',
-    hub: { url: urlOf(values.url, env), ...tokenOf(env), patienceMs: wholeNumber('patience', values.patience ?? '120') * 1000 },
+    hub: {
+      url: urlOf(values.url, env),
+      ...tokenOf(env),
+      patienceMs: wholeNumber('patience', values.patience ?? '120') * 1000,
+    },
     date: values.date,
     from: values.from,
     to: values.to,
@@ -117,9 +131,33 @@ export function parseOptions(args: readonly string[], env: Environment): RunOpti
 
 const TEXT = { type: 'string' } as const;
 const FLAG = { type: 'boolean' } as const;
-const OPTIONS = { date: TEXT, from: TEXT, to: TEXT, zone: TEXT, cutoff: TEXT, grace: TEXT, format: TEXT, out: TEXT, manifest: TEXT, sep: TEXT, url: TEXT, timeout: TEXT, patience: TEXT, key: TEXT, provisional: FLAG, strict: FLAG, 'allow-partial': FLAG, 'dry-run': FLAG, bom: FLAG, raw: FLAG, help: FLAG } as const;
+const OPTIONS = {
+  date: TEXT,
+  from: TEXT,
+  to: TEXT,
+  zone: TEXT,
+  cutoff: TEXT,
+  grace: TEXT,
+  format: TEXT,
+  out: TEXT,
+  manifest: TEXT,
+  sep: TEXT,
+  url: TEXT,
+  timeout: TEXT,
+  patience: TEXT,
+  key: TEXT,
+  provisional: FLAG,
+  strict: FLAG,
+  'allow-partial': FLAG,
+  'dry-run': FLAG,
+  bom: FLAG,
+  raw: FLAG,
+  help: FLAG,
+} as const;
 
-type Parsed = ReturnType<typeof parseArgs<{ options: typeof OPTIONS; allowPositionals: true; strict: true; tokens: true }>>;
+type Parsed = ReturnType<
+  typeof parseArgs<{ options: typeof OPTIONS; allowPositionals: true; strict: true; tokens: true }>
+>;
 
 function parsed(args: readonly string[]): Parsed {
   try {
@@ -129,10 +167,16 @@ function parsed(args: readonly string[]): Parsed {
   }
 }
 
-function verifyOptions({ key }: Parsed['values'], [file, manifest, ...more]: string[], env: Environment): VerifyOptions {
-  if (file === undefined || manifest === undefined || more.length > 0) throw new UsageError('verify takes a file and its manifest');
+function verifyOptions(
+  { key }: Parsed['values'],
+  [file, manifest, ...more]: string[],
+  env: Environment,
+): VerifyOptions {
+  if (file === undefined || manifest === undefined || more.length > 0)
+    throw new UsageError('verify takes a file and its manifest');
   const trusted = key ?? given(env.RECON_PUBLIC_KEY);
-  if (trusted !== undefined && Buffer.from(trusted, 'base64').length !== 32) throw new UsageError('the key must be base64 of 32 bytes');
+  if (trusted !== undefined && Buffer.from(trusted, 'base64').length !== 32)
+    throw new UsageError('the key must be base64 of 32 bytes');
   return { command: 'verify', file, manifest, key: trusted };
 }
 
@@ -140,10 +184,14 @@ function tokenOf(env: Environment): { token: string; tokenFrom: string } {
   for (const name of ['FINANCE_TOKEN', 'BEARER_TOKEN'] as const) {
     // A list holds one token a person; a machine that has the whole list acts as the first.
     const [token = '', ...others] = given(env[name])?.split(',') ?? [];
-    if (token !== '') return { token, tokenFrom: others.length === 0 ? name : `${name} (the first of ${others.length + 1})` };
+    if (token !== '')
+      return { token, tokenFrom: others.length === 0 ? name : `${name} (the first of ${others.length + 1})` };
   }
   if (isProduction(env)) throw new UsageError('FINANCE_TOKEN (or BEARER_TOKEN) is missing');
-  return { token: 'change_token', tokenFrom: 'the default of development, since neither FINANCE_TOKEN nor BEARER_TOKEN is set' };
+  return {
+    token: 'change_token',
+    tokenFrom: 'the default of development, since neither FINANCE_TOKEN nor BEARER_TOKEN is set',
+  };
 }
 
 function given(value: string | undefined): string | undefined {
@@ -157,7 +205,8 @@ function urlOf(option: string | undefined, env: Environment): string {
   if (!URL.canParse(text)) throw new UsageError(`${name} is no URL`);
   const { protocol, origin, pathname, username, password, search, hash } = new URL(text);
   if (!/^https?:$/.test(protocol)) throw new UsageError(`${name} must begin with http:// or https://`);
-  if (username !== '' || password !== '') throw new UsageError(`${name} must not hold a user or a password; the hub takes the token only`);
+  if (username !== '' || password !== '')
+    throw new UsageError(`${name} must not hold a user or a password; the hub takes the token only`);
   if (search !== '' || hash !== '') throw new UsageError(`${name} must end with its path, without ? and #`);
   return (origin + pathname).replace(/\/+$/, '');
 }

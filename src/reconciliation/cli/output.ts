@@ -34,7 +34,9 @@ export async function openOutput(option: string, name: string | undefined, stdou
     const target = await followed(path.resolve(name));
     if (target === 1) return streamTo(stdout);
     if (typeof target === 'number') return streamTo(createWriteStream('', { fd: target }));
-    const there = await stat(target).catch((error: unknown) => (codeOf(error) === 'ENOENT' ? null : Promise.reject(error as Error)));
+    const there = await stat(target).catch((error: unknown) =>
+      codeOf(error) === 'ENOENT' ? null : Promise.reject(error as Error),
+    );
     if (there?.isDirectory() === true) throw new Error('it is a folder');
     if (there === null) {
       const folder = await realpath(path.dirname(target));
@@ -66,7 +68,8 @@ async function followed(name: string): Promise<string | number> {
 /** Into a device, a pipe or a FIFO, which stays what it is. */
 function deviceAt(option: string, target: string): Output {
   // Neither made nor truncated, should it have gone since it was looked at.
-  const write: Output['write'] = async (source, check) => poured(source, (await open(target, constants.O_WRONLY)).createWriteStream(), check, option);
+  const write: Output['write'] = async (source, check) =>
+    poured(source, (await open(target, constants.O_WRONLY)).createWriteStream(), check, option);
   return { file: null, write };
 }
 
@@ -74,9 +77,17 @@ function streamTo(stream: Writable): Output {
   return { file: null, write: (source, check) => poured(source, stream, check, 'standard output', false) };
 }
 
-async function poured(source: AsyncIterable<Uint8Array>, target: Writable, check: (digest: FileDigest) => void, what: string, end = true): Promise<FileDigest> {
+async function poured(
+  source: AsyncIterable<Uint8Array>,
+  target: Writable,
+  check: (digest: FileDigest) => void,
+  what: string,
+  end = true,
+): Promise<FileDigest> {
   const counter = new Counter();
-  await watch(source, what, (watched) => pipeline(Readable.from(counter.counted(watched), { objectMode: false }), target, { end }));
+  await watch(source, what, (watched) =>
+    pipeline(Readable.from(counter.counted(watched), { objectMode: false }), target, { end }),
+  );
   const digest = counter.digest();
   check(digest);
   return digest;
@@ -95,7 +106,10 @@ class PlainFile implements Output {
   ) {}
 
   async write(source: AsyncIterable<Uint8Array>, check: (digest: FileDigest) => void): Promise<FileDigest> {
-    const part = path.join(path.dirname(this.real), `.${path.basename(this.real).slice(0, 150)}.${randomUUID().slice(0, 8)}.part`);
+    const part = path.join(
+      path.dirname(this.real),
+      `.${path.basename(this.real).slice(0, 150)}.${randomUUID().slice(0, 8)}.part`,
+    );
     let handle: FileHandle;
     try {
       handle = await open(part, 'wx', this.there === null ? 0o666 : this.there.mode & 0o777);
@@ -150,7 +164,11 @@ async function hasOwner(handle: FileHandle, { uid, gid }: Stats): Promise<boolea
 }
 
 /** Throws what the source threw as it is, and CliError 2 for what the target could not take. */
-async function watch(source: AsyncIterable<Uint8Array>, what: string, take: (watched: AsyncIterable<Uint8Array>) => Promise<void>): Promise<void> {
+async function watch(
+  source: AsyncIterable<Uint8Array>,
+  what: string,
+  take: (watched: AsyncIterable<Uint8Array>) => Promise<void>,
+): Promise<void> {
   let broken: Error | undefined;
   const watched = async function* (): AsyncGenerator<Uint8Array> {
     try {
@@ -164,7 +182,10 @@ async function watch(source: AsyncIterable<Uint8Array>, what: string, take: (wat
     await take(watched());
   } catch (error) {
     if (broken !== undefined) throw broken;
-    throw new CliError(2, `${what} cannot be written: ${codeOf(error) === 'EPIPE' ? 'its reader left' : messageOf(error)}`);
+    throw new CliError(
+      2,
+      `${what} cannot be written: ${codeOf(error) === 'EPIPE' ? 'its reader left' : messageOf(error)}`,
+    );
   }
 }
 

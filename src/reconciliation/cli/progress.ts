@@ -18,7 +18,15 @@ export class Progress {
 /** Reading makes most of the time and nobody knows how long a list is, so a list counts when it is done. */
 export function progressLine({ state, progress }: RunView): string {
   const read = progress.sources.filter(({ done }) => done).length;
-  const share = { queued: 0, ingesting: 0.05 + read * 0.25, matching: 0.8 + (Math.min(progress.bucketsDone, 32) / 32) * 0.1, summarising: 0.9, sealed: 1, failed: 1, cancelled: 1 }[state];
+  const share = {
+    queued: 0,
+    ingesting: 0.05 + read * 0.25,
+    matching: 0.8 + (Math.min(progress.bucketsDone, 32) / 32) * 0.1,
+    summarising: 0.9,
+    sealed: 1,
+    failed: 1,
+    cancelled: 1,
+  }[state];
   const full = Math.round(Math.min(share, 1) * WIDTH);
   const rows = progress.sources.map(({ side, rowsSeen }) => `${side} ${rowsSeen.toLocaleString('en-US')}`).join(', ');
   return `[${'#'.repeat(full)}${'.'.repeat(WIDTH - full)}] ${state}${rows === '' ? '' : `: ${rows} rows`}`;

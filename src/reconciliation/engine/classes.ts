@@ -1,5 +1,6 @@
 export type Severity = 'critical' | 'high' | 'medium' | 'low';
-export type NextAction = 'replay_rgs' | 'requery_operator' | 'import' | 'escalate' | 'compare' | 'resolve_parked' | 'none';
+export type NextAction =
+  'replay_rgs' | 'requery_operator' | 'import' | 'escalate' | 'compare' | 'resolve_parked' | 'none';
 
 export interface ClassRule {
   readonly class: string;

@@ -29,7 +29,11 @@ const SIDES = { rgs: SOURCE.rgs, operator: SOURCE.operator, hub: SOURCE.hub } as
  * hub's from its own table) against what the match made of the staged rows. Answers the first difference, null when there is none.
  * A match that took two unlike rows for alike shows here, since each is counted under its own attributes before and under the key's after.
  */
-export function checkTotals(progress: ReadonlyMap<StagedSource, Progress>, placed: readonly PlacedRows[], matched: readonly MatchedRows[]): string | null {
+export function checkTotals(
+  progress: ReadonlyMap<StagedSource, Progress>,
+  placed: readonly PlacedRows[],
+  matched: readonly MatchedRows[],
+): string | null {
   for (const [name, source] of Object.entries(SIDES)) {
     const after: Totals = new Map();
     for (const row of placed) if (row.src === source) add(after, row);
@@ -37,17 +41,26 @@ export function checkTotals(progress: ReadonlyMap<StagedSource, Progress>, place
     const before = progress.get(source)?.totals ?? new Map<number, { n: number; sum: bigint }>();
     for (const attrs of new Set([...before.keys(), ...after.keys()])) {
       const [read, found] = [before.get(attrs) ?? { n: 0, sum: 0n }, after.get(attrs) ?? { n: 0, sum: 0n }];
-      if (read.n !== found.n || read.sum !== found.sum) return `of the ${name === 'rgs' ? 'RGS' : name} ${read.n} rows of ${read.sum} minor units were read and ${found.n} of ${found.sum} classified, with the packed attributes ${attrs}`;
+      if (read.n !== found.n || read.sum !== found.sum)
+        return `of the ${name === 'rgs' ? 'RGS' : name} ${read.n} rows of ${read.sum} minor units were read and ${found.n} of ${found.sum} classified, with the packed attributes ${attrs}`;
     }
   }
   return null;
 }
 
 /** What became of the rows of each side. */
-export function funnelOf(progress: ReadonlyMap<StagedSource, Progress>, placed: readonly PlacedRows[], matched: readonly MatchedRows[]): Funnel {
+export function funnelOf(
+  progress: ReadonlyMap<StagedSource, Progress>,
+  placed: readonly PlacedRows[],
+  matched: readonly MatchedRows[],
+): Funnel {
   const of = (source: StagedSource): SideFunnel => {
-    const rows = (place: readonly PlacedRows['place'][]) => placed.filter((row) => row.src === source && place.includes(row.place)).reduce((total, { n }) => total + Number(n), 0);
-    const keys = (which: (row: MatchedRows) => boolean) => matched.filter((row) => (row.mask & source) !== 0 && which(row)).reduce((total, { n }) => total + Number(n), 0);
+    const rows = (place: readonly PlacedRows['place'][]) =>
+      placed
+        .filter((row) => row.src === source && place.includes(row.place))
+        .reduce((total, { n }) => total + Number(n), 0);
+    const keys = (which: (row: MatchedRows) => boolean) =>
+      matched.filter((row) => (row.mask & source) !== 0 && which(row)).reduce((total, { n }) => total + Number(n), 0);
     const isRefused = ({ attrs }: MatchedRows) => Number(BigInt(attrs) & 3n) === STATUS_CODE.rejected;
     return {
       seen: progress.get(source)?.seen ?? 0,

@@ -42,7 +42,15 @@ const MOVEMENT: Leg = {
 };
 /** The repayment's message is made when it is decided on, and its id is a UUIDv7. */
 const UNDO_AT = 'coalesce(uuid_extract_timestamp(w.undo_message_id), w.created_at)';
-const UNDO: Leg = { key: 'recon.undo_key(w.id)', movement: '2', status: UNDO_STATUS, at: UNDO_AT, undo: 'true', refId: `'${UNDO_PREFIX}' || w.ref_id`, direction: `'credit'` };
+const UNDO: Leg = {
+  key: 'recon.undo_key(w.id)',
+  movement: '2',
+  status: UNDO_STATUS,
+  at: UNDO_AT,
+  undo: 'true',
+  refId: `'${UNDO_PREFIX}' || w.ref_id`,
+  direction: `'credit'`,
+};
 
 /** Rollbacks move no money by themselves, and a tombstone is the place of a bet that never came. */
 const MOVES_MONEY = `not w.tombstone and w.movement <> 'rollback'`;
@@ -66,13 +74,26 @@ function legSql(leg: Leg, where: string, extraFlags = 0): string {
 }
 
 /** The hub's movements and repayments of a run: those of the window with its padding, or all. */
-export function legsSql({ window, padSeconds }: Pick<ReconRun, 'window' | 'padSeconds'>): { rows: string; window: Date[] } {
-  if (window === null) return { rows: `${legSql(MOVEMENT, OF_EITHER)} union all ${legSql(UNDO, `${OF_EITHER} and ${HAS_UNDO}`)}`, window: [] };
-  const [from, to] = [new Date(window.from.getTime() - padSeconds * 1000), new Date(window.to.getTime() + padSeconds * 1000)];
+export function legsSql({ window, padSeconds }: Pick<ReconRun, 'window' | 'padSeconds'>): {
+  rows: string;
+  window: Date[];
+} {
+  if (window === null)
+    return {
+      rows: `${legSql(MOVEMENT, OF_EITHER)} union all ${legSql(UNDO, `${OF_EITHER} and ${HAS_UNDO}`)}`,
+      window: [],
+    };
+  const [from, to] = [
+    new Date(window.from.getTime() - padSeconds * 1000),
+    new Date(window.to.getTime() + padSeconds * 1000),
+  ];
   const inWindow = (at: string) => `${OF_EITHER} and ${at} >= $5::timestamptz and ${at} < $6::timestamptz`;
   // Both have an index on what comes first; the second condition is the exact one.
   const undoInWindow = `w.undo_message_id >= uuid_v7_floor($5::timestamptz) and w.undo_message_id < uuid_v7_floor($6::timestamptz) and ${inWindow(UNDO_AT)}`;
-  return { rows: `${legSql(MOVEMENT, inWindow('w.created_at'))} union all ${legSql(UNDO, undoInWindow)}`, window: [from, to] };
+  return {
+    rows: `${legSql(MOVEMENT, inWindow('w.created_at'))} union all ${legSql(UNDO, undoInWindow)}`,
+    window: [from, to],
+  };
 }
 
 /**

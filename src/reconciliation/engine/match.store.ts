@@ -30,14 +30,28 @@ export class MatchStore {
 
   /** One bucket in one commit, so that a crash resumes with the next. A bucket is every `buckets`-th partition, or the whole table. */
   async bucket(run: HeldRun, bucket: number, buckets: number, days: DayBounds): Promise<void> {
-    await this.database.bulk(async (tx) => {
-      await this.runs.fence(tx, run);
-      const parameters = [run.padSeconds, run.window?.from ?? null, run.window?.to ?? null, days.from.map((from) => from.toISOString()), days.dates];
-      const stage = `recon.stage_${run.slot}`;
-      const tables = buckets === 1 ? [stage] : Array.from({ length: PARTITIONS }, (_, partition) => `${stage}_${partition}`).filter((_, partition) => partition % buckets === bucket);
-      for (const table of tables) await tx.rows(bucketSql(run.slot, table), parameters);
-      await this.runs.bucketsDone(tx, run, bucket + 1);
-    }, { durable: false });
+    await this.database.bulk(
+      async (tx) => {
+        await this.runs.fence(tx, run);
+        const parameters = [
+          run.padSeconds,
+          run.window?.from ?? null,
+          run.window?.to ?? null,
+          days.from.map((from) => from.toISOString()),
+          days.dates,
+        ];
+        const stage = `recon.stage_${run.slot}`;
+        const tables =
+          buckets === 1
+            ? [stage]
+            : Array.from({ length: PARTITIONS }, (_, partition) => `${stage}_${partition}`).filter(
+                (_, partition) => partition % buckets === bucket,
+              );
+        for (const table of tables) await tx.rows(bucketSql(run.slot, table), parameters);
+        await this.runs.bucketsDone(tx, run, bucket + 1);
+      },
+      { durable: false },
+    );
   }
 }
 

@@ -51,14 +51,31 @@ export class RunEngine {
   async execute(run: HeldRun, gone: AbortSignal): Promise<ReconRun> {
     const started = performance.now();
     try {
-      if (run.lostLeases >= LOST_LEASES_MAX) throw new RunFailure('processes_died', null, `${run.lostLeases} processes in a row died or lost the database at the same point of this run`);
+      if (run.lostLeases >= LOST_LEASES_MAX)
+        throw new RunFailure(
+          'processes_died',
+          null,
+          `${run.lostLeases} processes in a row died or lost the database at the same point of this run`,
+        );
       const sealed = await this.toSeal(run, gone);
-      this.logger.event('info', 'reconciliation.sealed', { runId: run.id, kind: run.kind, ...sealed.counts, durationMs: Math.round(performance.now() - started) });
+      this.logger.event('info', 'reconciliation.sealed', {
+        runId: run.id,
+        kind: run.kind,
+        ...sealed.counts,
+        durationMs: Math.round(performance.now() - started),
+      });
       return sealed;
     } catch (error) {
-      if (error instanceof LeaseLostError || gone.aborted || isStoreUnavailable(error) || isTransient(error)) throw error;
+      if (error instanceof LeaseLostError || gone.aborted || isStoreUnavailable(error) || isTransient(error))
+        throw error;
       const fault = faultOf(error);
-      this.logger.event(fault.reason === 'internal_error' ? 'error' : 'warn', 'reconciliation.failed', { runId: run.id, kind: run.kind, ...fault, error: messageOf(error), stack: error instanceof Error && fault.reason === 'internal_error' ? error.stack : undefined });
+      this.logger.event(fault.reason === 'internal_error' ? 'error' : 'warn', 'reconciliation.failed', {
+        runId: run.id,
+        kind: run.kind,
+        ...fault,
+        error: messageOf(error),
+        stack: error instanceof Error && fault.reason === 'internal_error' ? error.stack : undefined,
+      });
       return await this.stage.bulk(async (tx) => {
         await this.stage.empty(tx, run);
         return this.runs.fail(tx, run, fault);
@@ -81,18 +98,29 @@ export class RunEngine {
       const known = await this.stage.progress(run);
       const isResumed = known.size > 0 && restarts === 0;
       const isWhole = isResumed && (await this.stage.isWhole(run, wholeOf(known)));
-      if (isResumed) this.logger.event('info', 'reconciliation.resumed', { runId: run.id, state: run.state, isWhole, bucketsDone: run.bucketsDone });
+      if (isResumed)
+        this.logger.event('info', 'reconciliation.resumed', {
+          runId: run.id,
+          state: run.state,
+          isWhole,
+          bucketsDone: run.bucketsDone,
+        });
       if (!isWhole) await this.stage.begin(run);
       const progress = await this.ingestAll(run, isWhole ? known : new Map(), gone);
       const buckets = this.bucketsOf(progress);
       await this.matchAll(run, isWhole ? run.bucketsDone : 0, buckets, gone);
       try {
         await this.stage.bulk((tx) => this.runs.enter(tx, run, 'summarising', buckets));
-        await this.sealing.write(run, { progress, currencies: this.currencies(), exponents: this.partners.byId(run.operatorId).currencyExponents });
+        await this.sealing.write(run, {
+          progress,
+          currencies: this.currencies(),
+          exponents: this.partners.byId(run.operatorId).currencyExponents,
+        });
         return;
       } catch (error) {
         // The one innocent reason for sums that do not add up: Postgres crashed meanwhile and the staging tables are empty.
-        if (!(error instanceof BridgeError) || restarts >= RESTARTS_MAX || (await this.stage.isWhole(run, progress))) throw error;
+        if (!(error instanceof BridgeError) || restarts >= RESTARTS_MAX || (await this.stage.isWhole(run, progress)))
+          throw error;
         this.logger.event('warn', 'reconciliation.staging_lost', { runId: run.id, error: error.message });
       }
     }
@@ -125,12 +153,20 @@ export class RunEngine {
   /** Without this, a list that lost half its rows gives finance a million breaks that are none. The legacy hub's file must report even an empty side. */
   private refuseSuspicious(run: HeldRun, progress: ReadonlyMap<StagedSource, Progress>): void {
     if (run.kind === 'legacy' || run.rules.allowPartial) return;
-    const settled = (source: StagedSource) => [...(progress.get(source)?.totals ?? [])].filter(([attrs]) => (attrs & 3) === STATUS_CODE.settled).reduce((total, [, { n }]) => total + n, 0);
+    const settled = (source: StagedSource) =>
+      [...(progress.get(source)?.totals ?? [])]
+        .filter(([attrs]) => (attrs & 3) === STATUS_CODE.settled)
+        .reduce((total, [, { n }]) => total + n, 0);
     const hub = settled(SOURCE.hub);
     if (hub <= SUSPICIOUS_FROM_ROWS) return;
     for (const side of ['rgs', 'operator'] as const) {
       const listed = settled(SOURCE[side]);
-      if (listed * 2 < hub) throw new RunFailure('source_suspicious', side, `the list of the ${side === 'rgs' ? 'RGS' : 'operator'} holds ${listed} bookings where the hub has ${hub}; allowPartial would take it as it is`);
+      if (listed * 2 < hub)
+        throw new RunFailure(
+          'source_suspicious',
+          side,
+          `the list of the ${side === 'rgs' ? 'RGS' : 'operator'} holds ${listed} bookings where the hub has ${hub}; allowPartial would take it as it is`,
+        );
     }
   }
 
@@ -142,7 +178,10 @@ export class RunEngine {
 
   private async matchAll(run: HeldRun, done: number, buckets: number, gone: AbortSignal): Promise<void> {
     await this.stage.bulk((tx) => this.runs.enter(tx, run, 'matching', done));
-    const days: DayBounds = run.window === null ? dayBounds(await this.stage.hubDays(run), run.zone, run.cutoff) : windowBounds(run.window, run.zone, run.cutoff);
+    const days: DayBounds =
+      run.window === null
+        ? dayBounds(await this.stage.hubDays(run), run.zone, run.cutoff)
+        : windowBounds(run.window, run.zone, run.cutoff);
     for (let bucket = done; bucket < buckets; bucket++) {
       gone.throwIfAborted();
       await this.match.bucket(run, bucket, buckets, days);
@@ -156,7 +195,8 @@ export class RunEngine {
 }
 
 function faultOf(error: unknown): RunFault {
-  if (error instanceof SourceError || error instanceof RunFailure) return { reason: error.reason, side: error.side, message: error.message };
+  if (error instanceof SourceError || error instanceof RunFailure)
+    return { reason: error.reason, side: error.side, message: error.message };
   if (error instanceof BridgeError) return { reason: 'bridge_not_zero', side: null, message: error.message };
   return { reason: 'internal_error', side: null, message: 'a fault of the hub; its log has the details' };
 }

@@ -2,7 +2,19 @@ import { Injectable } from '@nestjs/common';
 import { v7 as uuidv7 } from 'uuid';
 import { Database, type Row, type Sql } from '../../database/database';
 import { isUniqueViolation } from '../../database/pg-errors';
-import { type HeldRun, LIVE_STATES, type ReconRun, type RunCounts, type RunFault, type RunKind, type RunRequest, type RunRules, type RunState, SLOTS, paramsHash } from './run';
+import {
+  type HeldRun,
+  LIVE_STATES,
+  type ReconRun,
+  type RunCounts,
+  type RunFault,
+  type RunKind,
+  type RunRequest,
+  type RunRules,
+  type RunState,
+  SLOTS,
+  paramsHash,
+} from './run';
 
 export const HARD_LIMIT_SECONDS = 24 * 3600;
 export const PAD_SECONDS = 2 * 3600;
@@ -25,19 +37,49 @@ export class RunStore {
   constructor(private readonly database: Database) {}
 
   /** A new run, or the live one that was asked for with the same parameters; `created` says which. */
-  async create(request: RunRequest, pair: { operatorId: number; rgsId: number }, listShards: number): Promise<{ run: ReconRun; created: boolean }> {
+  async create(
+    request: RunRequest,
+    pair: { operatorId: number; rgsId: number },
+    listShards: number,
+  ): Promise<{ run: ReconRun; created: boolean }> {
     const hash = paramsHash(request, pair);
-    const rules: RunRules = { allowPartial: request.allowPartial, dryRun: request.dryRun, provisional: request.provisional };
+    const rules: RunRules = {
+      allowPartial: request.allowPartial,
+      dryRun: request.dryRun,
+      provisional: request.provisional,
+    };
     for (;;) {
       const [created] = await this.database.rows<RunRow>(
         `insert into recon.run (id, kind, params_hash, operator_id, rgs_id, window_from, window_to, business_date, zone, cutoff, as_of, grace_seconds, hard_limit_seconds, pad_seconds, rules, created_by, idempotency_key, schedule_id, list_shards)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, coalesce($11, date_trunc('milliseconds', now())), $12, $13, $14, $15, $16, $17, $18, $19)
          on conflict (params_hash) where state in (${LIVE}) do nothing returning ${COLUMNS}`,
-        [uuidv7(), request.kind, hash, pair.operatorId, pair.rgsId, request.window?.from ?? null, request.window?.to ?? null, request.businessDate, request.zone, request.cutoff,
-          request.asOf, request.graceSeconds, HARD_LIMIT_SECONDS, PAD_SECONDS, JSON.stringify(rules), request.createdBy, request.idempotencyKey, request.scheduleId, listShards],
+        [
+          uuidv7(),
+          request.kind,
+          hash,
+          pair.operatorId,
+          pair.rgsId,
+          request.window?.from ?? null,
+          request.window?.to ?? null,
+          request.businessDate,
+          request.zone,
+          request.cutoff,
+          request.asOf,
+          request.graceSeconds,
+          HARD_LIMIT_SECONDS,
+          PAD_SECONDS,
+          JSON.stringify(rules),
+          request.createdBy,
+          request.idempotencyKey,
+          request.scheduleId,
+          listShards,
+        ],
       );
       if (created !== undefined) return { run: toRun(created), created: true };
-      const [live] = await this.database.rows<RunRow>(`select ${COLUMNS} from recon.run where params_hash = $1 and state in (${LIVE})`, [hash]);
+      const [live] = await this.database.rows<RunRow>(
+        `select ${COLUMNS} from recon.run where params_hash = $1 and state in (${LIVE})`,
+        [hash],
+      );
       // Between the two statements it may have ended; then there is room for a new one.
       if (live !== undefined) return { run: toRun(live), created: false };
     }
@@ -50,7 +92,10 @@ export class RunStore {
 
   /** The youngest sealed run of a kind. */
   async latestSealed(kind: RunKind): Promise<ReconRun | undefined> {
-    const [row] = await this.database.rows<RunRow>(`select ${COLUMNS} from recon.run where kind = $1 and state = 'sealed' order by created_at desc, id desc limit 1`, [kind]);
+    const [row] = await this.database.rows<RunRow>(
+      `select ${COLUMNS} from recon.run where kind = $1 and state = 'sealed' order by created_at desc, id desc limit 1`,
+      [kind],
+    );
     return row === undefined ? undefined : toRun(row);
   }
 
@@ -88,13 +133,19 @@ export class RunStore {
 
   /** False when the lease was lost. */
   async heartbeat({ id, leaseToken }: ReconRun, leaseSeconds: number): Promise<boolean> {
-    const rows = await this.database.rows(`update recon.run set lease_until = clock_timestamp() + $3 * interval '1 second' where id = $1 and lease_token = $2 and state in (${LIVE}) returning 1`, [id, leaseToken, leaseSeconds]);
+    const rows = await this.database.rows(
+      `update recon.run set lease_until = clock_timestamp() + $3 * interval '1 second' where id = $1 and lease_token = $2 and state in (${LIVE}) returning 1`,
+      [id, leaseToken, leaseSeconds],
+    );
     return rows.length > 0;
   }
 
   /** Gives a run back so that another process may take it at once; a process that stops does so. */
   async release({ id, leaseToken }: ReconRun): Promise<void> {
-    await this.database.rows(`update recon.run set lease_until = null where id = $1 and lease_token = $2 and state in (${LIVE})`, [id, leaseToken]);
+    await this.database.rows(
+      `update recon.run set lease_until = null where id = $1 and lease_token = $2 and state in (${LIVE})`,
+      [id, leaseToken],
+    );
   }
 
   /**
@@ -102,20 +153,35 @@ export class RunStore {
    * already. KEY SHARE, so that two lists can be staged and the lease renewed at the same time.
    */
   async fence(tx: Sql, { id, leaseToken }: ReconRun): Promise<void> {
-    const rows = await tx.rows('select 1 from recon.run where id = $1 and lease_token = $2 for key share', [id, leaseToken]);
+    const rows = await tx.rows('select 1 from recon.run where id = $1 and lease_token = $2 for key share', [
+      id,
+      leaseToken,
+    ]);
     if (rows.length === 0) throw new LeaseLostError(id);
   }
 
   async enter(tx: Sql, run: HeldRun, state: 'ingesting' | 'matching' | 'summarising', bucketsDone = 0): Promise<void> {
-    await tx.rows('update recon.run set state = $3, buckets_done = $4 where id = $1 and lease_token = $2', [run.id, run.leaseToken, state, bucketsDone]);
+    await tx.rows('update recon.run set state = $3, buckets_done = $4 where id = $1 and lease_token = $2', [
+      run.id,
+      run.leaseToken,
+      state,
+      bucketsDone,
+    ]);
   }
 
   async bucketsDone(tx: Sql, run: HeldRun, count: number): Promise<void> {
-    await tx.rows('update recon.run set buckets_done = $3 where id = $1 and lease_token = $2', [run.id, run.leaseToken, count]);
+    await tx.rows('update recon.run set buckets_done = $3 where id = $1 and lease_token = $2', [
+      run.id,
+      run.leaseToken,
+      count,
+    ]);
   }
 
   async itemsWritten(tx: Sql, run: HeldRun, counts: RunCounts): Promise<void> {
-    await tx.rows('update recon.run set items_written = true, counts = $3, item_count = $4 where id = $1 and lease_token = $2', [run.id, run.leaseToken, JSON.stringify(counts), counts.broken + counts.inFlight]);
+    await tx.rows(
+      'update recon.run set items_written = true, counts = $3, item_count = $4 where id = $1 and lease_token = $2',
+      [run.id, run.leaseToken, JSON.stringify(counts), counts.broken + counts.inFlight],
+    );
   }
 
   /** Throws LeaseLostError when somebody else ended it. */
@@ -131,7 +197,10 @@ export class RunStore {
   /** Whoever holds it notices at its next write. `slot` is what it had. Undefined when the run has ended already. */
   async cancel(tx: Sql, id: string): Promise<{ run: ReconRun; slot: number | null } | undefined> {
     // Waits for a page that is being committed, so that the slot is given up with nobody writing into it.
-    const [before] = await tx.rows<{ slot: number | null }>(`select slot from recon.run where id = $1 and state in (${LIVE}) for update`, [id]);
+    const [before] = await tx.rows<{ slot: number | null }>(
+      `select slot from recon.run where id = $1 and state in (${LIVE}) for update`,
+      [id],
+    );
     if (before === undefined) return undefined;
     const [row] = await tx.rows<RunRow>(
       `update recon.run set state = 'cancelled', slot = null, lease_owner = null, lease_until = null, lease_token = lease_token + 1, finished_at = clock_timestamp() where id = $1 returning ${COLUMNS}`,
@@ -140,8 +209,16 @@ export class RunStore {
     return row === undefined ? undefined : { run: toRun(row), slot: before.slot };
   }
 
-  private async end(tx: Sql, run: HeldRun, change: string, parameters: (string | number | Buffer)[]): Promise<ReconRun> {
-    const [row] = await tx.rows<RunRow>(`update recon.run set ${change}, slot = null, lease_owner = null, lease_until = null, finished_at = clock_timestamp() where id = $1 and lease_token = $2 and state in (${LIVE}) returning ${COLUMNS}`, [run.id, run.leaseToken, ...parameters]);
+  private async end(
+    tx: Sql,
+    run: HeldRun,
+    change: string,
+    parameters: (string | number | Buffer)[],
+  ): Promise<ReconRun> {
+    const [row] = await tx.rows<RunRow>(
+      `update recon.run set ${change}, slot = null, lease_owner = null, lease_until = null, finished_at = clock_timestamp() where id = $1 and lease_token = $2 and state in (${LIVE}) returning ${COLUMNS}`,
+      [run.id, run.leaseToken, ...parameters],
+    );
     if (row === undefined) throw new LeaseLostError(run.id);
     return toRun(row);
   }

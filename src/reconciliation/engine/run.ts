@@ -130,7 +130,21 @@ export interface RunCounts {
 export function paramsHash(request: RunRequest, pair: { operatorId: number; rgsId: number }): Buffer {
   const { window, businessDate, zone, cutoff, graceSeconds, allowPartial, dryRun, provisional, asOf } = request;
   // The legacy call never touches exceptions, so it is no equal of another run.
-  const parts = [pair.operatorId, pair.rgsId, request.kind === 'legacy', window?.from.toISOString() ?? null, window?.to.toISOString() ?? null, businessDate, zone, cutoff, graceSeconds, allowPartial, dryRun, asOf?.toISOString() ?? null, ...(provisional ? ['provisional'] : [])];
+  const parts = [
+    pair.operatorId,
+    pair.rgsId,
+    request.kind === 'legacy',
+    window?.from.toISOString() ?? null,
+    window?.to.toISOString() ?? null,
+    businessDate,
+    zone,
+    cutoff,
+    graceSeconds,
+    allowPartial,
+    dryRun,
+    asOf?.toISOString() ?? null,
+    ...(provisional ? ['provisional'] : []),
+  ];
   return createHash('sha256').update(JSON.stringify(parts)).digest();
 }
 

@@ -40,7 +40,10 @@ export class RunWorker implements OnApplicationBootstrap, BeforeApplicationShutd
   ) {}
 
   onApplicationBootstrap(): void {
-    this.intervals.addInterval('reconciliation.poll', setInterval(() => void this.poll(), Math.min(POLL_MS_MAX, this.config.reconLeaseSeconds * 250)));
+    this.intervals.addInterval(
+      'reconciliation.poll',
+      setInterval(() => void this.poll(), Math.min(POLL_MS_MAX, this.config.reconLeaseSeconds * 250)),
+    );
   }
 
   /** Takes this run if nobody has it and there is a slot; else it waits for its turn. */
@@ -105,7 +108,11 @@ export class RunWorker implements OnApplicationBootstrap, BeforeApplicationShutd
       // The heartbeat may notice first: what the engine throws then is only that its request was aborted.
       if (error instanceof LeaseLostError || gone.reason instanceof LeaseLostError) return this.lost(run);
       if (gone.aborted) {
-        await this.runs.release(run).catch((failure: unknown) => this.logger.event('warn', 'reconciliation.release_failed', { runId: run.id, error: messageOf(failure) }));
+        await this.runs
+          .release(run)
+          .catch((failure: unknown) =>
+            this.logger.event('warn', 'reconciliation.release_failed', { runId: run.id, error: messageOf(failure) }),
+          );
         return undefined;
       }
       this.logger.event('warn', 'reconciliation.interrupted', { runId: run.id, error: messageOf(error) });
@@ -117,7 +124,8 @@ export class RunWorker implements OnApplicationBootstrap, BeforeApplicationShutd
   private count({ state, counts }: ReconRun, durationMs: number): void {
     this.metrics.reconRunSeconds.observe({ state }, durationMs / 1000);
     for (const [source, funnel] of Object.entries(counts?.funnel ?? {}))
-      for (const result of ['rejected', 'matched', 'refused', 'inItems', 'outside'] as const) this.metrics.reconRows.inc({ source, result }, funnel[result]);
+      for (const result of ['rejected', 'matched', 'refused', 'inItems', 'outside'] as const)
+        this.metrics.reconRows.inc({ source, result }, funnel[result]);
   }
 
   private async again(run: HeldRun, gone: AbortSignal): Promise<HeldRun | undefined> {

@@ -30,8 +30,13 @@ export class ReconRuns {
   /** Begins a run, or joins the live one with the same parameters; `created` says which. Throws upstream_failed without a default pair of partners. */
   async request(request: RunRequest): Promise<{ run: ReconRun; created: boolean }> {
     const [operator, rgs] = [this.partners.byCode(DEFAULT_OPERATOR), this.partners.byCode(DEFAULT_RGS)];
-    if (operator === undefined || rgs === undefined) throw new HubError('upstream_failed', { detail: 'the default pair of partners is not active' });
-    const made = await this.store.create(request, { operatorId: operator.id, rgsId: rgs.id }, this.config.reconListShards);
+    if (operator === undefined || rgs === undefined)
+      throw new HubError('upstream_failed', { detail: 'the default pair of partners is not active' });
+    const made = await this.store.create(
+      request,
+      { operatorId: operator.id, rgsId: rgs.id },
+      this.config.reconListShards,
+    );
     await this.worker.start(made.run.id);
     return made;
   }
@@ -51,7 +56,8 @@ export class ReconRuns {
       if (ENDED.has(run.state)) return run;
       // Nobody has it yet, or somebody else has: try to take it, so that a caller never waits for a process that died.
       await this.worker.start(id);
-      if (this.worker.ended(id) === undefined) await delay(LOOK_MS, undefined, { signal: gone }).catch(() => gone.throwIfAborted());
+      if (this.worker.ended(id) === undefined)
+        await delay(LOOK_MS, undefined, { signal: gone }).catch(() => gone.throwIfAborted());
     }
   }
 

@@ -16,9 +16,11 @@ export const lacksHubSql = (slot: number): string => `
   group by k having bit_or(src) & ${SOURCE.hub | SOURCE.foreign} = 0 and min(corr) ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'`;
 
 /** Rows of the keys to look at: three passes need them, and a million rows are not worth three scans to find a few thousand. */
-export const lookedSql = (slot: number): string => `create temp table looked on commit drop as select s.* from recon.stage_${slot} s join recon.broken_${slot} using (k)`;
+export const lookedSql = (slot: number): string =>
+  `create temp table looked on commit drop as select s.* from recon.stage_${slot} s join recon.broken_${slot} using (k)`;
 /** The same where most keys are to be looked at, and a copy would cost more than it saves. */
-export const lookedJoin = (slot: number): string => `(select s.* from recon.stage_${slot} s join recon.broken_${slot} using (k)) looked`;
+export const lookedJoin = (slot: number): string =>
+  `(select s.* from recon.stage_${slot} s join recon.broken_${slot} using (k)) looked`;
 
 const isStray = `s.src in (${SOURCE.rgs}, ${SOURCE.operator}) and coalesce(s.ts < t.reach_lo or s.ts > t.reach_hi, false)`;
 const inWindow = 's.ts >= t.from_at and s.ts < t.to_at';
@@ -105,7 +107,9 @@ export const MESSAGES_SQL = `
   left join unfinished o on o.id = m.operator_message left join unfinished r on r.id = m.rgs_message
   where not p.of_others and not p.is_late and (p.presence <> 7 or p.hub_st < ${STATUS_CODE.settled})`;
 
-const presenceClass = `case presence ${Object.entries(PRESENCE_CLASSES).map(([presence, name]) => `when ${presence} then '${name}'`).join(' ')} end`;
+const presenceClass = `case presence ${Object.entries(PRESENCE_CLASSES)
+  .map(([presence, name]) => `when ${presence} then '${name}'`)
+  .join(' ')} end`;
 const isDuplicate = 'n_rgs > 1 or n_op > 1 or n_hub > 1';
 
 /**
@@ -145,11 +149,17 @@ export const CLASSIFY_SQL = `
     case when place = 'item' then row_number() over (partition by place = 'item' order by anchor_at nulls last, k) end as seq
   from placed`;
 
-const cell = (lo: string, hi: string) => `case when ${lo} = ${hi} then ${lo} else concat_ws('/', nullif(${lo}, ''), ${hi}) end`;
+const cell = (lo: string, hi: string) =>
+  `case when ${lo} = ${hi} then ${lo} else concat_ws('/', nullif(${lo}, ''), ${hi}) end`;
 const words = { 0: 'unknown', 1: 'debit', 2: 'credit' };
-const movementWord = (code: string) => `case ${code} ${Object.entries(words).map(([value, name]) => `when ${value} then '${name}'`).join(' ')} end`;
-const sides = (rgs: string, operator: string, hub: string) => `concat_ws(', ', 'RGS ' || ${rgs}, 'operator ' || ${operator}, 'hub ' || ${hub})`;
-const money = (amount: string, currency: string, exponent: string) => `round(${amount}::numeric * power(10::numeric, -coalesce(${exponent}, 2)), coalesce(${exponent}, 2))::text || coalesce(' ' || nullif(${currency}, ''), '')`;
+const movementWord = (code: string) =>
+  `case ${code} ${Object.entries(words)
+    .map(([value, name]) => `when ${value} then '${name}'`)
+    .join(' ')} end`;
+const sides = (rgs: string, operator: string, hub: string) =>
+  `concat_ws(', ', 'RGS ' || ${rgs}, 'operator ' || ${operator}, 'hub ' || ${hub})`;
+const money = (amount: string, currency: string, exponent: string) =>
+  `round(${amount}::numeric * power(10::numeric, -coalesce(${exponent}, 2)), coalesce(${exponent}, 2))::text || coalesce(' ' || nullif(${currency}, ''), '')`;
 const shown = (word: string) => `coalesce(nullif(${word}, ''), '(none)')`;
 const instant = (at: string) => `to_char(${at} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
 
@@ -203,14 +213,19 @@ export const ITEMS_SQL = `
   left join (select k, class, id as exception_id, state as exception_state, first_run from recon.exception) x on x.k = f.k and x.class = f.class
   where f.place = 'item'`;
 
-export const RULE_COLUMNS = [CLASS_RULES.map((rule) => rule.class), CLASS_RULES.map((rule) => rule.severity), CLASS_RULES.map((rule) => rule.nextAction)] as const;
+export const RULE_COLUMNS = [
+  CLASS_RULES.map((rule) => rule.class),
+  CLASS_RULES.map((rule) => rule.severity),
+  CLASS_RULES.map((rule) => rule.nextAction),
+] as const;
 
 /** What both checks and the funnel are made of: every staged row of the looked-at keys, by what became of its key, or of itself. */
 export const placesSql = (looked: string): string => `
   select s.src, s.attrs, case when ${HERE} then f.place else 'outside' end as place, count(*) as n, coalesce(sum(s.amt), 0)::text as sum
   from (select * from ${looked}) s join found f on f.k = s.k left join stray t on t.k = s.k where s.src in (1, 2, 4) and s.flags & ${FLAG.lookedUp} = 0 group by 1, 2, 3`;
 
-export const matchedSql = (slot: number): string => `select owned, attrs, mask, sum(n) as n, sum(sum_minor)::text as sum from recon.matched_${slot} group by owned, attrs, mask`;
+export const matchedSql = (slot: number): string =>
+  `select owned, attrs, mask, sum(n) as n, sum(sum_minor)::text as sum from recon.matched_${slot} group by owned, attrs, mask`;
 
 /**
  * Bookings of looked-at keys. $1 run. `implied`: whether there are any that an RGS only implies; such a one counts as known to it, and once,

@@ -34,7 +34,8 @@ export function packCurrency(currency: string): number {
 
 export function unpackCurrency(packed: number): string {
   let currency = '';
-  for (let rest = packed; rest > 0; rest = Math.floor(rest / 32)) currency = String.fromCharCode((rest % 32) + 64) + currency;
+  for (let rest = packed; rest > 0; rest = Math.floor(rest / 32))
+    currency = String.fromCharCode((rest % 32) + 64) + currency;
   return currency;
 }
 
@@ -102,14 +103,27 @@ export class StageLines implements RowSink {
     return { lines, rows, implied, totals };
   }
 
-  private line(row: StagedRow, source: number, key: string, movement: StagedRow['movement'], refId: string, undo: boolean, at: Date | null): void {
+  private line(
+    row: StagedRow,
+    source: number,
+    key: string,
+    movement: StagedRow['movement'],
+    refId: string,
+    undo: boolean,
+    at: Date | null,
+  ): void {
     const currency = packCurrency(row.currency);
     const attrs = (currency * 4 + (movement === null ? 0 : MOVEMENT_CODE[movement])) * 4 + STATUS_CODE[row.status];
-    const flags = (row.status === 'unknown' ? FLAG.unknownStatus : 0) | (movement === null ? FLAG.unknownMovement : 0) | (currency === 0 ? FLAG.oddCurrency : 0);
+    const flags =
+      (row.status === 'unknown' ? FLAG.unknownStatus : 0) |
+      (movement === null ? FLAG.unknownMovement : 0) |
+      (currency === 0 ? FLAG.oddCurrency : 0);
     if (source !== SOURCE.implied) addTo(this.totals, attrs, row.amountMinor);
     const amount = row.amountMinor === null ? '\\N' : row.amountMinor.toString();
     const rowId = row.rowId === null ? '\\N' : escaped(row.rowId);
-    this.write(`${key}\t${amount}\t${attrs}\t${this.timeText(at)}\t${source}\t${flags}\t${undo ? 't' : 'f'}\t${escaped(row.currency)}\t${escaped(row.direction)}\t${escaped(row.statusRaw)}\t${escaped(refId)}\t${escaped(row.correlationId)}\t${escaped(row.amountRaw)}\t${escaped(row.playerId)}\t${rowId}\n`);
+    this.write(
+      `${key}\t${amount}\t${attrs}\t${this.timeText(at)}\t${source}\t${flags}\t${undo ? 't' : 'f'}\t${escaped(row.currency)}\t${escaped(row.direction)}\t${escaped(row.statusRaw)}\t${escaped(refId)}\t${escaped(row.correlationId)}\t${escaped(row.amountRaw)}\t${escaped(row.playerId)}\t${rowId}\n`,
+    );
   }
 
   /** As Date.toISOString, which takes a tenth of a whole reading of lists: rows that follow each other mostly lie in the same minute. */
@@ -136,7 +150,8 @@ export class StageLines implements RowSink {
   }
 }
 
-export const STAGE_COLUMNS = 'k, amt, attrs, ts, src, flags, undo, cur, dir_raw, st_raw, ref_id, corr, amt_raw, player, row_id';
+export const STAGE_COLUMNS =
+  'k, amt, attrs, ts, src, flags, undo, cur, dir_raw, st_raw, ref_id, corr, amt_raw, player, row_id';
 
 function isUndo({ movement, direction, refId }: StagedRow): boolean {
   return movement === 'credit' && (refId.startsWith(undoReference('')) || protocolWord(direction) === 'ROLLBACK');

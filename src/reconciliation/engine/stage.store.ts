@@ -5,7 +5,16 @@ import type { RejectedRow } from '../sources/source';
 import { legsSql } from './hub-legs';
 import type { HeldRun } from './run';
 import { RunStore } from './run.store';
-import { FLAG, SOURCE, STAGE_COLUMNS, type Totals, packCurrency, totalsFromJson, totalsSum, totalsToJson } from './stage-lines';
+import {
+  FLAG,
+  SOURCE,
+  STAGE_COLUMNS,
+  type Totals,
+  packCurrency,
+  totalsFromJson,
+  totalsSum,
+  totalsToJson,
+} from './stage-lines';
 
 /** Rows that could not be matched are kept up to so many per list and part: enough to see what is wrong with a list. */
 export const REJECTS_KEPT_MAX = 10_000;
@@ -52,14 +61,34 @@ export class StageStore {
   ) {}
 
   async progress(run: HeldRun): Promise<ShardProgress> {
-    const rows = await this.database.rows<{ source: StagedSource; shard: number; cursor: string | null; pages: string; seen: string; staged: string; rejected: string; implied: string; totals: Record<string, [number, string]>; done: boolean }>(
+    const rows = await this.database.rows<{
+      source: StagedSource;
+      shard: number;
+      cursor: string | null;
+      pages: string;
+      seen: string;
+      staged: string;
+      rejected: string;
+      implied: string;
+      totals: Record<string, [number, string]>;
+      done: boolean;
+    }>(
       'select source, shard, cursor, pages, rows_seen as seen, rows_staged as staged, rows_rejected as rejected, rows_implied as implied, totals, done from recon.source_progress where run_id = $1',
       [run.id],
     );
     const progress = new Map<StagedSource, Map<number, Progress>>();
     for (const row of rows) {
       const shards = progress.get(row.source) ?? new Map<number, Progress>();
-      shards.set(row.shard, { cursor: row.cursor, pages: Number(row.pages), seen: Number(row.seen), staged: Number(row.staged), rejected: Number(row.rejected), implied: Number(row.implied), totals: totalsFromJson(row.totals), done: row.done });
+      shards.set(row.shard, {
+        cursor: row.cursor,
+        pages: Number(row.pages),
+        seen: Number(row.seen),
+        staged: Number(row.staged),
+        rejected: Number(row.rejected),
+        implied: Number(row.implied),
+        totals: totalsFromJson(row.totals),
+        done: row.done,
+      });
       progress.set(row.source, shards);
     }
     return progress;
@@ -82,8 +111,12 @@ export class StageStore {
    */
   async empty(tx: Sql, { slot }: Pick<HeldRun, 'slot'>): Promise<void> {
     const tables = [`recon.stage_${slot}`, `recon.broken_${slot}`, `recon.matched_${slot}`];
-    const sizes = tables.map((table) => `(select sum(pg_relation_size(relid)) from pg_partition_tree('${table}'))`).join(' + ');
-    const [row] = await tx.rows<{ bytes: string; used: boolean }>(`select ${sizes} as bytes, ${tables.map((table) => `exists (select 1 from ${table})`).join(' or ')} as used`);
+    const sizes = tables
+      .map((table) => `(select sum(pg_relation_size(relid)) from pg_partition_tree('${table}'))`)
+      .join(' + ');
+    const [row] = await tx.rows<{ bytes: string; used: boolean }>(
+      `select ${sizes} as bytes, ${tables.map((table) => `exists (select 1 from ${table})`).join(' or ')} as used`,
+    );
     if (Number(row?.bytes ?? 0) > DELETED_BYTES_MAX) await tx.rows(`truncate ${tables.join(', ')}`);
     else if (row?.used === true) for (const table of tables) await tx.rows(`delete from ${table}`);
   }
@@ -93,7 +126,8 @@ export class StageStore {
     const { progress } = page;
     await this.database.bulk(async (tx) => {
       await this.runs.fence(tx, run);
-      if (page.lines.length > 0) await tx.copy(`copy recon.stage_${run.slot} (${STAGE_COLUMNS}) from stdin`, page.lines);
+      if (page.lines.length > 0)
+        await tx.copy(`copy recon.stage_${run.slot} (${STAGE_COLUMNS}) from stdin`, page.lines);
       await this.reject(tx, run, page);
       await this.save(tx, run, page, progress, page.highWater);
     }, NOT_DURABLE);
@@ -109,14 +143,33 @@ export class StageStore {
     );
   }
 
-  private async save(tx: Sql, run: HeldRun, { source, shard }: Pick<StagedPage, 'source' | 'shard'>, progress: Progress, highWater: Date | null): Promise<void> {
+  private async save(
+    tx: Sql,
+    run: HeldRun,
+    { source, shard }: Pick<StagedPage, 'source' | 'shard'>,
+    progress: Progress,
+    highWater: Date | null,
+  ): Promise<void> {
     await tx.rows(
       `insert into recon.source_progress (run_id, source, shard, cursor, pages, rows_seen, rows_staged, rows_rejected, rows_implied, totals, done, high_water)
        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
        on conflict (run_id, source, shard) do update set cursor = excluded.cursor, pages = excluded.pages, rows_seen = excluded.rows_seen, rows_staged = excluded.rows_staged,
          rows_rejected = excluded.rows_rejected, rows_implied = excluded.rows_implied, totals = excluded.totals, done = excluded.done,
          high_water = greatest(source_progress.high_water, excluded.high_water), updated_at = now()`,
-      [run.id, source, shard, progress.cursor, progress.pages, progress.seen, progress.staged, progress.rejected, progress.implied, JSON.stringify(totalsToJson(progress.totals)), progress.done, highWater],
+      [
+        run.id,
+        source,
+        shard,
+        progress.cursor,
+        progress.pages,
+        progress.seen,
+        progress.staged,
+        progress.rejected,
+        progress.implied,
+        JSON.stringify(totalsToJson(progress.totals)),
+        progress.done,
+        highWater,
+      ],
     );
   }
 
@@ -131,12 +184,32 @@ export class StageStore {
         const legs = legsSql(run);
         const parameters = [run.operatorId, run.rgsId, [...currencies], currencies.map(packCurrency), ...legs.window];
         await tx.rows(`insert into recon.stage_${run.slot} (${STAGE_COLUMNS}) ${legs.rows}`, parameters);
-        const cells = await tx.rows<{ attrs: string; n: string; sum: string }>(`select attrs, count(*) as n, coalesce(sum(amt), 0)::text as sum from (${legs.rows}) legs where src = ${SOURCE.hub} group by attrs`, parameters);
-        const totals: Totals = new Map(cells.map(({ attrs, n, sum }) => [Number(attrs), { n: Number(n), sum: BigInt(sum) }]));
+        const cells = await tx.rows<{ attrs: string; n: string; sum: string }>(
+          `select attrs, count(*) as n, coalesce(sum(amt), 0)::text as sum from (${legs.rows}) legs where src = ${SOURCE.hub} group by attrs`,
+          parameters,
+        );
+        const totals: Totals = new Map(
+          cells.map(({ attrs, n, sum }) => [Number(attrs), { n: Number(n), sum: BigInt(sum) }]),
+        );
         const [{ n: staged = '0', implied = '0' } = {}] = await tx.rows<{ n: string; implied: string }>(
           `select count(*) filter (where src = ${SOURCE.hub}) as n, count(*) filter (where src = ${SOURCE.foreign}) as implied from recon.stage_${run.slot} where src in (${SOURCE.hub}, ${SOURCE.foreign})`,
         );
-        await this.save(tx, run, { source: SOURCE.hub, shard: 0 }, { cursor: null, pages: 1, seen: Number(staged), staged: Number(staged), rejected: 0, implied: Number(implied), totals, done: true }, null);
+        await this.save(
+          tx,
+          run,
+          { source: SOURCE.hub, shard: 0 },
+          {
+            cursor: null,
+            pages: 1,
+            seen: Number(staged),
+            staged: Number(staged),
+            rejected: 0,
+            implied: Number(implied),
+            totals,
+            done: true,
+          },
+          null,
+        );
       },
       { snapshot: true },
     );
@@ -144,7 +217,9 @@ export class StageStore {
 
   /** Whether the staging table holds what the progress says: a crash of Postgres empties what is unlogged, and only that. */
   async isWhole(run: HeldRun, progress: ReadonlyMap<StagedSource, Progress>): Promise<boolean> {
-    const rows = await this.database.rows<{ src: number; n: string }>(`select src, count(*) as n from recon.stage_${run.slot} where flags & ${FLAG.lookedUp} = 0 group by src`);
+    const rows = await this.database.rows<{ src: number; n: string }>(
+      `select src, count(*) as n from recon.stage_${run.slot} where flags & ${FLAG.lookedUp} = 0 group by src`,
+    );
     const found = new Map(rows.map(({ src, n }) => [src, Number(n)]));
     const of = (source: StagedSource) => progress.get(source) ?? { staged: 0, implied: 0 };
     return (
@@ -158,7 +233,9 @@ export class StageStore {
 
   /** Days in UTC on which the hub's staged rows lie, as instants of their midnights. */
   async hubDays(run: HeldRun): Promise<Date[]> {
-    const rows = await this.database.rows<{ day: Date }>(`select distinct date_trunc('day', ts, 'UTC') as day from recon.stage_${run.slot} where src = ${SOURCE.hub} and ts is not null order by 1`);
+    const rows = await this.database.rows<{ day: Date }>(
+      `select distinct date_trunc('day', ts, 'UTC') as day from recon.stage_${run.slot} where src = ${SOURCE.hub} and ts is not null order by 1`,
+    );
     return rows.map(({ day }) => day);
   }
 
@@ -179,5 +256,14 @@ export function wholeOf(progress: ShardProgress): Map<StagedSource, Progress> {
 }
 
 function sumOf(a: Progress, b: Progress): Progress {
-  return { cursor: null, pages: a.pages + b.pages, seen: a.seen + b.seen, staged: a.staged + b.staged, rejected: a.rejected + b.rejected, implied: a.implied + b.implied, totals: totalsSum(a.totals, b.totals), done: a.done && b.done };
+  return {
+    cursor: null,
+    pages: a.pages + b.pages,
+    seen: a.seen + b.seen,
+    staged: a.staged + b.staged,
+    rejected: a.rejected + b.rejected,
+    implied: a.implied + b.implied,
+    totals: totalsSum(a.totals, b.totals),
+    done: a.done && b.done,
+  };
 }

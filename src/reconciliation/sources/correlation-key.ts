@@ -10,7 +10,8 @@ const VERSION_AT = 14;
  * id. Not md5, of which collisions can be made, and not the id's text, whose comparison costs the match five times as much.
  */
 export function correlationKey(correlationId: string): string {
-  if (correlationId.length === 36 && correlationId[VERSION_AT] !== '8' && UUID.test(correlationId)) return correlationId.toLowerCase();
+  if (correlationId.length === 36 && correlationId[VERSION_AT] !== '8' && UUID.test(correlationId))
+    return correlationId.toLowerCase();
   return hashedKey(hash('sha256', correlationId, 'buffer'));
 }
 

@@ -38,7 +38,7 @@ export class ListCall {
    * until then is dropped. The clock of the page runs on after `use`, until `pause`.
    */
   async fetch<T>(url: string, use: (answer: OpenAnswer) => Promise<T>): Promise<T> {
-    for (let failures = 0, throttled = 0; ; ) {
+    for (let failures = 0, throttled = 0; ;) {
       try {
         return await use(await this.open(url));
       } catch (error) {
@@ -68,7 +68,8 @@ export class ListCall {
     clearTimeout(this.timer);
     if (this.resumedAt > 0) this.readingMs += performance.now() - this.resumedAt;
     this.resumedAt = 0;
-    if (this.readingMs > this.limits.listMs) throw this.fault('never_ends', `it was read for ${Math.round(this.limits.listMs / 1000)} s and has no end`);
+    if (this.readingMs > this.limits.listMs)
+      throw this.fault('never_ends', `it was read for ${Math.round(this.limits.listMs / 1000)} s and has no end`);
   }
 
   /** Ends the call that is under way, if any. */
@@ -86,7 +87,12 @@ export class ListCall {
     if (error instanceof ListJsonError) return this.fault(error.fault, error.message, error);
     const { status, retryAfterMs } = this.http.refusal(error);
     if (status === null) return this.fault('unreachable', messageOf(error), error);
-    if (isThrottle(status, retryAfterMs)) return this.fault('throttled', `HTTP ${status}${retryAfterMs === null ? '' : ` with a pause of ${Math.ceil(retryAfterMs / 1000)} s`}`, error);
+    if (isThrottle(status, retryAfterMs))
+      return this.fault(
+        'throttled',
+        `HTTP ${status}${retryAfterMs === null ? '' : ` with a pause of ${Math.ceil(retryAfterMs / 1000)} s`}`,
+        error,
+      );
     return this.fault(status >= 300 && status < 400 ? 'redirected' : 'bad_status', `HTTP ${status}`, error);
   }
 
@@ -108,11 +114,13 @@ export class ListCall {
     const fault = this.translate(error);
     if (fault.reason === 'throttled') {
       const { retryAfterMs } = this.http.refusal(error);
-      if (throttled + 1 >= this.limits.throttledTriesMax || (retryAfterMs ?? 0) > this.limits.retryAfterMsMax) throw fault;
+      if (throttled + 1 >= this.limits.throttledTriesMax || (retryAfterMs ?? 0) > this.limits.retryAfterMsMax)
+        throw fault;
       return { ms: Math.max(retryAfterMs ?? 0, this.backoffMs(throttled)), throttled: true };
     }
     const { status } = this.http.refusal(error);
-    if (fault.reason !== 'unreachable' && !(fault.reason === 'bad_status' && status !== null && status >= 500)) throw fault;
+    if (fault.reason !== 'unreachable' && !(fault.reason === 'bad_status' && status !== null && status >= 500))
+      throw fault;
     if (failures >= this.patience.retries) throw fault;
     return { ms: this.backoffMs(failures), throttled: false };
   }

@@ -18,6 +18,13 @@ export function encodePlace({ form, next, seen, highWaterMs, lastRow }: ListPlac
 /** Throws on a text that `encodePlace` did not write: cursors come from our own table, so that is a fault of ours. */
 export function decodePlace(cursor: string): ListPlace {
   const [form, next, seen, highWaterMs, lastRow] = JSON.parse(cursor) as unknown[];
-  if ((form !== 'items' && form !== 'link' && form !== 'array') || typeof next !== 'string' || typeof seen !== 'number') throw new Error('not the cursor of a list');
-  return { form, next, seen, highWaterMs: typeof highWaterMs === 'number' ? highWaterMs : null, lastRow: typeof lastRow === 'string' ? lastRow : null };
+  if ((form !== 'items' && form !== 'link' && form !== 'array') || typeof next !== 'string' || typeof seen !== 'number')
+    throw new Error('not the cursor of a list');
+  return {
+    form,
+    next,
+    seen,
+    highWaterMs: typeof highWaterMs === 'number' ? highWaterMs : null,
+    lastRow: typeof lastRow === 'string' ? lastRow : null,
+  };
 }

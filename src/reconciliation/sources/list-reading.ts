@@ -8,7 +8,14 @@ import type { ListCall } from './list-call';
 import { encodePlace, type ListPlace } from './list-place';
 import { isRejected, type RowMapper } from './list-rows';
 import type { ReadLimits } from './read-limits';
-import { type RejectedRow, type RowSink, SourceError, type SourcePage, type SourceWindow, type StagedRow } from './source';
+import {
+  type RejectedRow,
+  type RowSink,
+  SourceError,
+  type SourcePage,
+  type SourceWindow,
+  type StagedRow,
+} from './source';
 
 /** Refusals that other parameters would not fix. */
 const NOT_ABOUT_PARAMETERS = new Set([401, 403, 408]);
@@ -20,7 +27,15 @@ const NOT_ABOUT_PARAMETERS = new Set([401, 403, 408]);
 const SLICE = { rows: 250, bytes: 64 * 1024 } as const;
 
 /** A page as fetched, or a bare array that is still in flight. */
-type Fetched = { readonly kind: 'page'; readonly form: 'items' | 'link'; readonly rows: PageRows; readonly next: string | null; readonly claims: PageClaims } | { readonly kind: 'array'; readonly answer: OpenAnswer };
+type Fetched =
+  | {
+      readonly kind: 'page';
+      readonly form: 'items' | 'link';
+      readonly rows: PageRows;
+      readonly next: string | null;
+      readonly claims: PageClaims;
+    }
+  | { readonly kind: 'array'; readonly answer: OpenAnswer };
 
 /**
  * One reading of one list, in whichever of the three forms the partner answers: the first answer tells. Throws ListFault, ListJsonError,
@@ -51,7 +66,8 @@ export class ListReading {
     let url = place === null ? this.address(null) : this.addressOf(place.form, place.next);
     for (;;) {
       const asked: Asked = { url, form };
-      const fetched: Fetched = form === null ? await this.probe(asked) : await this.call.fetch(url, (answer) => this.take(answer, asked));
+      const fetched: Fetched =
+        form === null ? await this.probe(asked) : await this.call.fetch(url, (answer) => this.take(answer, asked));
       if (fetched.kind === 'array') return yield* this.array(fetched.answer, true, null);
       this.call.pause();
       const page = this.pageOf(fetched);
@@ -107,7 +123,8 @@ export class ListReading {
     this.checkOrder(rows);
     const page = this.counted(rows);
     this.emptyPages = page.seen === 0 ? this.emptyPages + 1 : 0;
-    if (this.emptyPages > this.limits.emptyPagesMax) throw new ListFault('never_ends', `${this.emptyPages} pages without a row follow each other`);
+    if (this.emptyPages > this.limits.emptyPagesMax)
+      throw new ListFault('never_ends', `${this.emptyPages} pages without a row follow each other`);
     if (next === null) {
       this.checkTotal(claims);
       return { ...page, cursor: null };
@@ -121,7 +138,11 @@ export class ListReading {
    * A bare array has no pages, so that it is cut into batches while it comes. `parameters`: whether we asked for a limit. `skip`: where a
    * former reading stopped.
    */
-  private async *array(answer: OpenAnswer, parameters: boolean, skip: ListPlace | null): AsyncGenerator<SourcePage, void, void> {
+  private async *array(
+    answer: OpenAnswer,
+    parameters: boolean,
+    skip: ListPlace | null,
+  ): AsyncGenerator<SourcePage, void, void> {
     const claims = headerClaims(answer.header);
     this.checkAvailable(claims);
     const { pageRows, batchBytes, rowBytesMax } = this.limits;
@@ -131,15 +152,18 @@ export class ListReading {
       this.call.pause();
       let { elements } = batch;
       // The list is one text, and one that holds anything but rows is no list of rows; a page at least says what it is.
-      if (elements.some((element) => typeof element !== 'object' || element === null || Array.isArray(element))) throw new ListFault('not_a_list', 'it holds something that is not a row');
+      if (elements.some((element) => typeof element !== 'object' || element === null || Array.isArray(element)))
+        throw new ListFault('not_a_list', 'it holds something that is not a row');
       if (skip !== null && skipped < skip.seen) {
         const passed = elements.slice(0, skip.seen - skipped);
         skipped += passed.length;
         elements = elements.slice(passed.length);
-        if (skipped === skip.seen && digestOf(passed.at(-1)) !== skip.lastRow) throw new ListFault('list_changed', 'its rows are not those that were read before');
+        if (skipped === skip.seen && digestOf(passed.at(-1)) !== skip.lastRow)
+          throw new ListFault('list_changed', 'its rows are not those that were read before');
         if (skipped === skip.seen) this.resumeAt(skip);
       }
-      if (batch.last && skip !== null && skipped < skip.seen) throw new ListFault('list_changed', 'it is shorter than when it was read before');
+      if (batch.last && skip !== null && skipped < skip.seen)
+        throw new ListFault('list_changed', 'it is shorter than when it was read before');
       // Exactly as many rows as we asked for: the partner may have heeded our limit without a word about what follows.
       const doubtful = batch.last && parameters && this.seen + elements.length === pageRows;
       if (elements.length > 0 || batch.last) {
@@ -174,28 +198,37 @@ export class ListReading {
 
   private counted({ rejected, seen, highWater }: PageRows): Omit<SourcePage, 'cursor'> {
     this.seen += seen;
-    if (this.seen > this.limits.rowsMax) throw new ListFault('never_ends', `it has more than ${this.limits.rowsMax} rows`);
-    if (highWater !== null && highWater.getTime() > (this.highWaterMs ?? -Infinity)) this.highWaterMs = highWater.getTime();
+    if (this.seen > this.limits.rowsMax)
+      throw new ListFault('never_ends', `it has more than ${this.limits.rowsMax} rows`);
+    if (highWater !== null && highWater.getTime() > (this.highWaterMs ?? -Infinity))
+      this.highWaterMs = highWater.getTime();
     return { rejected, seen, highWater };
   }
 
   /** Pages come oldest first: one that goes back repeats rows, and rows that were added in between may have been left out. */
   private checkOrder({ earliest, firstRow }: PageRows): void {
-    if (this.highWaterMs !== null && earliest !== null && earliest.getTime() < this.highWaterMs) throw new ListFault('cursor_went_back', 'a page has rows older than the page before it');
+    if (this.highWaterMs !== null && earliest !== null && earliest.getTime() < this.highWaterMs)
+      throw new ListFault('cursor_went_back', 'a page has rows older than the page before it');
     // Rows of one instant, or without a time, say nothing about order; their own ids tell at least a page that comes again.
     const id = firstRow?.rowId ?? null;
     if (id === null) return;
-    if (this.firstRowIds.has(id)) throw new ListFault('cursor_went_back', 'a page begins with a row with which another began');
+    if (this.firstRowIds.has(id))
+      throw new ListFault('cursor_went_back', 'a page begins with a row with which another began');
     this.firstRowIds.add(id);
   }
 
   private checkTotal({ total }: PageClaims): void {
-    if (total !== null && total !== this.seen) throw new ListFault('total_mismatch', `it says that it has ${total} rows, and ${this.seen} were read`);
+    if (total !== null && total !== this.seen)
+      throw new ListFault('total_mismatch', `it says that it has ${total} rows, and ${this.seen} were read`);
   }
 
   private checkAvailable({ dataAvailableEnd }: PageClaims): void {
     const needed = this.window?.neededTo ?? this.window?.to;
-    if (dataAvailableEnd !== null && needed !== undefined && dataAvailableEnd < needed) throw new ListFault('not_complete_yet', `it is complete up to ${dataAvailableEnd.toISOString()}, ${needed.toISOString()} is needed`);
+    if (dataAvailableEnd !== null && needed !== undefined && dataAvailableEnd < needed)
+      throw new ListFault(
+        'not_complete_yet',
+        `it is complete up to ${dataAvailableEnd.toISOString()}, ${needed.toISOString()} is needed`,
+      );
   }
 
   private resumeAt({ form, next, seen, highWaterMs, lastRow }: ListPlace): void {
@@ -247,7 +280,8 @@ class PageRows {
 
   add(elements: readonly unknown[]): void {
     this.seen += elements.length;
-    if (this.seen > this.rowsMax) throw new ListFault('page_too_long', `a page has more than the ${this.rowsMax} rows that were asked for`);
+    if (this.seen > this.rowsMax)
+      throw new ListFault('page_too_long', `a page has more than the ${this.rowsMax} rows that were asked for`);
     for (const element of elements) {
       const row = this.toRow(element);
       if (isRejected(row)) this.rejected.push(row);
@@ -270,7 +304,11 @@ class PageRows {
 /** Of a list in parts: whoever ignores the window gives each row once per part, and rows without a time belong to none. */
 function checkPart(at: Date | null, part: SourceWindow): void {
   if (at === null) throw new ListFault('window_ignored', 'it is read in parts by time, and has a row without a time');
-  if (at < part.from || at >= part.to) throw new ListFault('window_ignored', 'it is read in parts by time, and has a row outside the part that was asked for');
+  if (at < part.from || at >= part.to)
+    throw new ListFault(
+      'window_ignored',
+      'it is read in parts by time, and has a row outside the part that was asked for',
+    );
 }
 
 interface Asked {
@@ -281,9 +319,14 @@ interface Asked {
 
 function unreadable({ first }: OpenAnswer): Error {
   if (first === undefined) return new ListJsonError('not_json', 'it is empty');
-  return first === OPEN_BRACE || first === OPEN_BRACKET ? new ListFault('not_a_list', 'it changed its form between two pages') : new ListJsonError('not_json', 'it is no JSON list');
+  return first === OPEN_BRACE || first === OPEN_BRACKET
+    ? new ListFault('not_a_list', 'it changed its form between two pages')
+    : new ListJsonError('not_json', 'it is no JSON list');
 }
 
 function digestOf(element: unknown): string {
-  return createHash('sha256').update(stringify(element) ?? '').digest('base64url').slice(0, 22);
+  return createHash('sha256')
+    .update(stringify(element) ?? '')
+    .digest('base64url')
+    .slice(0, 22);
 }

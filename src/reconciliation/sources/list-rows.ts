@@ -51,7 +51,10 @@ export function isRejected(row: StagedRow | RejectedRow): row is RejectedRow {
 
 export function rowMapper(partner: Partner): RowMapper {
   const statusOf = partner.role === 'rgs' ? rgsStatus : (word: string) => operatorStatus(partner, word);
-  const amountOf = partner.role === 'rgs' ? (row: ListRow, exponent: number) => amountFromMinor(text(row.amountCents), exponent) : (row: ListRow, exponent: number) => amountFromMajor(text(row.amount), exponent);
+  const amountOf =
+    partner.role === 'rgs'
+      ? (row: ListRow, exponent: number) => amountFromMinor(text(row.amountCents), exponent)
+      : (row: ListRow, exponent: number) => amountFromMajor(text(row.amount), exponent);
   // Few currencies, many rows.
   const exponents = new Map<string, number>();
   const exponentOf = (currency: string): number => {
@@ -63,7 +66,8 @@ export function rowMapper(partner: Partner): RowMapper {
   };
 
   return (element) => {
-    if (typeof element !== 'object' || element === null || Array.isArray(element)) return rejected('not_an_object', element);
+    if (typeof element !== 'object' || element === null || Array.isArray(element))
+      return rejected('not_an_object', element);
     const row = element as ListRow;
     const correlationId = typeof row.correlationId === 'string' ? storable(row.correlationId) : '';
     if (correlationId === '') return rejected('no_key', row);
@@ -74,7 +78,15 @@ export function rowMapper(partner: Partner): RowMapper {
     const currency = word(row.currency);
     const statusRaw = word(row.status);
     const status = statusRaw === '' ? 'settled' : statusOf(statusRaw);
-    return new ListedRow(row, { correlationId, refId }, direction, currency, amountOf(row, exponentOf(currency)), status, statusRaw);
+    return new ListedRow(
+      row,
+      { correlationId, refId },
+      direction,
+      currency,
+      amountOf(row, exponentOf(currency)),
+      status,
+      statusRaw,
+    );
   };
 }
 
@@ -152,7 +164,6 @@ function text(value: unknown): string {
 function word(value: unknown): string {
   return cut(text(value), WORD_CHARS_MAX);
 }
-
 
 /** The store takes neither NUL nor half of a surrogate pair. */
 function storable(value: string): string {

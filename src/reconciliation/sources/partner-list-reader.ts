@@ -23,15 +23,37 @@ export class PartnerListReader extends SourceReader {
     super();
   }
 
-  async *pages(side: Side, window: SourceWindow | null, cursor: string | null, gone: AbortSignal, sink: RowSink): AsyncGenerator<SourcePage, void, void> {
+  async *pages(
+    side: Side,
+    window: SourceWindow | null,
+    cursor: string | null,
+    gone: AbortSignal,
+    sink: RowSink,
+  ): AsyncGenerator<SourcePage, void, void> {
     const partner = this.partners.byCode(side === 'rgs' ? DEFAULT_RGS : DEFAULT_OPERATOR);
-    if (partner === undefined) throw new SourceError(side, 'not_configured', 'the default pair of partners is not active');
+    if (partner === undefined)
+      throw new SourceError(side, 'not_configured', 'the default pair of partners is not active');
     const place = cursor === null ? null : decodePlace(cursor);
     const { maxRetries: retries, retryBackoffSeconds } = this.config;
-    const call = new ListCall(this.http, side, partner, this.limits, { retries, backoffMs: retryBackoffSeconds * 1000 }, gone);
+    const call = new ListCall(
+      this.http,
+      side,
+      partner,
+      this.limits,
+      { retries, backoffMs: retryBackoffSeconds * 1000 },
+      gone,
+    );
     const base = partner.role === 'rgs' ? partner.baseUrl : targetUrl(partner, '/v2/transactions');
     try {
-      yield* new ListReading(call, base, window, this.limits, rowMapper(partner), sink, (error) => this.http.refusal(error).status).pages(place);
+      yield* new ListReading(
+        call,
+        base,
+        window,
+        this.limits,
+        rowMapper(partner),
+        sink,
+        (error) => this.http.refusal(error).status,
+      ).pages(place);
     } catch (error) {
       throw call.translate(error);
     } finally {

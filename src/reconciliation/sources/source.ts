@@ -106,5 +106,11 @@ export abstract class SourceReader {
    * Rows go to the sink; when a page is given they are all there, and nothing is added before the next page is asked for.
    * Throws SourceError for every fault and when `gone` fires; never ends early without throwing. An empty list is one page without rows.
    */
-  abstract pages(side: Side, window: SourceWindow | null, cursor: string | null, gone: AbortSignal, sink: RowSink): AsyncGenerator<SourcePage>;
+  abstract pages(
+    side: Side,
+    window: SourceWindow | null,
+    cursor: string | null,
+    gone: AbortSignal,
+    sink: RowSink,
+  ): AsyncGenerator<SourcePage>;
 }

@@ -9,7 +9,12 @@ export function isInFlight({ place, landsInMs }: Pick<MessagePosition, 'place' |
 }
 
 /** Why an operator message must not be sent once more by hand, or not yet; null when it may. `isCurrent`: it moves the money, or is the repayment that counts. */
-export function replayRefusal({ state }: Pick<MoneyTransaction, 'state'>, isCurrent: boolean, operator: Capabilities, position: Pick<MessagePosition, 'place' | 'landsInMs'>): 'rejected' | 'superseded' | 'unresolvable' | 'in_flight' | null {
+export function replayRefusal(
+  { state }: Pick<MoneyTransaction, 'state'>,
+  isCurrent: boolean,
+  operator: Capabilities,
+  position: Pick<MessagePosition, 'place' | 'landsInMs'>,
+): 'rejected' | 'superseded' | 'unresolvable' | 'in_flight' | null {
   if (state === 'rejected') return 'rejected';
   // Paid back by both, a bet would be paid back twice.
   if (!isCurrent) return 'superseded';
@@ -20,7 +25,10 @@ export function replayRefusal({ state }: Pick<MoneyTransaction, 'state'>, isCurr
 }
 
 /** What a person's finding makes of a parked transaction. */
-export function resolvedTo({ undo, undoMessageId, pastDeadline }: Pick<MoneyTransaction, 'undo' | 'undoMessageId' | 'pastDeadline'>, finding: 'applied' | 'not_applied'): { readonly to: 'compensated' | 'confirmed' | 'rejected' | 'compensating'; readonly undo: MoneyTransaction['undo'] } {
+export function resolvedTo(
+  { undo, undoMessageId, pastDeadline }: Pick<MoneyTransaction, 'undo' | 'undoMessageId' | 'pastDeadline'>,
+  finding: 'applied' | 'not_applied',
+): { readonly to: 'compensated' | 'confirmed' | 'rejected' | 'compensating'; readonly undo: MoneyTransaction['undo'] } {
   // The repayment was parked: booked means undone; not booked means that the stake is still with the operator, and the bet stands.
   if (undoMessageId !== null) return { to: finding === 'applied' ? 'compensated' : 'confirmed', undo };
   if (finding === 'not_applied') return { to: 'rejected', undo };

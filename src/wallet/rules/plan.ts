@@ -18,12 +18,17 @@ export interface LeaseFacts {
   readonly mayBeBooked: boolean;
 }
 
-export type Planned = 'send' | 'ask' | 'give_up' | 'expire_rolled_back' | 'expire_deadline' | 'finish_sent' | 'finish_dead';
+export type Planned =
+  'send' | 'ask' | 'give_up' | 'expire_rolled_back' | 'expire_deadline' | 'finish_sent' | 'finish_dead';
 
 /** What a lease may do with a message that may have left before, or that must not be sent any more. */
-export function planOf({ state, movement, undo, isUndo, undoing, isExpired, mayBeBooked }: LeaseFacts, operator: Capabilities): Planned {
+export function planOf(
+  { state, movement, undo, isUndo, undoing, isExpired, mayBeBooked }: LeaseFacts,
+  operator: Capabilities,
+): Planned {
   // Of a repayment it is known when the bet's end is: a confirmed bet that a person let stand is paid back no more.
-  if (isUndo ? ENDED.has(state) : known(state)) return (isUndo && state === 'confirmed') || endOf(state) === 'dead' ? 'finish_dead' : 'finish_sent';
+  if (isUndo ? ENDED.has(state) : known(state))
+    return (isUndo && state === 'confirmed') || endOf(state) === 'dead' ? 'finish_dead' : 'finish_sent';
 
   if (!isUndo && undoing) return 'finish_sent';
 

@@ -46,7 +46,10 @@ export function statementOf(result: Heard, transactionId: string, now: number): 
     transactionId,
     messageId: message.id,
     class: verdict.class,
-    source: verdict.class === 'absent' || (verdict.class === 'applied' && result.status === null) ? 'operator_list' : 'operator_response',
+    source:
+      verdict.class === 'absent' || (verdict.class === 'applied' && result.status === null)
+        ? 'operator_list'
+        : 'operator_response',
     reason: verdict.reason,
     balance: verdict.balance,
     lastAttempt: result.ifUnknown.outcome === 'blocked' || result.ifUnknown.outcome === 'dead',
@@ -56,13 +59,33 @@ export function statementOf(result: Heard, transactionId: string, now: number): 
     landsInMs: landsInMs(result, now),
     answerInFlight: false,
     expired: expiredAtClaim(message),
-    evidence: { message: message.eventType, attempt: message.attempts + 1, status: result.status, class: verdict.class, reason: verdict.detail ?? verdict.reason, balance: verdict.balance },
+    evidence: {
+      message: message.eventType,
+      attempt: message.attempts + 1,
+      status: result.status,
+      class: verdict.class,
+      reason: verdict.detail ?? verdict.reason,
+      balance: verdict.balance,
+    },
   };
 }
 
 /** What a callback says. It speaks about the transaction as a whole, and of no call in particular. */
-export function callbackStatement(said: Pick<Statement, 'transactionId' | 'messageId' | 'class' | 'reason' | 'balance' | 'evidence'>, pastDeadline: boolean): Statement {
-  return { ...said, source: 'operator_callback', lastAttempt: false, repeated: false, inFlight: false, askedMsAgo: 0, landsInMs: -Infinity, answerInFlight: false, expired: pastDeadline };
+export function callbackStatement(
+  said: Pick<Statement, 'transactionId' | 'messageId' | 'class' | 'reason' | 'balance' | 'evidence'>,
+  pastDeadline: boolean,
+): Statement {
+  return {
+    ...said,
+    source: 'operator_callback',
+    lastAttempt: false,
+    repeated: false,
+    inFlight: false,
+    askedMsAgo: 0,
+    landsInMs: -Infinity,
+    answerInFlight: false,
+    expired: pastDeadline,
+  };
 }
 
 /** The claim's own view: a call that left in time counts as in time, however late its answer. */
@@ -79,7 +102,12 @@ export function landsInMs({ message, traces }: Pick<Heard, 'message' | 'traces'>
 export type Facts = Pick<MoneyTransaction, 'state' | 'movement' | 'undo' | 'undoMessageId' | 'absentForMs'>;
 
 /** `apartMs`: the operator's time-out and the grace. */
-export function evidenceOf(transaction: Facts, statement: Statement, operator: Capabilities, apartMs: number): Evidence {
+export function evidenceOf(
+  transaction: Facts,
+  statement: Statement,
+  operator: Capabilities,
+  apartMs: number,
+): Evidence {
   return {
     ...statement,
     state: transaction.state,
@@ -87,7 +115,10 @@ export function evidenceOf(transaction: Facts, statement: Statement, operator: C
     about: statement.messageId !== null && statement.messageId === transaction.undoMessageId ? 'undo' : 'movement',
     resolvable: operator.idempotentByReference || operator.statusQuery,
     // A callback may speak of a call that left in time and is still on its way; whatever was asked or sent after the deadline cannot.
-    unwanted: transaction.movement === 'debit' && (transaction.undo !== null || (statement.expired && (transaction.state !== 'initiated' || statement.source !== 'operator_callback'))),
+    unwanted:
+      transaction.movement === 'debit' &&
+      (transaction.undo !== null ||
+        (statement.expired && (transaction.state !== 'initiated' || statement.source !== 'operator_callback'))),
     refusalIsFinal: operator.refusalIsFinal,
     absentProven: statement.class === 'absent' && shortfallMs(transaction, statement, apartMs) <= 0,
     undoing: transaction.undoMessageId !== null,
@@ -99,7 +130,11 @@ export function evidenceOf(transaction: Facts, statement: Statement, operator: C
  * must begin a time-out and the grace apart, and the second when nothing lost can be booked any more. Their answers do not count: a slow list is
  * as old as the moment at which it was asked for.
  */
-export function shortfallMs({ absentForMs }: Pick<Facts, 'absentForMs'>, { askedMsAgo, landsInMs: ms }: Pick<Statement, 'askedMsAgo' | 'landsInMs'>, apartMs: number): number {
+export function shortfallMs(
+  { absentForMs }: Pick<Facts, 'absentForMs'>,
+  { askedMsAgo, landsInMs: ms }: Pick<Statement, 'askedMsAgo' | 'landsInMs'>,
+  apartMs: number,
+): number {
   const sinceFirstMs = absentForMs === null ? 0 : absentForMs - askedMsAgo;
   return Math.max(apartMs - sinceFirstMs, ms + askedMsAgo);
 }
@@ -114,11 +149,19 @@ export interface Applied extends Decision {
 /** What a statement does to its transaction. */
 export function judge(transaction: Facts, statement: Statement, operator: Capabilities, apartMs: number): Applied {
   const decision = decide(evidenceOf(transaction, statement, operator, apartMs));
-  return { ...decision, state: decision.to ?? transaction.state, askAgainInMs: Math.max(0, shortfallMs(transaction, statement, apartMs) - statement.askedMsAgo) };
+  return {
+    ...decision,
+    state: decision.to ?? transaction.state,
+    askAgainInMs: Math.max(0, shortfallMs(transaction, statement, apartMs) - statement.askedMsAgo),
+  };
 }
 
 /** What a statement does to the proof that the operator does not know the movement: begins it, ends it, or nothing. */
-export function absenceAfter({ absentForMs }: Pick<Facts, 'absentForMs'>, said: Statement['class'], message: Decision['message']): 'begins' | 'ends' | null {
+export function absenceAfter(
+  { absentForMs }: Pick<Facts, 'absentForMs'>,
+  said: Statement['class'],
+  message: Decision['message'],
+): 'begins' | 'ends' | null {
   if (message === 'ask_again' && absentForMs === null) return 'begins';
   // Used up by the send that it allows, or void since a question had no answer: the next proof begins anew.
   return absentForMs !== null && (message === 'again' || said === 'unknown') ? 'ends' : null;
@@ -131,7 +174,11 @@ export function saysNothingNew({ state }: Pick<Transaction, 'state'>, isUndo: bo
 }
 
 /** What becomes of the message whose lease is settled, at `now` by `performance.now()`. */
-export function dispositionOf(result: Heard & { readonly proposed: Disposition; readonly ifUnknown: Disposition }, decision: Applied | undefined, now: number): Disposition {
+export function dispositionOf(
+  result: Heard & { readonly proposed: Disposition; readonly ifUnknown: Disposition },
+  decision: Applied | undefined,
+  now: number,
+): Disposition {
   switch (decision?.message) {
     case undefined:
     case 'proposed':

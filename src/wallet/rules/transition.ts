@@ -13,7 +13,10 @@ export function beginsRepayment({ messageId }: Pick<MoneyTransaction, 'messageId
 }
 
 /** What the rollbacks that wait for this bet hear: money was paid back, it was not, or nothing yet (null). */
-export function rollbacksHear({ movement, undo }: Pick<MoneyTransaction, 'movement' | 'undo'>, to: TransactionState): { readonly state: 'confirmed' | 'rejected'; readonly applied: boolean } | null {
+export function rollbacksHear(
+  { movement, undo }: Pick<MoneyTransaction, 'movement' | 'undo'>,
+  to: TransactionState,
+): { readonly state: 'confirmed' | 'rejected'; readonly applied: boolean } | null {
   if (movement !== 'debit') return null;
   if (to === 'compensated' || to === 'rolled_back') return PAID_BACK;
   if (to === 'rejected') return NOTHING_TAKEN;

@@ -15,7 +15,10 @@ const UNDONE: Undoing = { answer: true, step: 'none', endsWithWin: false };
 const UNDER_WAY: Undoing = { answer: null, step: 'none', endsWithWin: false };
 
 /** `maybeSent`: whether its message may have left; asked for open bets only. */
-export function undoingOf({ state, undo, tombstone }: Pick<MoneyTransaction, 'state' | 'undo' | 'tombstone'>, maybeSent: boolean): Undoing {
+export function undoingOf(
+  { state, undo, tombstone }: Pick<MoneyTransaction, 'state' | 'undo' | 'tombstone'>,
+  maybeSent: boolean,
+): Undoing {
   switch (state) {
     case 'rejected':
       return NOTHING;
@@ -31,11 +34,16 @@ export function undoingOf({ state, undo, tombstone }: Pick<MoneyTransaction, 'st
     case 'initiated':
     case 'unknown':
     case 'parked':
-      return state === 'initiated' && !maybeSent ? { answer: false, step: 'end', endsWithWin: undo === null } : { answer: null, step: 'recall', endsWithWin: undo === null };
+      return state === 'initiated' && !maybeSent
+        ? { answer: false, step: 'end', endsWithWin: undo === null }
+        : { answer: null, step: 'recall', endsWithWin: undo === null };
   }
 }
 
 /** Whether the deadline worker ends a bet: its time is over, and it never left. One that may have left is resolved when it is claimed. */
-export function deadlineEnds({ state, pastDeadline }: Pick<MoneyTransaction, 'state' | 'pastDeadline'>, maybeSent: boolean): boolean {
+export function deadlineEnds(
+  { state, pastDeadline }: Pick<MoneyTransaction, 'state' | 'pastDeadline'>,
+  maybeSent: boolean,
+): boolean {
   return state === 'initiated' && pastDeadline && !maybeSent;
 }
