@@ -144,17 +144,15 @@ describe('a hub that serves as a role which owns nothing', () => {
     ];
     for (const text of odd)
       for (const before of [null, undefined, { text }, text])
-        await hub.app
-          .get(Database)
-          .transaction((tx) =>
-            audit.add(tx, {
-              actor: text,
-              action: 'destination.resume',
-              target: text,
-              before,
-              after: { [text]: [1.5, text, null] },
-            }),
-          );
+        await hub.app.get(Database).transaction((tx) =>
+          audit.add(tx, {
+            actor: text,
+            action: 'destination.resume',
+            target: text,
+            before,
+            after: { [text]: [1.5, text, null] },
+          }),
+        );
     const found = await hub.app
       .get(Database)
       .transaction(async (tx) => verifyChain(audit.entries(tx), await audit.head(tx)));

@@ -27,21 +27,19 @@ describe('debits that come at once', () => {
     const [rgs, operator] = [partners.byCode('rgs'), partners.byCode('operator')];
     if (rgs === undefined || operator === undefined) throw new Error('the default pair is missing');
     const body = { playerId: 'player-1', amountCents: 500, currency: 'USD', ...request };
-    return hub.app
-      .get(WalletService)
-      .accept(
-        {
-          rgs,
-          operator,
-          movement: 'debit',
-          idempotencyKey: key,
-          route: 'POST /wallet/debit',
-          rawBody: Buffer.from(JSON.stringify(body)),
-          signature: null,
-          waits: false,
-        },
-        body,
-      );
+    return hub.app.get(WalletService).accept(
+      {
+        rgs,
+        operator,
+        movement: 'debit',
+        idempotencyKey: key,
+        route: 'POST /wallet/debit',
+        rawBody: Buffer.from(JSON.stringify(body)),
+        signature: null,
+        waits: false,
+      },
+      body,
+    );
   };
   const stored = async (refId: string): Promise<number> =>
     Number(

@@ -107,14 +107,12 @@ describe(`a run whose processes are killed (RECON_SEED=${SEED})`, () => {
         asked.push({ side, page });
         const end = (page + 1) * PAGE_ROWS;
         const answer = () =>
-          void response
-            .setHeader('content-type', 'application/json')
-            .end(
-              JSON.stringify({
-                items: rows.slice(page * PAGE_ROWS, end),
-                nextCursor: end < rows.length ? String(page + 1) : null,
-              }),
-            );
+          void response.setHeader('content-type', 'application/json').end(
+            JSON.stringify({
+              items: rows.slice(page * PAGE_ROWS, end),
+              nextCursor: end < rows.length ? String(page + 1) : null,
+            }),
+          );
         // No answer yet: the process that asked may not live to hear it.
         if (gate?.side === side && gate.page === page) gate.reached(answer);
         else answer();

@@ -88,15 +88,13 @@ describe('a run whose lists are read in parts', () => {
         ({ createdAt }) => !heeds || typeof createdAt !== 'string' || (createdAt >= from && createdAt < to),
       );
       const end = Number(cursor) + PAGE_ROWS;
-      response
-        .setHeader('content-type', 'application/json')
-        .end(
-          JSON.stringify({
-            items: found.slice(Number(cursor), end),
-            nextCursor: end < found.length ? String(end) : null,
-            total: found.length,
-          }),
-        );
+      response.setHeader('content-type', 'application/json').end(
+        JSON.stringify({
+          items: found.slice(Number(cursor), end),
+          nextCursor: end < found.length ? String(end) : null,
+          total: found.length,
+        }),
+      );
     });
   beforeEach(() => {
     asked.length = 0;
