@@ -1,5 +1,11 @@
-import { type SignedManifest, canonicalJson, isSigned, keyIdOf, manifestFaults } from '../reconciliation/manifest';
-import type { AuditHeads } from '../reconciliation/report.store';
+import {
+  type SignedManifest,
+  canonicalJson,
+  isSigned,
+  keyIdOf,
+  manifestFaults,
+} from '../reconciliation/reports/manifest';
+import type { AuditHeads } from '../reconciliation/reports/report.store';
 
 /** What the hub says of its logs at one moment. Kept outside of the database, it proves what stood in it, also against whoever may write there. */
 export interface Checkpoint extends AuditHeads {

@@ -7,8 +7,8 @@ import { Database } from '../database/database';
 import { Clock } from '../kernel/clock';
 import { messageOf } from '../kernel/errors';
 import { Logger } from '../observability/logger';
-import { ManifestKey, canonicalJson } from '../reconciliation/manifest';
-import { ReportStore } from '../reconciliation/report.store';
+import { ManifestKey, canonicalJson } from '../reconciliation/reports/manifest';
+import { ReportStore } from '../reconciliation/reports/report.store';
 import type { Checkpoint, SignedCheckpoint } from './audit-checkpoint';
 
 const LOOK_MS = 10_000;

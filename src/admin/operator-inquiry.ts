@@ -7,7 +7,7 @@ import type { Partner } from '../partners/partner';
 import { PartnerDirectory } from '../partners/partner-directory';
 import { PartnerHttp } from '../partners/partner-http';
 import { targetUrl } from '../outbox/sender';
-import type { ExceptionRecord } from '../reconciliation/exceptions.store';
+import type { ExceptionRecord } from '../reconciliation/exceptions/exceptions.store';
 
 const INQUIRY_MS_MAX = 20_000;
 /** Copies that are counted and shown; an operator that books one reference more often has another problem. */

@@ -16,7 +16,7 @@ import { checkedIdempotencyKey } from '../http/idempotency-key';
 import { TakesJson } from '../http/json-body.guard';
 import { ApiProblems } from '../http/openapi';
 import { HubError } from '../kernel/errors';
-import { EXCEPTION_ID } from '../reconciliation/exceptions.dto';
+import { EXCEPTION_ID } from '../reconciliation/exceptions/exceptions.dto';
 import { ActionAnswer, ActionRequest, BulkAnswer, BulkRequest } from './recon-actions.dto';
 import { ReconActionsService } from './recon-actions.service';
 

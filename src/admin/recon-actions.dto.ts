@@ -17,7 +17,12 @@ import {
   ValidateNested,
 } from 'class-validator';
 import { IsStorableText } from '../http/validation';
-import { ActionView, EXCEPTION_ID, ExceptionSelection, ExceptionView } from '../reconciliation/exceptions.dto';
+import {
+  ActionView,
+  EXCEPTION_ID,
+  ExceptionSelection,
+  ExceptionView,
+} from '../reconciliation/exceptions/exceptions.dto';
 
 export type ExceptionAction =
   'replay_outbox' | 'requery_operator' | 'accept' | 'ignore' | 'reopen' | 'comment' | 'assign';

@@ -10,9 +10,13 @@ import { currencyExponent } from '../kernel/money';
 import { Logger } from '../observability/logger';
 import { Outbox } from '../outbox/outbox';
 import { PartnerDirectory } from '../partners/partner-directory';
-import type { ActionRecord } from '../reconciliation/action-chain';
-import { ExceptionsService, actionView } from '../reconciliation/exceptions.service';
-import { type ExceptionChange, type ExceptionRecord, ExceptionsStore } from '../reconciliation/exceptions.store';
+import type { ActionRecord } from '../reconciliation/reports/action-chain';
+import { ExceptionsService, actionView } from '../reconciliation/exceptions/exceptions.service';
+import {
+  type ExceptionChange,
+  type ExceptionRecord,
+  ExceptionsStore,
+} from '../reconciliation/exceptions/exceptions.store';
 import { AuditStore } from './audit.store';
 import { OperatorInquiry } from './operator-inquiry';
 import {

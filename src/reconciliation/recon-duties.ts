@@ -4,9 +4,9 @@ import { Clock } from '../kernel/clock';
 import { messageOf } from '../kernel/errors';
 import { Logger } from '../observability/logger';
 import { Metrics } from '../observability/metrics';
-import { ExceptionsStore } from './exceptions.store';
-import { ReportService } from './report.service';
-import { ReportStore } from './report.store';
+import { ExceptionsStore } from './exceptions/exceptions.store';
+import { ReportService } from './reports/report.service';
+import { ReportStore } from './reports/report.store';
 
 const SIGN_MS = 5_000;
 const GAUGES_MS = 15_000;

@@ -17,7 +17,7 @@ import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
-import { businessDateOf } from '../../src/reconciliation/window';
+import { businessDateOf } from '../../src/reconciliation/calendar/window';
 import { ListServer } from '../support/list-server';
 import { TestHub } from '../support/test-hub';
 

@@ -7,8 +7,8 @@ import os from 'node:os';
 import path from 'node:path';
 import { UsageError, parseOptions } from '../../src/reconciliation/cli/options';
 import { progressLine } from '../../src/reconciliation/cli/progress';
-import type { RunView } from '../../src/reconciliation/recon.dto';
-import { businessDateOf } from '../../src/reconciliation/window';
+import type { RunView } from '../../src/reconciliation/runs/recon.dto';
+import { businessDateOf } from '../../src/reconciliation/calendar/window';
 import { ListServer } from '../support/list-server';
 import { TestHub } from '../support/test-hub';
 

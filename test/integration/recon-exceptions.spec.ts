@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import path from 'node:path';
-import { brokenAction } from '../../src/reconciliation/action-chain';
-import { ExceptionsStore } from '../../src/reconciliation/exceptions.store';
+import { brokenAction } from '../../src/reconciliation/reports/action-chain';
+import { ExceptionsStore } from '../../src/reconciliation/exceptions/exceptions.store';
 import { AuditStore } from '../../src/admin/audit.store';
 import { verifyChain } from '../../src/admin/audit-chain';
 import { Database } from '../../src/database/database';

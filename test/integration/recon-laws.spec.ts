@@ -1,6 +1,6 @@
 import fc from 'fast-check';
-import type { ReconRun } from '../../src/reconciliation/engine/run';
-import { businessDays } from '../../src/reconciliation/window';
+import type { ReconRun } from '../../src/reconciliation/run/run';
+import { businessDays } from '../../src/reconciliation/calendar/window';
 import { PLANTED, type Story, factsOf, question, world } from '../support/recon-facts';
 import { type ReconLab, openLab, requestFor } from '../support/recon-lab';
 import { type Facts, type ListedFact, type Question, isKnownTo } from '../support/recon-oracle';

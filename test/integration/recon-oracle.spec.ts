@@ -1,8 +1,8 @@
 import { parse } from 'csv-parse/sync';
 import fc from 'fast-check';
-import { bridgeOf } from '../../src/reconciliation/bridge';
-import { pythonFloat } from '../../src/reconciliation/python-float';
-import { ReportStore } from '../../src/reconciliation/report.store';
+import { bridgeOf } from '../../src/reconciliation/reports/bridge';
+import { pythonFloat } from '../../src/reconciliation/legacy/python-float';
+import { ReportStore } from '../../src/reconciliation/reports/report.store';
 import { PLANTED, factsOf, question, world } from '../support/recon-facts';
 import { type ReconLab, openLab, requestFor } from '../support/recon-lab';
 import { type Answer, type Facts, type Question, type Verdict, answerOf } from '../support/recon-oracle';

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { listParts } from '../../src/reconciliation/engine/ingest';
+import { listParts } from '../../src/reconciliation/matching/ingest';
 import type { Side } from '../../src/reconciliation/sources/source';
 import type { ListRow } from '../support/list-pages';
 import { ListServer } from '../support/list-server';

@@ -1,5 +1,5 @@
 import http from 'node:http';
-import { ReconRuns } from '../../src/reconciliation/engine/runs.service';
+import { ReconRuns } from '../../src/reconciliation/engine/run-requests';
 import { HubProcess } from '../support/hub-process';
 import { ListServer } from '../support/list-server';
 import { plantRun } from '../support/planted-run';

@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import http from 'node:http';
 import { gunzipSync } from 'node:zlib';
 import { Database } from '../../src/database/database';
-import { manifestFaults, sha256Hex } from '../../src/reconciliation/manifest';
+import { manifestFaults, sha256Hex } from '../../src/reconciliation/reports/manifest';
 import { plantRun } from '../support/planted-run';
 import { expectProblem } from '../support/problem';
 import { TestHub } from '../support/test-hub';

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { SchedulerRegistry } from '@nestjs/schedule';
 import { parse } from 'csv-parse/sync';
-import { RunStore } from '../../src/reconciliation/engine/run.store';
+import { RunStore } from '../../src/reconciliation/run/run.store';
 import { RunWorker } from '../../src/reconciliation/engine/run.worker';
-import { manifestFaults, sha256Hex } from '../../src/reconciliation/manifest';
+import { manifestFaults, sha256Hex } from '../../src/reconciliation/reports/manifest';
 import { ReconDuties } from '../../src/reconciliation/recon-duties';
-import { businessDateOf } from '../../src/reconciliation/window';
+import { businessDateOf } from '../../src/reconciliation/calendar/window';
 import { ListServer } from '../support/list-server';
 import { followPartners } from '../support/partner-rows';
 import { plantRun } from '../support/planted-run';

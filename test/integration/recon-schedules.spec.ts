@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { SchedulesService } from '../../src/reconciliation/schedules.service';
-import { businessWindow, nextBusinessDate } from '../../src/reconciliation/window';
+import { SchedulesService } from '../../src/reconciliation/schedules/schedules.service';
+import { businessWindow, nextBusinessDate } from '../../src/reconciliation/calendar/window';
 import { ListServer } from '../support/list-server';
 import { ManualClock } from '../support/manual-clock';
 import { expectProblem } from '../support/problem';

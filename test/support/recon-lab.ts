@@ -6,17 +6,17 @@ import { dataSourceOptions } from '../../src/database/data-source';
 import { Logger } from '../../src/observability/logger';
 import type { Partner } from '../../src/partners/partner';
 import type { PartnerDirectory } from '../../src/partners/partner-directory';
-import { MatchStore } from '../../src/reconciliation/engine/match.store';
-import type { ReconRun, RunRequest } from '../../src/reconciliation/engine/run';
+import { MatchStore } from '../../src/reconciliation/matching/match.store';
+import type { ReconRun, RunRequest } from '../../src/reconciliation/run/run';
 import { EngineLimits, RunEngine } from '../../src/reconciliation/engine/run-engine';
-import { RunStore } from '../../src/reconciliation/engine/run.store';
-import { SealStore } from '../../src/reconciliation/engine/seal.store';
-import { StageStore } from '../../src/reconciliation/engine/stage.store';
-import { KindDigest } from '../../src/reconciliation/kind-digest';
-import { LegacyFile } from '../../src/reconciliation/legacy-file';
-import { LegacyFileStore } from '../../src/reconciliation/legacy-file.store';
-import { ReportService } from '../../src/reconciliation/report.service';
-import { ReportStore } from '../../src/reconciliation/report.store';
+import { RunStore } from '../../src/reconciliation/run/run.store';
+import { SealStore } from '../../src/reconciliation/matching/seal.store';
+import { StageStore } from '../../src/reconciliation/matching/stage.store';
+import { KindDigest } from '../../src/reconciliation/legacy/kind-digest';
+import { LegacyFile } from '../../src/reconciliation/legacy/legacy-file';
+import { LegacyFileStore } from '../../src/reconciliation/legacy/legacy-file.store';
+import { ReportService } from '../../src/reconciliation/reports/report.service';
+import { ReportStore } from '../../src/reconciliation/reports/report.store';
 import { isRejected, rowMapper } from '../../src/reconciliation/sources/list-rows';
 import {
   type RejectedRow,

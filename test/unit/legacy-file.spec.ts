@@ -1,8 +1,8 @@
 import { parse } from 'csv-parse/sync';
 import fc from 'fast-check';
 import Papa from 'papaparse';
-import { LegacyFile } from '../../src/reconciliation/legacy-file';
-import type { LegacyFileStore, LegacyLine } from '../../src/reconciliation/legacy-file.store';
+import { LegacyFile } from '../../src/reconciliation/legacy/legacy-file';
+import type { LegacyFileStore, LegacyLine } from '../../src/reconciliation/legacy/legacy-file.store';
 import { nastyText } from '../support/report-items';
 
 const HEADING = ['refId', 'correlationId', 'direction', 'amount', 'inRGS', 'inOperator'];

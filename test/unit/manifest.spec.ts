@@ -7,7 +7,7 @@ import {
   keyIdOf,
   manifestFaults,
   sha256Hex,
-} from '../../src/reconciliation/manifest';
+} from '../../src/reconciliation/reports/manifest';
 
 const KEY = new ManifestKey('a secret of the test');
 const FILE = { bytes: 120, sha256: sha256Hex('the file') };

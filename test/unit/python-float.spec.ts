@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { toMajorUnits } from '../../src/kernel/money';
-import { pythonFloat } from '../../src/reconciliation/python-float';
+import { pythonFloat } from '../../src/reconciliation/legacy/python-float';
 
 describe('a decimal as Python prints a float', () => {
   // The right side is what Python's repr(float(text)) prints.

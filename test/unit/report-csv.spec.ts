@@ -1,14 +1,14 @@
 import { parse } from 'csv-parse/sync';
 import fc from 'fast-check';
 import Papa from 'papaparse';
-import { type CsvOptions, csvHeader, csvLines, ndjsonLines } from '../../src/reconciliation/report-csv';
+import { type CsvOptions, csvHeader, csvLines, ndjsonLines } from '../../src/reconciliation/reports/report-csv';
 import {
   REPORT_COLUMNS_V1,
   type ReportFrame,
   type ReportItem,
   maskedPlayerId,
   rowMaker,
-} from '../../src/reconciliation/report-columns';
+} from '../../src/reconciliation/reports/report-columns';
 import { reportItem } from '../support/report-items';
 
 const FRAME: ReportFrame = { zone: 'Europe/Malta', asOf: new Date('2026-11-23T05:00:00Z'), exponents: {} };

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { IANAZone } from 'luxon';
-import { CronError, checkCron, dueDates, nextFire } from '../../src/reconciliation/schedule-times';
-import { businessWindow, lastClosedDate, nextBusinessDate } from '../../src/reconciliation/window';
+import { CronError, checkCron, dueDates, nextFire } from '../../src/reconciliation/calendar/schedule-times';
+import { businessWindow, lastClosedDate, nextBusinessDate } from '../../src/reconciliation/calendar/window';
 
 const NOW = new Date('2026-11-23T09:00:00Z');
 const daily = (schedule: Partial<Parameters<typeof dueDates>[0]> = {}) => ({

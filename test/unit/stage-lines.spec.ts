@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { STAGE_COLUMNS, StageLines } from '../../src/reconciliation/engine/stage-lines';
+import { STAGE_COLUMNS, StageLines } from '../../src/reconciliation/matching/stage-lines';
 import type { StagedRow } from '../../src/reconciliation/sources/source';
 
 const row: StagedRow = {

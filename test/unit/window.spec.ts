@@ -9,7 +9,7 @@ import {
   lastClosedDate,
   nextBusinessDate,
   zonedIso,
-} from '../../src/reconciliation/window';
+} from '../../src/reconciliation/calendar/window';
 
 const HOUR = 3_600_000;
 const hours = ({ from, to }: { from: Date; to: Date }) => (to.getTime() - from.getTime()) / HOUR;

@@ -1,8 +1,8 @@
 import { read } from '@e965/xlsx';
 import fc from 'fast-check';
 import { buffer } from 'node:stream/consumers';
-import type { Column } from '../../src/reconciliation/report-columns';
-import { type SheetRow, xlsx } from '../../src/reconciliation/xlsx';
+import type { Column } from '../../src/reconciliation/reports/report-columns';
+import { type SheetRow, xlsx } from '../../src/reconciliation/reports/xlsx';
 import { nastyText } from '../support/report-items';
 import { waitFor } from '../support/wait-for';
 

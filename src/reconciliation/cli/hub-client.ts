@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { SignedManifest } from '../manifest';
-import type { RunView } from '../recon.dto';
+import type { SignedManifest } from '../reports/manifest';
+import type { RunView } from '../runs/recon.dto';
 
 const CALL_MS_MAX = 60_000;
 const POLL_MS_MIN = 150;

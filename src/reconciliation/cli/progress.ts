@@ -1,4 +1,4 @@
-import type { RunView } from '../recon.dto';
+import type { RunView } from '../runs/recon.dto';
 
 const WIDTH = 24;
 

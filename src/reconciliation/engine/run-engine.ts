@@ -5,15 +5,15 @@ import { Logger } from '../../observability/logger';
 import type { Partner } from '../../partners/partner';
 import { PartnerDirectory } from '../../partners/partner-directory';
 import { type Side, SourceError, SourceReader } from '../sources/source';
-import { type DayBounds, dayBounds, windowBounds } from './day-bounds';
-import { type ListPart, ingest, listParts } from './ingest';
-import { MatchStore } from './match.store';
+import { type DayBounds, dayBounds, windowBounds } from '../calendar/day-bounds';
+import { type ListPart, ingest, listParts } from '../matching/ingest';
+import { MatchStore } from '../matching/match.store';
 import { ReportDigest } from './report-digest';
-import { type HeldRun, PARTITIONS, type ReconRun, RunFailure, type RunFault } from './run';
-import { LeaseLostError, RunStore } from './run.store';
-import { BridgeError, SealStore } from './seal.store';
-import { SOURCE, STATUS_CODE } from './stage-lines';
-import { type Progress, type ShardProgress, StageStore, type StagedSource, wholeOf } from './stage.store';
+import { type HeldRun, PARTITIONS, type ReconRun, RunFailure, type RunFault } from '../run/run';
+import { LeaseLostError, RunStore } from '../run/run.store';
+import { BridgeError, SealStore } from '../matching/seal.store';
+import { SOURCE, STATUS_CODE } from '../matching/stage-lines';
+import { type Progress, type ShardProgress, StageStore, type StagedSource, wholeOf } from '../matching/stage.store';
 
 /** Hub rows above which a list of less than half of them is taken for a broken list, and not for a broken world. */
 const SUSPICIOUS_FROM_ROWS = 1_000;

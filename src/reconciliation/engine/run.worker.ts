@@ -9,9 +9,9 @@ import { isStoreUnavailable, isTransient } from '../../database/pg-errors';
 import { messageOf } from '../../kernel/errors';
 import { Logger } from '../../observability/logger';
 import { Metrics } from '../../observability/metrics';
-import { type HeldRun, type ReconRun, SLOTS } from './run';
+import { type HeldRun, type ReconRun, SLOTS } from '../run/run';
 import { RunEngine } from './run-engine';
-import { LeaseLostError, RunStore } from './run.store';
+import { LeaseLostError, RunStore } from '../run/run.store';
 
 /** How soon a run is taken that waited for a slot, or whose holder died; with short leases sooner, since somebody wants it so. */
 const POLL_MS_MAX = 2_000;

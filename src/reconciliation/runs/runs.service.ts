@@ -1,0 +1,181 @@
+import { Injectable } from '@nestjs/common';
+import { HubError } from '../../kernel/errors';
+import { currencyExponent, toMajorUnits } from '../../kernel/money';
+import { PartnerDirectory } from '../../partners/partner-directory';
+import type {
+  DiffQuery,
+  ItemPage,
+  ItemQuery,
+  RunBridge,
+  RunDiff,
+  RunPage,
+  RunQuery,
+  RunSource,
+  RunSummary,
+  RunView,
+} from './recon.dto';
+import { bridgeOf } from '../reports/bridge';
+import { rowMaker } from '../reports/report-columns';
+import { ndjsonObject } from '../reports/report-csv';
+import { ReportService, SIDE_OF } from '../reports/report.service';
+import { ReportStore, type RunRecord, type SourceProgress } from '../reports/report.store';
+
+/** Runs as finance sees them. */
+@Injectable()
+export class RunsService {
+  constructor(
+    private readonly store: ReportStore,
+    private readonly reports: ReportService,
+    private readonly partners: PartnerDirectory,
+  ) {}
+
+  async list({ limit, cursor, ...filter }: RunQuery): Promise<RunPage> {
+    const found = await this.store.runs({
+      ...filter,
+      limit: limit + 1,
+      ...(cursor === undefined ? {} : { before: cursor }),
+    });
+    const page = found.slice(0, limit);
+    const progress = await this.store.progress(page.map(({ id }) => id));
+    return {
+      items: page.map((run) => this.view(run, progress)),
+      nextCursor: found.length > limit ? (page.at(-1)?.id ?? null) : null,
+    };
+  }
+
+  /** Throws not_found. */
+  async one(id: string): Promise<RunView> {
+    const run = await this.store.run(id);
+    if (run === undefined) throw new HubError('not_found');
+    return this.view(run, await this.store.progress([id]));
+  }
+
+  /** Throws not_found and run_state_conflict, as do all below. */
+  async items(id: string, { limit, cursor, ...filter }: ItemQuery): Promise<ItemPage> {
+    const { run, exponents } = await this.reports.signed(id);
+    const found = await this.store.items(id, { ...filter, after: cursor ?? '0', limit: limit + 1 });
+    const page = found.slice(0, limit);
+    return {
+      items: page.map(rowMaker({ zone: run.zone, asOf: run.asOf, exponents })).map(ndjsonObject),
+      nextCursor: found.length > limit ? (page.at(-1)?.seq ?? null) : null,
+    };
+  }
+
+  async summary(id: string): Promise<RunSummary> {
+    const { major } = await this.withMoney(id);
+    const lines = (await this.store.summary(id)).map(
+      ({ businessDate, currency, direction, class: className, state, source, count, sumMinor }) => ({
+        businessDate,
+        currency,
+        direction,
+        class: className,
+        state,
+        side: SIDE_OF[source],
+        count: Number(count),
+        total: major(sumMinor, currency),
+      }),
+    );
+    return { runId: id, activity: lines.length > 0, lines };
+  }
+
+  async bridge(id: string): Promise<RunBridge> {
+    const { major } = await this.withMoney(id);
+    const bridge = bridgeOf(await this.store.summary(id));
+    return {
+      runId: id,
+      balanced: bridge.every(({ unexplainedMinor }) => unexplainedMinor === 0n),
+      lines: bridge.map(
+        ({ businessDate, currency, direction, from, to, fromMinor, steps, toMinor, unexplainedMinor }) => ({
+          businessDate,
+          currency,
+          direction,
+          from,
+          to,
+          fromTotal: major(fromMinor, currency),
+          steps: steps.map((step) => ({ class: step.class, difference: major(step.differenceMinor, currency) })),
+          toTotal: major(toMinor, currency),
+          unexplained: major(unexplainedMinor, currency),
+        }),
+      ),
+    };
+  }
+
+  /** What changed from one run to a later one. */
+  async diff(before: string, after: string, { limit, cursor }: DiffQuery): Promise<RunDiff> {
+    await this.reports.sealed(before);
+    await this.reports.sealed(after);
+    const [key, className] = cursor?.split(':') ?? [];
+    const found = await this.store.diff(
+      before,
+      after,
+      key === undefined || className === undefined ? null : { key, class: className },
+      limit + 1,
+    );
+    const page = found.slice(0, limit);
+    const last = page.at(-1);
+    const counts = await this.store.diffCounts(before, after);
+    return {
+      before,
+      after,
+      counts: {
+        new: Number(counts.new),
+        cleared: Number(counts.cleared),
+        stillOpen: Number(counts.stillOpen),
+        outOfWindow: Number(counts.outOfWindow),
+      },
+      items: page.map(({ key: _key, ...line }) => line),
+      nextCursor: found.length > limit && last !== undefined ? `${last.key}:${last.class}` : null,
+    };
+  }
+
+  private async withMoney(id: string): Promise<{ major: (minor: bigint, currency: string) => string }> {
+    const { exponents } = await this.reports.signed(id);
+    return { major: (minor, currency) => toMajorUnits(minor, currencyExponent(currency, exponents)) };
+  }
+
+  private view(run: RunRecord, progress: readonly SourceProgress[]): RunView {
+    const iso = (at: Date | null) => at?.toISOString() ?? null;
+    const { from, to } = run;
+    return {
+      id: run.id,
+      kind: run.kind,
+      state: run.state,
+      rgs: this.partners.byId(run.rgsId).code,
+      operator: this.partners.byId(run.operatorId).code,
+      businessDate: run.businessDate,
+      window: from === null || to === null ? null : { from: from.toISOString(), to: to.toISOString() },
+      zone: run.zone,
+      cutoff: run.cutoff,
+      asOf: run.asOf.toISOString(),
+      graceSeconds: run.graceSeconds,
+      provisional: run.provisional,
+      progress: {
+        sources: progress.filter(({ runId }) => runId === run.id).map(sourceOf),
+        bucketsDone: run.bucketsDone,
+      },
+      counts: run.counts,
+      itemCount: numberOrNull(run.itemCount),
+      activity: run.state === 'sealed' ? run.active : null,
+      error: run.error,
+      createdBy: run.createdBy,
+      createdAt: run.createdAt.toISOString(),
+      startedAt: iso(run.startedAt),
+      finishedAt: iso(run.finishedAt),
+    };
+  }
+}
+
+function sourceOf({ source, pages, seen, staged, rejected, done }: SourceProgress): RunSource {
+  return {
+    side: SIDE_OF[source],
+    pages: Number(pages),
+    rowsSeen: Number(seen),
+    rowsStaged: Number(staged),
+    rowsRejected: Number(rejected),
+    done,
+  };
+}
+
+function numberOrNull(count: string | null): number | null {
+  return count === null ? null : Number(count);
+}

@@ -1,0 +1,103 @@
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { IsBoolean, IsInt, IsOptional, IsString, Length, Max, Min } from 'class-validator';
+import { IsPlainText } from '../../http/validation';
+import { DAY_SECONDS, GRACE_SECONDS } from '../runs/start-run.dto';
+
+const CATCH_UP_DAYS = 7;
+
+export class ScheduleRequest {
+  @ApiProperty({
+    description:
+      'Five fields, local time of `zone`; at most every five minutes. A day is run at the first fire after it has ended',
+    example: '30 7 * * *',
+  })
+  @IsString()
+  @Length(9, 100)
+  @IsPlainText()
+  cron!: string;
+
+  @ApiProperty({ description: 'IANA name', example: 'Europe/Malta' })
+  @IsString()
+  @Length(1, 64)
+  zone!: string;
+
+  @ApiPropertyOptional({ default: '00:00', description: 'Local time at which a business day begins', example: '06:00' })
+  @IsOptional()
+  @IsString()
+  @Length(5, 5)
+  cutoff: string = '00:00';
+
+  @ApiPropertyOptional({
+    type: 'integer',
+    minimum: 0,
+    maximum: DAY_SECONDS,
+    default: GRACE_SECONDS,
+    description: 'Age up to which what is missing counts as in flight',
+    example: GRACE_SECONDS,
+  })
+  @IsOptional()
+  @IsInt()
+  @Min(0)
+  @Max(DAY_SECONDS)
+  graceSeconds: number = GRACE_SECONDS;
+
+  @ApiPropertyOptional({
+    default: true,
+    description: 'false: it rests, and catches up when it is enabled again',
+    example: true,
+  })
+  @IsOptional()
+  @IsBoolean()
+  enabled: boolean = true;
+
+  @ApiPropertyOptional({
+    type: 'integer',
+    minimum: 1,
+    maximum: 366,
+    default: CATCH_UP_DAYS,
+    description: 'Days that are made up for after an outage',
+    example: CATCH_UP_DAYS,
+  })
+  @IsOptional()
+  @IsInt()
+  @Min(1)
+  @Max(366)
+  catchUpDays: number = CATCH_UP_DAYS;
+}
+
+export class ScheduleView {
+  @ApiProperty({ example: 'daily' }) name!: string;
+  @ApiProperty({ example: '30 7 * * *' }) cron!: string;
+  @ApiProperty({ example: 'Europe/Malta' }) zone!: string;
+  @ApiProperty({ example: '06:00' }) cutoff!: string;
+  @ApiProperty({ type: 'integer', example: GRACE_SECONDS }) graceSeconds!: number;
+  @ApiProperty({ example: true }) enabled!: boolean;
+  @ApiProperty({ type: 'integer', example: CATCH_UP_DAYS }) catchUpDays!: number;
+  @ApiProperty({
+    type: 'string',
+    nullable: true,
+    description: 'Every business day up to this one is dealt with',
+    example: '2026-11-22',
+  })
+  lastBusinessDate!: string | null;
+  @ApiProperty({
+    type: 'string',
+    format: 'uuid',
+    nullable: true,
+    description: 'The last run that was sealed',
+    example: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11',
+  })
+  lastRun!: string | null;
+  @ApiProperty({ type: 'string', nullable: true, description: 'Why days are missing', example: null }) lastError!:
+    string | null;
+  @ApiProperty({
+    type: 'string',
+    format: 'date-time',
+    nullable: true,
+    description: 'When it fires next; null while it rests',
+    example: '2026-11-23T06:30:00.000Z',
+  })
+  nextFireAt!: string | null;
+  @ApiProperty({ example: 'finance:1f0c2a44' }) updatedBy!: string;
+  @ApiProperty({ format: 'date-time', example: '2026-11-01T09:00:00.000Z' }) updatedAt!: string;
+}
