@@ -20,10 +20,47 @@ const order = ORDER.map((name, index) => ({
   to: { path: `^src/((${ORDER.slice(index + 1).join('|') || 'nothing'})/|app[.]module|main)` },
 }));
 
+// The same inside reconciliation: calendar and sources know nothing of runs, a run nothing of its reports, and so on up to the routes.
+const RECONCILIATION = [
+  'calendar',
+  'sources',
+  'run',
+  'reports',
+  'matching',
+  'engine',
+  'legacy',
+  'runs',
+  'exceptions',
+  'schedules',
+  'cli',
+];
+
+const reconciliationOrder = RECONCILIATION.map((name, index) => ({
+  name: `reconciliation-${name}-imports-only-what-comes-before`,
+  severity: 'error',
+  from: { path: `^src/reconciliation/${name}/` },
+  to: { path: `^src/reconciliation/((${RECONCILIATION.slice(index + 1).join('|') || 'nothing'})/|[^/]+[.]ts$)` },
+}));
+
 /** @type {import('dependency-cruiser').IConfiguration} */
 module.exports = {
   forbidden: [
     ...order,
+    ...reconciliationOrder,
+    {
+      name: 'every-folder-of-reconciliation-has-a-place-in-the-order',
+      severity: 'error',
+      from: { path: '^src/' },
+      to: { path: `^src/reconciliation/(?!(${RECONCILIATION.join('|')})/)[^/]+/` },
+    },
+    {
+      name: 'no-circles-of-folders',
+      comment: 'Two folders that import each other are one folder, whatever their files do.',
+      scope: 'folder',
+      severity: 'error',
+      from: { path: '^src/reconciliation/' },
+      to: { circular: true },
+    },
     {
       name: 'every-folder-has-a-place-in-the-order',
       severity: 'error',
