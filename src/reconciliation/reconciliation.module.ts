@@ -4,16 +4,17 @@ import { ReportDigest } from './engine/report-digest';
 import { EngineLimits, RunEngine } from './engine/run-engine';
 import { RunStore } from './run/run.store';
 import { RunWorker } from './engine/run.worker';
-import { ReconRuns } from './engine/run-requests';
+import { RunRequests } from './engine/run-requests';
 import { SealStore } from './matching/seal.store';
 import { StageStore } from './matching/stage.store';
-import { KindDigest } from './legacy/kind-digest';
+import { ReportDigestByKind } from './legacy/report-digest-by-kind';
 import { LegacyFile } from './legacy/legacy-file';
 import { LegacyFileStore } from './legacy/legacy-file.store';
 import { ExceptionsController } from './exceptions/exceptions.controller';
 import { ExceptionsService } from './exceptions/exceptions.service';
 import { ExceptionsStore } from './exceptions/exceptions.store';
-import { ReconDuties } from './recon-duties';
+import { ExceptionMetrics } from './exceptions/exception-metrics';
+import { ReportSigning } from './reports/report-signing';
 import { ReconciliationController } from './legacy/reconciliation.controller';
 import { ReconciliationService } from './legacy/reconciliation.service';
 import { ReportController } from './runs/report.controller';
@@ -41,10 +42,10 @@ import { SourceReader } from './sources/source';
     SealStore,
     RunEngine,
     RunWorker,
-    ReconRuns,
+    RunRequests,
     LegacyFileStore,
     LegacyFile,
-    { provide: ReportDigest, useClass: KindDigest },
+    { provide: ReportDigest, useClass: ReportDigestByKind },
     ReconciliationService,
     ReportStore,
     ReportService,
@@ -54,7 +55,8 @@ import { SourceReader } from './sources/source';
     ExceptionsService,
     ScheduleStore,
     SchedulesService,
-    ReconDuties,
+    ReportSigning,
+    ExceptionMetrics,
   ],
   exports: [ExceptionsStore, ExceptionsService, ReportStore],
 })

@@ -15,7 +15,8 @@ import { migrate, pendingMigrations, powersOf } from '../../src/database/migrate
 import { DELETED_FROM, rightsOn } from '../../src/database/roles';
 import { OutboxStore } from '../../src/outbox/outbox.store';
 import { Replicas } from '../../src/partners/replicas';
-import { ReconDuties } from '../../src/reconciliation/recon-duties';
+import { ExceptionMetrics } from '../../src/reconciliation/exceptions/exception-metrics';
+import { ReportSigning } from '../../src/reconciliation/reports/report-signing';
 import { WebhooksStore } from '../../src/webhooks/webhooks.store';
 import { hubArguments } from '../support/hub-command';
 import { HubProcess } from '../support/hub-process';
@@ -114,7 +115,7 @@ describe('a hub that serves as a role which owns nothing', () => {
         return ['sealed', 'failed', 'cancelled'].includes(body.state) ? body : undefined;
       });
       expect(run).toMatchObject({ state: 'sealed', error: null });
-      await hub.app.get(ReconDuties).sign();
+      await hub.app.get(ReportSigning).sign();
       expect((await hub.call('GET', `/v1/recon/runs/${begun.id}/manifest`)).status).toBe(200);
     }
   });
@@ -177,7 +178,7 @@ describe('a hub that serves as a role which owns nothing', () => {
   it('keeps house: lanes, callbacks, replicas, gauges, and /metrics', async () => {
     expect(await hub.app.get(OutboxStore).repairLanes()).toBe(0);
     await hub.app.get(OutboxStore).health();
-    await hub.app.get(ReconDuties).gauges();
+    await hub.app.get(ExceptionMetrics).refresh();
     expect(hub.app.get(WebhooksStore)).toBeDefined();
     expect(hub.app.get(Replicas)).toBeDefined();
     const metrics = await hub.call('GET', '/metrics');

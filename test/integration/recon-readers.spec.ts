@@ -1,5 +1,5 @@
 import http from 'node:http';
-import { ReconRuns } from '../../src/reconciliation/engine/run-requests';
+import { RunRequests } from '../../src/reconciliation/engine/run-requests';
 import { HubProcess } from '../support/hub-process';
 import { ListServer } from '../support/list-server';
 import { plantRun } from '../support/planted-run';
@@ -162,7 +162,7 @@ it("twenty equal calls of the first hub's route at once, of two hubs, are one ru
       (_request, response) => ((readings += 1), void response.setHeader('content-type', 'application/json').end('[]')),
     );
     const joined = [one, two].map((hub) =>
-      jest.spyOn(hub.app.get(ReconRuns, { strict: false }), 'endedUnlessAllLeave'),
+      jest.spyOn(hub.app.get(RunRequests, { strict: false }), 'endedUnlessAllLeave'),
     );
     const calls = Array.from({ length: 20 }, (_, index) =>
       (index % 2 === 0 ? one : two).call('GET', '/reconciliation_data'),

@@ -4,7 +4,8 @@ import { parse } from 'csv-parse/sync';
 import { RunStore } from '../../src/reconciliation/run/run.store';
 import { RunWorker } from '../../src/reconciliation/engine/run.worker';
 import { manifestFaults, sha256Hex } from '../../src/reconciliation/reports/manifest';
-import { ReconDuties } from '../../src/reconciliation/recon-duties';
+import { ExceptionMetrics } from '../../src/reconciliation/exceptions/exception-metrics';
+import { ReportSigning } from '../../src/reconciliation/reports/report-signing';
 import { businessDateOf } from '../../src/reconciliation/calendar/window';
 import { ListServer } from '../support/list-server';
 import { followPartners } from '../support/partner-rows';
@@ -347,11 +348,11 @@ describe('a run', () => {
         )
       )[0]?.signed;
     await waitFor('it is signed', async () => {
-      await hub.app.get(ReconDuties, { strict: false }).sign();
+      await hub.app.get(ReportSigning, { strict: false }).sign();
       return signed(body.id);
     });
     expect(await signed(unsignable)).toBe(false);
-    await hub.app.get(ReconDuties, { strict: false }).gauges();
+    await hub.app.get(ExceptionMetrics, { strict: false }).refresh();
     const metrics = (await hub.call('GET', '/metrics')).text;
     expect(metrics).toMatch(/^recon_run_seconds_count\{state="sealed"\} [1-9]/m);
     expect(Number(/^recon_last_sealed_timestamp (\d+)$/m.exec(metrics)?.[1])).toBeGreaterThan(Date.now() / 1000 - 120);

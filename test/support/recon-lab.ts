@@ -12,7 +12,7 @@ import { EngineLimits, RunEngine } from '../../src/reconciliation/engine/run-eng
 import { RunStore } from '../../src/reconciliation/run/run.store';
 import { SealStore } from '../../src/reconciliation/matching/seal.store';
 import { StageStore } from '../../src/reconciliation/matching/stage.store';
-import { KindDigest } from '../../src/reconciliation/legacy/kind-digest';
+import { ReportDigestByKind } from '../../src/reconciliation/legacy/report-digest-by-kind';
 import { LegacyFile } from '../../src/reconciliation/legacy/legacy-file';
 import { LegacyFileStore } from '../../src/reconciliation/legacy/legacy-file.store';
 import { ReportService } from '../../src/reconciliation/reports/report.service';
@@ -124,7 +124,7 @@ export class ReconLab {
     } as unknown as PartnerDirectory;
     this.runs = new RunStore(database);
     this.file = new LegacyFile(new LegacyFileStore(database));
-    this.reports = new ReportService(config, database, new ReportStore(database), this.partners);
+    this.reports = new ReportService(config, database, this.runs, new ReportStore(database), this.partners);
     this.stores = {
       stage: new StageStore(database, this.runs),
       match: new MatchStore(database, this.runs),
@@ -151,7 +151,7 @@ export class ReconLab {
       match,
       sealing,
       this.reader,
-      new KindDigest(this.file, this.reports),
+      new ReportDigestByKind(this.file, this.reports),
       this.partners,
       Object.assign(new EngineLimits(), limits),
       this.logger,

@@ -15,7 +15,7 @@ const ENDED = new Set(['sealed', 'failed', 'cancelled']);
 
 /** What the routes, the schedules and the command line ask of the engine. */
 @Injectable()
-export class ReconRuns {
+export class RunRequests {
   /** Callers in this process that wait for a run. */
   private readonly waiting = new Map<string, number>();
 

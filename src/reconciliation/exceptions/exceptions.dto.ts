@@ -1,8 +1,8 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { Type } from 'class-transformer';
-import { IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Max, Min } from 'class-validator';
+import { IsIn, IsOptional, IsString, IsUUID, Length } from 'class-validator';
 import type { AgeBucket, ExceptionState } from './exceptions.store';
 import { ITEM_CLASSES } from '../runs/recon.dto';
+import { PAGE_ITEMS_DEFAULT, PageLimitField } from '../runs/run-fields';
 
 export const EXCEPTION_ID = '5f1b2c3d-4e5f-8a6b-9c7d-8e9f0a1b2c3d';
 export const EXCEPTION_STATES: readonly ExceptionState[] = ['open', 'auto_cleared', 'resolved', 'accepted', 'ignored'];
@@ -42,13 +42,8 @@ export class ExceptionSelection {
 }
 
 export class ExceptionQuery extends ExceptionSelection {
-  @ApiPropertyOptional({ type: 'integer', minimum: 1, maximum: 500, default: 100, description: 'Items of a page' })
-  @IsOptional()
-  @Type(() => Number)
-  @IsInt()
-  @Min(1)
-  @Max(500)
-  limit: number = 100;
+  @PageLimitField()
+  limit: number = PAGE_ITEMS_DEFAULT;
 
   @ApiPropertyOptional({ format: 'uuid', description: '`nextCursor` of the page before' })
   @IsOptional()

@@ -3,7 +3,7 @@ import { Clock } from '../../kernel/clock';
 import { HubError } from '../../kernel/errors';
 import type { ReconRun, RunRequest } from '../run/run';
 import { RunStore } from '../run/run.store';
-import { ReconRuns } from '../engine/run-requests';
+import { RunRequests } from '../engine/run-requests';
 import type { ReconciliationQuery } from './reconciliation.dto';
 import { WindowError, businessDays } from '../calendar/window';
 
@@ -11,7 +11,7 @@ import { WindowError, businessDays } from '../calendar/window';
 @Injectable()
 export class ReconciliationService {
   constructor(
-    private readonly runs: ReconRuns,
+    private readonly runs: RunRequests,
     private readonly store: RunStore,
     private readonly clock: Clock,
   ) {}
@@ -39,7 +39,7 @@ export class ReconciliationService {
   }
 
   private async again(id: string): Promise<ReconRun> {
-    const run = id === 'latest' ? await this.store.latestSealed('legacy') : await this.store.find(id);
+    const run = id === 'latest' ? await this.store.latestSealed({ legacy: true }) : await this.store.find(id);
     if (run?.state !== 'sealed') throw new HubError('not_found', { detail: 'there is no sealed run of this id' });
     return run;
   }

@@ -29,7 +29,8 @@ export interface Manifest {
     readonly audit: { readonly entries: number; readonly hash: string };
     readonly actions: { readonly entries: number; readonly hash: string };
   };
-  readonly counts: JsonObject;
+  /** What the run found; see RunCounts. */
+  readonly counts: object;
   readonly totals: readonly ManifestTotal[];
   /** The file that /report.csv gives without options. */
   readonly report: {

@@ -7,11 +7,13 @@ import { Database } from '../../database/database';
 import { HubError } from '../../kernel/errors';
 import { currencyExponent, toMajorUnits } from '../../kernel/money';
 import { PartnerDirectory } from '../../partners/partner-directory';
+import { type ReconRun, isProvisional } from '../run/run';
+import { RunStore } from '../run/run.store';
 import { bridgeOf } from './bridge';
-import { type JsonObject, ManifestKey, type SignedManifest } from './manifest';
+import { ManifestKey, type SignedManifest } from './manifest';
 import { type Column, REPORT_COLUMNS_V1, type ReportRow, rowMaker } from './report-columns';
 import { CSV_DEFAULTS, type CsvOptions, csvHeader, csvLines, ndjsonLines } from './report-csv';
-import { ReportStore, type RunRecord } from './report.store';
+import { ReportStore } from './report.store';
 import { type SheetRow, XLSX_ROWS_MAX, xlsx } from './xlsx';
 
 /** Items of one statement and one chunk of a file. */
@@ -34,10 +36,10 @@ const RUN_COLUMNS: readonly Column[] = ['what', 'value'].map((name) => ({ name, 
 export const SIDE_OF = { 1: 'rgs', 2: 'operator', 4: 'hub' } as const;
 
 /** What a report is about. */
-export type ReportSubject = Pick<RunRecord, 'id' | 'zone' | 'asOf' | 'operatorId'>;
+export type ReportSubject = Pick<ReconRun, 'id' | 'zone' | 'asOf' | 'operatorId'>;
 
 export interface SignedRun {
-  readonly run: RunRecord;
+  readonly run: ReconRun;
   readonly manifest: SignedManifest;
   readonly exponents: Readonly<Record<string, number>>;
 }
@@ -50,6 +52,7 @@ export class ReportService {
   constructor(
     @Inject(CONFIG) config: Config,
     private readonly database: Database,
+    private readonly runs: RunStore,
     private readonly store: ReportStore,
     private readonly partners: PartnerDirectory,
   ) {
@@ -57,8 +60,8 @@ export class ReportService {
   }
 
   /** Throws not_found, and run_state_conflict for a run that has no result, or none yet. */
-  async sealed(id: string): Promise<RunRecord> {
-    const run = await this.store.run(id);
+  async sealed(id: string): Promise<ReconRun> {
+    const run = await this.runs.find(id);
     if (run === undefined) throw new HubError('not_found');
     if (run.state !== 'sealed') throw new HubError('run_state_conflict', { detail: `the run is ${run.state}` });
     return run;
@@ -143,7 +146,7 @@ export class ReportService {
   }
 
   /** The run's manifest. Makes it when it has none yet, and appends it to the chain; it is the one that the run has from then on. */
-  async manifest(run: RunRecord): Promise<SignedManifest> {
+  async manifest(run: ReconRun): Promise<SignedManifest> {
     const made = await this.store.manifest(this.database, run.id);
     if (made !== undefined) return made;
     const exponents = this.exponents(run.operatorId);
@@ -161,7 +164,7 @@ export class ReportService {
         previousManifestSha256: end?.sha256 ?? null,
         run: this.identity(run, exponents),
         audit: await this.store.auditHeads(tx),
-        counts: (run.counts ?? {}) as JsonObject,
+        counts: run.counts ?? {},
         totals,
         report,
       });
@@ -184,14 +187,14 @@ export class ReportService {
   }
 
   /** What the engine sealed; a legacy run was sealed with the digest of its six-column file, which is another. */
-  private async sealedDigest(run: RunRecord): Promise<{ bytes: number; sha256: string }> {
+  private async sealedDigest(run: ReconRun): Promise<{ bytes: number; sha256: string }> {
     if (run.csvSha256 !== null && run.csvBytes !== null && run.kind !== 'legacy')
-      return { bytes: Number(run.csvBytes), sha256: run.csvSha256 };
+      return { bytes: run.csvBytes, sha256: run.csvSha256.toString('hex') };
     const { bytes, sha256 } = await this.of(run);
     return { bytes, sha256: sha256.toString('hex') };
   }
 
-  private identity(run: RunRecord, exponents: Readonly<Record<string, number>>): SignedManifest['manifest']['run'] {
+  private identity(run: ReconRun, exponents: Readonly<Record<string, number>>): SignedManifest['manifest']['run'] {
     if (run.finishedAt === null) throw new Error(`sealed run ${run.id} has no end`);
     return {
       id: run.id,
@@ -199,11 +202,11 @@ export class ReportService {
       rgs: this.partners.byId(run.rgsId).code,
       operator: this.partners.byId(run.operatorId).code,
       businessDate: run.businessDate,
-      window: run.from === null || run.to === null ? null : { from: run.from.toISOString(), to: run.to.toISOString() },
+      window: run.window === null ? null : { from: run.window.from.toISOString(), to: run.window.to.toISOString() },
       zone: run.zone,
       cutoff: run.cutoff,
       graceSeconds: run.graceSeconds,
-      provisional: run.provisional,
+      provisional: isProvisional(run),
       exponents,
       asOf: run.asOf.toISOString(),
       sealedAt: run.finishedAt.toISOString(),

@@ -4,38 +4,6 @@ import { ACTIONS_GENESIS } from './action-chain';
 import type { ManifestTotal, SignedManifest } from './manifest';
 import type { ReportItem } from './report-columns';
 
-export type RunState = 'queued' | 'ingesting' | 'matching' | 'summarising' | 'sealed' | 'failed' | 'cancelled';
-export type RunKind = 'legacy' | 'adhoc' | 'scheduled' | 'cli';
-
-export interface RunRecord {
-  readonly id: string;
-  readonly kind: RunKind;
-  readonly state: RunState;
-  readonly rgsId: number;
-  readonly operatorId: number;
-  readonly businessDate: string | null;
-  readonly from: Date | null;
-  readonly to: Date | null;
-  readonly zone: string;
-  readonly cutoff: string;
-  readonly asOf: Date;
-  readonly graceSeconds: number;
-  /** Its window had not ended. */
-  readonly provisional: boolean;
-  readonly bucketsDone: number;
-  /** Whether any side booked anything in the window. */
-  readonly active: boolean;
-  readonly counts: Readonly<Record<string, unknown>> | null;
-  readonly itemCount: string | null;
-  readonly csvSha256: string | null;
-  readonly csvBytes: string | null;
-  readonly error: Readonly<Record<string, unknown>> | null;
-  readonly createdBy: string;
-  readonly createdAt: Date;
-  readonly startedAt: Date | null;
-  readonly finishedAt: Date | null;
-}
-
 export interface SourceProgress {
   readonly runId: string;
   /** 1 RGS, 2 operator, 4 hub. */
@@ -45,15 +13,6 @@ export interface SourceProgress {
   readonly staged: string;
   readonly rejected: string;
   readonly done: boolean;
-}
-
-export interface RunFilter {
-  readonly state?: RunState;
-  readonly kind?: RunKind;
-  readonly businessDate?: string;
-  /** Runs made before this one; ids are in order of time. */
-  readonly before?: string;
-  readonly limit: number;
 }
 
 export interface ItemFilter {
@@ -98,58 +57,21 @@ export interface AuditHeads {
 /** Whoever appends to the chain of manifests; any number that nobody else locks on. */
 const MANIFEST_LOCK = 'recon_manifest_chain';
 
-const RUN = `id, kind, state, rgs_id, operator_id, business_date::text as business_date, window_from, window_to, zone, cutoff, as_of, grace_seconds, coalesce((rules ->> 'provisional')::boolean, false) as provisional, buckets_done,
-  exists (select from recon.summary where run_id = run.id) as active, counts, item_count, encode(csv_sha256, 'hex') as csv_sha256, csv_bytes, error, created_by, created_at, started_at, finished_at`;
-
 const ITEM = `run_id, seq, business_date::text as business_date, anchor_at, ref_id, corr, player, classes, state, reason, dir, cur, amt_rgs, amt_op, amt_hub, difference, st_rgs, st_op, st_hub,
   n_rgs, n_op, n_hub, first_seen_run, exception_id, exception_state, outbox_id, next_action, leg, severity, linked_corr`;
 
-/** What is read of runs, and the chain of their manifests. Always from the primary: on a replica that lags, half of a sealed run's items would make a short file. */
+/** What a sealed run found, and the chain of manifests. Always from the primary: on a replica that lags, half of a sealed run's items would make a short file. */
 @Injectable()
 export class ReportStore {
   constructor(private readonly database: Database) {}
 
-  async run(id: string): Promise<RunRecord | undefined> {
-    const [row] = await this.database.rows(`select ${RUN} from recon.run where id = $1`, [id]);
-    return row === undefined ? undefined : runOf(row);
-  }
-
-  /** The run that a caller began with a key. */
-  async runByKey(createdBy: string, key: string): Promise<{ id: string; paramsHash: Buffer } | undefined> {
-    const [row] = await this.database.rows<{ id: string; paramsHash: Buffer }>(
-      'select id, params_hash as "paramsHash" from recon.run where created_by = $1 and idempotency_key = $2',
-      [createdBy, key],
+  /** Those of the runs in whose window any side booked anything. */
+  async active(runIds: readonly string[]): Promise<ReadonlySet<string>> {
+    const rows = await this.database.rows<{ id: string }>(
+      `select id from unnest($1::uuid[]) as run (id) where exists (select from recon.summary where run_id = run.id)`,
+      [runIds],
     );
-    return row;
-  }
-
-  /** Sealed runs without a manifest, oldest first. The legacy hub's call makes one file a call and is signed only when somebody asks. */
-  async unsigned(limit: number): Promise<RunRecord[]> {
-    const rows = await this.database.rows(
-      `select ${RUN} from recon.run where state = 'sealed' and manifest is null and kind <> 'legacy' order by finished_at, id limit $1`,
-      [limit],
-    );
-    return rows.map(runOf);
-  }
-
-  /** The last run of finance that came to its end; the legacy hub's call is none. */
-  async latestSealed(): Promise<{ finishedAt: Date; inFlight: number } | undefined> {
-    const [row] = await this.database.rows<{ finishedAt: Date; inFlight: number }>(
-      `select finished_at as "finishedAt", coalesce((counts ->> 'inFlight')::integer, 0) as "inFlight" from recon.run where state = 'sealed' and kind <> 'legacy' order by finished_at desc limit 1`,
-    );
-    return row;
-  }
-
-  /** Newest first. */
-  async runs({ state, kind, businessDate, before, limit }: RunFilter): Promise<RunRecord[]> {
-    const rows = await this.database.rows(
-      `select ${RUN} from recon.run
-       where ($1::text is null or state = $1) and ($2::text is null or kind = $2) and ($3::date is null or business_date = $3)
-         and ($4::uuid is null or (created_at, id) < (select created_at, id from recon.run where id = $4))
-       order by created_at desc, id desc limit $5`,
-      [state ?? null, kind ?? null, businessDate ?? null, before ?? null, limit],
-    );
-    return rows.map(runOf);
+    return new Set(rows.map(({ id }) => id));
   }
 
   async progress(runIds: readonly string[]): Promise<SourceProgress[]> {
@@ -301,36 +223,6 @@ export class ReportStore {
       [runId, JSON.stringify(manifest), sha256, signature, signing.keyId, report.sha256, report.bytes],
     );
   }
-}
-
-function runOf(row: Row): RunRecord {
-  const r = row as Row & Record<'id' | 'kind' | 'state' | 'zone' | 'cutoff' | 'created_by', string>;
-  return {
-    id: r.id,
-    kind: r.kind as RunKind,
-    state: r.state as RunState,
-    rgsId: r.rgs_id as number,
-    operatorId: r.operator_id as number,
-    businessDate: r.business_date as string | null,
-    from: r.window_from as Date | null,
-    to: r.window_to as Date | null,
-    zone: r.zone,
-    cutoff: r.cutoff,
-    asOf: r.as_of as Date,
-    graceSeconds: r.grace_seconds as number,
-    provisional: r.provisional as boolean,
-    bucketsDone: r.buckets_done as number,
-    active: r.active as boolean,
-    counts: r.counts as RunRecord['counts'],
-    itemCount: r.item_count as string | null,
-    csvSha256: r.csv_sha256 as string | null,
-    csvBytes: r.csv_bytes as string | null,
-    error: r.error as RunRecord['error'],
-    createdBy: r.created_by,
-    createdAt: r.created_at as Date,
-    startedAt: r.started_at as Date | null,
-    finishedAt: r.finished_at as Date | null,
-  };
 }
 
 function itemOf(row: Row): ReportItem {

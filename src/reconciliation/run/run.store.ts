@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { v7 as uuidv7 } from 'uuid';
-import { Database, type Row, type Sql } from '../../database/database';
+import { Database, type Sql } from '../../database/database';
 import { isUniqueViolation } from '../../database/pg-errors';
 import {
   type HeldRun,
@@ -8,20 +8,18 @@ import {
   type ReconRun,
   type RunCounts,
   type RunFault,
-  type RunKind,
+  type RunFilter,
   type RunRequest,
   type RunRules,
-  type RunState,
   SLOTS,
   paramsHash,
 } from './run';
+import { RUN_COLUMNS, type RunRow, held, toRun } from './run-row';
 
 export const HARD_LIMIT_SECONDS = 24 * 3600;
 export const PAD_SECONDS = 2 * 3600;
 
 const LIVE = LIVE_STATES.map((state) => `'${state}'`).join(', ');
-const COLUMNS = `id, kind, state, operator_id, rgs_id, window_from, window_to, business_date::text as business_date, zone, cutoff, as_of, grace_seconds, hard_limit_seconds, pad_seconds, list_shards, rules,
-  slot, lease_token, lost_leases, buckets_done, items_written, counts, item_count, csv_sha256, csv_bytes, legacy_sha256, error, created_by, created_at, started_at, finished_at`;
 
 /** Another process took the run over, or somebody cancelled it: whatever is being written must not be committed. */
 export class LeaseLostError extends Error {
@@ -52,7 +50,7 @@ export class RunStore {
       const [created] = await this.database.rows<RunRow>(
         `insert into recon.run (id, kind, params_hash, operator_id, rgs_id, window_from, window_to, business_date, zone, cutoff, as_of, grace_seconds, hard_limit_seconds, pad_seconds, rules, created_by, idempotency_key, schedule_id, list_shards)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, coalesce($11, date_trunc('milliseconds', now())), $12, $13, $14, $15, $16, $17, $18, $19)
-         on conflict (params_hash) where state in (${LIVE}) do nothing returning ${COLUMNS}`,
+         on conflict (params_hash) where state in (${LIVE}) do nothing returning ${RUN_COLUMNS}`,
         [
           uuidv7(),
           request.kind,
@@ -77,7 +75,7 @@ export class RunStore {
       );
       if (created !== undefined) return { run: toRun(created), created: true };
       const [live] = await this.database.rows<RunRow>(
-        `select ${COLUMNS} from recon.run where params_hash = $1 and state in (${LIVE})`,
+        `select ${RUN_COLUMNS} from recon.run where params_hash = $1 and state in (${LIVE})`,
         [hash],
       );
       // Between the two statements it may have ended; then there is room for a new one.
@@ -86,17 +84,53 @@ export class RunStore {
   }
 
   async find(id: string): Promise<ReconRun | undefined> {
-    const [row] = await this.database.rows<RunRow>(`select ${COLUMNS} from recon.run where id = $1`, [id]);
+    const [row] = await this.database.rows<RunRow>(`select ${RUN_COLUMNS} from recon.run where id = $1`, [id]);
     return row === undefined ? undefined : toRun(row);
   }
 
-  /** The youngest sealed run of a kind. */
-  async latestSealed(kind: RunKind): Promise<ReconRun | undefined> {
+  /** The run that a caller began with a key. */
+  async byKey(createdBy: string, key: string): Promise<{ id: string; paramsHash: Buffer } | undefined> {
+    const [row] = await this.database.rows<{ id: string; paramsHash: Buffer }>(
+      'select id, params_hash as "paramsHash" from recon.run where created_by = $1 and idempotency_key = $2',
+      [createdBy, key],
+    );
+    return row;
+  }
+
+  /** Newest first. */
+  async list({ state, kind, businessDate, before, limit }: RunFilter): Promise<ReconRun[]> {
+    const rows = await this.database.rows<RunRow>(
+      `select ${RUN_COLUMNS} from recon.run
+       where ($1::text is null or state = $1) and ($2::text is null or kind = $2)
+         and ($3::date is null or business_date = $3)
+         and ($4::uuid is null or (created_at, id) < (select created_at, id from recon.run where id = $4))
+       order by created_at desc, id desc limit $5`,
+      [state ?? null, kind ?? null, businessDate ?? null, before ?? null, limit],
+    );
+    return rows.map(toRun);
+  }
+
+  /** The youngest sealed run: of those that finance asked for, or of the legacy hub's call. */
+  async latestSealed({ legacy }: { legacy: boolean }): Promise<ReconRun | undefined> {
     const [row] = await this.database.rows<RunRow>(
-      `select ${COLUMNS} from recon.run where kind = $1 and state = 'sealed' order by created_at desc, id desc limit 1`,
-      [kind],
+      `select ${RUN_COLUMNS} from recon.run where state = 'sealed' and (kind = 'legacy') = $1
+       order by created_at desc, id desc limit 1`,
+      [legacy],
     );
     return row === undefined ? undefined : toRun(row);
+  }
+
+  /**
+   * Sealed runs without a manifest, oldest first. The legacy hub's call makes a file each time and is signed only on
+   * request.
+   */
+  async unsigned(limit: number): Promise<ReconRun[]> {
+    const rows = await this.database.rows<RunRow>(
+      `select ${RUN_COLUMNS} from recon.run where state = 'sealed' and manifest is null and kind <> 'legacy'
+       order by finished_at, id limit $1`,
+      [limit],
+    );
+    return rows.map(toRun);
   }
 
   /**
@@ -120,7 +154,7 @@ export class RunStore {
          update recon.run r set slot = due_slot, state = case r.state when 'queued' then 'ingesting' else r.state end, lease_owner = $1, lease_token = r.lease_token + 1,
            lease_until = clock_timestamp() + $2 * interval '1 second', started_at = coalesce(r.started_at, now()),
            lost_leases = case when not is_lost then 0 when r.lost_at = progress then r.lost_leases + 1 else 1 end, lost_at = case when is_lost then progress end
-         from due where r.id = due_id and due_slot is not null returning ${COLUMNS}`,
+         from due where r.id = due_id and due_slot is not null returning ${RUN_COLUMNS}`,
         [owner, leaseSeconds, id],
       );
       return row === undefined ? undefined : held(toRun(row));
@@ -203,7 +237,7 @@ export class RunStore {
     );
     if (before === undefined) return undefined;
     const [row] = await tx.rows<RunRow>(
-      `update recon.run set state = 'cancelled', slot = null, lease_owner = null, lease_until = null, lease_token = lease_token + 1, finished_at = clock_timestamp() where id = $1 returning ${COLUMNS}`,
+      `update recon.run set state = 'cancelled', slot = null, lease_owner = null, lease_until = null, lease_token = lease_token + 1, finished_at = clock_timestamp() where id = $1 returning ${RUN_COLUMNS}`,
       [id],
     );
     return row === undefined ? undefined : { run: toRun(row), slot: before.slot };
@@ -216,85 +250,10 @@ export class RunStore {
     parameters: (string | number | Buffer)[],
   ): Promise<ReconRun> {
     const [row] = await tx.rows<RunRow>(
-      `update recon.run set ${change}, slot = null, lease_owner = null, lease_until = null, finished_at = clock_timestamp() where id = $1 and lease_token = $2 and state in (${LIVE}) returning ${COLUMNS}`,
+      `update recon.run set ${change}, slot = null, lease_owner = null, lease_until = null, finished_at = clock_timestamp() where id = $1 and lease_token = $2 and state in (${LIVE}) returning ${RUN_COLUMNS}`,
       [run.id, run.leaseToken, ...parameters],
     );
     if (row === undefined) throw new LeaseLostError(run.id);
     return toRun(row);
   }
-}
-
-interface RunRow extends Row {
-  id: string;
-  kind: RunKind;
-  state: RunState;
-  operator_id: number;
-  rgs_id: number;
-  window_from: Date | null;
-  window_to: Date | null;
-  business_date: string | null;
-  zone: string;
-  cutoff: string;
-  as_of: Date;
-  grace_seconds: number;
-  hard_limit_seconds: number;
-  pad_seconds: number;
-  list_shards: number;
-  rules: RunRules;
-  slot: number | null;
-  lease_token: string;
-  lost_leases: number;
-  buckets_done: number;
-  items_written: boolean;
-  counts: RunCounts | null;
-  item_count: string | null;
-  csv_sha256: Buffer | null;
-  csv_bytes: string | null;
-  legacy_sha256: Buffer | null;
-  error: RunFault | null;
-  created_by: string;
-  created_at: Date;
-  started_at: Date | null;
-  finished_at: Date | null;
-}
-
-function toRun(row: RunRow): ReconRun {
-  return {
-    id: row.id,
-    kind: row.kind,
-    state: row.state,
-    operatorId: row.operator_id,
-    rgsId: row.rgs_id,
-    window: row.window_from === null || row.window_to === null ? null : { from: row.window_from, to: row.window_to },
-    businessDate: row.business_date,
-    zone: row.zone,
-    cutoff: row.cutoff,
-    asOf: row.as_of,
-    graceSeconds: row.grace_seconds,
-    hardLimitSeconds: row.hard_limit_seconds,
-    padSeconds: row.pad_seconds,
-    listShards: row.list_shards,
-    rules: row.rules,
-    slot: row.slot,
-    leaseToken: row.lease_token,
-    lostLeases: row.lost_leases,
-    bucketsDone: row.buckets_done,
-    itemsWritten: row.items_written,
-    counts: row.counts,
-    itemCount: row.item_count === null ? null : Number(row.item_count),
-    csvSha256: row.csv_sha256,
-    legacySha256: row.legacy_sha256,
-    csvBytes: row.csv_bytes === null ? null : Number(row.csv_bytes),
-    error: row.error,
-    createdBy: row.created_by,
-    createdAt: row.created_at,
-    startedAt: row.started_at,
-    finishedAt: row.finished_at,
-  };
-}
-
-function held(run: ReconRun): HeldRun {
-  const { slot } = run;
-  if (slot === null) throw new Error(`run ${run.id} was taken without a slot`);
-  return { ...run, slot };
 }

@@ -90,6 +90,21 @@ export interface ReconRun {
   readonly finishedAt: Date | null;
 }
 
+/** Whether its window had not ended when it was begun. */
+export function isProvisional({ rules }: Pick<ReconRun, 'rules'>): boolean {
+  return rules.provisional === true;
+}
+
+/** Which runs a list shows. */
+export interface RunFilter {
+  readonly state?: RunState;
+  readonly kind?: RunKind;
+  readonly businessDate?: string;
+  /** Runs made before this one. */
+  readonly before?: string;
+  readonly limit: number;
+}
+
 /** A run that this process holds by lease: it has a slot. */
 export interface HeldRun extends ReconRun {
   readonly slot: number;

@@ -1,9 +1,9 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { Type } from 'class-transformer';
-import { IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Matches, Max, Min } from 'class-validator';
+import { IsIn, IsOptional, IsString, IsUUID, Length, Matches } from 'class-validator';
 import { check } from '../../http/validation';
 import { CLASS_RULES } from '../matching/classes';
-import type { RunKind, RunState } from '../reports/report.store';
+import type { RunKind, RunState } from '../run/run';
+import { PAGE_ITEMS_DEFAULT, PageLimitField } from './run-fields';
 
 export const RUN_ID = '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11';
 const OTHER_ID = '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a22';
@@ -130,13 +130,8 @@ export class RunPage {
 }
 
 class PageQuery {
-  @ApiPropertyOptional({ type: 'integer', minimum: 1, maximum: 500, default: 100, description: 'Items of a page' })
-  @IsOptional()
-  @Type(() => Number)
-  @IsInt()
-  @Min(1)
-  @Max(500)
-  limit: number = 100;
+  @PageLimitField()
+  limit: number = PAGE_ITEMS_DEFAULT;
 }
 
 export class RunQuery extends PageQuery {

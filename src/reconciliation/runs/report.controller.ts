@@ -13,6 +13,7 @@ import type { SignedManifest } from '../reports/manifest';
 import { ManifestQuery, RUN_ID, ReportQuery, SignedManifestView } from './recon.dto';
 import { CSV_DEFAULTS, type CsvOptions } from '../reports/report-csv';
 import { ReportService, type SignedRun } from '../reports/report.service';
+import { isProvisional } from '../run/run';
 
 const SEPARATORS = { comma: ',', semicolon: ';', tab: '\t', pipe: '|' } as const;
 const XLSX_TYPE = 'application/vnd.openxmlformats-officedocument.spreadsheetml.sheet';
@@ -205,7 +206,7 @@ export class ReportController {
     response.setHeader('Content-Type', file.type);
     response.setHeader(
       'Content-Disposition',
-      `attachment; filename="reconciliation-${run.businessDate ?? run.id}${run.provisional ? '-provisional' : ''}.${file.extension}"`,
+      `attachment; filename="reconciliation-${run.businessDate ?? run.id}${isProvisional(run) ? '-provisional' : ''}.${file.extension}"`,
     );
     await deliver(response, file, gzip, signed);
   }

@@ -4,8 +4,8 @@ import { Clock } from '../../kernel/clock';
 import { HubError } from '../../kernel/errors';
 import { DEFAULT_OPERATOR, DEFAULT_RGS, PartnerDirectory } from '../../partners/partner-directory';
 import { type ReconRun, type RunRequest, paramsHash } from '../run/run';
-import { ReconRuns } from '../engine/run-requests';
-import { ReportStore } from '../reports/report.store';
+import { RunRequests } from '../engine/run-requests';
+import { RunStore } from '../run/run.store';
 import { StartRunRequest } from './start-run.dto';
 import { WindowError, businessDays, businessWindow, checkCutoff, checkZone } from '../calendar/window';
 
@@ -13,8 +13,8 @@ import { WindowError, businessDays, businessWindow, checkCutoff, checkZone } fro
 @Injectable()
 export class RunStarts {
   constructor(
-    private readonly runs: ReconRuns,
-    private readonly store: ReportStore,
+    private readonly runs: RunRequests,
+    private readonly store: RunStore,
     private readonly partners: PartnerDirectory,
     private readonly clock: Clock,
   ) {}
@@ -120,7 +120,7 @@ export class RunStarts {
 
   private async earlier(request: RunRequest): Promise<string | undefined> {
     if (request.idempotencyKey === null) return undefined;
-    const known = await this.store.runByKey(request.createdBy, request.idempotencyKey);
+    const known = await this.store.byKey(request.createdBy, request.idempotencyKey);
     if (known === undefined) return undefined;
     const [operator, rgs] = [this.partners.byCode(DEFAULT_OPERATOR), this.partners.byCode(DEFAULT_RGS)];
     if (

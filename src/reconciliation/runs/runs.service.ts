@@ -18,36 +18,40 @@ import { bridgeOf } from '../reports/bridge';
 import { rowMaker } from '../reports/report-columns';
 import { ndjsonObject } from '../reports/report-csv';
 import { ReportService, SIDE_OF } from '../reports/report.service';
-import { ReportStore, type RunRecord, type SourceProgress } from '../reports/report.store';
+import { ReportStore, type SourceProgress } from '../reports/report.store';
+import { type ReconRun, isProvisional } from '../run/run';
+import { RunStore } from '../run/run.store';
 
 /** Runs as finance sees them. */
 @Injectable()
 export class RunsService {
   constructor(
+    private readonly runs: RunStore,
     private readonly store: ReportStore,
     private readonly reports: ReportService,
     private readonly partners: PartnerDirectory,
   ) {}
 
   async list({ limit, cursor, ...filter }: RunQuery): Promise<RunPage> {
-    const found = await this.store.runs({
+    const found = await this.runs.list({
       ...filter,
       limit: limit + 1,
       ...(cursor === undefined ? {} : { before: cursor }),
     });
     const page = found.slice(0, limit);
-    const progress = await this.store.progress(page.map(({ id }) => id));
     return {
-      items: page.map((run) => this.view(run, progress)),
+      items: await this.views(page),
       nextCursor: found.length > limit ? (page.at(-1)?.id ?? null) : null,
     };
   }
 
   /** Throws not_found. */
   async one(id: string): Promise<RunView> {
-    const run = await this.store.run(id);
+    const run = await this.runs.find(id);
     if (run === undefined) throw new HubError('not_found');
-    return this.view(run, await this.store.progress([id]));
+    const [view] = await this.views([run]);
+    if (view === undefined) throw new Error('one run has one view');
+    return view;
   }
 
   /** Throws not_found and run_state_conflict, as do all below. */
@@ -133,9 +137,15 @@ export class RunsService {
     return { major: (minor, currency) => toMajorUnits(minor, currencyExponent(currency, exponents)) };
   }
 
-  private view(run: RunRecord, progress: readonly SourceProgress[]): RunView {
+  private async views(runs: readonly ReconRun[]): Promise<RunView[]> {
+    const ids = runs.map(({ id }) => id);
+    const progress = await this.store.progress(ids);
+    const active = await this.store.active(ids);
+    return runs.map((run) => this.view(run, progress, active));
+  }
+
+  private view(run: ReconRun, progress: readonly SourceProgress[], active: ReadonlySet<string>): RunView {
     const iso = (at: Date | null) => at?.toISOString() ?? null;
-    const { from, to } = run;
     return {
       id: run.id,
       kind: run.kind,
@@ -143,20 +153,20 @@ export class RunsService {
       rgs: this.partners.byId(run.rgsId).code,
       operator: this.partners.byId(run.operatorId).code,
       businessDate: run.businessDate,
-      window: from === null || to === null ? null : { from: from.toISOString(), to: to.toISOString() },
+      window: run.window === null ? null : { from: run.window.from.toISOString(), to: run.window.to.toISOString() },
       zone: run.zone,
       cutoff: run.cutoff,
       asOf: run.asOf.toISOString(),
       graceSeconds: run.graceSeconds,
-      provisional: run.provisional,
+      provisional: isProvisional(run),
       progress: {
         sources: progress.filter(({ runId }) => runId === run.id).map(sourceOf),
         bucketsDone: run.bucketsDone,
       },
-      counts: run.counts,
-      itemCount: numberOrNull(run.itemCount),
-      activity: run.state === 'sealed' ? run.active : null,
-      error: run.error,
+      counts: run.counts === null ? null : { ...run.counts },
+      itemCount: run.itemCount,
+      activity: run.state === 'sealed' ? active.has(run.id) : null,
+      error: run.error === null ? null : { ...run.error },
       createdBy: run.createdBy,
       createdAt: run.createdAt.toISOString(),
       startedAt: iso(run.startedAt),
@@ -174,8 +184,4 @@ function sourceOf({ source, pages, seen, staged, rejected, done }: SourceProgres
     rowsRejected: Number(rejected),
     done,
   };
-}
-
-function numberOrNull(count: string | null): number | null {
-  return count === null ? null : Number(count);
 }

@@ -1,8 +1,6 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { IsBoolean, IsIn, IsInt, IsISO8601, IsOptional, IsString, Length, Matches, Max, Min } from 'class-validator';
-
-export const DAY_SECONDS = 86_400;
-export const GRACE_SECONDS = 900;
+import { IsBoolean, IsIn, IsISO8601, IsOptional, IsString, Length, Matches } from 'class-validator';
+import { CutoffField, GRACE_SECONDS, GraceSecondsField, IsZoneName } from './run-fields';
 
 /** What finance asks for: a business day, a window of its own, or all time. */
 export class StartRunRequest {
@@ -42,28 +40,13 @@ export class StartRunRequest {
     example: 'Europe/Malta',
   })
   @IsOptional()
-  @IsString()
-  @Length(1, 64)
+  @IsZoneName()
   zone: string = 'UTC';
 
-  @ApiPropertyOptional({ default: '00:00', description: 'Local time at which a business day begins', example: '06:00' })
-  @IsOptional()
-  @IsString()
-  @Length(5, 5)
+  @CutoffField()
   cutoff: string = '00:00';
 
-  @ApiPropertyOptional({
-    type: 'integer',
-    minimum: 0,
-    maximum: DAY_SECONDS,
-    default: GRACE_SECONDS,
-    description: 'Age up to which what is missing counts as in flight',
-    example: GRACE_SECONDS,
-  })
-  @IsOptional()
-  @IsInt()
-  @Min(0)
-  @Max(DAY_SECONDS)
+  @GraceSecondsField()
   graceSeconds: number = GRACE_SECONDS;
 
   @ApiPropertyOptional({

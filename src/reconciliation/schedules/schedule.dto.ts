@@ -1,7 +1,7 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { IsBoolean, IsInt, IsOptional, IsString, Length, Max, Min } from 'class-validator';
 import { IsPlainText } from '../../http/validation';
-import { DAY_SECONDS, GRACE_SECONDS } from '../runs/start-run.dto';
+import { CutoffField, GRACE_SECONDS, GraceSecondsField, IsZoneName } from '../runs/run-fields';
 
 const CATCH_UP_DAYS = 7;
 
@@ -17,28 +17,13 @@ export class ScheduleRequest {
   cron!: string;
 
   @ApiProperty({ description: 'IANA name', example: 'Europe/Malta' })
-  @IsString()
-  @Length(1, 64)
+  @IsZoneName()
   zone!: string;
 
-  @ApiPropertyOptional({ default: '00:00', description: 'Local time at which a business day begins', example: '06:00' })
-  @IsOptional()
-  @IsString()
-  @Length(5, 5)
+  @CutoffField()
   cutoff: string = '00:00';
 
-  @ApiPropertyOptional({
-    type: 'integer',
-    minimum: 0,
-    maximum: DAY_SECONDS,
-    default: GRACE_SECONDS,
-    description: 'Age up to which what is missing counts as in flight',
-    example: GRACE_SECONDS,
-  })
-  @IsOptional()
-  @IsInt()
-  @Min(0)
-  @Max(DAY_SECONDS)
+  @GraceSecondsField()
   graceSeconds: number = GRACE_SECONDS;
 
   @ApiPropertyOptional({

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { v7 as uuidv7 } from 'uuid';
 import { Database, type Row } from '../../database/database';
-import type { RunState } from '../reports/report.store';
+import type { RunState } from '../run/run';
 
 export interface ScheduleSettings {
   /** Five fields, in local time of `zone`. */

@@ -9,7 +9,14 @@ import { RunStarts } from '../runs/run-starts';
 import { CronError, checkCron, dueDates, nextFire } from '../calendar/schedule-times';
 import type { ScheduleRequest, ScheduleView } from './schedule.dto';
 import { type Schedule, type ScheduledRun, ScheduleStore } from './schedule.store';
-import { WindowError, businessDateOf, businessWindow, checkCutoff, checkZone, lastClosedDate } from '../calendar/window';
+import {
+  WindowError,
+  businessDateOf,
+  businessWindow,
+  checkCutoff,
+  checkZone,
+  lastClosedDate,
+} from '../calendar/window';
 
 const TICK_MS = 15_000;
 /** A run that failed is started over after so long, until its day is too old to be caught up. */

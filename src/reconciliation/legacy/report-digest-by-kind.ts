@@ -6,7 +6,7 @@ import { ReportService } from '../reports/report.service';
 
 /** The digest of the file that is meant: six columns for the legacy hub's call, the report for everything else. */
 @Injectable()
-export class KindDigest extends ReportDigest {
+export class ReportDigestByKind extends ReportDigest {
   constructor(
     private readonly legacy: LegacyFile,
     private readonly reports: ReportService,
