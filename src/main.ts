@@ -8,7 +8,7 @@ import type { Exception } from './config/production';
 import { checkConnections } from './database/connections';
 import { directUrlOf, pooledUrlOf } from './database/data-source';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './database/embedded-postgres';
-import { migrate, pendingMigrations, powersOf } from './database/migrate';
+import { historyOf, migrate, powersOf } from './database/migrate';
 import { HubServer } from './http/http-server';
 import { Readiness } from './http/readiness';
 import { createHub, packageVersion } from './hub';
@@ -123,6 +123,9 @@ async function checkDatabase(config: Config, logger: Logger): Promise<void> {
     throw new Error(`The hub does not start on this database:\n${faults.map((fault) => `  - ${fault}`).join('\n')}`);
 }
 
+const NEWER_NOTE =
+  'the next release has migrated this database; this build serves on it, as long as it is only one release behind, and changes nothing of it';
+
 async function bringUpToDate(config: Config, logger: Logger): Promise<void> {
   const ownerUrl = config.databaseOwnerUrl;
   if (config.migrateOnStart) {
@@ -131,9 +134,9 @@ async function bringUpToDate(config: Config, logger: Logger): Promise<void> {
       ownerUrl === undefined ? undefined : { role: roleOf(pooledUrlOf(config)), mayClear: config.allowClearDb },
     );
     if (migrations.length > 0) logger.event('info', 'database.migrated', { migrations });
-    if (ownerUrl === undefined) return;
   }
-  const pending = await pendingMigrations(directUrlOf(config));
+  const { pending, newer } = await historyOf(directUrlOf(config));
+  if (newer.length > 0) logger.event('warn', 'database.newer', { migrations: newer, note: NEWER_NOTE });
   if (pending.length === 0) return;
   if (config.migrateOnStart)
     throw new Error(

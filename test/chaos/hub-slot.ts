@@ -12,6 +12,8 @@ export class HubSlot {
   private wasReady = false;
   /** Ends that nobody asked for, of processes that had been ready. */
   readonly crashes: string[] = [];
+  /** Another built program below dist/ that the next start takes; undefined: the hub itself. */
+  program: string | undefined;
   starts = 0;
   failedStarts = 0;
 
@@ -35,7 +37,7 @@ export class HubSlot {
     this.wasReady = false;
     this.starts += 1;
     const log = fs.openSync(this.logFile, 'a');
-    const child = spawn(process.execPath, hubArguments(), {
+    const child = spawn(process.execPath, hubArguments(this.program), {
       env: { PATH: process.env.PATH ?? '', NODE_ENV: 'test', HOST: '127.0.0.1', PORT: String(this.port), ...this.env },
       stdio: ['ignore', log, log],
     });

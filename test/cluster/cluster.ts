@@ -69,9 +69,10 @@ export class Cluster {
     }
   }
 
-  /** Stops one process as a supervisor does, and starts its successor on the same port; answers the exit code. */
-  async restart(slot: HubSlot): Promise<number | null> {
+  /** Stops one process as a supervisor does, and starts its successor, of this build, on the same port; answers the exit code. */
+  async restart(slot: HubSlot, program?: string): Promise<number | null> {
     const code = await slot.end('SIGTERM', STOP_MS);
+    slot.program = program;
     slot.start();
     await slot.ready(READY_MS);
     if (this.api.includes(slot))

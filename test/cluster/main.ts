@@ -5,12 +5,13 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { endAllOnSignals, withOwned } from '../support/leftovers';
 import { Cluster } from './cluster';
+import { makeNextBuild } from './next-build';
 import { isClean, rollingRestart } from './rolling-restart';
 
-const USAGE = `npm run cluster -- [--api 3] [--workers 3] [--port 8000] [--no-replica] [--pgbouncer FILE] [--restart-under-load] [--callers 24]
+const USAGE = `npm run cluster -- [--api 3] [--workers 3] [--port 8000] [--no-replica] [--pgbouncer FILE] [--restart-under-load [--upgrade]] [--callers 24]
 Runs an embedded PostgreSQL with a streaming replica for reports, api processes behind a balancer, workers and both mocks, until Ctrl-C.
 --restart-under-load restarts every process in turn under load, says what became of each debit, and ends: exit code 0 when no request
-failed and no debit was lost or booked twice.
+failed and no debit was lost or booked twice. With --upgrade each is replaced by a build with one changed SQL function and its migration.
 `;
 
 function wholeNumber(name: string, text: string): number {
@@ -30,10 +31,13 @@ async function main(): Promise<void> {
       'no-replica': { type: 'boolean', default: false },
       pgbouncer: { type: 'string' },
       'restart-under-load': { type: 'boolean', default: false },
+      upgrade: { type: 'boolean', default: false },
       callers: { type: 'string', default: '24' },
     },
   });
   const isProof = values['restart-under-load'];
+  if (values.upgrade && !isProof) throw new Error(`--upgrade goes with --restart-under-load\n${USAGE}`);
+  const next = values.upgrade ? makeNextBuild() : undefined;
   const directory = mkdtempSync(path.join(os.tmpdir(), 'hub-cluster-'));
   say(`starting; logs are in ${directory}`);
   // Until somebody stops it is how long it is to run.
@@ -50,6 +54,7 @@ async function main(): Promise<void> {
   let clean = true;
   const end = async (cluster: Cluster): Promise<void> => {
     await cluster.stop();
+    next?.remove();
     if (clean) rmSync(directory, { recursive: true, force: true });
     else say(`logs are kept in ${directory}`);
   };
@@ -57,7 +62,8 @@ async function main(): Promise<void> {
     printUrls(cluster, directory);
     if (!isProof) return new Promise<void>(() => undefined);
     clean = false;
-    const result = await rollingRestart(cluster, { callers: wholeNumber('callers', values.callers), log: say });
+    const callers = wholeNumber('callers', values.callers);
+    const result = await rollingRestart(cluster, { callers, next, log: say });
     process.stdout.write(`${JSON.stringify(result)}\n`);
     clean = isClean(result);
   });

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { signedRequest } from '../support/signed-request';
 import { waitFor } from '../support/wait-for';
 import type { Cluster } from './cluster';
+import type { NextBuild } from './next-build';
 
 /** Everybody asks for the outcome now and then, so that there are waiting callers in every process that stops. */
 const WAIT_EVERY = 10;
@@ -26,12 +27,22 @@ export interface RollingRestart {
   readonly balancerFailures: readonly string[];
   /** Answers that a stopping process gave to callers who wait. */
   readonly sentHome: number;
+  /** The migration that the next build brought along; absent: the same build was started again. */
+  readonly upgradedBy?: string;
 }
 
-/** Restarts every process of the cluster, one after the other (`inPairs`: an api and a worker at once), while `callers` game servers keep betting; then holds the operator's books against what was accepted. */
+/**
+ * Restarts every process of the cluster, one after the other (`inPairs`: an api and a worker at once), while `callers` game servers keep betting;
+ * then holds the operator's books against what was accepted. With `next`, the first of them migrates, and both builds serve until the last is replaced.
+ */
 export async function rollingRestart(
   cluster: Cluster,
-  options: { readonly callers: number; readonly inPairs?: boolean; readonly log: (line: string) => void },
+  options: {
+    readonly callers: number;
+    readonly inPairs?: boolean;
+    readonly next?: NextBuild | undefined;
+    readonly log: (line: string) => void;
+  },
 ): Promise<RollingRestart> {
   const accepted: string[] = [];
   const reasons: string[] = [];
@@ -69,7 +80,7 @@ export async function rollingRestart(
       : cluster.processes.map((slot) => [slot]);
   for (const slots of turns) {
     const before = accepted.length;
-    exits.push(...(await Promise.all(slots.map((slot) => cluster.restart(slot)))));
+    exits.push(...(await Promise.all(slots.map((slot) => cluster.restart(slot, options.next?.program)))));
     options.log(
       `${slots.map((slot) => `process ${slot.index + 1} of ${cluster.processes.length} (${cluster.api.includes(slot) ? 'api' : 'worker'})`).join(' and ')} restarted; ${accepted.length - before} debits meanwhile, ${failed} failed so far`,
     );
@@ -83,6 +94,7 @@ export async function rollingRestart(
     DRAINED_MS,
   );
 
+  if (options.next !== undefined) await expectUpgraded(cluster, options.next);
   const books = (await (await fetch(`${cluster.operator.url}/v2/transactions`)).json()) as { reference: string }[];
   const told = (await (await fetch(`${cluster.rgs.url}/webhooks`)).json()) as { refId: string; status: string }[];
   const booked = new Map<string, number>();
@@ -100,7 +112,19 @@ export async function rollingRestart(
     moved: cluster.balancer.counts.moved - movedBefore,
     balancerFailures: cluster.balancer.counts.reasons,
     sentHome,
+    ...(options.next === undefined ? {} : { upgradedBy: options.next.migration }),
   };
+}
+
+/** Otherwise the rest proves nothing. */
+async function expectUpgraded(cluster: Cluster, { migration, changed }: NextBuild): Promise<void> {
+  const [found] = await cluster.query<{ migrated: boolean; is_changed: boolean }>(
+    `select exists (select from migrations where name = $1) as migrated,
+       exists (select from pg_proc where proname = $2 and strpos(prosrc, $3) > 0) as is_changed`,
+    [migration, changed.name, changed.mark],
+  );
+  if (found?.migrated !== true || !found.is_changed)
+    throw new Error(`the next build has not written ${changed.name} by ${migration}: ${JSON.stringify(found)}`);
 }
 
 /** What must be none. */

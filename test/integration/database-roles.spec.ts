@@ -491,7 +491,7 @@ describe('the owner', () => {
       withoutPassword.password = '';
       expect(await command({ DATABASE_URL: withoutPassword.toString(), DATABASE_OWNER_URL: ownerUrl })).toEqual({
         code: 0,
-        said: expect.stringMatching(/^Done: .*CreatePartners.*The role "hub_app" has its rights\.\n$/),
+        said: expect.stringMatching(/^Done: .*Partners.*The role "hub_app" has its rights\.\n$/),
       });
       expect(await command({ DATABASE_URL: url, DATABASE_OWNER_URL: ownerUrl })).toEqual({
         code: 0,

@@ -2,24 +2,27 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { Cluster } from '../cluster/cluster';
+import { makeNextBuild } from '../cluster/next-build';
 import { rollingRestart } from '../cluster/rolling-restart';
 import { signedRequest } from '../support/signed-request';
 import { waitFor } from '../support/wait-for';
 
-/** The short form of `npm run cluster -- --restart-under-load`. */
-describe('two api and two worker processes that are restarted, one of each kind at a time, under load', () => {
+/** The short form of `npm run cluster -- --restart-under-load --upgrade`. */
+describe('two api and two worker processes that the next build replaces, one of each kind at a time, under load', () => {
   const directory = mkdtempSync(path.join(os.tmpdir(), 'hub-rolling-'));
+  const next = makeNextBuild();
   let cluster: Cluster;
   beforeAll(async () => {
     cluster = await Cluster.start({ directory, api: 2, workers: 2, replica: true });
   }, 120_000);
   afterAll(async () => {
     await cluster.stop();
+    next.remove();
     rmSync(directory, { recursive: true, force: true });
   }, 60_000);
 
   it('fail no request, lose no debit and book none twice', async () => {
-    const result = await rollingRestart(cluster, { callers: 4, inPairs: true, log: () => undefined });
+    const result = await rollingRestart(cluster, { callers: 4, inPairs: true, next, log: () => undefined });
     expect(result).toMatchObject({
       failed: 0,
       reasons: [],
@@ -28,6 +31,7 @@ describe('two api and two worker processes that are restarted, one of each kind 
       badExits: 0,
       restarts: 4,
       balancerFailures: [],
+      upgradedBy: next.migration,
     });
     // Otherwise the rest proves nothing.
     expect(result.requests).toBeGreaterThan(100);

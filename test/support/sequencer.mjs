@@ -12,6 +12,7 @@ const LONGEST = [
   'recon-laws',
   'recon-crash',
   'rolling-restart',
+  'upgrade',
   'rollback-interleavings',
   'deadline',
   'process-start',

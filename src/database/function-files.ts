@@ -1,0 +1,49 @@
+import { readFileSync, readdirSync } from 'node:fs';
+import path from 'node:path';
+import type { QueryRunner } from 'typeorm';
+
+const FOLDER = path.join(__dirname, 'functions');
+const MIGRATIONS = path.join(__dirname, 'migrations');
+
+export interface FunctionFile {
+  /** With its schema, unless that is the main one. */
+  readonly name: string;
+  readonly file: string;
+  readonly sql: string;
+}
+
+/**
+ * SQL functions stand in files of their own, src/database/functions/<owner>/<name>.sql, each with the triggers and rights that go with it. So a
+ * function is found by its name, and a change is a diff of a few lines. Functions whose values are stored stand with their tables instead.
+ */
+export function functionFiles(): FunctionFile[] {
+  return readdirSync(FOLDER)
+    .sort()
+    .flatMap((owner) =>
+      readdirSync(path.join(FOLDER, owner))
+        .sort()
+        .map((file) => ({
+          name: `${owner === 'recon' ? 'recon.' : ''}${path.basename(file, '.sql')}`,
+          file: path.join(FOLDER, owner, file),
+          sql: readFileSync(path.join(FOLDER, owner, file), 'utf8'),
+        })),
+    );
+}
+
+/**
+ * For the migration of each release that writes the functions, whose file name ends in "-functions". Only the last one of the build does: the
+ * files are those of this build, and at an older release's place the tables are not there yet that they may speak of.
+ */
+export async function writeFunctions(runner: QueryRunner, migration: string): Promise<void> {
+  const last = readdirSync(MIGRATIONS)
+    .filter((file) => /-functions\.[jt]s$/.test(file))
+    .sort()
+    .at(-1);
+  if (path.basename(migration) !== last) return;
+  for (const { sql } of functionFiles()) await runner.query(sql);
+}
+
+/** With their triggers. */
+export async function dropFunctions(runner: QueryRunner): Promise<void> {
+  for (const { name } of functionFiles()) await runner.query(`drop function if exists ${name} cascade`);
+}
