@@ -98,7 +98,7 @@ module.exports = {
     {
       name: 'nothing-unused',
       comment:
-        'A file that nobody imports is dead, or an entry point that belongs in this list. Types of a package are for the compiler alone.',
+        'A file without an importer is dead, or an entry point that belongs in this list. Types of a package are for the compiler alone.',
       severity: 'error',
       from: { orphan: true, path: '^(src|mocks)/', pathNot: '(main|data-source)[.]ts$|[.]d[.]ts$|/migrations/' },
       to: {},

@@ -8,7 +8,7 @@ ARG NODE_VERSION=24.21.0
 
 FROM node:${NODE_VERSION}-slim AS build
 WORKDIR /app
-# Packages before sources: this layer is made anew only when the lock file changes.
+# Packages before sources: this layer is rebuilt only when the lock file changes.
 COPY package.json package-lock.json ./
 # The optional packages are a second Node, an embedded Postgres and compilers for the tests; the image has the first, is
 # given a database, and runs no tests. Nothing in the build needs an install script.

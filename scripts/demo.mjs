@@ -1,4 +1,4 @@
-// `npm run demo`: sends 50 bets and 50 wins through a running stack and proves that each was booked once and told once.
+// `npm run demo`: sends 50 bets and 50 wins through a running stack and proves that each was booked and notified once.
 // Exit code 0 only when all 100 are confirmed, each reached the operator once and the RGS once, and nothing is mismatched.
 import { createHash, createHmac, randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -103,8 +103,8 @@ function planned(movement, body) {
     state: null,
     bookings: 0,
     operatorCalls: 0,
-    told: [],
-    toldAt: null,
+    webhooks: [],
+    notifiedAt: null,
   };
 }
 
@@ -157,7 +157,7 @@ async function send(movement) {
 /** The RGS's call log is read on from where it was, so the wait costs the same on a stack with a long history. */
 async function awaitWebhooks(movements, since) {
   const waiting = new Set(movements.filter(({ fault }) => fault === null).map(({ body }) => body.refId));
-  const progress = new Progress('told to the RGS', waiting.size);
+  const progress = new Progress('notified to the RGS', waiting.size);
   const deadline = Date.now() + WEBHOOK_DEADLINE_MS;
   let read = since;
   while (waiting.size > 0 && Date.now() < deadline) {
@@ -196,8 +196,8 @@ async function collectEvidence(movements, since) {
       movement.state = transaction.state;
       movement.bookings = bookings.filter(({ correlationId }) => correlationId === transactionId).length;
       movement.operatorCalls = callsByReference.get(body.refId) ?? 0;
-      movement.told = webhooks;
-      movement.toldAt = webhooks.length > 0 ? Date.parse(webhooks[0].createdAt) : null;
+      movement.webhooks = webhooks;
+      movement.notifiedAt = webhooks.length > 0 ? Date.parse(webhooks[0].createdAt) : null;
     }
   };
   await Promise.all(Array.from({ length: PLAYERS }, worker));
@@ -225,14 +225,16 @@ function report(movements, { mismatches, own }) {
   const count = (isGood) => movements.filter(isGood).length;
   const confirmed = count(({ state }) => state === 'confirmed');
   const deliveredOnce = count(({ bookings, operatorCalls }) => bookings === 1 && operatorCalls === 1);
-  const toldOnce = count(({ told }) => told.length === 1 && told[0].deliveries === 1 && told[0].status === 'OK');
+  const notifiedOnce = count(
+    ({ webhooks }) => webhooks.length === 1 && webhooks[0].deliveries === 1 && webhooks[0].status === 'OK',
+  );
 
   process.stdout.write(`
 confirmed                    ${confirmed} of ${total}
 delivered once to operator   ${deliveredOnce} of ${total}   (one call and one booking each)
-told once to the RGS         ${toldOnce} of ${total}   (one webhook with status OK, delivered once)
-answer of the hub            ${percentiles(movements.map(({ acceptMs }) => acceptMs))}
-sent to told                 ${percentiles(movements.filter(({ toldAt }) => toldAt !== null).map(({ sentAt, toldAt }) => Math.max(0, toldAt - sentAt)))}
+notified once to the RGS     ${notifiedOnce} of ${total}   (one webhook with status OK, delivered once)
+response of the hub          ${percentiles(movements.map(({ acceptMs }) => acceptMs))}
+sent to notified             ${percentiles(movements.filter(({ notifiedAt }) => notifiedAt !== null).map(({ sentAt, notifiedAt }) => Math.max(0, notifiedAt - sentAt)))}
 X-Mismatch-Count             ${mismatches}
 `);
   for (const odd of movements.filter(({ state }) => state !== 'confirmed').slice(0, 5)) {

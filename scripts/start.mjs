@@ -33,7 +33,7 @@ const url = {
   rgs: `http://localhost:${port.rgs}`,
 };
 
-/** Where the hub is told to call: partners of one's own, or the mocks that are started for it. */
+/** The addresses the hub calls: partners of one's own, or the mocks that are started for it. */
 const partner = {
   operator: partnerOf('OPERATOR_BASE_URL', `${url.operator}/`, port.operator),
   rgs: partnerOf('RGS_WEBHOOK_URL', `${url.rgs}/webhooks`, port.rgs),
@@ -74,7 +74,7 @@ const allServices = [
   },
 ];
 
-/** A mock that nobody calls would only look as if it were in use. */
+/** A mock without calls would only look as if it were in use. */
 const services = allServices.filter(({ name }) => partner[name]?.isMock !== false);
 
 /** Name to child process, in the order of starting. */

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The two roles of the hub: hub_owner owns the tables and migrates, hub_app is what the hub serves as. Runs by itself when the volume is new. On an older
-# volume, whose superuser had made the tables, run it once; it may be repeated, and then sets the passwords anew:
+# volume, whose superuser had made the tables, run it once; it may be repeated, and then sets the passwords again:
 #   docker compose exec postgres sh /docker-entrypoint-initdb.d/roles.sh
 set -eu
 admin() {

@@ -10,7 +10,7 @@ const CONCURRENCY = 32;
 /** Waits before the second, third … attempt; after the last one the callback has failed. */
 const RETRY_DELAYS_MS = [100, 500, 2000, 5000];
 
-/** What the hub is told about a movement: the contract's body of `POST /webhooks/incoming`. */
+/** The outcome of a movement: the contract's body of `POST /webhooks/incoming`. */
 export interface Callback {
   playerId: string;
   /** As the hub sent it. */

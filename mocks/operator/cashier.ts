@@ -11,7 +11,7 @@ import { OperatorSettings } from './settings';
 /** What the wallet says to a movement. */
 export interface Decision {
   answer: Answer;
-  /** What the hub is to be told later; null after an ERROR, which is about the request and not about the money. */
+  /** The callback to send later; null after an ERROR, which is about the request and not about the money. */
   callback: Callback | null;
   /** Whether the money moved now, had moved before, or did not move. */
   effect: 'applied' | 'repeat' | 'none';

@@ -26,7 +26,7 @@ export interface WebhookFilter {
   event: string | null;
 }
 
-/** What the game server was told, in memory: each webhook once by its Idempotency-Key. */
+/** The webhooks that the game server received, in memory: each webhook once by its Idempotency-Key. */
 @Injectable()
 export class ReceivedWebhooks {
   private readonly byKey = new Map<string, ReceivedWebhook>();

@@ -47,7 +47,7 @@ export class FaultBoard<Kinds extends FaultKinds> {
   arm(input: JsonObject): ArmedFault {
     const kind = input.kind;
     const readParams = typeof kind === 'string' && Object.hasOwn(this.kinds, kind) ? this.kinds[kind] : undefined;
-    // Alone and first: without a kind nobody knows which of the other fields belong here.
+    // Alone and first: without a kind the other fields cannot be checked.
     if (typeof kind !== 'string' || readParams === undefined)
       throw badRequest(`kind must be one of ${Object.keys(this.kinds).join(', ')}`);
     const fields = new Fields(input);

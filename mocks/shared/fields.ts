@@ -130,7 +130,7 @@ export class Fields {
     this.complaints.push(`${name} ${text}`);
   }
 
-  /** Throws 400 with every complaint, among them the fields nobody asked for. */
+  /** Throws 400 with every complaint, among them unknown fields. */
   finish(): void {
     const unknown = Object.keys(this.input).filter((name) => !this.read.has(name));
     const all = [...this.complaints, ...unknown.map((name) => `${name} is not known here`)];

@@ -32,7 +32,7 @@ export function readListQuery(query: JsonObject): ListQuery | null {
   };
 }
 
-/** Opaque to clients: nobody is to build one. */
+/** Opaque to clients, who must not build one. */
 export function cursorAfter({ createdAt, id }: Placed): string {
   return Buffer.from(JSON.stringify([createdAt, id])).toString('base64url');
 }

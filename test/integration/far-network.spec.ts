@@ -109,7 +109,7 @@ describe('a network on which every connection takes 300 ms, behind boxes that an
     expect({ code, output }).toEqual({
       code: 0,
       output: expect.stringMatching(
-        /confirmed +100 of 100[\s\S]*delivered once to operator +100 of 100[\s\S]*told once to the RGS +100 of 100[\s\S]*X-Mismatch-Count +0/,
+        /confirmed +100 of 100[\s\S]*delivered once to operator +100 of 100[\s\S]*notified once to the RGS +100 of 100[\s\S]*X-Mismatch-Count +0/,
       ),
     });
     if (process.env.FAR_NETWORK_SHOW !== undefined) process.stderr.write(output);
