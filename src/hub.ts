@@ -49,7 +49,7 @@ export async function createHub(
   return app;
 }
 
-/** Made when somebody asks for it: the document and what its making leaves behind are megabytes that a hub at work never needs. */
+/** Generated on request: the document and the garbage of its generation are megabytes that a working hub never needs. */
 function serveApiDocuments(app: NestExpressApplication): void {
   let made: OpenAPIObject | undefined;
   const make = (): OpenAPIObject => (made ??= openApiDocument(app, packageVersion(), [OUTCOME_WEBHOOK]));

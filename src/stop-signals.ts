@@ -5,7 +5,7 @@ const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT'] as const;
 
 export type StopSignal = (typeof SIGNALS)[number];
 
-/** Thrown by `unlessStopped`: the process was told to stop before it was ready. */
+/** Thrown by `unlessStopped`: the process was stopped before it was ready. */
 export class StoppedWhileStarting extends Error {
   constructor(readonly signal: StopSignal) {
     super(`${signal} came while the hub was starting`);
@@ -18,7 +18,7 @@ export class StoppedWhileStarting extends Error {
   }
 }
 
-/** Listens from the first moment of the process to its last, so that no signal ever ends it half-way. The first counts; the others are only told. */
+/** Listens from the first moment of the process to its last, so that no signal ever ends it half-way. The first counts; the others are only logged. */
 export class StopSignals {
   readonly first: Promise<StopSignal>;
   private received: StopSignal | undefined;

@@ -15,7 +15,7 @@ export class DestinationView {
   @ApiProperty({ description: 'Messages whose next attempt is later', example: 0 }) waiting!: number;
   @ApiProperty({ description: 'Messages that are in flight', example: 0 }) leased!: number;
   @ApiProperty({ description: 'Messages that stop their lane until a person acts', example: 0 }) blocked!: number;
-  @ApiProperty({ description: 'Dead messages that nobody has dealt with', example: 0 }) dead!: number;
+  @ApiProperty({ description: 'Dead letters and blocked messages that need a person', example: 0 }) dead!: number;
   @ApiProperty({ description: 'Age of the oldest message that may be sent now', example: 0 }) lagSeconds!: number;
   @ApiProperty({ enum: ['closed', 'open', 'half_open'], example: 'closed' }) breaker!: string;
   @ApiProperty({ example: false }) paused!: boolean;

@@ -66,7 +66,7 @@ export class OperatorInquiry {
   }
 }
 
-/** The parts that say what was booked, as text: what a partner sends is kept for ever, so no more of it than is needed. */
+/** The parts that say what was booked, as text: what a partner sends is kept forever, so only what is needed. */
 function shown(row: ListedRow): Record<string, string> {
   const names = ['correlationId', 'direction', 'event', 'amount', 'currency', 'status', 'createdAt'];
   return Object.fromEntries(

@@ -27,7 +27,7 @@ const HEADERS = {
   },
 };
 
-/** In this folder, since each act stands in the audit log, and only it may write there. */
+/** In this folder, since each action is in the audit log, which only this folder may write. */
 @ApiTags('finance')
 @Controller('v1/recon/exceptions')
 @Access(['ops', 'finance'])
@@ -40,7 +40,7 @@ export class ReconActionsController {
   @ApiOperation({
     summary: 'Do something about a break',
     description:
-      "`requery_operator` asks the operator by reference and changes nothing. `replay_outbox` sends the message again (ops only). `accept` and `ignore` close it; above RECON_ACCEPT_LIMIT the first person's request is answered with 202, and the second person's closes it. Each act stands in the exception's history and in the audit log.",
+      "`requery_operator` asks the operator by reference and changes nothing. `replay_outbox` sends the message again (ops only). `accept` and `ignore` close it; above RECON_ACCEPT_LIMIT the first person's request gets 202, and the second person's closes it. Each action is in the exception's history and in the audit log.",
   })
   @ApiParam({ name: 'exceptionId', format: 'uuid', description: '`id` of the exception', example: EXCEPTION_ID })
   @ApiHeader({

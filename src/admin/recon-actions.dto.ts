@@ -39,7 +39,7 @@ export const EXCEPTION_ACTIONS: readonly ExceptionAction[] = [
 export type BulkAction = 'accept' | 'ignore' | 'reopen' | 'comment' | 'assign';
 const BULK_ACTIONS: readonly BulkAction[] = ['accept', 'ignore', 'reopen', 'comment', 'assign'];
 export const BULK_IDS_MAX = 100;
-/** More than this is no clean-up but a rule that somebody should write down. */
+/** More than this is not a clean-up but a rule that should be written down. */
 export const BULK_FILTERED_MAX = 1_000;
 
 class Reasoned {
@@ -67,7 +67,7 @@ class Reasoned {
 
   @ApiPropertyOptional({
     maxLength: 100,
-    description: '`assign`: who deals with it from now on; empty: nobody',
+    description: '`assign`: the owner from now on; empty: no owner',
     example: 'anna',
   })
   @IsOptional()

@@ -22,7 +22,7 @@ export interface Config {
   readonly databaseUrl: string | undefined;
   /** The same database past a pooler, for what needs a session: LISTEN, and the advisory lock of migrations. Undefined: `databaseUrl`. */
   readonly databaseDirectUrl: string | undefined;
-  /** The same database as the role that owns the tables; migrations run as it. Undefined: `databaseUrl` names one role for all, or somebody else migrates. */
+  /** The same database as the role that owns the tables; migrations run as it. Undefined: `databaseUrl` names one role for all, or another process migrates. */
   readonly databaseOwnerUrl: string | undefined;
   /** A streaming replica for reports. Undefined: `databaseUrl`. */
   readonly reportsDatabaseUrl: string | undefined;
@@ -32,7 +32,7 @@ export interface Config {
   /** Undefined: a stable one that is looked for. */
   readonly embeddedDatabasePort: number | undefined;
   readonly databasePoolSize: number;
-  /** After which a statement that somebody waits for is given up together with its connection. */
+  /** After which a statement of a request or a delivery is abandoned with its connection. */
   readonly databaseStatementSeconds: number;
   readonly migrateOnStart: boolean;
 
@@ -41,7 +41,7 @@ export interface Config {
   /** From SIGTERM to the end, come what may; must be below the time after which the supervisor kills. */
   readonly shutdownTimeoutSeconds: number;
 
-  /** Tokens by what they open; a token may stand in several lists. */
+  /** Tokens by what they open; a token may be in several lists. */
   readonly tokens: {
     readonly rgs: readonly string[];
     readonly operator: readonly string[];
@@ -86,7 +86,7 @@ export interface Config {
   /** Age from which an open round is listed for ops. */
   readonly roundOverdueMinutes: number;
 
-  /** Calls on their way at once to one destination, at most. */
+  /** Maximum of concurrent calls to one destination. */
   readonly outboxConcurrency: number;
   readonly outboxLeaseSeconds: number;
   /** Upper bounds of the full-jitter delay before attempt 2, 3, …; the message is given up after the last. */

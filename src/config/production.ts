@@ -38,14 +38,14 @@ export interface ProductionFacts {
 const KEYS = ['HMAC_SECRET', 'RECON_SIGNING_KEY'];
 const TOKENS = ['RGS_TOKEN', 'OPERATOR_TOKEN', 'OPS_TOKEN', 'FINANCE_TOKEN'];
 
-/** Everything that production refuses in these facts, in the order in which a person would mend it. */
+/** Everything that production refuses in these facts, in the order in which a person would fix it. */
 export function weaknessesOf(facts: ProductionFacts): Weakness[] {
   return [...missing(facts), ...weakSecrets(facts.secrets), ...sharedSecrets(facts.secrets), ...otherWeaknesses(facts)];
 }
 
 function missing({ secrets }: ProductionFacts): Weakness[] {
   const given = new Set(secrets.map(({ variable }) => variable));
-  // Whoever sets BEARER_TOKEN is told to set the others instead, or has accepted it: then it stands in for them.
+  // With BEARER_TOKEN the message asks for the others instead, unless it was accepted: then it replaces them.
   const wanted = given.has('BEARER_TOKEN') ? KEYS : [...TOKENS, ...KEYS];
   const faults: Weakness[] = wanted
     .filter((variable) => !given.has(variable))

@@ -6,11 +6,11 @@ interface BatcherOptions<Item, Result> {
   /** Writes all items in one commit and answers in the same order. */
   readonly run: (items: Item[]) => Promise<Result[]>;
   readonly batchMax: number;
-  /** Batches on their way at once. Two keep the database busy while the next one gathers; more only make smaller batches. */
+  /** Batches in flight. Two keep the database busy while the next one gathers; more only make smaller batches. */
   readonly flightsMax: number;
   /** Items of one source that may wait; beyond it `add` refuses at once, since a longer queue only makes every answer late. */
   readonly queueMax: number;
-  /** Whose item it is. Sources take turns, and one more batch may go for those that have nothing on its way. Without it all are of one source. */
+  /** Whose item it is. Sources take turns, and one more batch may start for those that have nothing in flight. Without it all are of one source. */
   readonly sourceOf?: (item: Item) => unknown;
 }
 
@@ -35,7 +35,7 @@ export class QueueFullError extends Error {
 export class Batcher<Item, Result> {
   /** What waits, by source. */
   private readonly lines = new Map<unknown, Waiting<Item, Result>[]>();
-  /** Batches on their way that hold something of a source. */
+  /** Batches in flight with items of a source. */
   private readonly flying = new Map<unknown, number>();
   private flights = 0;
   private scheduled = false;
@@ -62,7 +62,7 @@ export class Batcher<Item, Result> {
     });
   }
 
-  /** Sources whose items may go now: all while there is room, then for one batch those that have nothing on its way. */
+  /** Sources whose items may go now: all while there is room, then for one batch those that have nothing in flight. */
   private mayFly(): unknown[] {
     const { flights, options } = this;
     if (this.lines.size === 0 || flights > options.flightsMax) return [];

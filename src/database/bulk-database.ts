@@ -21,7 +21,7 @@ export interface BulkTx extends Tx {
 export interface BulkOptions {
   /** One snapshot for all statements (REPEATABLE READ) instead of one for each. */
   readonly snapshot?: boolean;
-  /** Of a statement, here and at the server. The pools' limits are for requests; a pass over millions of rows may take longer and is nobody's request. */
+  /** Of a statement, here and at the server. The pools' limits are for requests; a pass over millions of rows may take longer and is no request. */
   readonly timeoutMs?: number;
   /** For sorting and hashing, per operation. */
   readonly workMemMb?: number;
@@ -41,7 +41,7 @@ export class BulkDatabase extends Database {
       async (runner, committed) => {
         // The driver's own client: TypeORM has no COPY.
         const client = (await runner.connect()) as StoreClient;
-        // One statement, since each costs a round trip. The pool's time-out of an idle transaction stays: whoever freezes within one must not
+        // One statement, since each costs a round trip. The pool's timeout of an idle transaction stays: a process that freezes within one must not
         // keep its run from the others for as long as a statement may take. No parallel workers: on a small machine they would take the hub's own processors.
         await runner.query(
           `select set_config('statement_timeout', $1, true), set_config('work_mem', $2, true), set_config('max_parallel_workers_per_gather', '0', true), set_config('jit', 'off', true), set_config('synchronous_commit', case when $3 then current_setting('synchronous_commit') else 'off' end, true)`,

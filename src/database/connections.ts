@@ -46,7 +46,7 @@ interface ServerFacts {
 
 /**
  * Looks, before anything else connects, whether the database can carry this process: enough connections, a direct way for what needs a
- * session, settings that no session can mend, and a pooler that keeps prepared statements and time-outs. A fault means that the process could never work. Throws when the
+ * session, settings that no session can fix, and a pooler that keeps prepared statements and timeouts. A fault means that the process could never work. Throws when the
  * database cannot be reached.
  */
 export async function checkConnections(config: Config): Promise<{ faults: string[]; warnings: string[] }> {
@@ -123,7 +123,7 @@ async function settingFaults(client: StoreClient): Promise<string[]> {
   );
   const [place] = places;
   if (place !== undefined && !place.in_public)
-    faults.push(`search_path leads to tables of the hub in the schema ${place.schema}; they must stand in public`);
+    faults.push(`search_path leads to tables of the hub in the schema ${place.schema}; they must be in public`);
   return faults;
 }
 

@@ -18,7 +18,7 @@ export function directUrlOf(config: Pick<Config, 'databaseUrl' | 'databaseDirect
   return config.databaseDirectUrl ?? pooledUrlOf(config);
 }
 
-/** Of statements that nobody waits for: duties, reports, and whatever reads many rows. The server ends them at the same age. */
+/** Of statements without a waiting caller: periodic tasks, reports, and reads of many rows. The server cancels them at the same age. */
 export const UNHURRIED_MS = 60_000;
 const CONNECT_MS_MAX = 5_000;
 

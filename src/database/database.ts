@@ -51,7 +51,7 @@ interface DriverClient {
 
 /** A pool of connections. Two exist: one for requests, one that only the hot path uses, so that neither can starve the other. A third may lead to a replica. */
 export class Database implements Sql {
-  /** For statements that nobody waits for and that read much, or wait for locks: they may take a minute. */
+  /** For statements without a waiting caller that read much, or wait for locks: they may take a minute. */
   readonly unhurried: Sql = { rows: (sql, parameters = []) => this.rowsWithin(UNHURRIED_MS, sql, parameters) };
 
   constructor(
@@ -128,7 +128,7 @@ export class Database implements Sql {
     }
   }
 
-  /** Throws while the store does not answer: whoever would be the next to wait hears it at once. */
+  /** Throws while the database does not respond: the next caller fails immediately instead of waiting. */
   protected refuseWhileAway(): void {
     this.watch?.refuse();
   }
@@ -142,7 +142,7 @@ export class Database implements Sql {
 
   /**
    * One auto-committed statement, prepared once per connection under `name`. TypeORM cannot name statements, and planning the hot
-   * path anew for every batch costs more than running it, so this goes to the pool below TypeORM.
+   * path again for every batch costs more than running it, so this goes to the pool below TypeORM.
    */
   async prepared<T extends Row = Row>(name: string, sql: string, parameters: readonly Parameter[]): Promise<T[]> {
     this.refuseWhileAway();
@@ -157,14 +157,14 @@ export class Database implements Sql {
 
 /**
  * A plan that was made while a table was empty would go on reading all of it when it is full, or all of an index beside which it merges. Everything
- * here is found by index, row by row; and then one plan is as good for any batch, where the server would plan anew for each length of an array.
+ * here is found by index, row by row; and then one plan is as good for any batch, where the server would plan again for each length of an array.
  */
 const BEGIN_BY_INDEX =
   'begin; set local enable_seqscan = off; set local enable_mergejoin = off; set local enable_hashjoin = off; set local plan_cache_mode = force_generic_plan';
 
 /**
  * The pool of the hot path: accepting, claiming and settling. Every statement of its transactions is prepared once per connection: for
- * batches of some tens of rows, parsing and planning anew cost a fifth of the database's CPU.
+ * batches of some tens of rows, parsing and planning each time cost a fifth of the database's CPU.
  */
 export class HotDatabase extends Database {
   override async transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T> {
@@ -177,7 +177,7 @@ export class HotDatabase extends Database {
       let result: T;
       try {
         result = await work(preparedTransaction(client, committed));
-        // After an error that somebody swallowed, COMMIT rolls back and reports no error of its own.
+        // After a swallowed error, COMMIT rolls back and reports no error of its own.
         if ((await client.query('commit')).command !== 'COMMIT')
           throw new Error('a transaction with a failed statement was not committed');
       } catch (error) {

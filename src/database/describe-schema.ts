@@ -59,7 +59,7 @@ function tables(sql: Sql): Promise<string[]> {
 }
 
 function functions(sql: Sql): Promise<string[]> {
-  // Signatures only: the bodies stand in src/database/functions, and those of generated columns with their tables.
+  // Signatures only: the bodies are in src/database/functions, and those of generated columns with their tables.
   return texts(
     sql,
     `select 'create function ' || case p.pronamespace when 'public'::regnamespace then '' else p.pronamespace::regnamespace || '.' end || p.proname

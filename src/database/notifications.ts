@@ -15,7 +15,7 @@ const PING_MS = 30_000;
 const RECONNECT_MS = 1_000;
 
 /**
- * Wake-ups between replicas. A hint only: whoever listens also polls, since a listening connection can die without a word.
+ * Wake-ups between replicas. A hint only: listeners also poll, since a listening connection can die silently.
  * Its own connection, because LISTEN does not survive a transaction-pooling proxy.
  */
 @Injectable()

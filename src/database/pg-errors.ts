@@ -58,7 +58,7 @@ export class WrongServerError extends Error {
   }
 }
 
-/** Committed on one machine: somebody ended the wait for the standby, and the server reports success with a warning. */
+/** Committed on one machine: the wait for the standby was cancelled, and the server reports success with a warning. */
 export class NotReplicatedError extends Error {
   readonly code = 'HUB_NOT_REPLICATED';
 

@@ -12,7 +12,7 @@ export interface Application {
   readonly mayClear: boolean;
 }
 
-/** Written by functions of the owner, or by nobody. TypeORM's own tables are read to see which migrations are there. */
+/** Written by functions of the owner only, or not at all. TypeORM's own tables are read to see which migrations are there. */
 const READ_ONLY = ['audit_entry', 'audit_head', 'migrations', 'typeorm_metadata'];
 /** What was written stays as it is. */
 const APPEND_ONLY = ['recon.action'];
@@ -29,7 +29,7 @@ export const DELETED_FROM = [
   'recon.source_progress',
   'wallet_parked',
 ];
-/** Where a reconciliation run lays what it reads; emptied, and counted anew for the planner, by the next one. */
+/** Where a reconciliation run lays what it reads; emptied, and analysed again for the planner, by the next one. */
 const STAGING = /^recon\.(stage|broken|matched)_\d$/;
 /** By POST /admin/clear-db, which production refuses. */
 export const CLEARED = [
@@ -79,7 +79,7 @@ export async function ownerFault(sql: Sql, application: Application): Promise<st
   return null;
 }
 
-/** As the owner: gives the application role its rights, and takes away what it has beyond them. What is right already is left alone, since a change of rights makes every session plan anew. */
+/** As the owner: gives the application role its rights, and takes away what it has beyond them. What is right already is left alone, since a change of rights makes every session plan again. */
 export async function grantToApplication(sql: Sql, application: Application): Promise<void> {
   const role = quoted(application.role);
   for (const { text } of await sql.rows<{ text: string }>(LACKING, [application.role])) await sql.rows(text);

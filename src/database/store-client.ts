@@ -51,7 +51,7 @@ interface DriverParts {
  * machine that looks like success.
  */
 export class StoreClient extends Client {
-  /** Of a statement. Whoever holds the connection may set its own, and gives it back. */
+  /** Of a statement. The holder of the connection may set its own, and restores it. */
   limitMs: number;
   private readonly watch: ClientWatch | undefined;
   private readonly writes: boolean;
@@ -69,7 +69,7 @@ export class StoreClient extends Client {
     this.writes = settings.writes ?? true;
     this.connectMs = settings.connectionTimeoutMillis ?? Infinity;
     // A server may say that it goes down in the very packet that completes a connection, when the pool listens no more and its borrower not
-    // yet, and an 'error' that nobody hears ends the process. The next statement on the connection fails all the same.
+    // yet, and an 'error' without a listener ends the process. The next statement on the connection fails all the same.
     this.on('error', () => undefined);
     this.once('end', () => this.ended());
     const { connection } = this.parts;
@@ -110,7 +110,7 @@ export class StoreClient extends Client {
     if (this.writes && rows[0]?.recovering === true) throw new WrongServerError();
   }
 
-  /** Ends the connection with the reason for whoever waits on it. */
+  /** Ends the connection; its waiters get the reason. */
   giveUp(reason: Error): void {
     // The statement fails now: in the same packet the server may go on to call it a success.
     this.parts._queryable = false;
@@ -138,7 +138,7 @@ export class StoreClient extends Client {
     return super.query(...args);
   }) as Client['query'];
 
-  /** The statement's own error is told first; then nobody gets this connection any more. */
+  /** The statement's own error is reported first; then the connection is not lent again. */
   private distrust(): void {
     this.parts._queryable = false;
     setImmediate(() => this.giveUp(new Error('Connection terminated: the server cannot be used')));

@@ -4,7 +4,7 @@ import { type ClientWatch, StoreClient } from './store-client';
 const LOOK_MS = 250;
 const PROBE_PAUSE_MS = 500;
 const PROBE_ANSWER_MS = 1_000;
-/** Written through to the standby like any movement, and read by nobody. */
+/** Written through to the standby like any movement, and never read. */
 const DURABLE_WRITE = `select pg_logical_emit_message(true, 'hub', '')`;
 /** Tells servers behind one address apart. */
 const IDENTITY = `select pg_postmaster_start_time()::text || ' ' || coalesce(inet_server_addr()::text, '') || ' ' || coalesce(inet_server_port()::text, '') as identity`;
@@ -128,7 +128,7 @@ export class StoreWatch implements ClientWatch {
       const { rows } = await client.query<{ identity: string }>(IDENTITY);
       return { identity: rows[0]?.identity ?? '', client };
     } catch {
-      // It is asked again in a moment; why it did not answer stands in the errors of the statements that are refused meanwhile.
+      // It is probed again in a moment; the errors of the statements refused meanwhile say why it did not respond.
       client?.giveUp(new StoreAwayError(0));
       return undefined;
     } finally {

@@ -8,7 +8,7 @@ import type { TokenOwner } from '../partners/partner';
 import { PartnerDirectory, tokenHash } from '../partners/partner-directory';
 import { ACCESS_RULE, type AccessName, type AccessRule, type Caller, type HubRequest } from './access';
 
-/** Opens a route to the tokens that its @Access names, and to nobody else. */
+/** Opens a route to the tokens that its @Access names, and to no others. */
 @Injectable()
 export class AccessGuard implements CanActivate {
   private readonly staff: ReadonlyMap<'ops' | 'finance', ReadonlySet<string>>;

@@ -28,7 +28,7 @@ export interface ApiDocumentsOptions {
 
 /**
  * Stands before everything below /swagger: who may have it, and each answer made once and kept as bytes, plain and compressed, with an
- * ETag. The document is some 300 KB; writing it anew for everybody who asks, without a token, would cost more than the debits of that second.
+ * ETag. The document is some 300 KB; generating it for every request, without a token, would cost more than the debits of that second.
  */
 export function apiDocuments({
   access,

@@ -104,7 +104,7 @@ export class HealthController {
     schema: {
       type: 'string',
       example:
-        '# HELP hub_outbox_dead Dead messages that nobody has dealt with\n# TYPE hub_outbox_dead gauge\nhub_outbox_dead{destination="operator"} 0\n',
+        '# HELP hub_outbox_dead Dead letters and blocked messages that need a person\n# TYPE hub_outbox_dead gauge\nhub_outbox_dead{destination="operator"} 0\n',
     },
   })
   @Header('Content-Type', 'text/plain; version=0.0.4; charset=utf-8')

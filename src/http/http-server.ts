@@ -30,12 +30,12 @@ interface Connection {
   progress: { mark: string; at: number };
 }
 
-/** Told to an answer that is not out yet when its client closes its half of the connection. */
+/** Emitted on a pending response when its client closes its half of the connection. */
 const HALF_CLOSED = Symbol('the client closed its half');
 
 /**
  * Calls once the client has closed its half of the connection. It may have left or may still read; TCP does not say which before it is written to.
- * So whoever is told this ends a wait, and answers all the same.
+ * So the listener ends a wait, and still responds.
  */
 export function whenHalfClosed(response: ServerResponse, act: () => void): void {
   if (response.req.socket.readableEnded) act();
@@ -77,7 +77,7 @@ export class HubServer {
     this.refuseWhatIsNotHttp();
   }
 
-  /** Opens the port before the hub is there, and says so to whoever calls, until `started`. Rejects in plain words when the port cannot be had. */
+  /** Opens the port before the hub is there, and says so to every caller, until `started`. Rejects in plain words when the port is not available. */
   async listen(port: number, host: string): Promise<void> {
     this.isStarting = true;
     await new Promise<void>((resolve, reject) => {
@@ -102,7 +102,7 @@ export class HubServer {
     this.isStarting = false;
   }
 
-  /** From here on whoever is answered is told to connect elsewhere. */
+  /** From here on each response asks the client to connect elsewhere. */
   leave(): void {
     this.isLeaving = true;
     for (const { open } of this.connections.values()) for (const { response } of open) sayGoodbye(response);

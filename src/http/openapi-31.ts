@@ -20,7 +20,7 @@ export function toOpenApi31(node: unknown): void {
       delete schema.allOf;
     }
   }
-  // An example may have a member of that name, and is nobody's schema.
+  // An example may have a member of that name, and is not a schema.
   if (typeof schema.nullable === 'boolean') delete schema.nullable;
   for (const [name, value] of Object.entries(schema))
     if (name !== 'example' && name !== 'examples' && name !== 'default') toOpenApi31(value);

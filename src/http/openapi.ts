@@ -125,7 +125,7 @@ export function openApiDocument(
       if (operation === undefined) continue;
       describeProblems(operation, method);
       describeRequestId(operation);
-      // Nothing is asked for here; left out, it would mean that nobody thought of it.
+      // Explicitly none; omitted, it would look forgotten.
       operation.security ??= [];
     }
   }
@@ -194,7 +194,7 @@ const REQUEST_ID_PARAMETER = {
   in: 'header',
   required: false,
   description:
-    'An id of the caller\'s own for this request; it stands in the hub\'s log. Anything but 1 to 128 letters, digits, "_", ".", ":" and "-" is replaced.',
+    'The caller\'s own id for this request; it is in the hub\'s log. Anything but 1 to 128 letters, digits, "_", ".", ":" and "-" is replaced.',
   schema: { type: 'string' as const, maxLength: 128 },
 } as const;
 

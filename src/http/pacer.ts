@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ServerResponse } from 'node:http';
 
-/** Refusals that are answered at once after a quiet time, so that nobody waits for a typing error. */
+/** Refusals without delay after a quiet time, so that a typo costs no wait. */
 const BURST = 50;
-/** Waiting longer would keep connections for nobody: past it, whoever asks so often only hurts himself. */
+/** Waiting longer would only hold connections: beyond it, a caller with so many requests delays only itself. */
 const WAIT_MS_MAX = 5_000;
 
 /**

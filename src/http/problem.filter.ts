@@ -42,12 +42,12 @@ export class ProblemFilter implements ExceptionFilter {
     if (error.status >= 500 || error.status === 409) return sendProblem(response, error);
     const request = http.getRequest<HubRequest>();
     const shares = sharesOf(request);
-    // Whoever waits for his turn keeps no body in memory meanwhile.
+    // A caller that waits for its turn keeps no body in memory meanwhile.
     delete request.rawBody;
     this.pacer.run(response, shares, () => sendProblem(response, error));
   }
 
-  /** What no route took may still have a path that the hub knows. Nobody is asked for a token first: the methods stand in the public document. */
+  /** A request without a route may still have a known path. No token is needed first: the methods are in the public document. */
   private withMethods(error: HubError, thrown: unknown, request: Request): HubError {
     if (!(thrown instanceof NotFoundException)) return error;
     const allow = methodsOf(this.adapter.httpAdapter.getInstance(), request.path);

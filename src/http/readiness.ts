@@ -10,7 +10,7 @@ export class Readiness {
     return this.off;
   }
 
-  /** From here on: not ready, and whoever is answered is told to connect elsewhere. */
+  /** From here on: not ready, and each response asks the client to connect elsewhere. */
   stop(): void {
     if (this.off) return;
     this.off = true;

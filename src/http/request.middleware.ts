@@ -51,7 +51,7 @@ export function requestContext(
   };
 }
 
-/** RFC 9112, 3.2: a request of HTTP/1.1 without Host is refused; two servers could each take it for somebody else's. */
+/** RFC 9112, 3.2: a request of HTTP/1.1 without Host is refused; two servers could each take it for the other's. */
 function missingHost({ headers, httpVersion }: HubRequest): HubError | undefined {
   return headers.host === undefined && httpVersion !== '1.0'
     ? new HubError('malformed_request', { detail: 'malformed request: the Host header is missing' })
@@ -103,7 +103,7 @@ export function rawBody(): (request: HubRequest, response: Response, next: NextF
       request.rawBody = only !== undefined && chunks.length === 1 ? only : Buffer.concat(chunks);
       finish();
     };
-    // The client went away in the middle: there is nobody to tell, but the request must end.
+    // The client disconnected half-way: no response is possible, but the request must end.
     const broken = (cause: Error): void =>
       finish(new HubError('malformed_request', { detail: 'malformed request: the body broke off', cause }));
     request.on('data', take).once('end', whole).once('error', broken);

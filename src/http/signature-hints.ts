@@ -10,7 +10,7 @@ const EXPECTED = '64 lower-case hex digits are expected';
 export function signatureHint(signature: string): string {
   if (signature === '') return `X-Signature is empty; ${EXPECTED}`;
   if (/^[0-9a-f]{64}$/.test(signature))
-    return 'X-Signature has the right form but is not HMAC_SHA256(secret, X-Timestamp + ":" + body). Was the body written again after signing, or is it signed without timestamp and colon? Its bytes as they came are told below';
+    return 'X-Signature has the right form but is not HMAC_SHA256(secret, X-Timestamp + ":" + body). Was the body serialised again after signing, or is it signed without timestamp and colon? Its bytes as received are described below';
   if (signature.includes(',')) return `X-Signature holds several values; ${EXPECTED}, once`;
   if (/^[A-Za-z0-9_-]{1,20}[=:]./.test(signature)) return `X-Signature has a prefix; ${EXPECTED} and nothing else`;
   if (/^[0-9A-Fa-f]{64}$/.test(signature)) return `X-Signature has upper-case letters; ${EXPECTED}`;
@@ -31,7 +31,7 @@ export function timestampHint(field: string, timestamp: string, nowSeconds: numb
   return `${field} is ${Math.abs(off)} s ${off < 0 ? 'behind' : 'ahead of'} the hub's clock, which says ${nowSeconds}; at most ${allowedSeconds} s are allowed`;
 }
 
-/** Length and SHA-256 of the body's bytes as received: whoever signed others sees it at one look. */
+/** Length and SHA-256 of the body's bytes as received: a caller that signed other bytes sees it immediately. */
 export function bodyFact(body: Buffer): FieldFault {
   return { field: 'body', message: `${body.length} bytes came, SHA-256 ${hash('sha256', body, 'hex')}` };
 }

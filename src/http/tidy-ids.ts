@@ -2,7 +2,7 @@ import type { FieldFault } from '../kernel/errors';
 
 /** Plain ASCII without spaces at the ends: nearly every id there is. */
 const USUAL = /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/;
-/** What nobody sees at the ends of a text, and what nobody sees anywhere in it. */
+/** Invisible at the ends of a text, and invisible anywhere in it. */
 const EDGES = /^[\s\p{Cc}\p{Cf}\p{Z}]|[\s\p{Cc}\p{Cf}\p{Z}]$/u;
 const INVISIBLE = /[\p{Cc}\u200b\u2028\u2029\u2060\ufeff]/u;
 

@@ -141,7 +141,7 @@ export class StrictValidationPipe implements PipeTransform {
     });
     const named = new Set(faults.map(({ field }) => field));
     for (const fault of errors.flatMap((error) => faultsOf(error, ''))) if (!named.has(fault.field)) faults.push(fault);
-    if (faults.length > 0) throw new HubError('validation_failed', { errors: told(faults) });
+    if (faults.length > 0) throw new HubError('validation_failed', { errors: reported(faults) });
     return instance;
   }
 }
@@ -177,7 +177,7 @@ function shaped(metatype: Instance, value: Body, parent: string, faults: FieldFa
   return instance;
 }
 
-/** Objects and lists where the class has none are emptied: they stay wrong, and nobody walks them. */
+/** Objects and lists where the class has none are emptied: they stay wrong, and are not walked. */
 function keptValue(rule: FieldRules, given: unknown, field: string, faults: FieldFault[]): unknown {
   if (rule.number) return Number(given);
   if (typeof given !== 'object' || given === null || rule.takesObject) return given;
@@ -190,7 +190,7 @@ function keptValue(rule: FieldRules, given: unknown, field: string, faults: Fiel
   return rule.nested === undefined ? {} : shaped(rule.nested, given as Body, field, faults);
 }
 
-/** The fault that explains the others comes first: of a text in place of a number nobody wants to hear that it is too large. */
+/** The fault that explains the others comes first: for a text in place of a number, "too large" would be noise. */
 const TYPES: ReadonlySet<string> = new Set([
   'isString',
   'isInt',
@@ -217,7 +217,7 @@ function faultsOf(error: ValidationError, parent: string): FieldFault[] {
 }
 
 /** One fault a field, and no more of them than a person reads. */
-function told(faults: readonly FieldFault[]): FieldFault[] {
+function reported(faults: readonly FieldFault[]): FieldFault[] {
   if (faults.length <= FAULTS_TOLD_MAX) return [...faults];
   const rest = faults.length - FAULTS_TOLD_MAX + 1;
   return [...faults.slice(0, FAULTS_TOLD_MAX - 1), { field: '…', message: `${rest} more fields are wrong` }];

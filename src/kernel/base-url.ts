@@ -2,7 +2,7 @@
 export function baseUrlFault(text: string): string | null {
   if (!URL.canParse(text) || !['http:', 'https:'].includes(new URL(text).protocol))
     return 'must be a URL with http: or https:';
-  // A fragment never leaves for the server, so whoever wrote one meant something else.
+  // A fragment is never sent to the server, so its author meant something else.
   return text.includes('#')
     ? 'must not have a fragment (#): it would never be sent; write a # of a path, query or password as %23'
     : null;

@@ -1,4 +1,4 @@
-/** A destination that nobody knows yet, or that was in trouble, begins with no more. */
+/** A new destination, or one after trouble, starts with no more. */
 const LIMIT_MIN = 4;
 const LIMIT_FIRST = 32;
 /** Latency below this is the network and this process's own turn, however much it is of a fast partner's few milliseconds. */
@@ -9,7 +9,7 @@ const SAMPLES_MIN = 8;
 const BASE_HALF_MS = 30_000;
 
 /**
- * How many calls to one destination are worth having on their way at once. By Little's law the calls that a partner works on are its
+ * How many concurrent calls to one destination are worthwhile. By Little's law the calls that a partner works on are its
  * rate times its latency: a slow partner with room needs many at once, and for a full one more calls only make each wait longer. So the
  * limit grows while it is used up and the latency stays near the best one seen, and shrinks when calls take twice as long as that or most of
  * them get no answer (AIMD). A fixed number would be too small for one partner and too large for the next. Clocks are of `performance.now()`.
@@ -32,7 +32,7 @@ export class ConcurrencyLimit {
     return Math.floor(this.limit);
   }
 
-  /** Somebody had more to send than the limit allows. */
+  /** There was more to send than the limit allows. */
   full(): void {
     this.usedUp = true;
   }

@@ -11,7 +11,7 @@ export type Plan =
   | { readonly action: 'finish'; readonly outcome: 'sent' | 'dead' }
   /** Look for it in the operator's list: GET `path`. */
   | { readonly action: 'ask'; readonly path: string; readonly movement: AskedMovement }
-  /** Nobody wants it any more, and it never left, or what left is proven not to be booked. */
+  /** Void requested, and never sent, or what was sent is proven not to be booked. */
   | { readonly action: 'expire'; readonly reason: 'deadline' | 'rolled_back' }
   /** It may have left, and this operator offers no way to find out. */
   | { readonly action: 'give_up' };

@@ -60,7 +60,7 @@ interface Lease {
 
 export interface LoopSettings {
   readonly replica: string;
-  /** Calls on their way at once, at most; how many of them are used follows the destination. */
+  /** Maximum of concurrent calls; how many are used follows the destination. */
   readonly slotsMax: number;
   /** At least this long; a destination with a longer time-out gets a longer lease. */
   readonly leaseMs: number;
@@ -122,7 +122,7 @@ export class DeliveryLoop {
 
   hasRoom = (): boolean => this.inFlight.size < this.limit.current;
 
-  /** Claims nothing more; what a claim that is on its way still brings goes back unsent. */
+  /** Claims nothing more; messages of a claim in flight are returned unsent. */
   stopClaiming(): void {
     this.stopping = true;
     this.wake();
@@ -146,7 +146,7 @@ export class DeliveryLoop {
     return `outbox:${this.destination.code}`;
   }
 
-  /** A lease that is shorter than one call could never be used: its message would be leased and given back for ever. */
+  /** A lease that is shorter than one call could never be used: its message would be leased and returned forever. */
   private get leaseMs(): number {
     return Math.max(this.settings.leaseMs, this.destination.timeoutMs + LEASE_MARGIN_MS);
   }
@@ -269,7 +269,7 @@ export class DeliveryLoop {
     }
   }
 
-  /** Nothing leaves, and a person decides; `retry` and replay begin to count anew. */
+  /** Nothing leaves, and a person decides; `retry` and replay reset the count. */
   private setAside(message: LeasedMessage, lease: Lease): DeliveryResult {
     if (lease.destination.role === 'operator') return this.concluded(message, lease, SET_ASIDE);
     return {
@@ -342,7 +342,7 @@ export class DeliveryLoop {
         ? 'the permit grew old before the question could leave'
         : null);
     if (tooLate !== null) return this.unsent(message, lease, tooLate);
-    // Reading a long list ends before the lease does: a result that came after it would count for nothing, and the same list would be read for ever.
+    // Reading a long list ends before the lease does: a result that came after it would count for nothing, and the same list would be read forever.
     const endsAt = claimedAt + lease.leaseMs - LEASE_MARGIN_MS;
     const { result, healthy } = await this.parts.sender.ask(
       lease.destination,

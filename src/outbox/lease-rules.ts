@@ -9,7 +9,7 @@ import type { Landing, MessagePosition } from './outbox.store';
  */
 
 /**
- * Leases of one message that may end without a word before nobody handles it any more. What ends a process under load ends it again after
+ * Leases of one message that may end without a word before it is set aside. What ends a process under load ends it again after
  * each start, since the message is still there; a person can look at it, a process cannot.
  */
 export const LOST_LEASES_MAX = 3;

@@ -7,7 +7,7 @@ import { OutboxStore } from './outbox.store';
 
 export type Handling = 'usual' | 'alone' | 'later' | 'set_aside';
 
-/** Keeps a message whose handling ends processes from ending them for ever. */
+/** Keeps a message whose handling ends processes from ending them forever. */
 @Injectable()
 export class LostLeases {
   private isTaken = false;
@@ -19,7 +19,7 @@ export class LostLeases {
 
   /**
    * How a message is to be handled. One that has lost all leases but the last it may lose is handled alone in this process, since all that
-   * is in flight when a process ends loses its leases with the one that ended it; the others are given back until their turn. Whoever gets
+   * is in flight when a process ends loses its leases with the one that ended it; the others are returned until their turn. The process that gets
    * `alone` calls `done`.
    */
   async judge(message: LeasedMessage): Promise<Handling> {

@@ -60,11 +60,11 @@ export interface Disposition {
   readonly delayMs: number;
   /** The operator proved that nothing of what was lost before was booked, nor can be. */
   readonly proven?: boolean;
-  /** For dead: whether somebody must still deal with it; a refusal that settled its movement needs nobody. Blocked always is. */
+  /** For dead: whether it still needs a person; a refusal that settled its movement does not. Blocked always does. */
   readonly open?: boolean;
 }
 
-/** What one attempt left behind on its way to the partner. */
+/** The record of one attempt. */
 export interface Traces {
   /** `performance.now()` of its beginning; of a question: what is answered was true no earlier. */
   readonly began: number;

@@ -77,7 +77,7 @@ function again(
 ): Disposition {
   const bound = rules.scheduleSeconds[attempts];
   if (bound !== undefined) return later('retry', untilExpiry(jitteredDelayMs(bound, random), expiresInMs));
-  // Money whose place is not known stops its lane: what comes after it may depend on it. A webhook that nobody takes does not.
+  // A movement of unknown outcome blocks its lane: later ones may depend on it. An undelivered webhook does not.
   return { outcome: queue === 'operator' ? 'blocked' : 'dead', delayMs: 0, open: true };
 }
 

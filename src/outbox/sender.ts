@@ -124,7 +124,7 @@ export class Sender {
     }
   }
 
-  /** What an operator says of another movement than it was asked about changes nothing, and somebody must look: its books may be mixed up. */
+  /** An operator's response about another movement changes nothing, and a person must check: its books may be mixed up. */
   private reportMismatch(source: 'answer' | 'list', field: string, message: LeasedMessage, destination: Partner): void {
     this.metrics.mismatches.inc({ source, field });
     this.logger.event('warn', 'operator.mismatch', {
@@ -208,7 +208,7 @@ function verdictOf(said: LookUp): OperatorVerdict {
   }
 }
 
-/** Told to the RGS where the operator refuses the hub itself: its developer would look for the fault in his own signature. */
+/** Sent to the RGS when the operator refuses the hub itself: the operator's text would point its developer to the wrong signature. */
 const MISCONFIGURED = 'operator_misconfigured';
 /** Refusals that may be about player or amount, if the operator says so; all others are about the hub's address, credentials or form. */
 const ABOUT_THE_MOVEMENT = new Set([400, 402, 404, 409, 422]);

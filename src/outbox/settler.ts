@@ -15,7 +15,7 @@ import { targetUrl } from './sender';
 const BATCH_MAX = 500;
 /** One batch settles while the next gathers. */
 const FLIGHTS_MAX = 2;
-/** A lane is busy for as long as somebody else's transaction takes. */
+/** A lane is busy for as long as another transaction takes. */
 const BUSY_RETRY_MS = 5;
 const STORE_RETRY_MS = 250;
 
@@ -120,7 +120,7 @@ export class Settler {
     this.metrics.deliveries.inc({ queue: result.queue, class: result.verdict.class });
     if (result.durationMs !== null)
       this.metrics.deliverySeconds.observe({ queue: result.queue }, result.durationMs / 1000);
-    // What goes as it should is told by the movement's own line; here it would be two more for each bet.
+    // Success is logged by the movement's own line; here it would be two more for each debit.
     const isPlain = outcome === 'sent' && result.verdict.class === 'applied' && result.message.attempts === 0;
     const { class: name } = result.verdict;
     // A call that could not even leave has a duration and no status; one that the hub held back itself has neither.

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { Notifications } from '../database/notifications';
 
-/** Wakes whoever delivers to a destination: in this process at once, in others through the database when this one cannot do it all. */
+/** Wakes the loops that deliver to a destination: in this process immediately, in others through the database when this one cannot do it all. */
 @Injectable()
 export class WakeUps {
   private readonly local = new Map<number, { wake: () => void; hasRoom: () => boolean }>();

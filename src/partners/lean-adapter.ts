@@ -8,7 +8,7 @@ import { splitCredentials } from '../kernel/base-url';
 import { type BodyText, bodyText } from './answer-body';
 import { partnerConnector } from './connector';
 
-/** The call did not begin to be written to a connection, so the partner cannot have acted on it. Told by that alone, never by an error's code. */
+/** The call did not begin to be written to a connection, so the partner cannot have acted on it. Decided by that alone, never by an error's code. */
 export class NeverLeft extends AxiosError {}
 
 /**
@@ -109,7 +109,7 @@ interface Parser {
 }
 
 /**
- * undici takes an interim answer of 102 or 103 for what it is, and breaks the connection off at a 100, since nobody waited for one. RFC 9110
+ * undici takes an interim answer of 102 or 103 for what it is, and breaks the connection off at a 100, since none was expected. RFC 9110
  * (15.2) has a client skip every interim answer, and balancers send this one unasked; so a 100 is shown to undici as a 102.
  */
 function skipContinue(client: unknown): void {

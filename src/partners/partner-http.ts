@@ -162,7 +162,7 @@ export class PartnerHttp implements OnApplicationShutdown {
         error instanceof PermitRefused
           ? ({ kind: 'not_sent', error: 'no permit, or no time' } as const)
           : this.failure(error);
-      // This try did not leave, but one before it did, and nobody knows what came of that.
+      // This try was not sent, but an earlier one was, and its outcome is unknown.
       if (failure.kind === 'not_sent' && attempt.last !== undefined) return { ...attempt.last, ...about() };
       return { ...failure, ...about() };
     }
@@ -208,7 +208,7 @@ export class PartnerHttp implements OnApplicationShutdown {
     return { body: response.data, header };
   }
 
-  /** Nobody reads the body of a refused stream; unread, it would hold its connection. Always true. */
+  /** The body of a refused stream is not read; unread, it would hold its connection. Always true. */
   private letGo(error: AxiosError): true {
     const body: unknown = error.response?.data;
     if (body instanceof Readable) body.destroy();
@@ -238,7 +238,7 @@ export class PartnerHttp implements OnApplicationShutdown {
     const [key] = partner.keys;
     if (key === undefined) throw new NotSent(`partner ${partner.code} has no live signing key`);
     const { method, url, idempotencyKey, body } = call;
-    // A URL that nobody can call is told as such by the adapter.
+    // The adapter reports a URL that cannot be called.
     const target = URL.canParse(url) ? new URL(url) : undefined;
     const bound =
       target &&
@@ -287,7 +287,7 @@ export class PartnerHttp implements OnApplicationShutdown {
     const attempt = config.departure;
     if (attempt === undefined) return config;
     if (attempt.tries > 0 && !(await attempt.take('repeat'))) throw new PermitRefused();
-    // Looked at after the permit: the store may have let us wait for it until somebody else has the lease, or has settled the movement.
+    // Checked after the permit: a slow database may have delayed it until another process has the lease, or has settled the movement.
     if (!mayLeave(performance.now(), attempt.partner.timeoutMs, attempt.request.deadline)) throw new PermitRefused();
     attempt.tries += 1;
     for (const [name, value] of Object.entries(

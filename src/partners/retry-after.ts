@@ -15,13 +15,13 @@ const DATES = [
 
 /**
  * Retry-After (RFC 9110, 10.2.3) as milliseconds from `nowMs`, from 0 to RETRY_AFTER_MS_MAX; null for anything that is neither seconds nor a date,
- * so that a word in the header holds nobody back. Date.parse would take much more than the three forms, and one without a zone as local time.
+ * so that a word in the header delays no call. Date.parse would take much more than the three forms, and one without a zone as local time.
  * The only reader of this header: all calls, lists and questions to partners go through it.
  */
 export function retryAfterMs(header: unknown, nowMs: number): number | null {
   if (typeof header !== 'string') return null;
   const text = header.trim();
-  // A fraction is no form of the RFC, but it is clear what is meant; rounded up, so that nobody comes too early.
+  // A fraction is no form of the RFC, but it is clear what is meant; rounded up, so that no call is too early.
   const waitMs = /^\d+(?:\.\d+)?$/.test(text)
     ? Math.ceil(Number(text)) * 1000
     : (httpDateMs(text, nowMs) ?? NaN) - nowMs;

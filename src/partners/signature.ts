@@ -14,7 +14,7 @@ export function verify(keys: readonly string[], timestamp: string, body: Buffer,
   const given = Buffer.from(signature);
   const signed = Buffer.concat([Buffer.from(`${timestamp}:`), body]);
   let matched = false;
-  // No early exit: which of two live keys matched is nobody's business.
+  // No early exit: which of two live keys matched stays private.
   for (const key of keys)
     matched = timingSafeEqual(given, Buffer.from(createHmac('sha256', key).update(signed).digest('hex'))) || matched;
   return matched;

@@ -29,7 +29,7 @@ export const TRANSITIONS: Readonly<Record<TransactionState, readonly Transaction
 /** States in which the movement came to an end; `settled_at` is set exactly in these. A confirmed bet leaves its end again when it is undone. */
 export const ENDED: ReadonlySet<TransactionState> = new Set(['confirmed', 'rejected', 'compensated', 'rolled_back']);
 
-/** States in which the movement's own effect is known and told: the ends, and a confirmed bet that is being paid back. */
+/** States in which the movement's own outcome is known and notified: the final ones, and a confirmed debit that is being reversed. */
 export const SETTLED: ReadonlySet<TransactionState> = new Set([...ENDED, 'rolling_back']);
 
 export interface Evidence {
@@ -61,7 +61,7 @@ export interface Evidence {
 export interface Decision {
   /** Null: the state stays. */
   readonly to: TransactionState | null;
-  /** What the RGS is told, once. */
+  /** The webhook to the RGS, once. */
   readonly notice: RgsOutcome | null;
   /** The evidence says the opposite of what is settled. Nothing changes, and a person must look. */
   readonly contradiction: boolean;
@@ -133,7 +133,7 @@ function decideMovement(evidence: Evidence): Decision {
 
     case 'absent':
       if (known(state)) return stay(endOf(state));
-      // Once is no proof: the lost call may still be on its way to the operator's books.
+      // Once is no proof: the lost call may still be in flight to the operator's books.
       if (!evidence.absentProven) return stay('ask_again');
       return evidence.unwanted ? move('rejected', 'dead', 'REJECTED') : stay('again');
 
@@ -197,13 +197,13 @@ function refused(movement: Movement): Decision {
 }
 
 function stillUnknown({ state, movement, source, lastAttempt, resolvable }: Evidence): Decision {
-  // A callback with a word that nobody declared proves nothing; the attempt in flight decides.
+  // A callback with an unconfigured word proves nothing; the attempt in flight decides.
   if (source === 'operator_callback') return stay('proposed');
   if (lastAttempt || !resolvable) return giveUp(movement, state);
   return state === 'initiated' ? move('unknown', 'proposed') : stay('proposed');
 }
 
-/** A debit whose place is not known holds its lane: a credit of the same round must not overtake it. A credit holds up nobody. */
+/** A debit of unknown outcome blocks its lane: a credit of the same round must not overtake it. A credit blocks nothing. */
 function giveUp(movement: Movement, state: TransactionState): Decision {
   const message = movement === 'debit' ? 'blocked' : 'dead';
   return state === 'parked' ? stay(message) : move('parked', message);

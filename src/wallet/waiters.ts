@@ -43,13 +43,13 @@ export class Waiters implements OnModuleDestroy {
     if (this.stopping || cancelled.aborted) return false;
     return new Promise<boolean>((resolve) => {
       const hungUp = (): void => done(false);
-      const done = (told: boolean): void => {
+      const done = (notified: boolean): void => {
         clearTimeout(timer);
         cancelled.removeEventListener('abort', hungUp);
         const others = this.waiting.get(transactionId);
         others?.delete(done);
         if (others?.size === 0) this.waiting.delete(transactionId);
-        resolve(told);
+        resolve(notified);
       };
       const timer = setTimeout(() => done(false), ms);
       cancelled.addEventListener('abort', hungUp, { once: true });
@@ -60,15 +60,15 @@ export class Waiters implements OnModuleDestroy {
     });
   }
 
-  /** After the commit that settled a transaction which somebody may wait for. */
+  /** After the commit that settled a transaction which may have waiters. */
   settled(transactionId: string): void {
     if (!this.wake(transactionId, true)) this.notifications.publish(PREFIX + transactionId);
   }
 
-  private wake(transactionId: string, told: boolean): boolean {
+  private wake(transactionId: string, notified: boolean): boolean {
     const waiters = this.waiting.get(transactionId);
     if (waiters === undefined) return false;
-    for (const done of [...waiters]) done(told);
+    for (const done of [...waiters]) done(notified);
     return true;
   }
 

@@ -201,7 +201,7 @@ export class DebitRequest extends MovementRequest {
     type: 'integer',
     format: 'int64',
     description:
-      'Minor units of the currency, a whole number, at least 1. Of kind `free` or `promo`: 0, or the face value, which nobody takes',
+      'Minor units of the currency, a whole number, at least 1. Of kind `free` or `promo`: 0, or the face value, which is not taken',
     minimum: 0,
     maximum: AMOUNT_MAX,
     example: 500,
@@ -307,7 +307,7 @@ export class Warning {
 export class MovementAnswer {
   @ApiProperty({
     enum: ['initiated', 'OK', 'REJECTED', 'ROLLED_BACK'],
-    description: '"initiated": stored and on its way, the outcome comes by webhook. The others only after a wait',
+    description: '"initiated": stored, the outcome comes by webhook. The others only after a wait',
     example: 'initiated',
   })
   status!: OutcomeStatus;

@@ -14,12 +14,12 @@ interface Account {
   countedAt: number;
 }
 
-/** What of an operator's callbacks is kept. All are answered; a body that nobody could use any more is not stored. */
+/** Which of an operator's callbacks are stored. All get a response; a body without further use is not stored. */
 export class CallbackAllowance {
   private readonly operators = new Map<number, Account>();
   private readonly transactions = new Map<string, number>();
 
-  /** `rowsMax` unmatched callbacks of one operator may stand in the store; `count` looks how many there are. */
+  /** `rowsMax` unmatched callbacks of one operator may be stored; `count` returns their number. */
   constructor(
     private readonly rowsMax: number,
     private readonly count: (operatorId: number, limit: number) => Promise<number>,
@@ -38,7 +38,7 @@ export class CallbackAllowance {
     account.at = now;
     if (account.tokens < 1) return false;
     if (now - account.countedAt > COUNT_AGE_MS_MAX) {
-      // Set first: whoever comes while it is counted must not count as well.
+      // Set first: a caller that comes during the count must not count as well.
       account.countedAt = now;
       account.rows = await this.count(operatorId, this.rowsMax);
     }

@@ -2,7 +2,7 @@ import { MINOR_UNITS_MAX, toMajorUnits, toMinorUnits } from '../../kernel/money'
 
 /** Decimals beyond the minor unit that are still looked at; a double prints at most 17 digits. */
 const NOISE_DECIMALS = 30;
-/** Parts of a minor unit below which a rest is the noise of somebody's doubles and no money. */
+/** Parts of a minor unit below which a rest is rounding noise of doubles and no money. */
 const NOISE_PARTS = 1_000_000n;
 
 export interface ListAmount {

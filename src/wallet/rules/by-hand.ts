@@ -32,7 +32,7 @@ export function resolvedTo(
   // The repayment was parked: booked means undone; not booked means that the stake is still with the operator, and the bet stands.
   if (undoMessageId !== null) return { to: finding === 'applied' ? 'compensated' : 'confirmed', undo };
   if (finding === 'not_applied') return { to: 'rejected', undo };
-  // An applied bet that the RGS wants undone, or whose time is over, is paid back now: the game went on without it, whoever finds it booked.
+  // An applied bet that the RGS wants undone, or whose time is over, is refunded now: the game continued without it, however it is found booked.
   const to = undo !== null || pastDeadline ? 'compensating' : 'confirmed';
   return { to, undo: undoAfter(to, undo) };
 }

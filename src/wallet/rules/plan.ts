@@ -36,7 +36,7 @@ export function planOf(
   const unwanted = !isUndo && movement === 'debit' && (undo !== null || isExpired);
   const open = state === 'initiated' || state === 'unknown';
   if (unwanted && open && !mayBeBooked) return undo === 'rollback' ? 'expire_rolled_back' : 'expire_deadline';
-  // Asking moves nothing, so it is the way to learn about a bet that nobody wants any more; otherwise a repeat also gets the bet placed.
+  // A look-up moves no money, so it is the way to resolve a debit with a void request; otherwise a repeat also applies the debit.
   if (unwanted && operator.statusQuery) return 'ask';
   if (operator.idempotentByReference || !mayBeBooked) return 'send';
   return operator.statusQuery ? 'ask' : 'give_up';

@@ -114,7 +114,7 @@ export function evidenceOf(
     movement: transaction.movement,
     about: statement.messageId !== null && statement.messageId === transaction.undoMessageId ? 'undo' : 'movement',
     resolvable: operator.idempotentByReference || operator.statusQuery,
-    // A callback may speak of a call that left in time and is still on its way; whatever was asked or sent after the deadline cannot.
+    // A callback may speak of a call that was sent in time and is still in flight; what was looked up or sent after the deadline cannot.
     unwanted:
       transaction.movement === 'debit' &&
       (transaction.undo !== null ||
@@ -163,7 +163,7 @@ export function absenceAfter(
   message: Decision['message'],
 ): 'begins' | 'ends' | null {
   if (message === 'ask_again' && absentForMs === null) return 'begins';
-  // Used up by the send that it allows, or void since a question had no answer: the next proof begins anew.
+  // Used up by the send that it allows, or void since a look-up had no result: the next proof starts over.
   return absentForMs !== null && (message === 'again' || said === 'unknown') ? 'ends' : null;
 }
 

@@ -2,7 +2,7 @@ import type { RgsOutcome } from '../../partners/rgs-wire';
 import type { MoneyTransaction } from '../transaction';
 import type { TransactionState } from '../transaction-state';
 
-/** Why a bet is paid back from now on; a bet that nobody asked to undo is paid back because its time was over. */
+/** Why a bet is paid back from now on; one without a rollback is refunded because its deadline passed. */
 export function undoAfter(to: TransactionState, undo: MoneyTransaction['undo']): MoneyTransaction['undo'] {
   return to === 'compensating' ? (undo ?? 'deadline') : undo;
 }
@@ -28,7 +28,7 @@ const PAID_BACK = { state: 'confirmed', applied: true } as const;
 const NOTHING_TAKEN = { state: 'confirmed', applied: false } as const;
 const STANDS = { state: 'rejected', applied: false } as const;
 
-/** What the RGS is told of a movement that a person resolved. */
+/** The webhook of a movement that a person resolved. */
 export function noticeOf(to: TransactionState): RgsOutcome | null {
   return to === 'confirmed' ? 'OK' : to === 'rejected' ? 'REJECTED' : to === 'compensated' ? 'ROLLED_BACK' : null;
 }
