@@ -247,7 +247,7 @@ X-Mismatch-Count             ${mismatches}
       `${own} of the mismatches are of this run. The others were there before, or belong to movements that are still in flight.\n`,
     );
   }
-  const isGood = [confirmed, deliveredOnce, toldOnce].every((n) => n === total) && mismatches === 0;
+  const isGood = [confirmed, deliveredOnce, notifiedOnce].every((n) => n === total) && mismatches === 0;
   process.stdout.write(isGood ? 'Everything adds up.\n' : 'This does not add up.\n');
   return isGood;
 }
