@@ -1,4 +1,4 @@
-import { readFileSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { parseConfig } from '../src/config/config';
 import { ERROR_CATALOGUE } from '../src/kernel/errors';
@@ -167,7 +167,92 @@ it('nothing is left to be done later: such notes belong in the issue tracker', (
   expect(found).toEqual([]);
 });
 
-/** What people write by hand; generated and installed files are somebody else's. */
+describe('the words', () => {
+  /** What a reader of the field has to translate, and what is said instead (docs/glossary.md). Names in capitals are code. */
+  const DENIED: readonly [RegExp, string][] = [
+    [/\b[Mm]end(s|ed|ing)?\b/, 'fix'],
+    [/\b[Ff]or ever\b/, 'forever'],
+    [/\b[Aa]new\b/, 'again, start over'],
+    [/\b([Nn]obody|[Ss]omebody|[Ww]hoever)\b/, 'the caller, the process, the partner, the person; no one'],
+    [/\b[Tt]old\b/, 'notified, reported, logged'],
+    [/\blaid beside\b/, 'matched, compared'],
+    [/\b(on|in) (its|their) way\b/, 'in flight'],
+    [/\bstands? in\b/, 'is in'],
+    [/\bnot wanted\b|\bwants? it any more\b/, 'void requested'],
+    [/\bof one mind\b/, 'agree'],
+    [/\bfirst hub\b/, 'legacy hub (v0)'],
+  ];
+  /** In Markdown also these, of which the code still has some. */
+  const DENIED_IN_DOCS: readonly [RegExp, string][] = [
+    [/\b[Rr]epayments?\b/, 'reversal'],
+    [/\b[Tt]ime-outs?\b/, 'timeout'],
+    [/\b(paid|pays?|paying) back\b/, 'refund'],
+    [/\brecognises? repeats\b/, 'idempotent'],
+    [/\b(the|an|no|first|each) answers?\b/, 'response'],
+  ];
+  const ALLOWED: readonly { readonly file: RegExp; readonly text: RegExp; readonly why: string }[] = [
+    { file: /^docs\/glossary\.md$/, text: /^\|/, why: 'names the words that are not used' },
+  ];
+  const prose = () => sources(ROOT).filter((file) => /^(mocks|scripts|deploy|docs|\.ci|\.github)\/|^[^/]+$/.test(file));
+  const isAllowed = (file: string, line: string) =>
+    ALLOWED.find((each) => each.file.test(file) && each.text.test(line));
+
+  it('of docs, comments, messages and API prose are those of the field', () => {
+    const found = prose().flatMap((file) =>
+      textOf(file)
+        .split('\n')
+        .flatMap((line, index) =>
+          [...DENIED, ...(file.endsWith('.md') ? DENIED_IN_DOCS : [])]
+            .filter(([word]) => word.test(line) && isAllowed(file, line) === undefined)
+            .map(([word, instead]) => `${file}:${index + 1} ${word.exec(line)?.[0]}: ${instead}`),
+        ),
+    );
+    expect(found).toEqual([]);
+  });
+
+  it('have no exception without a use', () => {
+    const used = new Set(
+      prose().flatMap((file) =>
+        textOf(file)
+          .split('\n')
+          .filter((line) => DENIED.some(([word]) => word.test(line)))
+          .map((line) => isAllowed(file, line)),
+      ),
+    );
+    expect(ALLOWED.filter((each) => !used.has(each)).map(({ why }) => why)).toEqual([]);
+  });
+});
+
+it('links in Markdown lead to a file and a heading', () => {
+  const markdown = sources(ROOT).filter((file) => file.endsWith('.md'));
+  const prose = (file: string) => textOf(file).replace(/^```[\s\S]*?^```/gm, '');
+  const anchors = (file: string) =>
+    [...prose(file).matchAll(/^#+ (.*)$/gm)].map(([, title]) =>
+      (title ?? '')
+        .replace(/\[([^\]]*)\]\([^)]*\)/g, '$1')
+        .toLowerCase()
+        .replace(/[^\w\- ]/g, '')
+        .replaceAll(' ', '-'),
+    );
+  const broken = markdown.flatMap((file) =>
+    [
+      ...prose(file)
+        .replace(/`[^`\n]*`/g, '')
+        .matchAll(/\]\(([^)\s]+)\)/g),
+    ]
+      .map(([, target]) => target ?? '')
+      .filter((target) => !/^[a-z]+:/.test(target))
+      .filter((target) => {
+        const [page = '', anchor] = target.split('#');
+        const to = page === '' ? file : path.join(path.dirname(file), page);
+        return !existsSync(path.join(ROOT, to)) || (anchor !== undefined && !anchors(to).includes(anchor));
+      })
+      .map((target) => `${file}: ${target}`),
+  );
+  expect(broken).toEqual([]);
+});
+
+/** What people write by hand; generated and installed files are not. */
 function sources(folder: string): string[] {
   const skipped = new Set(['node_modules', 'dist', '.git', '.data', 'coverage', 'package-lock.json']);
   return readdirSync(folder).flatMap((name) => {
