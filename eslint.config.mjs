@@ -45,7 +45,7 @@ export default tseslint.config(
   },
   {
     // Supertest bodies and problem documents are untyped JSON by nature; a test asserts what is in them.
-    files: ['test/**/*.ts'],
+    files: ['test/**/*.ts', 'tools/**/*.ts'],
     rules: {
       '@typescript-eslint/no-explicit-any': 'off',
       '@typescript-eslint/no-unsafe-assignment': 'off',

@@ -12,36 +12,19 @@ const swc = [
   },
 ];
 
-// These packages ship ES modules only. Jest's CommonJS registry cannot require() them, so they are transformed too;
-// the alternative, --experimental-vm-modules, would make every test depend on an experimental flag.
-const esmOnly = [
-  '@nestjs',
-  'file-type',
-  'strtok3',
-  'token-types',
-  'uint8array-extras',
-  '@tokenizer',
-  '@borewit',
-  'load-esm',
-  'axios',
-  'uuid',
-  'temporal-polyfill',
-  'temporal-utils',
-];
-
 // These judge by the clock: beside another test they could fail for no fault of the hub. So they run one by one, after the others.
-const alone = ['outbox-isolation', 'wait'].map((name) => `<rootDir>/test/integration/${name}.spec.ts`);
+const alone = ['outbox/isolation', 'wallet/wait'].map((name) => `<rootDir>/test/${name}.spec.ts`);
 
 /** Needs a browser, and so is a run of its own: npm run test:browser. */
 const inBrowser = '/test/browser/';
 
 export const common = {
-  testEnvironment: 'node',
+  testEnvironment: '<rootDir>/test/support/jest/node-context.environment.mjs',
+  runtime: '<rootDir>/test/support/jest/packages-once.runtime.mjs',
   roots: ['<rootDir>/test'],
-  globalSetup: '<rootDir>/test/support/global-setup.ts',
-  globalTeardown: '<rootDir>/test/support/global-teardown.ts',
-  transform: { '^.+\\.(ts|js|mjs)$': swc },
-  transformIgnorePatterns: [`/node_modules/(?!(${esmOnly.join('|')})/)`],
+  globalSetup: '<rootDir>/test/support/jest/global-setup.ts',
+  globalTeardown: '<rootDir>/test/support/jest/global-teardown.ts',
+  transform: { '^.+\\.ts$': swc },
 };
 
 export default {
@@ -49,7 +32,7 @@ export default {
   // Two cores are what a runner has. Most tests wait half of their time, for a time-out, a lease or Postgres; two at once fill both.
   maxWorkers: 2,
   workerIdleMemoryLimit: '1GB',
-  testSequencer: '<rootDir>/test/support/sequencer.mjs',
+  testSequencer: '<rootDir>/test/support/jest/sequencer.mjs',
   projects: [
     {
       ...common,
@@ -57,6 +40,6 @@ export default {
       testMatch: ['**/*.spec.ts'],
       testPathIgnorePatterns: [...alone.map((file) => file.replaceAll('.', '\\.')), inBrowser],
     },
-    { ...common, displayName: 'alone', testMatch: alone, runner: '<rootDir>/test/support/serial-runner.mjs' },
+    { ...common, displayName: 'alone', testMatch: alone, runner: '<rootDir>/test/support/jest/serial-runner.mjs' },
   ],
 };

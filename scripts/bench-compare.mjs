@@ -2,6 +2,7 @@
 // so that a machine that gets slower or faster meanwhile does so for both. Prints one JSON line per figure: the median of the paired ratios
 // this / other, and their range. Exit code 1 when a figure of --bounds cost=1.03 (name=ratio, several with commas) is above its bound.
 import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { pinnedNode, root } from './run.mjs';
@@ -29,23 +30,18 @@ const bounds = new Map(
     .map(([name, ratio]) => [name, Number(ratio)]),
 );
 
+/** Builds of 0.1.0 have their benches below test/. */
+const mainOf = (folder) =>
+  ['tools', 'test'].map((top) => path.join(folder, 'dist', top, 'bench', 'main.js')).find((file) => existsSync(file));
+
 /** Figures of one run by name. */
 function figures(folder) {
-  const run = spawnSync(
-    pinnedNode(),
-    [
-      path.join(folder, 'dist', 'test', 'bench', 'main.js'),
-      '--only',
-      values.only,
-      ...(values.quick ? ['--quick'] : []),
-    ],
-    {
-      cwd: folder,
-      encoding: 'utf8',
-      env: { ...process.env, NODE_ENV: 'development' },
-      stdio: ['ignore', 'pipe', 'inherit'],
-    },
-  );
+  const run = spawnSync(pinnedNode(), [mainOf(folder), '--only', values.only, ...(values.quick ? ['--quick'] : [])], {
+    cwd: folder,
+    encoding: 'utf8',
+    env: { ...process.env, NODE_ENV: 'development' },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   if (run.status !== 0) throw new Error(`the benches of ${folder} ended with ${run.status}`);
   return new Map(
     run.stdout

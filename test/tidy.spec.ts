@@ -3,7 +3,7 @@ import path from 'node:path';
 import { parseConfig } from '../src/config/config';
 import { ERROR_CATALOGUE } from '../src/kernel/errors';
 import { postmanRequests } from './support/postman';
-import { TestHub } from './support/test-hub';
+import { TestHub } from './support/hub/test-hub';
 
 const ROOT = path.join(__dirname, '..');
 const textOf = (file: string) => readFileSync(path.join(ROOT, file), 'utf8');
@@ -154,6 +154,15 @@ describe('the Postman collection', () => {
     expect(new Set(requests.map(({ name }) => name)).size).toBe(requests.length);
     expect(requests.filter(({ tests }) => !tests.includes('pm.test(')).map(({ name }) => name)).toEqual([]);
   });
+});
+
+it('the tests that test/regressions.json names for each fault are there', () => {
+  const { faults } = JSON.parse(textOf('test/regressions.json')) as {
+    faults: Record<string, { tests: [string, string][] }>;
+  };
+  const named = Object.values(faults).flatMap(({ tests }) => tests.map(([file]) => file));
+  expect(named.length).toBeGreaterThan(60);
+  expect([...new Set(named)].filter((file) => !existsSync(path.join(ROOT, file)))).toEqual([]);
 });
 
 it('nothing is left to be done later: such notes belong in the issue tracker', () => {

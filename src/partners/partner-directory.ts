@@ -34,6 +34,9 @@ export class PartnerDirectory implements OnModuleInit, OnApplicationShutdown {
   };
   private timer: NodeJS.Timeout | undefined;
   private toldDisagreement = '[]';
+  /** Reads begun, and the one that is shown. */
+  private turns = 0;
+  private shown = 0;
 
   constructor(
     @Inject(CONFIG) private readonly config: Config,
@@ -61,7 +64,12 @@ export class PartnerDirectory implements OnModuleInit, OnApplicationShutdown {
   }
 
   async refresh(): Promise<void> {
-    this.snapshot = await this.store.snapshot();
+    const turn = (this.turns += 1);
+    const snapshot = await this.store.snapshot();
+    // A slow read that began earlier must not bring back a partner's old address, or a revoked key.
+    if (turn < this.shown) return;
+    this.shown = turn;
+    this.snapshot = snapshot;
     this.tellDisagreement();
   }
 

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { type Browser, type Page, type Request, chromium } from 'playwright-core';
-import { TestHub } from '../support/test-hub';
+import { TestHub } from '../support/hub/test-hub';
 import { waitFor } from '../support/wait-for';
 
 /** Debian's package `chromium` puts it there. */

@@ -1,6 +1,6 @@
 import newman, { type RunSummary } from 'newman';
 import { postmanCollection, postmanRequests } from '../support/postman';
-import { TestHub } from '../support/test-hub';
+import { TestHub } from '../support/hub/test-hub';
 
 const CLEARS = 'Forget all movements and messages';
 

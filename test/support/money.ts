@@ -1,7 +1,7 @@
 import { PartnerDirectory } from '../../src/partners/partner-directory';
-import type { HttpAnswer, RequestOptions } from './signed-request';
-import type { TestDatabase } from './test-database';
-import type { TestHub } from './test-hub';
+import type { HttpAnswer, RequestOptions } from './hub/signed-request';
+import type { TestDatabase } from './hub/test-database';
+import type { TestHub } from './hub/test-hub';
 
 export function rollback(hub: TestHub, body: Record<string, unknown>, options?: RequestOptions): Promise<HttpAnswer> {
   return hub.call('POST', '/wallet/rollback', body, options);

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import type { Route } from './routes';
+import type { Route } from './hub/routes';
 
 interface PostmanEvent {
   readonly listen: string;

@@ -1,5 +1,5 @@
 import net from 'node:net';
-import type { HttpAnswer } from './signed-request';
+import type { HttpAnswer } from './hub/signed-request';
 
 export type RawAnswer = Pick<HttpAnswer, 'status' | 'text' | 'body'> & {
   readonly headers: ReadonlyMap<string, string> & { get(name: string): string | null };
