@@ -15,7 +15,7 @@ import { RoundsStore } from '../wallet/rounds.store';
 import { WalletStore } from '../wallet/wallet.store';
 import { WebhooksStore } from '../webhooks/webhooks.store';
 import type { DestinationView, OverdueRound } from './admin.dto';
-import { type AuditEntry, AuditStore } from './audit.store';
+import { type AuditEntry, AuditStore } from '../audit/audit.store';
 
 const OVERDUE_ROUNDS_MAX = 500;
 /** Everything that clearing empties, the tables that requests touch first in front. */

@@ -11,7 +11,7 @@ import type { MoneyTransaction } from '../wallet/transaction';
 import type { TransactionState } from '../wallet/transaction-state';
 import { transactionView } from '../wallet/wallet.service';
 import { WalletStore } from '../wallet/wallet.store';
-import { AuditStore } from './audit.store';
+import { AuditStore } from '../audit/audit.store';
 import type {
   BulkResolveAnswer,
   BulkResolveItem,

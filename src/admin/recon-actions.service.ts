@@ -17,7 +17,7 @@ import {
   type ExceptionRecord,
   ExceptionsStore,
 } from '../reconciliation/exceptions/exceptions.store';
-import { AuditStore } from './audit.store';
+import { AuditStore } from '../audit/audit.store';
 import { OperatorInquiry } from './operator-inquiry';
 import {
   type ActionAnswer,

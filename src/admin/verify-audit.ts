@@ -9,9 +9,9 @@ import { messageOf } from '../kernel/errors';
 import { brokenAction } from '../reconciliation/reports/action-chain';
 import { ManifestKey } from '../reconciliation/reports/manifest';
 import { ExceptionsStore } from '../reconciliation/exceptions/exceptions.store';
-import { verifyChain } from './audit-chain';
-import { Notes, type Witnesses, witnessesOf } from './audit-checkpoint';
-import { AuditStore } from './audit.store';
+import { verifyChain } from '../audit/audit-chain';
+import { Notes, type Witnesses, witnessesOf } from '../audit/audit-checkpoint';
+import { AuditStore } from '../audit/audit.store';
 
 interface Finding {
   readonly whole: boolean;

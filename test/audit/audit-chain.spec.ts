@@ -3,8 +3,8 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import os from 'node:os';
 import path from 'node:path';
 import { randomUUID } from 'node:crypto';
-import { type AuditRecord, hashOf, verifyChain } from '../../src/admin/audit-chain';
-import { AuditStore } from '../../src/admin/audit.store';
+import { type AuditRecord, hashOf, verifyChain } from '../../src/audit/audit-chain';
+import { AuditStore } from '../../src/audit/audit.store';
 import { Database } from '../../src/database/database';
 import { plantException } from '../support/recon/planted-exception';
 import { plantRun } from '../support/recon/planted-run';

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { type AuditRecord, type ChainHead, hashOf, verifyChain } from '../../src/admin/audit-chain';
+import { type AuditRecord, type ChainHead, hashOf, verifyChain } from '../../src/audit/audit-chain';
 
 const GENESIS = '0'.repeat(64);
 type Said = Omit<AuditRecord, 'id' | 'previousHash' | 'hash'>;
