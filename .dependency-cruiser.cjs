@@ -1,9 +1,11 @@
 // The order of the house: a folder of src may import only folders that stand before it in this list.
 const ORDER = [
   'kernel',
+  'json',
   'config',
   'observability',
   'database',
+  'audit',
   'partners',
   'http',
   'outbox',

@@ -1,11 +1,12 @@
 import { Module } from '@nestjs/common';
 import { ReconciliationModule } from '../reconciliation/reconciliation.module';
+import { ReportStore } from '../reconciliation/reports/report.store';
 import { WalletModule } from '../wallet/wallet.module';
 import { WebhooksModule } from '../webhooks/webhooks.module';
 import { AdminController } from './admin.controller';
 import { AdminService } from './admin.service';
+import { AuditHeadsSource } from '../audit/audit-chain';
 import { AuditCheckpoints } from '../audit/audit-checkpoints';
-import { AuditStore } from '../audit/audit.store';
 import { FailedTransactionsController } from './failed-transactions.controller';
 import { FailedTransactionsService } from './failed-transactions.service';
 import { OperatorInquiry } from './operator-inquiry';
@@ -18,7 +19,7 @@ import { ReconActionsService } from './recon-actions.service';
   providers: [
     AdminService,
     AuditCheckpoints,
-    AuditStore,
+    { provide: AuditHeadsSource, useExisting: ReportStore },
     FailedTransactionsService,
     OperatorInquiry,
     ReconActionsService,

@@ -2,21 +2,18 @@ import 'reflect-metadata';
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
+import type { AuditHeads } from '../audit/audit-chain';
+import { Notes, type Witnesses, witnessesOf } from '../audit/audit-checkpoint';
+import { AuditStore } from '../audit/audit.store';
+import { HubKey } from '../audit/hub-key';
+import { type Finding, placesOf, proof, verifyAuditLog } from '../audit/verify';
 import { isProduction, parseDatabaseConfig } from '../config/config';
-import type { Database } from '../database/database';
+import type { Database, Tx } from '../database/database';
 import { withDatabase } from '../database/open-database';
 import { messageOf } from '../kernel/errors';
 import { brokenAction } from '../reconciliation/reports/action-chain';
-import { ManifestKey } from '../reconciliation/reports/manifest';
 import { ExceptionsStore } from '../reconciliation/exceptions/exceptions.store';
-import { verifyChain } from '../audit/audit-chain';
-import { Notes, type Witnesses, witnessesOf } from '../audit/audit-checkpoint';
-import { AuditStore } from '../audit/audit.store';
-
-interface Finding {
-  readonly whole: boolean;
-  readonly says: string;
-}
+import { type SignedManifest, manifestFaults } from '../reconciliation/reports/manifest';
 
 /**
  * `npm run audit:verify [-- FILE…]`: exit code 0 when the audit log is whole and what the checkpoints prove, 1 when it is not (the entry is named),
@@ -43,65 +40,46 @@ async function readWitnesses(files: readonly string[], env: NodeJS.ProcessEnv): 
   const named = [env.AUDIT_CHECKPOINT_FILE?.trim() ?? '', ...files].filter((file) => file !== '');
   if (named.length === 0) return { heads: [], faults: [] };
   const secret = env.RECON_SIGNING_KEY?.trim() || (isProduction(env) ? '' : 'change_recon_signing_key');
-  const key = env.RECON_PUBLIC_KEY?.trim() || (secret === '' ? '' : new ManifestKey(secret).publicKey);
+  const key = env.RECON_PUBLIC_KEY?.trim() || (secret === '' ? '' : new HubKey(secret).publicKey);
   if (key === '') throw new Error('RECON_PUBLIC_KEY (or RECON_SIGNING_KEY) is needed to check what the hub has signed');
-  const read = await Promise.all(named.map(async (file) => witnessesOf(file, await readFile(file, 'utf8'), key)));
+  const read = await Promise.all(named.map(async (file) => witnessesOf(file, await readFile(file, 'utf8'), key, manifestHeads)));
   return { heads: read.flatMap(({ heads }) => heads), faults: read.flatMap(({ faults }) => faults) };
-}
-
-/** What of a whole chain is proven by what the hub signed, and what only by the database itself. */
-function proof(count: number, proven: readonly { readonly entries: number }[]): string {
-  const upTo = Math.max(0, ...proven.map(({ entries }) => entries));
-  return proven.length === 0
-    ? 'By the database only: no checkpoint was given.'
-    : `Proven up to ${upTo}; the last ${count - upTo} by the database only.`;
 }
 
 function look(database: Database, heads: Witnesses['heads']): Promise<Finding[]> {
   return database.transaction(async (tx) => {
     // One snapshot: an entry that is written meanwhile must not look like one that was cut in.
     await tx.rows('set transaction isolation level repeatable read read only');
-    const store = new AuditStore();
-    const [audit, actions] = [
-      heads.map(({ from, audit: head }) => ({ ...head, from })),
-      heads.map(({ from, actions: head }) => ({ ...head, from })),
-    ];
-    const [auditNotes, actNotes] = [new Notes(), new Notes()];
-    const places = (proven: readonly { readonly entries: number }[]) =>
-      new Set(proven.map(({ entries: place }) => place));
-    const { entries, broken } = await verifyChain(
-      auditNotes.of(store.entries(tx), places(audit)),
-      await store.head(tx),
-    );
-    const unlike = broken === null ? auditNotes.contradiction(audit) : null;
-    const log: Finding = {
-      whole: broken === null && unlike === null,
-      says:
-        broken !== null
-          ? `The audit log is broken at entry ${broken.id}: ${broken.why}.`
-          : unlike !== null
-            ? `The audit log was replaced: ${unlike}.`
-            : `The audit log is whole: ${entries} entries. ${proof(entries, audit)}`,
-    };
-    const acts = await brokenAction(actNotes.of(new ExceptionsStore(database).chain(tx), places(actions)));
-    // Each act's hash stands in the audit log, too: acts that were cut off the end of their own chain are missed there.
-    const newest = await store.lastActionHash(tx);
-    const why =
-      acts.broken ??
-      (newest !== null && newest !== acts.last
-        ? `it ends at action ${acts.count}, but the audit log knows of later ones`
-        : actNotes.contradiction(actions));
-    if (why !== null) return [log, { whole: false, says: `The history of exceptions is broken: ${why}.` }];
-    return acts.count === 0
-      ? [log]
-      : [
-          log,
-          {
-            whole: true,
-            says: `The history of exceptions is whole: ${acts.count} actions. ${proof(acts.count, actions)}`,
-          },
-        ];
+    const log = await verifyAuditLog(tx, heads);
+    const actions = await verifyActions(tx, new ExceptionsStore(database), heads);
+    return actions === null ? [log] : [log, actions];
   });
+}
+
+/** The history of exceptions; null when nobody has acted on one yet. */
+async function verifyActions(tx: Tx, store: ExceptionsStore, heads: Witnesses['heads']): Promise<Finding | null> {
+  const proven = heads.map(({ from, actions }) => ({ ...actions, from }));
+  const notes = new Notes();
+  const { count, last, broken } = await brokenAction(notes.of(store.chain(tx), placesOf(proven)));
+  // Each act's hash stands in the audit log, too: acts that were cut off the end of their own chain are missed there.
+  const newest = await new AuditStore().lastActionHash(tx);
+  const why =
+    broken ??
+    (newest !== null && newest !== last
+      ? `it ends at action ${count}, but the audit log knows of later ones`
+      : notes.contradiction(proven));
+  if (why !== null) return { whole: false, says: `The history of exceptions is broken: ${why}.` };
+  return count === 0
+    ? null
+    : { whole: true, says: `The history of exceptions is whole: ${count} actions. ${proof(count, proven)}` };
+}
+
+/** Heads that the manifest of a report proves; null for one of an earlier build. */
+function manifestHeads(said: unknown, key: string): AuditHeads | string | null | undefined {
+  const { manifest } = (typeof said === 'object' && said !== null ? said : {}) as Partial<SignedManifest>;
+  if (manifest === undefined) return undefined;
+  const faults = manifestFaults(said, null, key);
+  return faults.length > 0 ? faults.join('; ') : (manifest.audit ?? null);
 }
 
 main().then(

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { Sql } from '../database/database';
 
 /** An entry as text, column by column. */
 export interface AuditRecord {
@@ -18,6 +19,17 @@ export interface AuditRecord {
 export interface ChainHead {
   readonly entries: number;
   readonly hash: string;
+}
+
+/** Length and last hash of the audit log, and of the history of exceptions. */
+export interface AuditHeads {
+  readonly audit: ChainHead;
+  readonly actions: ChainHead;
+}
+
+/** Reads both heads at one moment. The history of exceptions is not ours to read, so its owner answers. */
+export abstract class AuditHeadsSource {
+  abstract auditHeads(sql: Sql): Promise<AuditHeads>;
 }
 
 export interface Verification {

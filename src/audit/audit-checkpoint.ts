@@ -1,11 +1,6 @@
-import {
-  type SignedManifest,
-  canonicalJson,
-  isSigned,
-  keyIdOf,
-  manifestFaults,
-} from '../reconciliation/reports/manifest';
-import type { AuditHeads } from '../reconciliation/reports/report.store';
+import { canonicalJson } from '../json/canonical-json';
+import type { AuditHeads } from './audit-chain';
+import { isSigned, keyIdOf } from './hub-key';
 
 /** What the hub says of its logs at one moment. Kept outside of the database, it proves what stood in it, also against whoever may write there. */
 export interface Checkpoint extends AuditHeads {
@@ -16,7 +11,7 @@ export interface Checkpoint extends AuditHeads {
 
 export interface SignedCheckpoint {
   readonly checkpoint: Checkpoint;
-  /** Base64 Ed25519 over the checkpoint's canonical JSON, by the key of the manifests. */
+  /** Base64 Ed25519 over the checkpoint's canonical JSON, by the hub's key. */
   readonly signature: string;
 }
 
@@ -26,8 +21,14 @@ export interface Witnesses {
   readonly faults: readonly string[];
 }
 
-/** Reads a file of checkpoints, one a line, or a manifest of a report. `key` is base64 of the hub's public key. */
-export function witnessesOf(name: string, text: string, key: string): Witnesses {
+/**
+ * Reads heads from what else the hub signs, such as the manifest of a report. Null: an earlier build signed it, without heads. A text: what
+ * is wrong with it. Undefined: it is nothing of that kind.
+ */
+export type OtherWitness = (said: unknown, key: string) => AuditHeads | string | null | undefined;
+
+/** Reads a file of checkpoints, one a line, or one other document that proves heads. `key` is base64 of the hub's public key. */
+export function witnessesOf(name: string, text: string, key: string, other: OtherWitness): Witnesses {
   const heads: Witnesses['heads'][number][] = [];
   const faults: string[] = [];
   const whole = parsed(text);
@@ -38,22 +39,20 @@ export function witnessesOf(name: string, text: string, key: string): Witnesses 
     const said = whole ?? parsed(line);
     // The machine went down while the last line was written.
     if (said === undefined && index === lines.length - 1) continue;
-    const found = headsOf(said, key);
+    const found = headsOf(said, key, other);
     if (typeof found === 'string') faults.push(`${place}: ${found}`);
     else if (found !== null) heads.push({ ...found, from: place });
   }
   return { heads, faults };
 }
 
-/** Null: a manifest of an earlier build, which holds no heads. A text: what is wrong. */
-function headsOf(said: unknown, key: string): AuditHeads | string | null {
-  const { checkpoint, signature, manifest } = (
+/** Null: it holds no heads. A text: what is wrong. */
+function headsOf(said: unknown, key: string, other: OtherWitness): AuditHeads | string | null {
+  const others = other(said, key);
+  if (others !== undefined) return others;
+  const { checkpoint, signature } = (
     typeof said === 'object' && said !== null ? said : {}
-  ) as Partial<SignedCheckpoint> & Partial<SignedManifest>;
-  if (manifest !== undefined) {
-    const faults = manifestFaults(said, null, key);
-    return faults.length > 0 ? faults.join('; ') : (manifest.audit ?? null);
-  }
+  ) as Partial<SignedCheckpoint>;
   if (checkpoint?.format !== 'audit-checkpoint/1' || typeof signature !== 'string')
     return 'this is no checkpoint and no manifest';
   if (checkpoint.keyId !== keyIdOf(key)) return `signed with the key ${checkpoint.keyId}, not with ${keyIdOf(key)}`;

@@ -4,12 +4,13 @@ import { open } from 'node:fs/promises';
 import { type Config } from '../config/config';
 import { CONFIG } from '../config/config.module';
 import { Database } from '../database/database';
+import { canonicalJson } from '../json/canonical-json';
 import { Clock } from '../kernel/clock';
 import { messageOf } from '../kernel/errors';
 import { Logger } from '../observability/logger';
-import { ManifestKey, canonicalJson } from '../reconciliation/reports/manifest';
-import { ReportStore } from '../reconciliation/reports/report.store';
+import { AuditHeadsSource } from './audit-chain';
 import type { Checkpoint, SignedCheckpoint } from './audit-checkpoint';
+import { HubKey } from './hub-key';
 
 const LOOK_MS = 10_000;
 const ENTRIES = 100;
@@ -18,17 +19,17 @@ const AGE_MS = 10 * 60_000;
 /** Says in the log, and in a file outside of the database, what the audit log has come to: each 100 entries or ten minutes, if there was any. */
 @Injectable()
 export class AuditCheckpoints implements OnApplicationBootstrap {
-  private readonly key: ManifestKey;
+  private readonly key: HubKey;
   private said = { entries: 0, at: -Infinity };
 
   constructor(
     @Inject(CONFIG) private readonly config: Config,
     private readonly database: Database,
-    private readonly store: ReportStore,
+    private readonly source: AuditHeadsSource,
     private readonly clock: Clock,
     private readonly logger: Logger,
   ) {
-    this.key = new ManifestKey(config.reconSigningKey);
+    this.key = new HubKey(config.reconSigningKey);
   }
 
   onApplicationBootstrap(): Promise<void> {
@@ -46,7 +47,7 @@ export class AuditCheckpoints implements OnApplicationBootstrap {
   }
 
   private async sayIfDue(): Promise<void> {
-    const heads = await this.store.auditHeads(this.database);
+    const heads = await this.source.auditHeads(this.database);
     const entries = heads.audit.entries + heads.actions.entries;
     const now = this.clock.now();
     if (entries === this.said.entries || (entries - this.said.entries < ENTRIES && now - this.said.at < AGE_MS)) return;

@@ -1,13 +1,8 @@
 import fc from 'fast-check';
 import { createPublicKey, verify } from 'node:crypto';
-import {
-  type Manifest,
-  ManifestKey,
-  canonicalJson,
-  keyIdOf,
-  manifestFaults,
-  sha256Hex,
-} from '../../src/reconciliation/reports/manifest';
+import { keyIdOf, sha256Hex } from '../../src/audit/hub-key';
+import { canonicalJson } from '../../src/json/canonical-json';
+import { type Manifest, ManifestKey, manifestFaults } from '../../src/reconciliation/reports/manifest';
 
 const KEY = new ManifestKey('a secret of the test');
 const FILE = { bytes: 120, sha256: sha256Hex('the file') };

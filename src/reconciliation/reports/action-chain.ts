@@ -1,4 +1,5 @@
-import { canonicalJson, sha256Hex } from './manifest';
+import { sha256Hex } from '../../audit/hub-key';
+import { canonicalJson } from '../../json/canonical-json';
 
 /** What a person did about an exception. */
 export interface ActionRecord {

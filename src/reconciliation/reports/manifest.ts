@@ -1,4 +1,5 @@
-import { type KeyObject, createHash, createPrivateKey, createPublicKey, hkdfSync, sign, verify } from 'node:crypto';
+import { HubKey, isSigned, keyIdOf, sha256Hex } from '../../audit/hub-key';
+import { canonicalJson } from '../../json/canonical-json';
 
 /** What a sealed run says of itself, in words that stay. Sums are decimal text of minor units, times ISO 8601 in UTC. */
 export interface Manifest {
@@ -82,52 +83,8 @@ export interface FileProof {
   readonly signature: string;
 }
 
-/**
- * JSON in one form only: keys in order of their code units, no spaces, whole numbers. For such values this is RFC 8785, so other
- * languages have a library that makes the same bytes. Throws for a number that is not safe: sums are text.
- */
-export function canonicalJson(value: unknown): string {
-  if (value === null || typeof value === 'boolean' || typeof value === 'string') return JSON.stringify(value);
-  if (typeof value === 'number') {
-    if (!Number.isSafeInteger(value)) throw new TypeError(`${value} has no canonical form here; amounts are text`);
-    return String(value === 0 ? 0 : value);
-  }
-  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
-  if (typeof value !== 'object') throw new TypeError(`a manifest cannot hold ${typeof value}`);
-  const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
-  return `{${entries.map(([name, part]) => `${JSON.stringify(name)}:${canonicalJson(part)}`).join(',')}}`;
-}
-
-export function sha256Hex(bytes: string | Buffer): string {
-  return createHash('sha256').update(bytes).digest('hex');
-}
-
-/** PKCS #8 of an Ed25519 key is this and the 32 bytes of its seed (RFC 8410). */
-const PKCS8_ED25519 = Buffer.from('302e020100300506032b657004220420', 'hex');
-/** SubjectPublicKeyInfo of an Ed25519 key is this and its 32 bytes. */
-const SPKI_ED25519 = Buffer.from('302a300506032b6570032100', 'hex');
-
-/**
- * The hub's key for manifests, made from a secret text. Asymmetric, so that an auditor can verify without being able to sign:
- * with an HMAC whoever can check a file can also make one.
- */
-export class ManifestKey {
-  private readonly privateKey: KeyObject;
-  /** Base64 of the 32 bytes. */
-  readonly publicKey: string;
-  /** First 16 hex digits of the public key's SHA-256. */
-  readonly keyId: string;
-
-  constructor(secret: string) {
-    const seed = Buffer.from(hkdfSync('sha256', secret, '', 'integration-hub reconciliation manifest', 32));
-    this.privateKey = createPrivateKey({ key: Buffer.concat([PKCS8_ED25519, seed]), format: 'der', type: 'pkcs8' });
-    this.publicKey = createPublicKey(this.privateKey)
-      .export({ format: 'der', type: 'spki' })
-      .subarray(SPKI_ED25519.length)
-      .toString('base64');
-    this.keyId = keyIdOf(this.publicKey);
-  }
-
+/** Signs manifests of reports, and files that belong to them. */
+export class ManifestKey extends HubKey {
   /** Fills in the key and signs. */
   sign(unsigned: Omit<Manifest, 'signing'>): SignedManifest {
     const manifest: Manifest = {
@@ -153,16 +110,6 @@ export class ManifestKey {
     };
     return { ...signed, file: { statement, signature: this.signature(Buffer.from(canonicalJson(statement))) } };
   }
-
-  /** Base64 Ed25519. */
-  signature(bytes: Buffer): string {
-    return sign(null, bytes, this.privateKey).toString('base64');
-  }
-}
-
-/** First 16 hex digits of the SHA-256 of a base64 public key. */
-export function keyIdOf(publicKey: string): string {
-  return sha256Hex(Buffer.from(publicKey, 'base64')).slice(0, 16);
 }
 
 /**
@@ -232,14 +179,6 @@ function textOf(value: unknown): string {
     if (error instanceof TypeError) return '';
     throw error;
   }
-}
-
-/** Whether an Ed25519 signature (base64) over the bytes is of this key (base64 of 32 bytes). */
-export function isSigned(bytes: Buffer, signature: string, publicKey: string): boolean {
-  const raw = Buffer.from(publicKey, 'base64');
-  if (raw.length !== 32) return false;
-  const key = createPublicKey({ key: Buffer.concat([SPKI_ED25519, raw]), format: 'der', type: 'spki' });
-  return verify(null, bytes, key, Buffer.from(signature, 'base64'));
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

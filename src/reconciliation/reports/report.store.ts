@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { Database, type Row, type Sql, type Tx } from '../../database/database';
+import type { AuditHeads } from '../../audit/audit-chain';
 import { ACTIONS_GENESIS } from './action-chain';
 import type { ManifestTotal, SignedManifest } from './manifest';
 import type { ReportItem } from './report-columns';
@@ -46,12 +47,6 @@ export interface DiffRow {
   readonly currency: string | null;
   readonly seqBefore: string | null;
   readonly seqAfter: string | null;
-}
-
-/** Length and last hash of the audit log, and of the history of exceptions. */
-export interface AuditHeads {
-  readonly audit: { readonly entries: number; readonly hash: string };
-  readonly actions: { readonly entries: number; readonly hash: string };
 }
 
 /** Whoever appends to the chain of manifests; any number that nobody else locks on. */
