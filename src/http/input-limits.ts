@@ -1,5 +1,5 @@
 import { HubError } from '../kernel/errors';
-import { ExactJsonError } from '../partners/exact-json';
+import { ExactJsonError } from '../json/exact-json';
 
 /** More than four times what the largest request class has. */
 export const FIELDS_MAX = 64;

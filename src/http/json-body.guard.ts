@@ -1,7 +1,7 @@
 import { type CanActivate, type ExecutionContext, Injectable, SetMetadata } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import { HubError } from '../kernel/errors';
-import { ExactJsonError, parseStrictJson } from '../partners/exact-json';
+import { ExactJsonError, parseStrictJson } from '../json/exact-json';
 import type { HubRequest } from './access';
 import { checkBodySize, checkQuerySize } from './input-limits';
 

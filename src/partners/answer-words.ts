@@ -1,5 +1,5 @@
 import { shownUrl } from '../kernel/base-url';
-import { ExactJsonError, parseExactJson } from './exact-json';
+import { ExactJsonError, parseExactJson } from '../json/exact-json';
 import type { AnsweredBody } from './partner-http';
 
 /** Of an answer that makes no sense, as much as tells an error page from a typing error. */

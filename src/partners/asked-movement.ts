@@ -1,6 +1,6 @@
 import { toMinorUnits } from '../kernel/money';
 import { protocolWord } from '../kernel/protocol-word';
-import { decimalText } from './exact-json';
+import { decimalText } from '../json/exact-json';
 import { amountFromMajor } from './lists/list-amounts';
 
 export type Direction = 'withdraw' | 'deposit' | 'rollback';

@@ -1,7 +1,7 @@
 import { currencyExponent, toMajorUnits, toMinorUnits } from '../kernel/money';
 import { protocolWord } from '../kernel/protocol-word';
 import { type AskedMovement, type ComparedField, type SaidMovement, disagreement, isGiven } from './asked-movement';
-import { decimalText, parseExactJson } from './exact-json';
+import { decimalText, parseExactJson } from '../json/exact-json';
 import type { Partner, ReferenceScope } from './partner';
 import type { Answer } from './partner-http';
 

@@ -12,7 +12,7 @@ import { Metrics } from '../observability/metrics';
 import { isEnd } from '../outbox/lease-rules';
 import { type FinishedMessage, Outbox } from '../outbox/outbox';
 import { disagreement } from '../partners/asked-movement';
-import { decimalText, parseExactJson } from '../partners/exact-json';
+import { decimalText, parseExactJson } from '../json/exact-json';
 import { askedMovement, classOfStatusWord, operatorReference } from '../partners/operator-wire';
 import type { Partner } from '../partners/partner';
 import { PartnerDirectory } from '../partners/partner-directory';

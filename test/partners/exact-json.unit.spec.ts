@@ -6,7 +6,7 @@ import {
   parseExactJson,
   parseStrictJson,
   repeatedKey,
-} from '../../src/partners/exact-json';
+} from '../../src/json/exact-json';
 
 const plainKey = fc.string({ maxLength: 8 }).filter((key) => !['__proto__', 'constructor', 'prototype'].includes(key));
 const tree = fc.letrec((tie) => ({

@@ -5,7 +5,7 @@ import { toMajorUnits } from '../../src/kernel/money';
 import type { Partner } from '../../src/partners/partner';
 import { correlationKey } from '../../src/reconciliation/sources/correlation-key';
 import { amountFromMajor, amountFromMinor } from '../../src/partners/lists/list-amounts';
-import { ListJsonError, arrayBatches, objectAroundItems, parseListJson } from '../../src/partners/lists/list-json';
+import { ListJsonError, arrayBatches, objectAroundItems, parseListJson } from '../../src/json/list-json';
 import { rowMapper } from '../../src/reconciliation/sources/list-rows';
 
 const partner = (role: Partner['role'], change: Partial<Partner> = {}): Partner => ({

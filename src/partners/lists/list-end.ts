@@ -1,5 +1,5 @@
 import LinkHeader from 'http-link-header';
-import { decimalText } from '../exact-json';
+import { decimalText } from '../../json/exact-json';
 import type { OpenAnswer } from './list-answer';
 import { ListFault } from './list-fault';
 

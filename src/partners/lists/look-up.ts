@@ -1,11 +1,11 @@
 import { messageOf } from '../../kernel/errors';
 import { protocolWord } from '../../kernel/protocol-word';
 import { type AskedMovement, type ComparedField, type SaidMovement, disagreement, isGiven } from '../asked-movement';
-import { decimalText } from '../exact-json';
+import { decimalText } from '../../json/exact-json';
 import { OPEN_BRACE, OPEN_BRACKET, type OpenAnswer, afterFirstByte, bounded } from './list-answer';
 import { countOf, hasOtherTotal, holdsYes, moreBeside, moreByHeaders, plainName } from './list-end';
 import { ListFault } from './list-fault';
-import { arrayBatches, objectAroundItems } from './list-json';
+import { arrayBatches, objectAroundItems } from '../../json/list-json';
 import { PossibleReference, hasReadableReference } from './possible-row';
 
 /** How much of a list is read to find one movement. Hundreds are looked up at once, so each holds little. */

@@ -1,4 +1,4 @@
-import { decimalText } from '../exact-json';
+import { decimalText } from '../../json/exact-json';
 
 /** Of a decimal: sign, digits without zeros around them, power of ten. */
 const DECIMAL = /^([+-]?)0*(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,6}))?$/;

@@ -3,7 +3,7 @@ import { messageOf } from '../../kernel/errors';
 import type { Partner } from '../../partners/partner';
 import { type OpenAnswer, openList } from '../../partners/lists/list-answer';
 import { ListFault } from '../../partners/lists/list-fault';
-import { ListJsonError } from '../../partners/lists/list-json';
+import { ListJsonError } from '../../json/list-json';
 import type { PartnerHttp } from '../../partners/partner-http';
 import type { ReadLimits } from './read-limits';
 import { type Side, SourceError, type SourceFault } from './source';

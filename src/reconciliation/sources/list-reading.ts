@@ -3,7 +3,7 @@ import { stringify } from 'lossless-json';
 import { OPEN_BRACE, OPEN_BRACKET, type OpenAnswer, afterFirstByte, bounded } from '../../partners/lists/list-answer';
 import { headerClaims, itemsPage, nextLink, type PageClaims } from '../../partners/lists/list-end';
 import { ListFault } from '../../partners/lists/list-fault';
-import { arrayBatches, ListJsonError, objectAroundItems } from '../../partners/lists/list-json';
+import { arrayBatches, ListJsonError, objectAroundItems } from '../../json/list-json';
 import type { ListCall } from './list-call';
 import { encodePlace, type ListPlace } from './list-place';
 import { isRejected, type RowMapper } from './list-rows';

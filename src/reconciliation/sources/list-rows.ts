@@ -1,7 +1,7 @@
 import { stringify } from 'lossless-json';
 import { currencyExponent } from '../../kernel/money';
 import { protocolWord } from '../../kernel/protocol-word';
-import { decimalText } from '../../partners/exact-json';
+import { decimalText } from '../../json/exact-json';
 import { classOfStatusWord } from '../../partners/operator-wire';
 import { type ListAmount, amountFromMajor, amountFromMinor } from '../../partners/lists/list-amounts';
 import type { Partner } from '../../partners/partner';

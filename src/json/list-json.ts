@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { LosslessNumber, isSafeNumber, parse } from 'lossless-json';
-import { ExactJsonError, parseExactJson } from '../exact-json';
+import { ExactJsonError, parseExactJson } from './exact-json';
 
 const QUOTE = 0x22;
 const COMMA = 0x2c;
