@@ -1,19 +1,19 @@
 import { Body, Controller, Get, HttpCode, Param, Patch, Post, Query } from '@nestjs/common';
 import { ApiBody, ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
 import { isUUID } from 'class-validator';
-import { Access } from '../http/access';
-import { Actor } from '../http/caller';
-import { TakesJson } from '../http/json-body.guard';
-import { ApiProblems } from '../http/openapi';
-import { HubError } from '../kernel/errors';
+import { Access } from '../../http/access';
+import { Actor } from '../../http/caller';
+import { TakesJson } from '../../http/json-body.guard';
+import { ApiProblems } from '../../http/openapi';
+import { HubError } from '../../kernel/errors';
 import {
   BulkResolveAnswer,
   BulkResolveRequest,
   FailedTransactionPage,
   FailedTransactionQuery,
   ResolveRequest,
-} from './failed-transactions.dto';
-import { FailedTransactionsService } from './failed-transactions.service';
+} from './parked.dto';
+import { FailedTransactionsService } from './parked.service';
 
 @ApiTags('ops')
 @Controller('admin/failed-transactions')

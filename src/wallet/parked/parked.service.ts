@@ -1,24 +1,24 @@
 import { Injectable } from '@nestjs/common';
-import { Database, type Tx } from '../database/database';
-import { HubError } from '../kernel/errors';
-import { Logger } from '../observability/logger';
-import { Outbox } from '../outbox/outbox';
-import type { MessagePosition } from '../outbox/outbox.store';
-import { resolvedTo } from '../wallet/rules/by-hand';
-import { noticeOf } from '../wallet/rules/transition';
-import { Settlement, changeBy, inFlight } from '../wallet/settlement';
-import type { MoneyTransaction } from '../wallet/transaction';
-import type { TransactionState } from '../wallet/transaction-state';
-import { transactionView } from '../wallet/wallet.service';
-import { WalletStore } from '../wallet/wallet.store';
-import { AuditStore } from '../audit/audit.store';
+import { Database, type Tx } from '../../database/database';
+import { HubError } from '../../kernel/errors';
+import { Logger } from '../../observability/logger';
+import { Outbox } from '../../outbox/outbox';
+import type { MessagePosition } from '../../outbox/outbox.store';
+import { resolvedTo } from '../rules/by-hand';
+import { noticeOf } from '../rules/transition';
+import { Settlement, changeBy, inFlight } from '../settlement';
+import type { MoneyTransaction } from '../transaction';
+import type { TransactionState } from '../transaction-state';
+import { transactionView } from '../wallet.service';
+import { WalletStore } from '../wallet.store';
+import { AuditStore } from '../../audit/audit.store';
 import type {
   BulkResolveAnswer,
   BulkResolveItem,
   FailedTransactionPage,
   FailedTransactionQuery,
   Resolution,
-} from './failed-transactions.dto';
+} from './parked.dto';
 
 /** Money that waits for a person: the list, and what the person decides. */
 @Injectable()

@@ -14,7 +14,7 @@ import {
   Max,
   Min,
 } from 'class-validator';
-import { TransactionView } from '../wallet/wallet.dto';
+import { TransactionView } from '../wallet.dto';
 
 export type Resolution = 'applied' | 'not_applied' | 'retry';
 const RESOLUTIONS: readonly Resolution[] = ['applied', 'not_applied', 'retry'];
