@@ -1,5 +1,7 @@
 import { Module } from '@nestjs/common';
 import { DeadlineWorker } from './deadline.worker';
+import { ParkedController } from './parked/parked.controller';
+import { ParkedService } from './parked/parked.service';
 import { RollbackService } from './rollback.service';
 import { RollbackStore } from './rollback.store';
 import { RoundsController } from './rounds.controller';
@@ -11,7 +13,7 @@ import { WalletService } from './wallet.service';
 import { WalletStore } from './wallet.store';
 
 @Module({
-  controllers: [WalletController, RoundsController],
+  controllers: [WalletController, RoundsController, ParkedController],
   providers: [
     WalletStore,
     RollbackStore,
@@ -21,6 +23,7 @@ import { WalletStore } from './wallet.store';
     Settlement,
     Waiters,
     DeadlineWorker,
+    ParkedService,
   ],
   exports: [WalletStore, RoundsStore, Settlement],
 })

@@ -10,16 +10,16 @@ import {
   BulkResolveAnswer,
   BulkResolveRequest,
   FailedTransactionPage,
-  FailedTransactionQuery,
+  ParkedQuery,
   ResolveRequest,
 } from './parked.dto';
-import { FailedTransactionsService } from './parked.service';
+import { ParkedService } from './parked.service';
 
 @ApiTags('ops')
 @Controller('admin/failed-transactions')
 @Access('ops')
-export class FailedTransactionsController {
-  constructor(private readonly failed: FailedTransactionsService) {}
+export class ParkedController {
+  constructor(private readonly parked: ParkedService) {}
 
   @Get()
   @ApiOperation({
@@ -29,8 +29,8 @@ export class FailedTransactionsController {
   })
   @ApiOkResponse({ description: 'A page of parked transactions', type: FailedTransactionPage })
   @ApiProblems('validation_failed')
-  failedTransactions(@Query() query: FailedTransactionQuery): Promise<FailedTransactionPage> {
-    return this.failed.list(query);
+  failedTransactions(@Query() query: ParkedQuery): Promise<FailedTransactionPage> {
+    return this.parked.list(query);
   }
 
   @Patch(':transactionId')
@@ -76,7 +76,7 @@ export class FailedTransactionsController {
     if (!isUUID(transactionId)) throw new HubError('not_found');
     return {
       transactionId,
-      state: await this.failed.resolve(actor, transactionId, request.resolution, request.reason),
+      state: await this.parked.resolve(actor, transactionId, request.resolution, request.reason),
     };
   }
 
@@ -88,6 +88,6 @@ export class FailedTransactionsController {
   @ApiOkResponse({ description: 'What became of each', type: BulkResolveAnswer })
   @ApiProblems('malformed_request', 'payload_too_large', 'unsupported_media_type', 'validation_failed')
   resolveMany(@Actor() actor: string, @Body() request: BulkResolveRequest): Promise<BulkResolveAnswer> {
-    return this.failed.resolveMany(actor, request.ids, request.resolution, request.reason, request.dryRun);
+    return this.parked.resolveMany(actor, request.ids, request.resolution, request.reason, request.dryRun);
   }
 }

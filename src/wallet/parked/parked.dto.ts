@@ -54,7 +54,7 @@ export class BulkResolveRequest extends ResolveRequest {
   dryRun!: boolean;
 }
 
-export class FailedTransactionQuery {
+export class ParkedQuery {
   @ApiPropertyOptional({ enum: ['debit', 'credit'], description: 'Only bets, or only wins' })
   @IsOptional()
   @IsIn(['debit', 'credit'])

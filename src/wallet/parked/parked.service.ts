@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { AuditStore } from '../../audit/audit.store';
 import { Database, type Tx } from '../../database/database';
 import { HubError } from '../../kernel/errors';
 import { Logger } from '../../observability/logger';
@@ -11,18 +12,11 @@ import type { MoneyTransaction } from '../transaction';
 import type { TransactionState } from '../transaction-state';
 import { transactionView } from '../wallet.service';
 import { WalletStore } from '../wallet.store';
-import { AuditStore } from '../../audit/audit.store';
-import type {
-  BulkResolveAnswer,
-  BulkResolveItem,
-  FailedTransactionPage,
-  FailedTransactionQuery,
-  Resolution,
-} from './parked.dto';
+import type { BulkResolveAnswer, BulkResolveItem, FailedTransactionPage, ParkedQuery, Resolution } from './parked.dto';
 
 /** Money that waits for a person: the list, and what the person decides. */
 @Injectable()
-export class FailedTransactionsService {
+export class ParkedService {
   constructor(
     private readonly database: Database,
     private readonly wallet: WalletStore,
@@ -32,7 +26,7 @@ export class FailedTransactionsService {
     private readonly logger: Logger,
   ) {}
 
-  async list({ event, limit, cursor }: FailedTransactionQuery): Promise<FailedTransactionPage> {
+  async list({ event, limit, cursor }: ParkedQuery): Promise<FailedTransactionPage> {
     const found = await this.wallet.parked({
       limit: limit + 1,
       ...(event === undefined ? {} : { movement: event }),
