@@ -13,7 +13,7 @@ import type { OutboxRecord } from '../outbox/outbox-records.store';
 import { PartnerDirectory } from '../partners/partner-directory';
 import { RoundsStore } from '../wallet/rounds.store';
 import { WalletStore } from '../wallet/wallet.store';
-import { WebhooksStore } from '../webhooks/webhooks.store';
+import { WebhooksStore } from '../webhooks/operator-callbacks.store';
 import type { DestinationView, OverdueRound } from './admin.dto';
 import { type AuditEntry, AuditStore } from '../audit/audit.store';
 

@@ -1,9 +1,9 @@
 import { Module } from '@nestjs/common';
 import { WalletModule } from '../wallet/wallet.module';
-import { MeController } from './me.controller';
-import { WebhooksController } from './webhooks.controller';
-import { WebhooksService } from './webhooks.service';
-import { WebhooksStore } from './webhooks.store';
+import { MeController } from '../outbox/me.controller';
+import { WebhooksController } from './operator-callbacks.controller';
+import { WebhooksService } from './operator-callbacks.service';
+import { WebhooksStore } from './operator-callbacks.store';
 
 @Module({
   imports: [WalletModule],

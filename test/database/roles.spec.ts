@@ -17,7 +17,7 @@ import { OutboxStore } from '../../src/outbox/outbox.store';
 import { Replicas } from '../../src/partners/replicas';
 import { ExceptionMetrics } from '../../src/reconciliation/exceptions/exception-metrics';
 import { ReportSigning } from '../../src/reconciliation/reports/report-signing';
-import { WebhooksStore } from '../../src/webhooks/webhooks.store';
+import { WebhooksStore } from '../../src/webhooks/operator-callbacks.store';
 import { hubArguments } from '../support/hub/hub-command';
 import { HubProcess } from '../support/hub/hub-process';
 import { productionEnvironment } from '../support/hub/production-environment';

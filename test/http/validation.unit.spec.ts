@@ -4,7 +4,7 @@ import { plainToInstance } from 'class-transformer';
 import { getMetadataStorage, validateSync } from 'class-validator';
 import { StrictValidationPipe } from '../../src/http/validation';
 import { CreditRequest, DebitRequest } from '../../src/wallet/wallet.dto';
-import { OperatorCallback } from '../../src/webhooks/webhooks.dto';
+import { OperatorCallback } from '../../src/webhooks/operator-callbacks.dto';
 
 type Class = new () => object;
 

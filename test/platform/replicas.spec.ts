@@ -3,7 +3,7 @@ import { parseConfig } from '../../src/config/config';
 import { checkConnections, connectionBudget } from '../../src/database/connections';
 import { ReportsDatabase } from '../../src/database/database';
 import { OutboxDuties } from '../../src/outbox/outbox-duties';
-import { WebhooksService } from '../../src/webhooks/webhooks.service';
+import { WebhooksService } from '../../src/webhooks/operator-callbacks.service';
 import { type TestDatabase, testDatabase } from '../support/hub/test-database';
 import { TestHub } from '../support/hub/test-hub';
 import { waitFor } from '../support/wait-for';

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { CallbackAllowance } from '../../src/webhooks/callback-allowance';
-import { WebhooksService } from '../../src/webhooks/webhooks.service';
+import { WebhooksService } from '../../src/webhooks/operator-callbacks.service';
 import { expectProblem } from '../support/hub/problem';
 import { TestHub } from '../support/hub/test-hub';
 

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { WebhooksService } from '../../src/webhooks/webhooks.service';
+import { WebhooksService } from '../../src/webhooks/operator-callbacks.service';
 import { configureOperator } from '../support/money';
 import { addPartner, as, followPartners } from '../support/partners/partner-rows';
 import { TestHub } from '../support/hub/test-hub';

@@ -7,8 +7,8 @@ import { TakesJson } from '../http/json-body.guard';
 import { ApiProblems } from '../http/openapi';
 import { Outbox } from '../outbox/outbox';
 import { recordJson } from '../outbox/outbox-records.store';
-import { CallbackAnswer, OperatorCallback, OutboxQuery, OutboxRecordView } from './webhooks.dto';
-import { WebhooksService } from './webhooks.service';
+import { CallbackAnswer, OperatorCallback, OutboxQuery, OutboxRecordView } from './operator-callbacks.dto';
+import { WebhooksService } from './operator-callbacks.service';
 
 @Controller('webhooks')
 export class WebhooksController {

@@ -23,8 +23,8 @@ import type { Transaction } from '../wallet/transaction';
 import { WalletStore } from '../wallet/wallet.store';
 import { CallbackAllowance } from './callback-allowance';
 import type { CallbackVerdict } from './inbound-callback.entity';
-import type { OperatorCallback } from './webhooks.dto';
-import { type CallbackRecord, WebhooksStore } from './webhooks.store';
+import type { OperatorCallback } from './operator-callbacks.dto';
+import { type CallbackRecord, WebhooksStore } from './operator-callbacks.store';
 
 const REMATCH_MS = 60_000;
 const REMATCH_BATCH = 100;
