@@ -7,7 +7,7 @@ import { Actor } from '../http/caller';
 import { ApiProblems } from '../http/openapi';
 import { HubError } from '../kernel/errors';
 import { recordJson } from '../outbox/outbox-records.store';
-import { OutboxRecordView } from '../webhooks/operator-callbacks.dto';
+import { OutboxRecordView } from '../outbox/outbox.dto';
 import { AdminService } from './admin.service';
 import { DestinationView, OverdueRound } from './admin.dto';
 

@@ -13,14 +13,11 @@ import type { OutboxRecord } from '../outbox/outbox-records.store';
 import { PartnerDirectory } from '../partners/partner-directory';
 import { RoundsStore } from '../wallet/rounds.store';
 import { WalletStore } from '../wallet/wallet.store';
-import { WebhooksStore } from '../webhooks/operator-callbacks.store';
+import { OperatorCallbacksStore } from '../webhooks/operator-callbacks.store';
 import type { DestinationView, OverdueRound } from './admin.dto';
 import { type AuditEntry, AuditStore } from '../audit/audit.store';
 
 const OVERDUE_ROUNDS_MAX = 500;
-/** Everything that clearing empties, the tables that requests touch first in front. */
-const CLEARED =
-  'idempotency_key, wallet_transaction, outbox_destination, outbox_lane, outbox_head, outbox_message, outbox_attempt, outbox_dead, wallet_event, wallet_outcome, wallet_round, wallet_parked, inbound_callback';
 /** Well below deadlock_timeout: whoever waits for the tables in another order gets them before Postgres kills somebody. */
 const LOCK_WAIT_MS = 100;
 const CLEAR_TRIES_MAX = 200;
@@ -34,7 +31,7 @@ export class AdminService {
     private readonly outbox: Outbox,
     private readonly wallet: WalletStore,
     private readonly rounds: RoundsStore,
-    private readonly webhooks: WebhooksStore,
+    private readonly callbacks: OperatorCallbacksStore,
     private readonly partners: PartnerDirectory,
     private readonly audit: AuditStore,
     private readonly logger: Logger,
@@ -111,14 +108,16 @@ export class AdminService {
     }
   }
 
-  /** Running transactions hold these tables in orders that differ, so no order of locking is safe: rather try, give up soon and try again. */
+  /**
+   * Each owner empties its own tables. Running transactions hold them in orders that differ, so no order of locking is safe: rather try,
+   * give up soon and try again. Those that requests touch first go first.
+   */
   private async clearOnce(actor: string): Promise<void> {
     await this.database.transaction(async (tx) => {
       await tx.rows(`set local lock_timeout = ${LOCK_WAIT_MS}`);
-      await tx.rows(`lock table ${CLEARED} in access exclusive mode`);
-      await this.outbox.clear(tx);
       await this.wallet.clear(tx);
-      await this.webhooks.clear(tx);
+      await this.outbox.clear(tx);
+      await this.callbacks.clear(tx);
       const entry: AuditEntry = { actor, action: 'database.clear', target: 'all', before: null, after: null };
       await this.audit.add(tx, entry);
       tx.afterCommit(() => this.logger.event('warn', 'admin.acted', { ...entry }));

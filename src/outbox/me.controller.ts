@@ -2,9 +2,9 @@ import { Controller, Get } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { Access } from '../http/access';
 import { CallingRgs } from '../http/caller';
-import { Outbox } from './outbox';
 import type { Partner } from '../partners/partner';
-import { RgsStanding } from '../webhooks/operator-callbacks.dto';
+import { Outbox } from './outbox';
+import { RgsStanding } from './outbox.dto';
 
 @Controller('v1/me')
 export class MeController {

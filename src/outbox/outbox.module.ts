@@ -1,6 +1,8 @@
 import { Global, Module } from '@nestjs/common';
 import { LostLeases } from './lost-leases';
+import { MeController } from './me.controller';
 import { Outbox } from './outbox';
+import { OutboxController } from './outbox.controller';
 import { OutboxDuties } from './outbox-duties';
 import { OutboxRecordsStore } from './outbox-records.store';
 import { OutboxStore } from './outbox.store';
@@ -11,6 +13,7 @@ import { WakeUps } from './wake-ups';
 
 @Global()
 @Module({
+  controllers: [OutboxController, MeController],
   providers: [
     OutboxStore,
     OutboxRecordsStore,

@@ -603,9 +603,14 @@ export class OutboxStore {
 
   /** Removes every message and lane. For development and tests only; the admin service guards it. */
   async clear(tx: Tx): Promise<void> {
-    await tx.rows('truncate outbox_message, outbox_attempt, outbox_head, outbox_lane, outbox_dead');
-    await tx.rows(`update outbox_destination set not_before = null, paused_at = null, pause_reason = null, breaker = 'closed', last_error = null, last_error_at = null, open_until = null, closed_at = null, trips = 0,
-      consecutive_failures = 0, window_start = null, window_ok = 0, window_failed = 0`);
+    await tx.rows('lock table outbox_destination in access exclusive mode');
+    await tx.rows('truncate outbox_lane, outbox_head, outbox_message, outbox_attempt, outbox_dead');
+    await tx.rows(`
+      update outbox_destination set
+        not_before = null, paused_at = null, pause_reason = null,
+        breaker = 'closed', open_until = null, closed_at = null, trips = 0,
+        last_error = null, last_error_at = null,
+        consecutive_failures = 0, window_start = null, window_ok = 0, window_failed = 0`);
   }
 }
 

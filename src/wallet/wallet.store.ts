@@ -480,7 +480,7 @@ export class WalletStore {
   /** For development and tests only; the admin service guards it. */
   async clear(tx: Tx): Promise<void> {
     await tx.rows(
-      'truncate wallet_transaction, idempotency_key, wallet_event, wallet_outcome, wallet_round, wallet_parked',
+      'truncate idempotency_key, wallet_transaction, wallet_event, wallet_outcome, wallet_round, wallet_parked',
     );
   }
 }

@@ -24,7 +24,7 @@ import { WalletStore } from '../wallet/wallet.store';
 import { CallbackAllowance } from './callback-allowance';
 import type { CallbackVerdict } from './inbound-callback.entity';
 import type { OperatorCallback } from './operator-callbacks.dto';
-import { type CallbackRecord, WebhooksStore } from './operator-callbacks.store';
+import { type CallbackRecord, OperatorCallbacksStore } from './operator-callbacks.store';
 
 const REMATCH_MS = 60_000;
 const REMATCH_BATCH = 100;
@@ -50,7 +50,7 @@ interface Heard {
 
 /** Hears operators out: each callback is kept, and moves its transaction at most once. */
 @Injectable()
-export class WebhooksService {
+export class OperatorCallbacksService {
   private readonly settling: Batcher<Heard, CallbackVerdict | 'busy'> = new Batcher({
     run: (batch) => this.settle(batch),
     batchMax: BATCH_MAX,
@@ -63,7 +63,7 @@ export class WebhooksService {
   constructor(
     @Inject(CONFIG) private readonly config: Config,
     private readonly hot: HotDatabase,
-    private readonly store: WebhooksStore,
+    private readonly store: OperatorCallbacksStore,
     private readonly wallet: WalletStore,
     private readonly settlement: Settlement,
     private readonly outbox: Outbox,

@@ -18,7 +18,7 @@ const OPEN: ReadonlySet<CallbackVerdict> = new Set(['unmatched', 'undecided']);
 
 /** All SQL of what operators tell us. */
 @Injectable()
-export class WebhooksStore {
+export class OperatorCallbacksStore {
   private readonly kept: Batcher<CallbackRecord, undefined> = new Batcher({
     run: async (callbacks) => {
       await this.hot.transaction((tx) => this.record(tx, callbacks));

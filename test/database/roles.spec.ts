@@ -17,7 +17,7 @@ import { OutboxStore } from '../../src/outbox/outbox.store';
 import { Replicas } from '../../src/partners/replicas';
 import { ExceptionMetrics } from '../../src/reconciliation/exceptions/exception-metrics';
 import { ReportSigning } from '../../src/reconciliation/reports/report-signing';
-import { WebhooksStore } from '../../src/webhooks/operator-callbacks.store';
+import { OperatorCallbacksStore } from '../../src/webhooks/operator-callbacks.store';
 import { hubArguments } from '../support/hub/hub-command';
 import { HubProcess } from '../support/hub/hub-process';
 import { productionEnvironment } from '../support/hub/production-environment';
@@ -179,7 +179,7 @@ describe('a hub that serves as a role which owns nothing', () => {
     expect(await hub.app.get(OutboxStore).repairLanes()).toBe(0);
     await hub.app.get(OutboxStore).health();
     await hub.app.get(ExceptionMetrics).refresh();
-    expect(hub.app.get(WebhooksStore)).toBeDefined();
+    expect(hub.app.get(OperatorCallbacksStore)).toBeDefined();
     expect(hub.app.get(Replicas)).toBeDefined();
     const metrics = await hub.call('GET', '/metrics');
     expect(metrics.status).toBe(200);

@@ -38,7 +38,7 @@ describe('the answer of a route', () => {
       'HealthController.ready',
       'WalletController.credit',
       'WalletController.debit',
-      'WebhooksController.incoming',
+      'OperatorCallbacksController.incoming',
     ]);
     expect(new Set(others.map(({ times }) => times))).toEqual(new Set([1]));
   });

@@ -3,7 +3,7 @@ import { parseConfig } from '../../src/config/config';
 import { checkConnections, connectionBudget } from '../../src/database/connections';
 import { ReportsDatabase } from '../../src/database/database';
 import { OutboxDuties } from '../../src/outbox/outbox-duties';
-import { WebhooksService } from '../../src/webhooks/operator-callbacks.service';
+import { OperatorCallbacksService } from '../../src/webhooks/operator-callbacks.service';
 import { type TestDatabase, testDatabase } from '../support/hub/test-database';
 import { TestHub } from '../support/hub/test-hub';
 import { waitFor } from '../support/wait-for';
@@ -34,7 +34,7 @@ describe('api and worker processes on one database', () => {
     await api.database.query(`delete from outbox_head`);
     await api.app.get(OutboxDuties).rescueOnSchedule();
     await api.app.get(OutboxDuties).retentionOnSchedule();
-    await api.app.get(WebhooksService).rematchOnSchedule();
+    await api.app.get(OperatorCallbacksService).rematchOnSchedule();
     expect(await api.database.query('select 1 from outbox_head')).toEqual([]);
     expect(await api.operatorCalls()).toEqual([]);
     expect((await api.transaction(transactionId)).state).toBe('initiated');

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { CallbackAllowance } from '../../src/webhooks/callback-allowance';
-import { WebhooksService } from '../../src/webhooks/operator-callbacks.service';
+import { OperatorCallbacksService } from '../../src/webhooks/operator-callbacks.service';
 import { expectProblem } from '../support/hub/problem';
 import { TestHub } from '../support/hub/test-hub';
 
@@ -62,7 +62,7 @@ it('callbacks go with their time: unmatched ones after a week, all others with t
   await hub.database
     .query(`insert into inbound_callback (operator_id, body_sha256, body, ref_id, correlation_id, verdict, last_at)
     select p.id, sha256(n::text::bytea), '{}', 'r', 'c', case when n % 2 = 0 then 'unmatched' else 'repeated' end, now() - interval '1 day' * (n / 2) from generate_series(0, 39) n, partner p where p.code = 'operator'`);
-  await hub.app.get(WebhooksService).purge();
+  await hub.app.get(OperatorCallbacksService).purge();
   expect(
     await hub.database.query(
       `select verdict, max(now()::date - last_at::date)::integer as oldest, count(*)::integer as n from inbound_callback group by verdict order by verdict`,

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { WebhooksService } from '../../src/webhooks/operator-callbacks.service';
+import { OperatorCallbacksService } from '../../src/webhooks/operator-callbacks.service';
 import { configureOperator } from '../support/money';
 import { addPartner, as, followPartners } from '../support/partners/partner-rows';
 import { TestHub } from '../support/hub/test-hub';
@@ -349,17 +349,17 @@ describe('a callback of the operator', () => {
       (await hub.call('POST', '/webhooks/incoming', `\ufeff${JSON.stringify(word(bet))}`, as(OPERATOR))).status,
     ).toBe(404);
     expect((await kept(bet)).map(({ verdict }) => verdict)).toEqual(['unmatched', 'unmatched']);
-    await hub.app.get(WebhooksService).rematch();
+    await hub.app.get(OperatorCallbacksService).rematch();
     expect((await kept(bet)).map(({ verdict }) => verdict)).toEqual(['unmatched', 'unmatched']);
 
     await hub.database.query('update wallet_transaction set ref_id = $2 where id = $1', [bet.transactionId, bet.refId]);
-    await hub.app.get(WebhooksService).rematch();
+    await hub.app.get(OperatorCallbacksService).rematch();
     expect((await kept(bet)).map(({ verdict }) => verdict)).toEqual(['mismatched', 'applied']);
     expect(await hub.transaction(bet.transactionId)).toMatchObject({ state: 'confirmed' });
     await hub.drained();
     expect(await toldOf(bet)).toMatchObject([{ status: 'OK' }]);
     // A second round finds nothing to do.
-    await hub.app.get(WebhooksService).rematch();
+    await hub.app.get(OperatorCallbacksService).rematch();
     expect(await timeline(bet)).toHaveLength(2);
   });
 
@@ -467,7 +467,7 @@ describe('a callback of the operator', () => {
     expect(answer.status).toBe(404);
     expect(answer.body).toMatchObject({ code: 'unknown_reference' });
     expect(answer.body).not.toHaveProperty('correlationId');
-    await hub.app.get(WebhooksService).rematch();
+    await hub.app.get(OperatorCallbacksService).rematch();
     expect(await timeline(bet)).toEqual([ACCEPTED]);
     expect(await kept(bet)).toMatchObject([{ verdict: 'unmatched', operator_id: otherId, transaction_id: null }]);
     // Its token with the right operator's key opens nothing either, and the right operator is heard.
