@@ -5,6 +5,7 @@ const ORDER = [
   'config',
   'observability',
   'database',
+  'scheduling',
   'audit',
   'partners',
   'http',

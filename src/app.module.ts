@@ -11,6 +11,7 @@ import { ObservabilityModule } from './observability/observability.module';
 import { OutboxModule } from './outbox/outbox.module';
 import { PartnersModule } from './partners/partners.module';
 import { ReconciliationModule } from './reconciliation/reconciliation.module';
+import { SchedulingModule } from './scheduling/scheduling.module';
 import { WalletModule } from './wallet/wallet.module';
 import { WebhooksModule } from './webhooks/webhooks.module';
 
@@ -25,6 +26,7 @@ export class AppModule {
         ConfigModule.register(config, clock),
         ObservabilityModule,
         DatabaseModule,
+        SchedulingModule,
         AuditModule,
         PartnersModule,
         HttpModule,

@@ -1,17 +1,17 @@
 import { Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
-import { Interval } from '@nestjs/schedule';
 import { open } from 'node:fs/promises';
 import { type Config } from '../config/config';
 import { CONFIG } from '../config/config.module';
 import { Database } from '../database/database';
 import { canonicalJson } from '../json/canonical-json';
 import { Clock } from '../kernel/clock';
-import { messageOf } from '../kernel/errors';
 import { Logger } from '../observability/logger';
+import { Periodic } from '../scheduling/periodic';
 import { AuditHeadsSource } from './audit-chain';
 import type { Checkpoint, SignedCheckpoint } from './audit-checkpoint';
 import { HubKey } from './hub-key';
 
+const TASK = 'audit.checkpoint';
 const LOOK_MS = 10_000;
 const ENTRIES = 100;
 const AGE_MS = 10 * 60_000;
@@ -27,23 +27,16 @@ export class AuditCheckpoints implements OnApplicationBootstrap {
     private readonly database: Database,
     private readonly source: AuditHeadsSource,
     private readonly clock: Clock,
+    private readonly periodic: Periodic,
     private readonly logger: Logger,
   ) {
     this.key = new HubKey(config.reconSigningKey);
   }
 
   onApplicationBootstrap(): Promise<void> {
-    return this.look();
-  }
-
-  @Interval(LOOK_MS)
-  async look(): Promise<void> {
-    try {
-      await this.sayIfDue();
-    } catch (error) {
-      // The next look tries again; until then ops see it here.
-      this.logger.event('warn', 'admin.audit_checkpoint_failed', { error: messageOf(error) });
-    }
+    const failure = 'admin.audit_checkpoint_failed';
+    this.periodic.every({ name: TASK, every: LOOK_MS, on: 'all', failure, work: () => this.sayIfDue() });
+    return this.periodic.run(TASK);
   }
 
   private async sayIfDue(): Promise<void> {

@@ -1,8 +1,8 @@
 import { Injectable } from '@nestjs/common';
-import { Interval } from '@nestjs/schedule';
 import { Logger } from './logger';
 
-const LOOK_MS = 5_000;
+/** Of its looks, which the scheduler calls. */
+export const IDLE_LOOK_MS = 5_000;
 /** Looks in a row that must find nothing going on. */
 const QUIET_LOOKS = 2;
 /** Milliseconds of CPU per second; the periodic duties of a hub take less, five debits a second take more. */
@@ -22,7 +22,6 @@ export class IdleMemory {
 
   constructor(private readonly logger: Logger) {}
 
-  @Interval(LOOK_MS)
   look(): void {
     // The function is there with --expose-gc, as `npm run start:hub` has it.
     const { gc } = globalThis;

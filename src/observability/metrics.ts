@@ -204,6 +204,19 @@ export class Metrics {
     registers: [this.registry],
   });
 
+  readonly periodicFailures = new Counter({
+    name: 'hub_periodic_failures_total',
+    help: 'Periodic tasks that failed; each is tried again after its period',
+    labelNames: ['task'],
+    registers: [this.registry],
+  });
+  readonly periodicLastSuccess = new Gauge({
+    name: 'hub_periodic_last_success_timestamp',
+    help: 'Unix time at which a periodic task last went well in this process',
+    labelNames: ['task'],
+    registers: [this.registry],
+  });
+
   constructor() {
     // Each look at the event loop wakes the process. By default they are a hundred a second, more than everything else that an idle hub does;
     // the price is that the least, mean and percentiles of the lag, which count the wait for the next look, read 40 ms and not 10 where nothing lags.

@@ -19,6 +19,6 @@ import { Metrics } from './metrics';
     IdleMemory,
     Metrics,
   ],
-  exports: [Logger, Heartbeats, Metrics],
+  exports: [Logger, Heartbeats, IdleMemory, Metrics],
 })
 export class ObservabilityModule {}

@@ -3,7 +3,7 @@ import { LostLeases } from './lost-leases';
 import { MeController } from './me.controller';
 import { Outbox } from './outbox';
 import { OutboxController } from './outbox.controller';
-import { OutboxDuties } from './outbox-duties';
+import { OutboxMaintenance } from './outbox-maintenance';
 import { OutboxRecordsStore } from './outbox-records.store';
 import { OutboxStore } from './outbox.store';
 import { OutboxWorker } from './outbox.worker';
@@ -23,7 +23,7 @@ import { WakeUps } from './wake-ups';
     Settler,
     LostLeases,
     OutboxWorker,
-    OutboxDuties,
+    OutboxMaintenance,
   ],
   exports: [Outbox],
 })

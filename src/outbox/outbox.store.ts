@@ -402,16 +402,9 @@ export class OutboxStore {
     }
   }
 
-  /** Null when another replica is at it. */
-  async repairLanes(): Promise<number | null> {
-    return this.database.unhurriedTransaction(async (tx) => {
-      const [leader] = await tx.rows<{ got: boolean }>(
-        `select pg_try_advisory_xact_lock(hashtext('outbox_repair_lanes')) as got`,
-      );
-      if (leader?.got !== true) return null;
-      const [row] = await tx.rows<{ repaired: number }>('select outbox_repair_lanes() as repaired');
-      return row?.repaired ?? 0;
-    });
+  async repairLanes(tx: Tx): Promise<number> {
+    const [row] = await tx.rows<{ repaired: number }>('select outbox_repair_lanes() as repaired');
+    return row?.repaired ?? 0;
   }
 
   /** Reads the heads of what waits and their lanes; never the lanes of players for whom nothing does. */

@@ -1,15 +1,14 @@
 import { type BeforeApplicationShutdown, Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
-import { Interval } from '@nestjs/schedule';
 import { randomUUID } from 'node:crypto';
 import os from 'node:os';
 import { type Config } from '../config/config';
 import { CONFIG } from '../config/config.module';
-import { messageOf } from '../kernel/errors';
 import { Heartbeats } from '../observability/heartbeats';
 import { Logger } from '../observability/logger';
 import { Metrics } from '../observability/metrics';
 import type { Partner } from '../partners/partner';
 import { PartnerDirectory } from '../partners/partner-directory';
+import { Periodic } from '../scheduling/periodic';
 import { DeliveryLoop } from './delivery-loop';
 import { LostLeases } from './lost-leases';
 import { Outbox } from './outbox';
@@ -34,6 +33,7 @@ export class OutboxWorker implements OnApplicationBootstrap, BeforeApplicationSh
   constructor(
     @Inject(CONFIG) private readonly config: Config,
     readonly partners: PartnerDirectory,
+    private readonly periodic: Periodic,
     private readonly wakeUps: WakeUps,
     readonly store: OutboxStore,
     readonly outbox: Outbox,
@@ -50,14 +50,13 @@ export class OutboxWorker implements OnApplicationBootstrap, BeforeApplicationSh
   async onApplicationBootstrap(): Promise<void> {
     await this.store.createPartitions(4);
     await this.followPartners();
-  }
-
-  /** Starts loops for partners that are new; destinations must exist before anything can be enqueued for them. */
-  @Interval(PARTNER_CHECK_MS)
-  async followPartnersOnSchedule(): Promise<void> {
-    await this.followPartners().catch((error: unknown) =>
-      this.logger.event('warn', 'outbox.follow_partners_failed', { error: messageOf(error) }),
-    );
+    this.periodic.every({
+      name: 'outbox.follow_partners',
+      every: PARTNER_CHECK_MS,
+      on: 'all',
+      failure: 'outbox.follow_partners_failed',
+      work: () => this.followPartners(),
+    });
   }
 
   /** The first thing to do on SIGTERM: another replica may have the messages while this one still says goodbye to its callers. */
@@ -77,6 +76,7 @@ export class OutboxWorker implements OnApplicationBootstrap, BeforeApplicationSh
     await Promise.all([...this.loops].map(([id, loop]) => this.stopLoop(id, loop, graceMs)));
   }
 
+  /** Starts loops for partners that are new; destinations must exist before anything can be enqueued for them. */
   private async followPartners(): Promise<void> {
     if (this.stopping) return;
     const active = this.partners.all().filter((partner) => partner.active);

@@ -1,12 +1,12 @@
-import { Inject, Injectable, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
+import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import { createHash, hash } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Config } from '../config/config';
 import { CONFIG } from '../config/config.module';
 import { Database, type Tx } from '../database/database';
 import { shownUrl } from '../kernel/base-url';
-import { messageOf } from '../kernel/errors';
 import { Logger } from '../observability/logger';
+import { Periodic } from '../scheduling/periodic';
 import type { Partner, PartnerPair, TokenOwner } from './partner';
 import {
   type PartnerFromEnvironment,
@@ -25,14 +25,13 @@ export const DEFAULT_RGS = 'rgs';
 
 /** Partners and their tokens, kept in memory so that no request waits for the database to learn who is calling. */
 @Injectable()
-export class PartnerDirectory implements OnModuleInit, OnApplicationShutdown {
+export class PartnerDirectory implements OnModuleInit {
   private snapshot: PartnerSnapshot = {
     partners: new Map(),
     tokens: new Map(),
     pairs: new Map(),
     linkedPairs: new Set(),
   };
-  private timer: NodeJS.Timeout | undefined;
   private toldDisagreement = '[]';
   /** Reads begun, and the one that is shown. */
   private turns = 0;
@@ -43,6 +42,7 @@ export class PartnerDirectory implements OnModuleInit, OnApplicationShutdown {
     private readonly database: Database,
     private readonly store: PartnersStore,
     private readonly replicas: Replicas,
+    private readonly periodic: Periodic,
     private readonly logger: Logger,
   ) {}
 
@@ -50,17 +50,14 @@ export class PartnerDirectory implements OnModuleInit, OnApplicationShutdown {
     await this.ensureDefaultPair();
     this.replicas.start();
     await this.refresh();
-    this.timer = setInterval(() => {
-      // The last copy stays in use while the database is away: knowing partners must not depend on it.
-      this.refresh().catch((error: unknown) =>
-        this.logger.event('warn', 'partners.refresh_failed', { error: messageOf(error) }),
-      );
-    }, SNAPSHOT_AGE_MS_MAX);
-    this.timer.unref();
-  }
-
-  onApplicationShutdown(): void {
-    clearInterval(this.timer);
+    // The last copy stays in use while the database is away: knowing partners must not depend on it.
+    this.periodic.every({
+      name: 'partners.refresh',
+      every: SNAPSHOT_AGE_MS_MAX,
+      on: 'all',
+      failure: 'partners.refresh_failed',
+      work: () => this.refresh(),
+    });
   }
 
   async refresh(): Promise<void> {

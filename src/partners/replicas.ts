@@ -6,7 +6,9 @@ import { CONFIG } from '../config/config.module';
 import { Database, type Tx } from '../database/database';
 import { messageOf } from '../kernel/errors';
 import { Logger } from '../observability/logger';
+import { Periodic } from '../scheduling/periodic';
 
+const TASK = 'replicas.beat';
 const BEAT_MS = 1_000;
 /** Of silence, after which a process counts as gone. */
 export const REPLICA_LIVES_MS = 5_000;
@@ -15,13 +17,12 @@ export const REPLICA_LIVES_MS = 5_000;
 @Injectable()
 export class Replicas implements BeforeApplicationShutdown {
   readonly id = `${os.hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`;
-  private timer: NodeJS.Timeout | undefined;
-  private beating: Promise<void> | undefined;
   private isSilent = false;
 
   constructor(
     @Inject(CONFIG) private readonly config: Config,
     private readonly database: Database,
+    private readonly periodic: Periodic,
     private readonly logger: Logger,
   ) {}
 
@@ -32,10 +33,7 @@ export class Replicas implements BeforeApplicationShutdown {
   }
 
   start(): void {
-    this.timer = setInterval(() => {
-      this.beating ??= this.beat().finally(() => (this.beating = undefined));
-    }, BEAT_MS);
-    this.timer.unref();
+    this.periodic.every({ name: TASK, every: BEAT_MS, on: 'all', work: () => this.beat() });
   }
 
   async others(tx: Tx): Promise<string[]> {
@@ -47,8 +45,7 @@ export class Replicas implements BeforeApplicationShutdown {
   }
 
   async beforeApplicationShutdown(): Promise<void> {
-    clearInterval(this.timer);
-    await this.beating;
+    await this.periodic.stop(TASK);
     // Not worth a failed stop: who says nothing is gone in a moment anyway.
     await this.database
       .rows('delete from hub_replica where id = $1', [this.id])

@@ -1,11 +1,9 @@
-import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
-import { Interval } from '@nestjs/schedule';
+import { Inject, Injectable, type OnApplicationBootstrap, type OnModuleInit } from '@nestjs/common';
 import { type Config } from '../config/config';
 import { CONFIG } from '../config/config.module';
 import { Database } from '../database/database';
-import { messageOf } from '../kernel/errors';
-import { Logger } from '../observability/logger';
 import { Outbox } from '../outbox/outbox';
+import { Periodic } from '../scheduling/periodic';
 import { deadlineEnds } from './rules/undo';
 import { Settlement, changeBy } from './settlement';
 import { WalletStore } from './wallet.store';
@@ -14,13 +12,15 @@ const LOOK_MS = 1_000;
 /** A sweep looks back over a minute of ids, which at a thousand debits a second is a hundred thousand rows; in between a glance at the last seconds will do. */
 const LOOKS_PER_SWEEP = 15;
 const BATCH = 500;
+/** Kept as earlier builds name it. */
+const SWEEP = 'wallet:deadline';
 
 /**
  * Tells the RGS in time about debits that never left: queued behind a stuck head, or kept back by an open breaker. Debits that may have
  * left are none of its business: their message is claimed again after the deadline, and then resolved.
  */
 @Injectable()
-export class DeadlineWorker implements OnModuleInit {
+export class DeadlineWorker implements OnModuleInit, OnApplicationBootstrap {
   private looks = 0;
 
   constructor(
@@ -29,7 +29,7 @@ export class DeadlineWorker implements OnModuleInit {
     private readonly store: WalletStore,
     private readonly outbox: Outbox,
     private readonly settlement: Settlement,
-    private readonly logger: Logger,
+    private readonly periodic: Periodic,
   ) {}
 
   /** Also in a process that sweeps nothing: the debits that it accepts have this length. */
@@ -37,18 +37,22 @@ export class DeadlineWorker implements OnModuleInit {
     if (this.config.debitDeadlineSeconds > 0) await this.store.keepDeadline(this.config.debitDeadlineSeconds);
   }
 
-  @Interval(LOOK_MS)
-  async sweepOnSchedule(): Promise<void> {
-    if (this.config.role === 'api') return;
-    try {
-      this.looks += 1;
-      for (const seconds of await this.store.deadlines())
-        if (this.looks % LOOKS_PER_SWEEP === 0 || (await this.store.hasOverdueDebit(seconds)))
-          await this.sweepThoseOf(seconds);
-    } catch (error) {
-      // The cursor has not moved, so the next round sees the same debits.
-      this.logger.event('warn', 'wallet.deadline_sweep_failed', { error: messageOf(error) });
-    }
+  onApplicationBootstrap(): void {
+    this.periodic.every({
+      name: 'wallet.deadline_sweep',
+      every: LOOK_MS,
+      on: 'workers',
+      failure: 'wallet.deadline_sweep_failed',
+      work: () => this.look(),
+    });
+  }
+
+  /** When it fails, the cursor has not moved, so the next one sees the same debits. */
+  private async look(): Promise<void> {
+    this.looks += 1;
+    for (const seconds of await this.store.deadlines())
+      if (this.looks % LOOKS_PER_SWEEP === 0 || (await this.store.hasOverdueDebit(seconds)))
+        await this.sweepThoseOf(seconds);
   }
 
   /** Looks at every debit once when its deadline passes; answers how many were rejected. */
@@ -59,12 +63,12 @@ export class DeadlineWorker implements OnModuleInit {
   }
 
   private async sweepThoseOf(seconds: number): Promise<number> {
-    // The transaction holds the turn and nothing else: one that held tables here would wait for ever for whoever wants them whole.
-    return this.database.transaction(async (turn) => {
+    // What holds the right holds nothing else: a transaction that held tables here would wait for ever for whoever wants them whole.
+    const swept = await this.periodic.lead(SWEEP, async (leadership) => {
       let rejected = 0;
       let after: string | null = null;
       for (;;) {
-        if (!(await this.store.takeTurn(turn, 'deadline'))) return rejected;
+        if (!(await leadership.isHeld())) return rejected;
         const overdue = await this.store.overdueDebits(seconds, BATCH, after);
         // Each in a transaction of its own: one busy lane must not hold up, or undo, the others.
         for (const id of overdue.ids) if (await this.reject(id)) rejected += 1;
@@ -73,6 +77,7 @@ export class DeadlineWorker implements OnModuleInit {
         after = overdue.ids.at(-1) ?? null;
       }
     });
+    return swept ?? 0;
   }
 
   private async reject(id: string): Promise<boolean> {

@@ -335,14 +335,6 @@ export class WalletStore {
     await tx.rows(`update wallet_transaction set undo = 'rollback' where id = $1`, [id]);
   }
 
-  /** The right to do a periodic duty until the transaction ends; false while another replica has it. It locks no row and no table. */
-  async takeTurn(tx: Tx, duty: string): Promise<boolean> {
-    const [turn] = await tx.rows<{ taken: boolean }>('select pg_try_advisory_xact_lock(hashtext($1)) as taken', [
-      `wallet:${duty}`,
-    ]);
-    return turn?.taken === true;
-  }
-
   /**
    * Makes sure that debits with a deadline of this length are looked after: each length has a cursor of its own, since a cursor by age passes by
    * those whose time is longer. One that begins today has nothing to catch up with.

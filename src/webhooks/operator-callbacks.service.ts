@@ -1,5 +1,4 @@
-import { Inject, Injectable } from '@nestjs/common';
-import { Interval } from '@nestjs/schedule';
+import { Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { isUUID } from 'class-validator';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Config } from '../config/config';
@@ -16,6 +15,7 @@ import { decimalText, parseExactJson } from '../json/exact-json';
 import { askedMovement, classOfStatusWord, operatorReference } from '../partners/operator-wire';
 import type { Partner } from '../partners/partner';
 import { PartnerDirectory } from '../partners/partner-directory';
+import { Periodic } from '../scheduling/periodic';
 import { type Statement, callbackStatement, saysNothingNew } from '../wallet/rules/statement';
 import { Settlement } from '../wallet/settlement';
 import type { Decision } from '../wallet/transaction-state';
@@ -50,7 +50,7 @@ interface Heard {
 
 /** Hears operators out: each callback is kept, and moves its transaction at most once. */
 @Injectable()
-export class OperatorCallbacksService {
+export class OperatorCallbacksService implements OnApplicationBootstrap {
   private readonly settling: Batcher<Heard, CallbackVerdict | 'busy'> = new Batcher({
     run: (batch) => this.settle(batch),
     batchMax: BATCH_MAX,
@@ -68,12 +68,31 @@ export class OperatorCallbacksService {
     private readonly settlement: Settlement,
     private readonly outbox: Outbox,
     private readonly partners: PartnerDirectory,
+    private readonly periodic: Periodic,
     private readonly logger: Logger,
     private readonly metrics: Metrics,
   ) {
     this.allowance = new CallbackAllowance(config.unmatchedCallbacksMax, (operatorId, limit) =>
       store.countUnmatched(operatorId, limit),
     );
+  }
+
+  onApplicationBootstrap(): void {
+    const every = REMATCH_MS;
+    this.periodic.every({
+      name: 'webhooks.rematch',
+      every,
+      on: 'workers',
+      failure: 'webhook.rematch_failed',
+      work: () => this.rematch(),
+    });
+    this.periodic.every({
+      name: 'webhooks.purge',
+      every,
+      on: 'workers',
+      failure: 'webhook.purge_failed',
+      work: () => this.purge(),
+    });
   }
 
   /** Throws unknown_reference, callback_mismatch and unknown_status_word, after the body is kept. */
@@ -179,34 +198,19 @@ export class OperatorCallbacksService {
     });
   }
 
-  @Interval(REMATCH_MS)
-  async rematchOnSchedule(): Promise<void> {
-    if (this.config.role === 'api') return;
-    await this.rematch();
-    await this.purge();
-  }
-
   /** Forgets callbacks whose time is over: unmatched ones after the week in which they are matched again, all others with the messages that they were about. */
   async purge(): Promise<void> {
-    try {
-      for (let statements = 0; statements < PURGE_STATEMENTS_MAX; statements += 1)
-        if ((await this.store.purge(this.config.outboxMessageRetentionDays, PURGE_BATCH)) < PURGE_BATCH) return;
-    } catch (error) {
-      this.logger.event('warn', 'webhook.purge_failed', { error: messageOf(error) });
-    }
+    for (let statements = 0; statements < PURGE_STATEMENTS_MAX; statements += 1)
+      if ((await this.store.purge(this.config.outboxMessageRetentionDays, PURGE_BATCH)) < PURGE_BATCH) return;
   }
 
   /** A callback that named a pair we did not know yet gets another chance. */
   async rematch(): Promise<void> {
-    try {
-      for (const { operatorId, body } of await this.store.matchable(REMATCH_BATCH)) {
-        await this.receiveKept(operatorId, body).catch((error: unknown) => {
-          // Kept with its new verdict; one bad body must not keep the others from their turn.
-          this.logger.event('warn', 'webhook.rematch_refused', { error: messageOf(error) });
-        });
-      }
-    } catch (error) {
-      this.logger.event('warn', 'webhook.rematch_failed', { error: messageOf(error) });
+    for (const { operatorId, body } of await this.store.matchable(REMATCH_BATCH)) {
+      await this.receiveKept(operatorId, body).catch((error: unknown) => {
+        // Kept with its new verdict; one bad body must not keep the others from their turn.
+        this.logger.event('warn', 'webhook.rematch_refused', { error: messageOf(error) });
+      });
     }
   }
 

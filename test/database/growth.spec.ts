@@ -2,7 +2,7 @@ import { DataSource } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import { dataSourceOptions } from '../../src/database/data-source';
 import { Database, HotDatabase, type Parameter, type ReportsDatabase, type Tx } from '../../src/database/database';
-import { OutboxDuties } from '../../src/outbox/outbox-duties';
+import { OutboxMaintenance } from '../../src/outbox/outbox-maintenance';
 import type { LeasedMessage } from '../../src/outbox/outbox-message';
 import { OutboxStore } from '../../src/outbox/outbox.store';
 import { OutboxRecordsStore, type OutboxRecord, type RecordFilter } from '../../src/outbox/outbox-records.store';
@@ -354,7 +354,7 @@ describe('a store that has grown', () => {
         await hub.database.asOwner(
           `create table ${name} partition of outbox_attempt for values from ('${week(20).toISOString()}') to ('${week(19).toISOString()}')`,
         );
-        const duties = hub.app.get(OutboxDuties);
+        const duties = hub.app.get(OutboxMaintenance);
         const isThere = async (): Promise<boolean> =>
           (await hub.database.query<{ there: boolean }>(`select to_regclass('${name}') is not null as there`))[0]
             ?.there ?? false;

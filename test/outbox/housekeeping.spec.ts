@@ -4,7 +4,7 @@ import { v7 as uuidv7 } from 'uuid';
 import type { Tx } from '../../src/database/database';
 import { Notifications } from '../../src/database/notifications';
 import { Metrics } from '../../src/observability/metrics';
-import { OutboxDuties } from '../../src/outbox/outbox-duties';
+import { OutboxMaintenance } from '../../src/outbox/outbox-maintenance';
 import { NO_FAULTS, OutboxLanes, newMessage } from '../support/hub/outbox-lanes';
 import { TestHub } from '../support/hub/test-hub';
 import { waitFor } from '../support/wait-for';
@@ -211,7 +211,7 @@ describe('the outbox keeps house', () => {
     it('finds a lane that lost its head, gives it back, counts it, and the lane goes on', async () => {
       const first = await failed('bet-1');
       const second = (await hub.debit({ playerId: 'lane', refId: 'bet-2' })).body.transactionId;
-      const duties = hub.app.get(OutboxDuties);
+      const duties = hub.app.get(OutboxMaintenance);
       const before = (await counted()) ?? 0;
       await duties.rescue();
       expect(await counted()).toBe(before);

@@ -2,8 +2,7 @@ import { Client } from 'pg';
 import { parseConfig } from '../../src/config/config';
 import { checkConnections, connectionBudget } from '../../src/database/connections';
 import { ReportsDatabase } from '../../src/database/database';
-import { OutboxDuties } from '../../src/outbox/outbox-duties';
-import { OperatorCallbacksService } from '../../src/webhooks/operator-callbacks.service';
+import { Periodic } from '../../src/scheduling/periodic';
 import { type TestDatabase, testDatabase } from '../support/hub/test-database';
 import { TestHub } from '../support/hub/test-hub';
 import { waitFor } from '../support/wait-for';
@@ -32,9 +31,8 @@ describe('api and worker processes on one database', () => {
     await waitFor('a worker elsewhere would have been woken', () => heard.includes(String(head?.destination_id)));
     // Its clocks do none of a worker's work either.
     await api.database.query(`delete from outbox_head`);
-    await api.app.get(OutboxDuties).rescueOnSchedule();
-    await api.app.get(OutboxDuties).retentionOnSchedule();
-    await api.app.get(OperatorCallbacksService).rematchOnSchedule();
+    for (const task of ['outbox.rescue', 'outbox.retention', 'webhooks.rematch', 'webhooks.purge'])
+      await api.app.get(Periodic).run(task);
     expect(await api.database.query('select 1 from outbox_head')).toEqual([]);
     expect(await api.operatorCalls()).toEqual([]);
     expect((await api.transaction(transactionId)).state).toBe('initiated');
@@ -49,7 +47,7 @@ describe('api and worker processes on one database', () => {
       rgs: api.rgs,
     });
     // The head that the test above took away is one that a worker finds again.
-    await worker.app.get(OutboxDuties).rescueOnSchedule();
+    await worker.app.get(Periodic).run('outbox.rescue');
     await waitFor('the debit of the api process is booked', async () =>
       (await api.operatorBooks()).some(({ reference }) => reference === 'bet-1'),
     );

@@ -1,3 +1,4 @@
+import { Periodic } from '../../src/scheduling/periodic';
 import { DeadlineWorker } from '../../src/wallet/deadline.worker';
 import {
   arrows,
@@ -335,7 +336,7 @@ describe('without a deadline', () => {
       await hub.database.query('select expires_at from outbox_message where transaction_id = $1', [body.transactionId]),
     ).toEqual([{ expires_at: null }]);
     await timePasses(hub.database, 86_400);
-    await hub.app.get(DeadlineWorker).sweepOnSchedule();
+    await hub.app.get(Periodic).run('wallet.deadline_sweep');
     expect(await hub.transaction(body.transactionId)).toMatchObject({ state: 'initiated' });
     await releaseOperator(hub.database);
     await hub.reaches(body.transactionId, 'confirmed');

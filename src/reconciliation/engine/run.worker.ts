@@ -1,5 +1,4 @@
 import { Inject, Injectable, type BeforeApplicationShutdown, type OnApplicationBootstrap } from '@nestjs/common';
-import { SchedulerRegistry } from '@nestjs/schedule';
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -9,6 +8,7 @@ import { isStoreUnavailable, isTransient } from '../../database/pg-errors';
 import { messageOf } from '../../kernel/errors';
 import { Logger } from '../../observability/logger';
 import { Metrics } from '../../observability/metrics';
+import { Periodic } from '../../scheduling/periodic';
 import { type HeldRun, type ReconRun, SLOTS } from '../run/run';
 import { RunEngine } from './run-engine';
 import { LeaseLostError, RunStore } from '../run/run.store';
@@ -36,14 +36,17 @@ export class RunWorker implements OnApplicationBootstrap, BeforeApplicationShutd
     private readonly engine: RunEngine,
     private readonly logger: Logger,
     private readonly metrics: Metrics,
-    private readonly intervals: SchedulerRegistry,
+    private readonly periodic: Periodic,
   ) {}
 
   onApplicationBootstrap(): void {
-    this.intervals.addInterval(
-      'reconciliation.poll',
-      setInterval(() => void this.poll(), Math.min(POLL_MS_MAX, this.config.reconLeaseSeconds * 250)),
-    );
+    this.periodic.every({
+      name: 'reconciliation.poll',
+      every: Math.min(POLL_MS_MAX, this.config.reconLeaseSeconds * 250),
+      on: 'all',
+      failure: 'reconciliation.poll_failed',
+      work: () => this.poll(),
+    });
   }
 
   /** Takes this run if nobody has it and there is a slot; else it waits for its turn. */
@@ -71,7 +74,8 @@ export class RunWorker implements OnApplicationBootstrap, BeforeApplicationShutd
       const run = await this.runs.claim(this.owner, this.config.reconLeaseSeconds);
       if (run !== undefined) this.hold(run);
     } catch (error) {
-      if (!this.isStopping) this.logger.event('warn', 'reconciliation.poll_failed', { error: messageOf(error) });
+      // The pools close under a poll that is under way.
+      if (!this.isStopping) throw error;
     }
   }
 

@@ -1,11 +1,13 @@
-import { Injectable } from '@nestjs/common';
-import { Interval } from '@nestjs/schedule';
+import { Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { messageOf } from '../../kernel/errors';
 import { Logger } from '../../observability/logger';
+import { Periodic } from '../../scheduling/periodic';
 import type { ReconRun } from '../run/run';
 import { RunStore } from '../run/run.store';
 import { ReportService } from './report.service';
 
+const TASK = 'reconciliation.sign';
+const FAILURE = 'reconciliation.duty_failed';
 const SIGN_MS = 5_000;
 /** Runs that are signed in one go; the rest waits for the next. */
 const SIGNED_AT_ONCE = 20;
@@ -15,21 +17,20 @@ const SIGNED_AT_ONCE = 20;
  * unseen. All replicas may do so at once: the store lets one manifest a run through.
  */
 @Injectable()
-export class ReportSigning {
+export class ReportSigning implements OnApplicationBootstrap {
   constructor(
     private readonly runs: RunStore,
     private readonly reports: ReportService,
+    private readonly periodic: Periodic,
     private readonly logger: Logger,
   ) {}
 
-  @Interval(SIGN_MS)
+  onApplicationBootstrap(): void {
+    this.periodic.every({ name: TASK, every: SIGN_MS, on: 'all', failure: FAILURE, work: () => this.sign() });
+  }
+
   async sign(): Promise<void> {
-    try {
-      // Each on its own: a run that cannot be signed must not leave those behind it unsigned forever.
-      for (const run of await this.runs.unsigned(SIGNED_AT_ONCE)) await this.signOne(run);
-    } catch (error) {
-      this.failed(error);
-    }
+    for (const run of await this.runs.unsigned(SIGNED_AT_ONCE)) await this.signOne(run);
   }
 
   private async signOne(run: ReconRun): Promise<void> {
@@ -42,12 +43,8 @@ export class ReportSigning {
         reportSha256: manifest.report.sha256,
       });
     } catch (error) {
-      this.failed(error, run.id);
+      // Each on its own: a run that cannot be signed must not leave those behind it unsigned forever.
+      this.logger.event('warn', FAILURE, { task: TASK, runId: run.id, error: messageOf(error) });
     }
-  }
-
-  /** The next round tries again; until then ops see it here. */
-  private failed(error: unknown, runId?: string): void {
-    this.logger.event('warn', 'reconciliation.duty_failed', { duty: 'sign', runId, error: messageOf(error) });
   }
 }

@@ -1,10 +1,8 @@
-import { Inject, Injectable } from '@nestjs/common';
-import { Interval } from '@nestjs/schedule';
-import { type Config } from '../../config/config';
-import { CONFIG } from '../../config/config.module';
+import { Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { Clock } from '../../kernel/clock';
-import { HubError, messageOf } from '../../kernel/errors';
+import { HubError } from '../../kernel/errors';
 import { Logger } from '../../observability/logger';
+import { Periodic } from '../../scheduling/periodic';
 import { RunStarts } from '../runs/run-starts';
 import { CronError, checkCron, dueDates, nextFire } from '../calendar/schedule-times';
 import type { ScheduleRequest, ScheduleView } from './schedule.dto';
@@ -24,14 +22,24 @@ const RETRY_AFTER_MS = 15 * 60_000;
 
 /** Begins a run for every business day, also for those that passed while no hub was up. */
 @Injectable()
-export class SchedulesService {
+export class SchedulesService implements OnApplicationBootstrap {
   constructor(
-    @Inject(CONFIG) private readonly config: Config,
     private readonly store: ScheduleStore,
     private readonly starts: RunStarts,
     private readonly clock: Clock,
+    private readonly periodic: Periodic,
     private readonly logger: Logger,
   ) {}
+
+  onApplicationBootstrap(): void {
+    this.periodic.every({
+      name: 'reconciliation.schedules',
+      every: TICK_MS,
+      on: 'workers',
+      failure: 'reconciliation.schedules_failed',
+      work: () => this.tick(),
+    });
+  }
 
   async list(): Promise<ScheduleView[]> {
     return (await this.store.all()).map((schedule) => this.view(schedule));
@@ -70,15 +78,8 @@ export class SchedulesService {
   }
 
   /** Every replica may look: of two that find a day due, the key of the run lets one begin it. */
-  @Interval(TICK_MS)
   async tick(): Promise<void> {
-    if (this.config.role === 'api') return;
-    try {
-      for (const schedule of await this.store.all()) if (schedule.enabled) await this.look(schedule);
-    } catch (error) {
-      // The next tick tries again; until then ops see it here.
-      this.logger.event('warn', 'reconciliation.schedules_failed', { error: messageOf(error) });
-    }
+    for (const schedule of await this.store.all()) if (schedule.enabled) await this.look(schedule);
   }
 
   private async look(schedule: Schedule): Promise<void> {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { OutboxWorker } from '../../../src/outbox/outbox.worker';
-import { PartnerDirectory } from '../../../src/partners/partner-directory';
+import { Periodic } from '../../src/scheduling/periodic';
+import { PartnerDirectory } from '../../src/partners/partner-directory';
 import type { RequestOptions } from '../hub/signed-request';
 import type { TestHub } from '../hub/test-hub';
 
@@ -54,7 +54,7 @@ export async function partnerId(hub: TestHub, code: string): Promise<number> {
 export async function followPartners(...hubs: readonly TestHub[]): Promise<void> {
   for (const hub of hubs) {
     await hub.app.get(PartnerDirectory).refresh();
-    await hub.app.get(OutboxWorker).followPartnersOnSchedule();
+    await hub.app.get(Periodic).run('outbox.follow_partners');
   }
 }
 
