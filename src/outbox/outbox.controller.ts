@@ -3,6 +3,7 @@ import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
 import { Access } from '../http/access';
 import { ApiProblems } from '../http/openapi';
+import { readPage } from '../kernel/page';
 import { Outbox } from './outbox';
 import { recordJson } from './outbox-records.store';
 import { OutboxQuery, OutboxRecordView } from './outbox.dto';
@@ -34,18 +35,16 @@ export class OutboxController {
   @ApiProblems('validation_failed')
   async list(@Query() query: OutboxQuery, @Res({ passthrough: true }) response: Response): Promise<string> {
     const { cursor, limit, ...filter } = query;
-    const found = await this.outbox.list({
-      ...filter,
-      limit: limit + 1,
-      ...(cursor === undefined ? {} : { before: cursor }),
-    });
-    const page = found.slice(0, limit);
-    const last = page.at(-1);
-    if (found.length > limit && last !== undefined) {
-      const next = new URLSearchParams({ ...filter, limit: String(limit), cursor: last.id });
+    const { items, nextCursor } = await readPage(
+      limit,
+      (rows) => this.outbox.list({ ...filter, limit: rows, ...(cursor === undefined ? {} : { before: cursor }) }),
+      ({ id }) => id,
+    );
+    if (nextCursor !== null) {
+      const next = new URLSearchParams({ ...filter, limit: String(limit), cursor: nextCursor });
       response.setHeader('Link', `</webhooks/outbox?${next.toString()}>; rel="next"`);
     }
     response.type('application/json');
-    return `[${page.map(recordJson).join(',')}]`;
+    return `[${items.map(recordJson).join(',')}]`;
   }
 }

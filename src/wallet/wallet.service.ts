@@ -7,6 +7,7 @@ import { newId } from '../database/new-id';
 import { requestFingerprint } from '../http/idempotency-key';
 import { untidy } from '../http/tidy-ids';
 import { HubError } from '../kernel/errors';
+import { readPage } from '../kernel/page';
 import { currencyExponent } from '../kernel/money';
 import { Metrics } from '../observability/metrics';
 import { Outbox } from '../outbox/outbox';
@@ -181,16 +182,19 @@ export class WalletService {
   }
 
   async list(rgs: Partner, filter: TransactionFilter): Promise<TransactionPage> {
-    const found = await this.store.list(rgs.id, { ...filter, limit: filter.limit + 1 });
-    const page = found.slice(0, filter.limit);
-    const events = await this.store.events(page.map(({ id }) => id));
-    const items = page.map((transaction) =>
+    const page = await readPage(
+      filter.limit,
+      (limit) => this.store.list(rgs.id, { ...filter, limit }),
+      ({ id }) => id,
+    );
+    const events = await this.store.events(page.items.map(({ id }) => id));
+    const items = page.items.map((transaction) =>
       transactionView(
         transaction,
         events.filter(({ transactionId }) => transactionId === transaction.id),
       ),
     );
-    return { items, nextCursor: found.length > filter.limit ? (page.at(-1)?.id ?? null) : null };
+    return { items, nextCursor: page.nextCursor };
   }
 
   /** Throws not_found. */

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { Database } from '../../database/database';
 import { Clock } from '../../kernel/clock';
 import { HubError } from '../../kernel/errors';
+import { readPage } from '../../kernel/page';
 import { currencyExponent, toMajorUnits } from '../../kernel/money';
 import { DEFAULT_OPERATOR, PartnerDirectory } from '../../partners/partner-directory';
 import type { ActionRecord } from '../reports/action-chain';
@@ -35,13 +36,16 @@ export class ExceptionsService {
 
   async list({ limit, cursor, ...filter }: ExceptionQuery): Promise<ExceptionPage> {
     const now = new Date(this.clock.now());
-    const found = await this.store.list(now, filter, cursor ?? null, limit + 1);
-    const page = found.slice(0, limit);
+    const page = await readPage(
+      limit,
+      (rows) => this.store.list(now, filter, cursor ?? null, rows),
+      ({ id }) => id,
+    );
     const ageing = await this.store.ageing(now, filter);
     return {
-      items: page.map((exception) => this.view(exception)),
+      items: page.items.map((exception) => this.view(exception)),
       ageing: ageing.map((cell) => this.ageing(cell)).sort(byAge),
-      nextCursor: found.length > limit ? (page.at(-1)?.id ?? null) : null,
+      nextCursor: page.nextCursor,
     };
   }
 

@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { HubError } from '../../kernel/errors';
+import { readPage } from '../../kernel/page';
 import { currencyExponent, toMajorUnits } from '../../kernel/money';
 import { PartnerDirectory } from '../../partners/partner-directory';
 import type {
@@ -33,16 +34,12 @@ export class RunsService {
   ) {}
 
   async list({ limit, cursor, ...filter }: RunQuery): Promise<RunPage> {
-    const found = await this.runs.list({
-      ...filter,
-      limit: limit + 1,
-      ...(cursor === undefined ? {} : { before: cursor }),
-    });
-    const page = found.slice(0, limit);
-    return {
-      items: await this.views(page),
-      nextCursor: found.length > limit ? (page.at(-1)?.id ?? null) : null,
-    };
+    const page = await readPage(
+      limit,
+      (rows) => this.runs.list({ ...filter, limit: rows, ...(cursor === undefined ? {} : { before: cursor }) }),
+      ({ id }) => id,
+    );
+    return { items: await this.views(page.items), nextCursor: page.nextCursor };
   }
 
   /** Throws not_found. */
@@ -57,11 +54,14 @@ export class RunsService {
   /** Throws not_found and run_state_conflict, as do all below. */
   async items(id: string, { limit, cursor, ...filter }: ItemQuery): Promise<ItemPage> {
     const { run, exponents } = await this.reports.signed(id);
-    const found = await this.store.items(id, { ...filter, after: cursor ?? '0', limit: limit + 1 });
-    const page = found.slice(0, limit);
+    const page = await readPage(
+      limit,
+      (rows) => this.store.items(id, { ...filter, after: cursor ?? '0', limit: rows }),
+      ({ seq }) => seq,
+    );
     return {
-      items: page.map(rowMaker({ zone: run.zone, asOf: run.asOf, exponents })).map(ndjsonObject),
-      nextCursor: found.length > limit ? (page.at(-1)?.seq ?? null) : null,
+      items: page.items.map(rowMaker({ zone: run.zone, asOf: run.asOf, exponents })).map(ndjsonObject),
+      nextCursor: page.nextCursor,
     };
   }
 
@@ -109,14 +109,12 @@ export class RunsService {
     await this.reports.sealed(before);
     await this.reports.sealed(after);
     const [key, className] = cursor?.split(':') ?? [];
-    const found = await this.store.diff(
-      before,
-      after,
-      key === undefined || className === undefined ? null : { key, class: className },
-      limit + 1,
+    const from = key === undefined || className === undefined ? null : { key, class: className };
+    const page = await readPage(
+      limit,
+      (rows) => this.store.diff(before, after, from, rows),
+      (last) => `${last.key}:${last.class}`,
     );
-    const page = found.slice(0, limit);
-    const last = page.at(-1);
     const counts = await this.store.diffCounts(before, after);
     return {
       before,
@@ -127,8 +125,8 @@ export class RunsService {
         stillOpen: Number(counts.stillOpen),
         outOfWindow: Number(counts.outOfWindow),
       },
-      items: page.map(({ key: _key, ...line }) => line),
-      nextCursor: found.length > limit && last !== undefined ? `${last.key}:${last.class}` : null,
+      items: page.items.map(({ key: _key, ...line }) => line),
+      nextCursor: page.nextCursor,
     };
   }
 

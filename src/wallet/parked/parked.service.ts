@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { AuditStore } from '../../audit/audit.store';
 import { Database, type Tx } from '../../database/database';
 import { HubError } from '../../kernel/errors';
+import { readPage } from '../../kernel/page';
 import { Logger } from '../../observability/logger';
 import { Outbox } from '../../outbox/outbox';
 import type { MessagePosition } from '../../outbox/outbox.store';
@@ -27,15 +28,18 @@ export class ParkedService {
   ) {}
 
   async list({ event, limit, cursor }: ParkedQuery): Promise<FailedTransactionPage> {
-    const found = await this.wallet.parked({
-      limit: limit + 1,
+    const filter = {
       ...(event === undefined ? {} : { movement: event }),
       ...(cursor === undefined ? {} : { after: cursor }),
-    });
-    const page = found.slice(0, limit);
-    const events = await this.wallet.events(page.map(({ transaction }) => transaction.id));
+    };
+    const page = await readPage(
+      limit,
+      (rows) => this.wallet.parked({ ...filter, limit: rows }),
+      ({ transaction }) => transaction.id,
+    );
+    const events = await this.wallet.events(page.items.map(({ transaction }) => transaction.id));
     return {
-      items: page.map(({ transaction, parkedAt, inFlightUntil }) => ({
+      items: page.items.map(({ transaction, parkedAt, inFlightUntil }) => ({
         ...transactionView(
           transaction,
           events.filter(({ transactionId }) => transactionId === transaction.id),
@@ -43,7 +47,7 @@ export class ParkedService {
         parkedAt: parkedAt.toISOString(),
         inFlightUntil: inFlightUntil?.toISOString() ?? null,
       })),
-      nextCursor: found.length > limit ? (page.at(-1)?.transaction.id ?? null) : null,
+      nextCursor: page.nextCursor,
     };
   }
 
