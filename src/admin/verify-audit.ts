@@ -42,7 +42,9 @@ async function readWitnesses(files: readonly string[], env: NodeJS.ProcessEnv): 
   const secret = env.RECON_SIGNING_KEY?.trim() || (isProduction(env) ? '' : 'change_recon_signing_key');
   const key = env.RECON_PUBLIC_KEY?.trim() || (secret === '' ? '' : new HubKey(secret).publicKey);
   if (key === '') throw new Error('RECON_PUBLIC_KEY (or RECON_SIGNING_KEY) is needed to check what the hub has signed');
-  const read = await Promise.all(named.map(async (file) => witnessesOf(file, await readFile(file, 'utf8'), key, manifestHeads)));
+  const read = await Promise.all(
+    named.map(async (file) => witnessesOf(file, await readFile(file, 'utf8'), key, manifestHeads)),
+  );
   return { heads: read.flatMap(({ heads }) => heads), faults: read.flatMap(({ faults }) => faults) };
 }
 

@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { invariant } from '../kernel/invariant';
 import type { Sql, Tx } from '../database/database';
 import { currentContext } from '../observability/request-context';
 import type { AuditRecord, ChainHead } from './audit-chain';
@@ -46,7 +47,7 @@ export class AuditStore {
 
   async head(sql: Sql): Promise<ChainHead> {
     const [head] = await sql.rows<{ entries: string; hash: string }>('select entries, hash from audit_head');
-    if (head === undefined) throw new Error('the audit chain has no head');
+    invariant(head !== undefined, 'the audit chain has no head');
     return { entries: Number(head.entries), hash: head.hash };
   }
 

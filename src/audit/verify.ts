@@ -15,8 +15,7 @@ export async function verifyAuditLog(tx: Tx, heads: Witnesses['heads']): Promise
   const notes = new Notes();
   const store = new AuditStore();
   const { entries, broken } = await verifyChain(notes.of(store.entries(tx), placesOf(proven)), await store.head(tx));
-  if (broken !== null)
-    return { whole: false, says: `The audit log is broken at entry ${broken.id}: ${broken.why}.` };
+  if (broken !== null) return { whole: false, says: `The audit log is broken at entry ${broken.id}: ${broken.why}.` };
   const unlike = notes.contradiction(proven);
   return unlike === null
     ? { whole: true, says: `The audit log is whole: ${entries} entries. ${proof(entries, proven)}` }

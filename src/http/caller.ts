@@ -1,4 +1,5 @@
 import { type ExecutionContext, createParamDecorator } from '@nestjs/common';
+import { invariant } from '../kernel/invariant';
 import type { Partner } from '../partners/partner';
 import type { Caller, HubRequest } from './access';
 
@@ -9,7 +10,7 @@ function requestOf(context: ExecutionContext): HubRequest {
 }
 
 function callerOf({ caller }: HubRequest): Caller {
-  if (caller === undefined) throw new Error('the route has no @Access, so nobody was let in');
+  invariant(caller !== undefined, 'the route has no @Access, so nobody was let in');
   return caller;
 }
 
@@ -25,14 +26,14 @@ export interface Pair {
  */
 export function callingRgs(request: HubRequest): Pair {
   const caller = callerOf(request);
-  if (caller.access !== 'rgs') throw new Error(`the caller of a route for an RGS is ${caller.access}`);
+  invariant(caller.access === 'rgs', () => `the caller of a route for an RGS is ${caller.access}`);
   return caller;
 }
 
 /** The operator that calls, on a route with @Access('operator'). */
 export function callingOperator(request: HubRequest): Partner {
   const caller = callerOf(request);
-  if (caller.access !== 'operator') throw new Error(`the caller of a route for an operator is ${caller.access}`);
+  invariant(caller.access === 'operator', () => `the caller of a route for an operator is ${caller.access}`);
   return caller.operator;
 }
 
@@ -49,7 +50,7 @@ export const CallingRgs = createParamDecorator((_data: unknown, context: Executi
 /** Name of the member of staff that calls, for the audit log. Only on routes for ops and finance. */
 export const Actor = createParamDecorator((_data: unknown, context: ExecutionContext): string => {
   const caller = callerOf(requestOf(context));
-  if (caller.access !== 'ops' && caller.access !== 'finance') throw new Error(`@Actor on a route for ${caller.access}`);
+  invariant(caller.access === 'ops' || caller.access === 'finance', () => `@Actor on a route for ${caller.access}`);
   return caller.actor;
 });
 
@@ -63,7 +64,9 @@ export interface Staff {
 
 export const CallingStaff = createParamDecorator((_data: unknown, context: ExecutionContext): Staff => {
   const caller = callerOf(requestOf(context));
-  if (caller.access !== 'ops' && caller.access !== 'finance')
-    throw new Error(`@CallingStaff on a route for ${caller.access}`);
+  invariant(
+    caller.access === 'ops' || caller.access === 'finance',
+    () => `@CallingStaff on a route for ${caller.access}`,
+  );
   return caller;
 });

@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
-import { Database, HotDatabase, type Row, type Tx } from '../database/database';
+import { invariant } from '../kernel/invariant';
+import { Database, HotDatabase, type Row, type Sql, type Tx } from '../database/database';
 import type { LeasedMessage, NewMessage, Outcome, Queue } from './outbox-message';
 
 export interface DestinationSettings {
@@ -187,7 +188,7 @@ export class OutboxStore {
        from outbox_share s cross join lateral (select visible_at from outbox_head where destination_id = $1 and share = s.share order by visible_at limit 1) h where s.destination_id = $1`,
       [destinationId],
     );
-    if (row === undefined) throw new Error('an aggregate answers one row');
+    invariant(row !== undefined, 'an aggregate gave no row');
     return row;
   }
 
@@ -402,8 +403,8 @@ export class OutboxStore {
     }
   }
 
-  async repairLanes(tx: Tx): Promise<number> {
-    const [row] = await tx.rows<{ repaired: number }>('select outbox_repair_lanes() as repaired');
+  async repairLanes(sql: Sql = this.database.unhurried): Promise<number> {
+    const [row] = await sql.rows<{ repaired: number }>('select outbox_repair_lanes() as repaired');
     return row?.repaired ?? 0;
   }
 
@@ -635,7 +636,7 @@ function landingRow(landing: Landing | null): Record<string, unknown> {
 }
 
 function leasedMessage(row: ClaimRow, now: number): LeasedMessage {
-  if (row.id === null) throw new Error('a leased message has an id');
+  invariant(row.id !== null, 'a leased message has no id');
   return {
     id: row.id,
     token: row.token,

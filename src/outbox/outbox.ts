@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { Tx } from '../database/database';
 import { HubError } from '../kernel/errors';
+import { invariant } from '../kernel/invariant';
 import type { DeliveryHandler } from './delivery-handler';
 import { endingOf } from './lease-rules';
 import type { NewMessage, Outcome, Queue } from './outbox-message';
@@ -31,8 +32,7 @@ export class Outbox {
   }
 
   get handler(): DeliveryHandler {
-    if (this.registered === undefined)
-      throw new Error('nobody handles deliveries: a module must call Outbox.handle at start');
+    invariant(this.registered !== undefined, 'nobody handles deliveries: a module must call Outbox.handle at start');
     return this.registered;
   }
 
@@ -112,7 +112,7 @@ export class Outbox {
   /** Whether a message may have left, and whether it is on its way right now. The caller holds its lane. */
   async position(tx: Tx, messageId: string): Promise<MessagePosition> {
     const position = (await this.store.positions(tx, [messageId])).get(messageId);
-    if (position === undefined) throw new Error('every message has a position');
+    invariant(position !== undefined, 'a message has no position');
     return position;
   }
 
@@ -159,8 +159,7 @@ export class Outbox {
     // What a player's game server hears keeps its order. A movement at the operator has none to keep: its lane went on without it.
     if (queue === 'operator' || !(await this.store.requeue(tx, id))) await this.store.replay(tx, id);
     const after = await this.records.find(tx, queue, id);
-    if (before === undefined || after === undefined)
-      throw new Error(`outbox record ${id} vanished while it was replayed`);
+    invariant(before !== undefined && after !== undefined, () => `outbox record ${id} vanished while it was replayed`);
     tx.afterCommit(() => this.wake(message.destinationId));
     return { before, after };
   }

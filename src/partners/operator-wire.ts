@@ -1,3 +1,4 @@
+import { invariant } from '../kernel/invariant';
 import { currencyExponent, toMajorUnits, toMinorUnits } from '../kernel/money';
 import { protocolWord } from '../kernel/protocol-word';
 import { type AskedMovement, type ComparedField, type SaidMovement, disagreement, isGiven } from './asked-movement';
@@ -82,13 +83,10 @@ export function movementOfMessage(
     Record<string, unknown>
   >;
   const [, player = '', route = ''] = /^\/v2\/players\/([^/]+)\/(withdraw|deposit|rollback)$/.exec(message.path) ?? [];
-  if (
-    typeof currency !== 'string' ||
-    typeof reference !== 'string' ||
-    typeof correlationId !== 'string' ||
-    route === ''
-  )
-    throw new Error('not a message to an operator');
+  invariant(
+    typeof currency === 'string' && typeof reference === 'string' && typeof correlationId === 'string' && route !== '',
+    'not a message to an operator',
+  );
   const exponent = currencyExponent(currency, operator.currencyExponents);
   const minor = toMinorUnits(decimalText(amount) ?? '', exponent);
   return {

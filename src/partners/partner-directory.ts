@@ -5,6 +5,7 @@ import { type Config } from '../config/config';
 import { CONFIG } from '../config/config.module';
 import { Database, type Tx } from '../database/database';
 import { shownUrl } from '../kernel/base-url';
+import { invariant } from '../kernel/invariant';
 import { Logger } from '../observability/logger';
 import { Periodic } from '../scheduling/periodic';
 import type { Partner, PartnerPair, TokenOwner } from './partner';
@@ -78,7 +79,7 @@ export class PartnerDirectory implements OnModuleInit {
   /** Throws when the id is not known: ids come from our own rows, so that is a fault of ours. */
   byId(id: number): Partner {
     const partner = this.snapshot.partners.get(id);
-    if (partner === undefined) throw new Error(`partner ${id} is not known`);
+    invariant(partner !== undefined, () => `partner ${id} is not known`);
     return partner;
   }
 

@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { protocolWord } from '../kernel/protocol-word';
+import { invariant } from '../kernel/invariant';
 import { Database, type Row, type Tx } from '../database/database';
 import type { Partner, PartnerPair, PartnerRole, StatusWords, TokenOwner } from './partner';
 
@@ -134,7 +135,7 @@ export class PartnersStore {
        returning id`,
       [partner.code, partner.role, partner.baseUrl, partner.currencies, partner.playerIdTemplate, partner.timeoutMs],
     );
-    if (row === undefined) throw new Error(`partner ${partner.code} was not written`);
+    invariant(row !== undefined, () => `partner ${partner.code} was not written`);
     await tx.rows(
       `update partner set signature_version_required = $2 where id = $1 and signature_version_required <> $2`,
       [row.id, partner.signatureVersionRequired],

@@ -1,4 +1,5 @@
 import { stringify } from 'lossless-json';
+import { invariant } from '../kernel/invariant';
 import { whatCame } from './answer-words';
 import type { Movement } from './operator-wire';
 import type { Answer } from './partner-http';
@@ -38,7 +39,7 @@ export function rgsWebhookBody(notice: RgsNotice): string {
     reason: notice.reason,
     reasonCode: notice.reasonCode,
   });
-  if (body === undefined) throw new Error('a notice must be writable as JSON');
+  invariant(body !== undefined, 'a webhook body cannot be written as JSON');
   return body;
 }
 

@@ -6,6 +6,7 @@ import { CONFIG } from '../config/config.module';
 import { Database, type Tx } from '../database/database';
 import { Clock } from '../kernel/clock';
 import { messageOf } from '../kernel/errors';
+import { invariant } from '../kernel/invariant';
 import { Logger } from '../observability/logger';
 import { Metrics } from '../observability/metrics';
 
@@ -62,7 +63,7 @@ export class Periodic {
   /** Does it now, after a run that is under way, as the clock would. */
   async run(name: string): Promise<void> {
     const task = this.tasks.get(name);
-    if (task === undefined) throw new Error(`there is no periodic task ${name}`);
+    invariant(task !== undefined, () => `there is no periodic task ${name}`);
     await this.running.get(name);
     await this.tick(task);
   }
@@ -81,7 +82,9 @@ export class Periodic {
   ): Promise<T | undefined> {
     const led = async (tx: Tx): Promise<T | undefined> => {
       const isHeld = async (): Promise<boolean> => {
-        const [row] = await tx.rows<{ held: boolean }>('select pg_try_advisory_xact_lock(hashtext($1)) as held', [right]);
+        const [row] = await tx.rows<{ held: boolean }>('select pg_try_advisory_xact_lock(hashtext($1)) as held', [
+          right,
+        ]);
         return row?.held === true;
       };
       return (await isHeld()) ? await work({ tx, isHeld }) : undefined;

@@ -5,6 +5,7 @@ import { newId } from '../database/new-id';
 import { requestFingerprint } from '../http/idempotency-key';
 import { untidy } from '../http/tidy-ids';
 import { HubError } from '../kernel/errors';
+import { invariant } from '../kernel/invariant';
 import { Metrics } from '../observability/metrics';
 import { Outbox } from '../outbox/outbox';
 import { PartnerDirectory, isEnvironmentPair } from '../partners/partner-directory';
@@ -207,6 +208,6 @@ function messageOf({ id, messageId, operatorId }: MoneyTransaction): {
   readonly id: string;
   readonly destinationId: number;
 } {
-  if (messageId === null) throw new Error(`bet ${id} has no message`);
+  invariant(messageId !== null, () => `bet ${id} has no message`);
   return { id: messageId, destinationId: operatorId };
 }

@@ -5,6 +5,7 @@ import { Database, type Tx } from '../database/database';
 import { newId } from '../database/new-id';
 import { HubError } from '../kernel/errors';
 import { MINOR_UNITS_MAX, toMinorUnits } from '../kernel/money';
+import { invariant } from '../kernel/invariant';
 import { Logger } from '../observability/logger';
 import { Metrics } from '../observability/metrics';
 import type { DeliveryHandler, Plan } from '../outbox/delivery-handler';
@@ -70,7 +71,7 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
 
   async plan(message: LeasedMessage): Promise<Plan> {
     const transaction = await this.store.findMoney(this.database, transactionIdOf(message));
-    if (transaction === undefined) throw new Error(`message ${message.id} belongs to no transaction`);
+    invariant(transaction !== undefined, () => `message ${message.id} belongs to no transaction`);
     const operator = this.partners.byId(transaction.operatorId);
     const isUndo = message.id === transaction.undoMessageId;
     const planned = planOf(
@@ -174,8 +175,10 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
     const fills: { readonly fill: Fill; readonly transaction: MoneyTransaction }[] = [];
     for (const statement of statements) {
       const transaction = transactions.get(statement.transactionId);
-      if (transaction === undefined)
-        throw new Error(`message of transaction ${statement.transactionId}, which does not exist`);
+      invariant(
+        transaction !== undefined,
+        () => `message of transaction ${statement.transactionId}, which does not exist`,
+      );
       if (seen.has(transaction.id)) {
         await this.write(tx, moves);
         moves = [];
@@ -333,7 +336,7 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
 }
 
 function transactionIdOf(message: LeasedMessage): string {
-  if (message.transactionId === null) throw new Error(`operator message ${message.id} carries no transaction`);
+  invariant(message.transactionId !== null, () => `operator message ${message.id} carries no transaction`);
   return message.transactionId;
 }
 

@@ -1,3 +1,4 @@
+import { invariant } from '../kernel/invariant';
 import type { Row } from '../database/database';
 import type { Movement } from '../partners/operator-wire';
 import type { ReasonCode } from './reason-code';
@@ -142,7 +143,7 @@ export function isFreeBet(movement: TransactionMovement, kind: MovementKind): bo
 /** A debit or credit; a rollback in its place is a fault of ours. */
 export function money(transaction: Transaction): MoneyTransaction {
   const { movement } = transaction;
-  if (movement === 'rollback') throw new Error(`${transaction.id} is a rollback, which moves no money by itself`);
+  invariant(movement !== 'rollback', () => `${transaction.id} is a rollback, which moves no money by itself`);
   return { ...transaction, movement };
 }
 

@@ -19,6 +19,7 @@ import { WAIT_SECONDS_MAX, preferredWait } from '../http/prefer';
 import { ApiProblems } from '../http/openapi';
 import { Durability } from '../database/durability';
 import { HubError } from '../kernel/errors';
+import { invariant } from '../kernel/invariant';
 import { currentContext } from '../observability/request-context';
 import type { Movement } from '../partners/operator-wire';
 import { RollbackService } from './rollback.service';
@@ -247,8 +248,10 @@ export class WalletController {
       (await this.outcome(accepted, waitSeconds, response)).transaction ??
       (await this.wallet.findAny(accepted.transactionId));
     const bet = rollback?.originalId == null ? undefined : await this.wallet.findAny(rollback.originalId);
-    if (rollback === undefined || bet === undefined)
-      throw new Error(`rollback ${accepted.transactionId} or its bet vanished`);
+    invariant(
+      rollback !== undefined && bet !== undefined,
+      () => `rollback ${accepted.transactionId} or its bet vanished`,
+    );
     // Without a wait a repeat answers what the first request was answered: what was known when the rollback was accepted.
     const answersOutcome =
       response.hasHeader('Preference-Applied') ||

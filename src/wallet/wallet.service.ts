@@ -9,6 +9,7 @@ import { untidy } from '../http/tidy-ids';
 import { HubError } from '../kernel/errors';
 import { readPage } from '../kernel/page';
 import { currencyExponent } from '../kernel/money';
+import { invariant } from '../kernel/invariant';
 import { Metrics } from '../observability/metrics';
 import { Outbox } from '../outbox/outbox';
 import type { Partner } from '../partners/partner';
@@ -135,7 +136,7 @@ export class WalletService {
       throw new HubError('round_closed', {
         detail: `round is closed: ${JSON.stringify(movement.roundId)} takes no more bets of this player`,
       });
-    if (transactionId === null) throw new Error(`an accepted movement must have a transaction (${verdict})`);
+    invariant(transactionId !== null, () => `an accepted movement has no transaction (${verdict})`);
     const replayed = verdict === 'replayed';
     return {
       transactionId,
@@ -151,7 +152,7 @@ export class WalletService {
 
   private async playerOf(betId: string | null): Promise<string> {
     const bet = betId === null ? undefined : await this.store.find(this.database, betId);
-    if (bet === undefined) throw new Error(`the bet ${betId ?? ''} of a round vanished while its win was taken`);
+    invariant(bet !== undefined, () => `the bet ${betId ?? ''} of a round vanished while its win was taken`);
     return bet.externalPlayerId;
   }
 

@@ -6,6 +6,7 @@ import { CONFIG } from '../config/config.module';
 import { Batcher } from '../database/batcher';
 import { HotDatabase } from '../database/database';
 import { HubError, messageOf } from '../kernel/errors';
+import { invariant } from '../kernel/invariant';
 import { Logger } from '../observability/logger';
 import { Metrics } from '../observability/metrics';
 import { isEnd } from '../outbox/lease-rules';
@@ -184,7 +185,7 @@ export class OperatorCallbacksService implements OnApplicationBootstrap {
       const finished: FinishedMessage[] = [];
       held.forEach((heard, place) => {
         const decision = decisions[place];
-        if (decision === undefined) throw new Error('a statement must get a decision');
+        invariant(decision !== undefined, 'a statement got no decision');
         verdicts.set(heard, verdictOf(decision, heard.statement));
         if (isEnd(decision.message) && heard.messageId !== null)
           finished.push({ id: heard.messageId, destinationId: heard.operator.id, outcome: decision.message });

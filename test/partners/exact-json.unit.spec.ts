@@ -1,12 +1,6 @@
 import fc from 'fast-check';
 import { LosslessNumber, isSafeNumber, parse } from 'lossless-json';
-import {
-  ExactJsonError,
-  decimalText,
-  parseExactJson,
-  parseStrictJson,
-  repeatedKey,
-} from '../../src/json/exact-json';
+import { ExactJsonError, decimalText, parseExactJson, parseStrictJson, repeatedKey } from '../../src/json/exact-json';
 
 const plainKey = fc.string({ maxLength: 8 }).filter((key) => !['__proto__', 'constructor', 'prototype'].includes(key));
 const tree = fc.letrec((tie) => ({
