@@ -36,9 +36,9 @@ describe('the answer of a route', () => {
       'HealthController.live',
       'HealthController.metricsText',
       'HealthController.ready',
+      'OperatorCallbacksController.incoming',
       'WalletController.credit',
       'WalletController.debit',
-      'OperatorCallbacksController.incoming',
     ]);
     expect(new Set(others.map(({ times }) => times))).toEqual(new Set([1]));
   });
