@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { Periodic } from '../../src/scheduling/periodic';
-import { PartnerDirectory } from '../../src/partners/partner-directory';
+import { Periodic } from '../../../src/scheduling/periodic';
+import { PartnerDirectory } from '../../../src/partners/partner-directory';
 import type { RequestOptions } from '../hub/signed-request';
 import type { TestHub } from '../hub/test-hub';
 
