@@ -24,14 +24,14 @@ export class DestinationView {
     type: 'string',
     format: 'date-time',
     nullable: true,
-    description: 'Until when a Retry-After holds all calls back',
+    description: 'Until when a Retry-After pauses all calls',
     example: null,
   })
   notBefore!: Date | null;
   @ApiProperty({
     type: 'string',
     nullable: true,
-    description: 'What the last failed call met; kept when all is well again',
+    description: 'Error of the last failed call; kept after recovery',
     example: null,
   })
   lastError!: string | null;

@@ -32,7 +32,7 @@ class ReadyAnswer {
   @ApiProperty({
     type: 'object',
     additionalProperties: { type: 'string' },
-    description: '"ok" for each, or what is wrong',
+    description: '"ok" for each check, or the problem',
     example: { accepting: 'ok', database: 'ok', migrations: 'ok', workers: 'ok' },
   })
   checks!: Record<string, string>;
@@ -51,8 +51,8 @@ export class HealthController {
   @Get('health')
   @Access('public', { ownCommit: true })
   @ApiTags('health')
-  @ApiOperation({ summary: 'The process answers' })
-  @ApiOkResponse({ description: 'It does', type: HealthAnswer })
+  @ApiOperation({ summary: 'Whether the process responds' })
+  @ApiOkResponse({ description: 'The process is alive', type: HealthAnswer })
   health(): HealthAnswer {
     return { status: 'ok' };
   }
@@ -60,8 +60,8 @@ export class HealthController {
   @Get('health/live')
   @Access('public', { ownCommit: true })
   @ApiTags('health')
-  @ApiOperation({ summary: 'The process lives; restart it when this fails' })
-  @ApiOkResponse({ description: 'It does', type: HealthAnswer })
+  @ApiOperation({ summary: 'Liveness; restart the process when this fails' })
+  @ApiOkResponse({ description: 'The process is alive', type: HealthAnswer })
   live(): HealthAnswer {
     return { status: 'ok' };
   }
@@ -70,7 +70,7 @@ export class HealthController {
   @Access('public', { ownCommit: true })
   @ApiTags('health')
   @ApiOperation({
-    summary: 'The process can serve: database, migrations, worker heartbeat, not stopping',
+    summary: 'Readiness: database, migrations, worker heartbeat, not stopping',
     description: '200 when every check is ok, 503 with the same shape otherwise.',
   })
   @ApiOkResponse({ description: 'Every check is ok', type: ReadyAnswer })

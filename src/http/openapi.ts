@@ -146,7 +146,7 @@ const TOKENS = {
 /** In a client the value is the signature; in Swagger UI it is the key, see swagger-signing.ts. */
 const signature = (whose: string, variable: string): { header: string; description: string } => ({
   header: 'X-Signature',
-  description: `Lower-case hex of HMAC_SHA256(key, X-Timestamp + ":" + raw body bytes), with the key of ${whose} (${variable}). **On this page type the key itself** (\`change_secret\` after \`npm start\`): each request is signed as it leaves, and the key stays in the memory of the page.`,
+  description: `Lower-case hex of HMAC_SHA256(key, X-Timestamp + ":" + raw body bytes), with the key of ${whose} (${variable}). **On this page type the key itself** (\`change_secret\` after \`npm start\`): each request is signed when it is sent, and the key stays in the memory of the page.`,
 });
 
 const boundSignature = (whose: string, variable: string): { header: string; description: string } => ({
@@ -161,7 +161,7 @@ const SIGNATURES = {
   operatorSignatureV2: boundSignature('the operator', 'OPERATOR_HMAC_SECRET'),
   timestamp: {
     header: 'X-Timestamp',
-    description: 'Unix seconds at which the request was signed. Leave it empty on this page, which sets it.',
+    description: 'Unix seconds at which the request was signed. Leave it empty on this page, which fills it in.',
   },
 };
 
@@ -199,7 +199,7 @@ const REQUEST_ID_PARAMETER = {
 } as const;
 
 const REQUEST_ID_HEADER = {
-  description: "Id under which the hub's log tells of this request",
+  description: "Id of this request in the hub's log",
   schema: { type: 'string' as const, example: '5b0a7cc2-9d55-4f6f-8b0f-7a110f6f3b0f' },
 };
 
@@ -269,7 +269,7 @@ const PROBLEM_SCHEMA = {
     outcome: {
       type: 'string',
       enum: ['applied', 'not_applied', 'unknown'],
-      description: 'What became of the movement that was asked for',
+      description: 'The outcome of the requested movement',
     },
     correlationId: { type: 'string', format: 'uuid' },
     errors: {

@@ -10,14 +10,14 @@ import { WalletService } from './wallet.service';
 @ApiTags('wallet')
 @Controller('rounds')
 @Access('rgs', { signed: true })
-@ApiParam({ name: 'roundId', description: '`roundId` as its movements carried it', example: 'round-77' })
+@ApiParam({ name: 'roundId', description: '`roundId` of its movements', example: 'round-77' })
 @ApiProblems('not_found')
 export class RoundsController {
   constructor(private readonly wallet: WalletService) {}
 
   @Get(':roundId')
   @ApiOperation({ summary: 'A round with its movements, totals and state' })
-  @ApiOkResponse({ description: 'The round as it is now', type: RoundView })
+  @ApiOkResponse({ description: 'The current round', type: RoundView })
   round(@CallingRgs() { rgs }: { rgs: Partner }, @Param('roundId') roundId: string): Promise<RoundView> {
     return this.wallet.round(rgs, roundId);
   }
@@ -27,7 +27,7 @@ export class RoundsController {
   @ApiOperation({
     summary: 'Complete a round',
     description:
-      'As `roundClosed: true` on its last movement. Later debits are refused; credits are still taken. Closing twice changes nothing.',
+      'As `roundClosed: true` on its last movement. Later debits are refused; credits are still accepted. Closing twice changes nothing.',
   })
   @ApiOkResponse({ description: 'The round, completed', type: RoundView })
   closeRound(@CallingRgs() { rgs }: { rgs: Partner }, @Param('roundId') roundId: string): Promise<RoundView> {

@@ -17,9 +17,9 @@ export class RoundMovement {
 
 export class RoundTotal {
   @ApiProperty({ example: 'USD' }) currency!: string;
-  @ApiProperty({ type: 'integer', description: 'Applied stakes, without those undone; minor units', example: 500 })
+  @ApiProperty({ type: 'integer', description: 'Applied debits, without those undone; minor units', example: 500 })
   debitedCents!: number;
-  @ApiProperty({ type: 'integer', description: 'Applied wins; minor units', example: 1250 }) creditedCents!: number;
+  @ApiProperty({ type: 'integer', description: 'Applied credits; minor units', example: 1250 }) creditedCents!: number;
   @ApiProperty({ type: 'integer', description: 'Movements without a final outcome', example: 0 })
   openMovements!: number;
 }
@@ -28,7 +28,7 @@ export class RoundView {
   @ApiProperty({ example: 'round-77' }) roundId!: string;
   @ApiProperty({
     enum: ['open', 'completed', 'cancelled'],
-    description: 'cancelled: no bet of the round stands, or can still come, and nothing was won',
+    description: 'cancelled: no bet of the round is in effect, or can still arrive, and nothing was won',
     example: 'completed',
   })
   state!: RoundState;
@@ -38,7 +38,7 @@ export class RoundView {
   @ApiProperty({ type: [RoundTotal] }) totals!: RoundTotal[];
   @ApiProperty({
     type: [String],
-    description: 'What is not as a round should be, in words, at most 100; empty when all is well',
+    description: 'Inconsistencies of the round, in words, at most 100',
     example: [],
   })
   violations!: string[];

@@ -163,7 +163,7 @@ class MovementRequest {
   @ApiPropertyOptional({
     type: 'boolean',
     nullable: true,
-    description: 'Whether this is the last movement of the round; false when left out',
+    description: 'Whether this is the last movement of the round; false by default',
   })
   @IsOptional()
   @IsBoolean()
@@ -216,7 +216,7 @@ export class DebitRequest extends MovementRequest {
     enum: DEBIT_KINDS,
     nullable: true,
     description:
-      '`regular` when left out. `free` and `promo` take no money: the operator is not called, and the webhook says `OK`',
+      '`regular` by default. `free` and `promo` move no money: the operator is not called, and the webhook says `OK`',
   })
   @IsOptional()
   @IsIn(DEBIT_KINDS, { message: 'kind of a debit must be one of regular, free, promo; a jackpot is paid by a credit' })
@@ -242,7 +242,7 @@ export class CreditRequest extends MovementRequest {
     type: 'string',
     enum: KINDS,
     nullable: true,
-    description: '`regular` when left out. The others need no bet. Money of every kind is paid',
+    description: '`regular` by default. The others need no bet. Money of every kind is paid',
   })
   @IsOptional()
   @IsIn(KINDS)
@@ -346,7 +346,7 @@ export class MovementAnswer {
 
   @ApiPropertyOptional({
     type: [Warning],
-    description: 'Left out when there is nothing to warn of. The movement was taken all the same',
+    description: 'Omitted without warnings. The movement was accepted nevertheless',
   })
   warnings?: Warning[];
 }
@@ -355,7 +355,7 @@ export class RollbackAnswer extends MovementAnswer {
   @ApiProperty({
     type: 'boolean',
     nullable: true,
-    description: 'Whether money was paid back; false: there was nothing to undo; null: not known yet',
+    description: 'Whether money was refunded; false: nothing to undo; null: not known yet',
     example: false,
   })
   applied!: boolean | null;
@@ -363,8 +363,8 @@ export class RollbackAnswer extends MovementAnswer {
   @ApiProperty({
     enum: ROLLBACK_RESULTS,
     description:
-      '`undone`: the stake is paid back (or was never taken, of a free bet). `in_progress`: it will be known later; a webhook of the bet tells it. `never_received`: the hub has no such bet, and refuses it if it comes. ' +
-      '`refused`: the operator did not take the bet. `never_sent`: the operator does not have the bet; it was stopped before. `bet_stands`: rare; the operator refused the repayment for good',
+      '`undone`: the money is refunded (or was never taken, for a free bet). `in_progress`: known later, by a webhook of the bet. `never_received`: the hub has no such bet, and refuses it if it arrives. ' +
+      '`refused`: the operator refused the bet. `never_sent`: the operator does not have the bet; it was stopped before. `bet_stands`: rare; the operator refused the reversal',
     example: 'never_received',
   })
   result!: RollbackResult;
@@ -402,7 +402,7 @@ export class TransactionQuery {
   @IsPlainText()
   playerId?: string;
 
-  @ApiPropertyOptional({ type: 'integer', minimum: 1, maximum: 200, default: 50, description: 'Length of a page' })
+  @ApiPropertyOptional({ type: 'integer', minimum: 1, maximum: 200, default: 50, description: 'Items per page' })
   @IsOptional()
   @Type(() => Number)
   @IsInt()
@@ -410,7 +410,7 @@ export class TransactionQuery {
   @Max(200)
   limit: number = 50;
 
-  @ApiPropertyOptional({ format: 'uuid', description: '`nextCursor` of the page before' })
+  @ApiPropertyOptional({ format: 'uuid', description: '`nextCursor` of the previous page' })
   @IsOptional()
   @IsUUID()
   cursor?: string;
@@ -438,7 +438,7 @@ export class TimelineEntry {
   @ApiProperty({
     type: 'object',
     additionalProperties: true,
-    description: 'What was said, for example status, class, reason, balance',
+    description: 'What was reported, for example status, class, reason, balance',
     example: { attempt: 1, status: 200, class: 'applied', reason: null, balance: '995.00' },
   })
   evidence!: unknown;
@@ -474,7 +474,7 @@ export class TransactionView {
   state!: string;
   @ApiProperty({
     enum: ['initiated', 'OK', 'REJECTED', 'ROLLED_BACK'],
-    description: 'As the webhook says it; "initiated" while there is no outcome',
+    description: 'As in the webhook; "initiated" without an outcome',
     example: 'OK',
   })
   status!: OutcomeStatus;
@@ -498,7 +498,7 @@ export class TransactionView {
   @ApiProperty({
     type: 'boolean',
     nullable: true,
-    description: 'Of a rollback: whether money was paid back',
+    description: 'Of a rollback: whether money was refunded',
     example: null,
   })
   applied!: boolean | null;
@@ -516,13 +516,13 @@ export class TransactionView {
   @ApiProperty({ type: 'string', nullable: true, example: 'book-of-tests' }) gameId!: string | null;
   @ApiProperty({ type: 'string', nullable: true, example: null }) sessionId!: string | null;
   @ApiProperty({ type: 'object', additionalProperties: true, nullable: true, example: { table: 4 } }) meta!: unknown;
-  @ApiProperty({ type: [Warning], description: 'As in the first answer', example: [] }) warnings!: Warning[];
+  @ApiProperty({ type: [Warning], description: 'As in the first response', example: [] }) warnings!: Warning[];
   @ApiProperty({ format: 'date-time', example: '2026-11-23T12:00:00.000Z' }) createdAt!: string;
   @ApiProperty({
     type: 'string',
     format: 'date-time',
     nullable: true,
-    description: 'When it came to its end; null while it has none, also while a confirmed bet is being paid back',
+    description: 'When it became final; null before, and while a confirmed bet is being reversed',
     example: '2026-11-23T12:00:00.120Z',
   })
   settledAt!: string | null;

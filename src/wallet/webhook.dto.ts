@@ -9,11 +9,11 @@ export class RgsWebhook {
   @ApiProperty({ example: 'USD' }) currency!: string;
   @ApiProperty({
     enum: ['OK', 'REJECTED', 'ROLLED_BACK'],
-    description: '`OK`: applied. `REJECTED`: not applied. `ROLLED_BACK`: a debit was applied and is paid back',
+    description: '`OK`: applied. `REJECTED`: not applied. `ROLLED_BACK`: a debit was applied and is refunded',
     example: 'OK',
   })
   status!: string;
-  @ApiProperty({ enum: ['debit', 'credit'], description: 'The movement that the outcome is about', example: 'debit' })
+  @ApiProperty({ enum: ['debit', 'credit'], description: 'The movement that the outcome belongs to', example: 'debit' })
   event!: string;
   @ApiProperty({ description: '`refId` of the movement', example: 'bet-1001' }) refId!: string;
   @ApiProperty({
@@ -30,7 +30,7 @@ export class RgsWebhook {
   transactionId!: string;
   @ApiProperty({
     description:
-      '`confirmed`, `rejected`, `rolled_back` or `compensated` (paid back without ever being confirmed). States may be added',
+      '`confirmed`, `rejected`, `rolled_back` or `compensated` (refunded without ever being confirmed). States may be added',
     example: 'confirmed',
   })
   state!: string;
@@ -54,7 +54,7 @@ export class RgsWebhook {
     type: 'string',
     enum: REASON_CODES,
     nullable: true,
-    description: 'The same in words that are the same for every operator. Codes may be added',
+    description: 'The reason as a code that is the same for every operator. Codes may be added',
     example: null,
   })
   reasonCode!: ReasonCode | null;
@@ -66,9 +66,9 @@ export const OUTCOME_WEBHOOK: WebhookDocument = {
   name: 'outcome',
   body: RgsWebhook,
   tag: 'rgs webhooks',
-  summary: 'Tells a game server what became of its movement',
+  summary: 'Notifies a game server of an outcome',
   description:
-    "Posted to the webhook URL of the game server, once for each outcome: a bet can have `OK` and later `ROLLED_BACK`. Sent again with the same bytes and the same `webhook-id` until it is taken, and in the order of the player's movements. " +
+    "Posted to the webhook URL of the game server, once for each outcome: a bet can have `OK` and later `ROLLED_BACK`. Sent again with the same bytes and the same `webhook-id` until it is acknowledged, and in the order of the player's movements. " +
     'Verify X-Signature or webhook-signature over the raw body before you parse it. Fields and headers may be added.',
   headers: [
     { name: 'Idempotency-Key', description: 'Id of the message, the same on every attempt', example: ID },

@@ -21,7 +21,7 @@ async function main(): Promise<number> {
     process.stdout.isTTY !== true
   )
     throw new UsageError(
-      'npm writes lines of its own to standard output, which would stand in the report: use "npm run --silent recon -- run …", or --out',
+      'npm writes lines of its own to standard output, which would be part of the report: use "npm run --silent recon -- run …", or --out',
     );
   const terminal = { out: process.stdout, err: process.stderr };
   return options.command === 'run' ? run(options, terminal) : verify(options, terminal);

@@ -6,7 +6,7 @@ const VERSION_AT = 14;
 
 /**
  * UUID under which the rows of one movement meet, as text for Postgres: the id itself if it is one, else the first 16 bytes of the id's
- * SHA-256 with version 8. A UUID that has version 8 itself is hashed, too: else an outsider could choose it to be the key of somebody else's
+ * SHA-256 with version 8. A UUID that has version 8 itself is hashed, too: else an outsider could choose it to be the key of another's
  * id. Not md5, of which collisions can be made, and not the id's text, whose comparison costs the match five times as much.
  */
 export function correlationKey(correlationId: string): string {
