@@ -147,7 +147,7 @@ async function bringUpToDate(config: Config, logger: Logger): Promise<void> {
   );
 }
 
-/** What the role that serves could do to the books beyond serving: refused when the owner is another one, and when it is the server's superuser in production; told otherwise. */
+/** What the role that serves could do to the books beyond serving: refused when the owner is another one, and when it is the server's superuser in production; logged otherwise. */
 async function checkRole(config: Config, logger: Logger): Promise<void> {
   const { role, isSuperuser, powers } = await powersOf(directUrlOf(config));
   const says = `the role "${role}" of DATABASE_URL ${powers.join(', ')}`;
@@ -165,7 +165,7 @@ async function checkRole(config: Config, logger: Logger): Promise<void> {
   logger.event('warn', 'database.one_role', {
     role,
     powers,
-    note: 'whoever has the connection of the hub could do the same; DATABASE_OWNER_URL sets the owner of the tables apart',
+    note: 'a holder of the connection of the hub could do the same; DATABASE_OWNER_URL sets the owner of the tables apart',
   });
 }
 

@@ -20,11 +20,11 @@ export class AdminController {
   @Post('replay/:queue/:recordId')
   @HttpCode(200)
   @ApiOperation({
-    summary: 'Send an outbox record again',
+    summary: 'Replay an outbox record',
     description:
-      'Same bytes, same id, due now. Refused when it could move money twice: the movement was rejected and the RGS told so, or the operator does not recognise repeats.',
+      'Same bytes, same id, due now. Refused when it could move money twice: the movement was rejected and the RGS notified, or the operator is not idempotent.',
   })
-  @ApiParam({ name: 'queue', enum: ['rgs', 'operator'], description: 'To whom the record goes' })
+  @ApiParam({ name: 'queue', enum: ['rgs', 'operator'], description: 'The side that the record is sent to' })
   @ApiParam({
     name: 'recordId',
     format: 'uuid',
@@ -46,8 +46,8 @@ export class AdminController {
   }
 
   @Get('destinations')
-  @ApiOperation({ summary: 'Destinations with what waits for them, and why they are not called' })
-  @ApiOkResponse({ description: 'One per partner', type: [DestinationView] })
+  @ApiOperation({ summary: 'Destinations with their waiting messages, and why they are not called' })
+  @ApiOkResponse({ description: 'One destination per partner', type: [DestinationView] })
   destinations(): Promise<DestinationView[]> {
     return this.admin.destinations();
   }
@@ -55,8 +55,8 @@ export class AdminController {
   @Post('destinations/:code/resume')
   @HttpCode(200)
   @ApiOperation({
-    summary: 'Deliver again to a destination that was paused',
-    description: 'An RGS that answers 410 is paused; its messages wait in order.',
+    summary: 'Resume a paused destination',
+    description: 'An RGS that responds 410 is paused; its messages wait in order.',
   })
   @ApiParam({
     name: 'code',
@@ -64,7 +64,7 @@ export class AdminController {
     example: 'rgs',
   })
   @ApiOkResponse({
-    description: 'It delivers',
+    description: 'The destination, resumed',
     schema: {
       type: 'object',
       required: ['code', 'resumed'],
@@ -81,7 +81,7 @@ export class AdminController {
 
   @Get('rounds/overdue')
   @ApiOperation({ summary: 'Rounds that have been open for longer than ROUND_OVERDUE_MINUTES, oldest first' })
-  @ApiOkResponse({ description: 'At most 500', type: [OverdueRound] })
+  @ApiOkResponse({ description: 'Overdue rounds, at most 500', type: [OverdueRound] })
   overdueRounds(): Promise<OverdueRound[]> {
     return this.admin.overdueRounds();
   }
@@ -89,11 +89,11 @@ export class AdminController {
   @Post('clear-db')
   @HttpCode(200)
   @ApiOperation({
-    summary: 'Forget all movements and messages',
+    summary: 'Delete all movements and messages',
     description: 'Only while ALLOW_CLEAR_DB is true, which production refuses. The audit log stays.',
   })
   @ApiOkResponse({
-    description: 'Everything is forgotten',
+    description: 'All movements and messages are deleted',
     schema: {
       type: 'object',
       required: ['status'],

@@ -18,7 +18,7 @@ import type { DestinationView, OverdueRound } from './admin.dto';
 import { type AuditEntry, AuditStore } from '../audit/audit.store';
 
 const OVERDUE_ROUNDS_MAX = 500;
-/** Well below deadlock_timeout: whoever waits for the tables in another order gets them before Postgres kills somebody. */
+/** Well below deadlock_timeout: a transaction that waits for the tables in another order gets them before Postgres cancels one. */
 const LOCK_WAIT_MS = 100;
 const CLEAR_TRIES_MAX = 200;
 
@@ -92,7 +92,7 @@ export class AdminService {
     }));
   }
 
-  /** Development and tests only. The audit log stays: it is what tells that somebody did this. */
+  /** Development and tests only. The audit log stays: it records who did this. */
   async clearDatabase(actor: string): Promise<void> {
     if (!this.config.allowClearDb || this.config.production)
       throw new HubError('forbidden', { detail: 'forbidden: ALLOW_CLEAR_DB is not true' });

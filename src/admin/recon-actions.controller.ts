@@ -22,7 +22,7 @@ import { ReconActionsService } from './recon-actions.service';
 
 const HEADERS = {
   'Idempotent-Replayed': {
-    description: '`true` when this is what an earlier request with the same key did',
+    description: '`true` for the result of an earlier request with the same key',
     schema: { type: 'string' as const, enum: ['true'] },
   },
 };
@@ -38,21 +38,25 @@ export class ReconActionsController {
   @HttpCode(200)
   @TakesJson()
   @ApiOperation({
-    summary: 'Do something about a break',
+    summary: 'Act on an exception',
     description:
-      "`requery_operator` asks the operator by reference and changes nothing. `replay_outbox` sends the message again (ops only). `accept` and `ignore` close it; above RECON_ACCEPT_LIMIT the first person's request gets 202, and the second person's closes it. Each action is in the exception's history and in the audit log.",
+      "`requery_operator` looks the reference up at the operator and changes nothing. `replay_outbox` sends the message again (ops only). `accept` and `ignore` close it; above RECON_ACCEPT_LIMIT the first person's request gets 202, and the second person's closes it. Each action is in the exception's history and in the audit log.",
   })
   @ApiParam({ name: 'exceptionId', format: 'uuid', description: '`id` of the exception', example: EXCEPTION_ID })
   @ApiHeader({
     name: 'Idempotency-Key',
     required: false,
-    description: 'A repeat with the same key and act does nothing twice',
+    description: 'A repeat with the same key and action has no second effect',
     schema: { type: 'string', minLength: 1, maxLength: 255 },
     example: 'b1f7c1de-8f0e-4d3c-9b61-1c8f5f8d0a11',
   })
   @ApiBody({ type: ActionRequest })
-  @ApiOkResponse({ description: 'It was done', type: ActionAnswer, headers: HEADERS })
-  @ApiAcceptedResponse({ description: 'Another person must do the same', type: ActionAnswer, headers: HEADERS })
+  @ApiOkResponse({ description: 'The action was performed', type: ActionAnswer, headers: HEADERS })
+  @ApiAcceptedResponse({
+    description: 'Another person must confirm with the same action',
+    type: ActionAnswer,
+    headers: HEADERS,
+  })
   @ApiProblems(
     'malformed_request',
     'not_found',
@@ -85,12 +89,12 @@ export class ReconActionsController {
   @HttpCode(200)
   @TakesJson()
   @ApiOperation({
-    summary: 'Do something about many, or see what would be done',
+    summary: 'Act on many exceptions, or preview it',
     description:
-      'Up to 100 ids, or a filter with a note and the count of a dry run. Each is done by itself; one that is refused keeps no other from being done.',
+      'Up to 100 ids, or a filter with a note and the count of a dry run. Each is independent; a refused one does not block the others.',
   })
   @ApiBody({ type: BulkRequest })
-  @ApiOkResponse({ description: 'What became of each', type: BulkAnswer })
+  @ApiOkResponse({ description: 'The result for each', type: BulkAnswer })
   @ApiProblems(
     'malformed_request',
     'selection_changed',

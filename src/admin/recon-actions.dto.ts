@@ -56,7 +56,7 @@ class Reasoned {
   @ApiPropertyOptional({
     minLength: 3,
     maxLength: 1000,
-    description: 'Why, in words. Required for `comment`, and for reason `other`',
+    description: 'The reason in words. Required for `comment`, and for reason `other`',
     example: 'operator support, ticket 4711',
   })
   @IsOptional()
@@ -88,7 +88,7 @@ export class ActionAnswer {
   @ApiProperty({ type: ActionView }) action!: ActionView;
   @ApiProperty({
     enum: ['not_needed', 'requested', 'given'],
-    description: '`requested`: nothing has changed until another person does the same',
+    description: '`requested`: nothing changes until another person confirms',
     example: 'not_needed',
   })
   approval!: 'not_needed' | 'requested' | 'given';
@@ -104,7 +104,7 @@ export class BulkRequest extends Reasoned {
     format: 'uuid',
     minItems: 1,
     maxItems: BULK_IDS_MAX,
-    description: 'Which ones; or `filter`. With neither, none',
+    description: 'Ids of exceptions; or `filter`. With neither, none',
     example: [EXCEPTION_ID],
   })
   @IsOptional()
@@ -116,7 +116,7 @@ export class BulkRequest extends Reasoned {
 
   @ApiPropertyOptional({
     type: ExceptionSelection,
-    description: `Which ones, as in the list, at most ${BULK_FILTERED_MAX}. Needs a note, and \`expectedCount\` from a dry run`,
+    description: `A filter as in the list, at most ${BULK_FILTERED_MAX}. Needs a note, and \`expectedCount\` from a dry run`,
   })
   @IsOptional()
   @ValidateNested()
@@ -126,7 +126,7 @@ export class BulkRequest extends Reasoned {
   @ApiPropertyOptional({
     type: 'integer',
     minimum: 0,
-    description: '`count` of the dry run; another number now is refused',
+    description: '`count` of the dry run; a different number is refused',
     example: 1,
   })
   @IsOptional()
@@ -135,7 +135,7 @@ export class BulkRequest extends Reasoned {
   @Max(BULK_FILTERED_MAX)
   expectedCount?: number;
 
-  @ApiProperty({ description: 'true: nothing is changed, the answer says what would be', example: true })
+  @ApiProperty({ description: 'true: nothing is changed, the response is a preview', example: true })
   @IsBoolean()
   dryRun!: boolean;
 }

@@ -83,7 +83,7 @@ export class ReconActionsService {
       async (tx) => (await this.earlier(tx, id, act)) ?? (await this.check(tx, id, act), undefined),
     );
     if (earlier !== undefined) return earlier;
-    // Outside any transaction: the operator may take its time, and nobody should wait for it with locks in hand.
+    // Outside any transaction: the operator may be slow, and no lock may be held meanwhile.
     const exception = await this.known(id);
     const finding = await this.inquiry.ask(
       { ...exception, refId: await this.operatorReference(exception) },
@@ -273,11 +273,11 @@ export class ReconActionsService {
           throw new HubError('exception_state_conflict', {
             detail: 'no message of the outbox belongs to the exception',
           });
-        // Runs of earlier builds named the operator's message where the RGS had not been told: sent again, it books.
+        // Runs of earlier builds named the operator's message where the RGS had not been notified: sent again, it books.
         if (exception.class === 'missing_in_rgs' && exception.outboxQueue === 'operator')
           throw new HubError('exception_state_conflict', {
             detail:
-              "the exception names the operator's message, and it is the RGS that was not told; run the day again, and see GET /admin/failed-transactions",
+              "the exception names the operator's message, and it is the RGS that was not notified; run the day again, and see GET /admin/failed-transactions",
           });
         const { before, after } = await this.outbox.replay(tx, exception.outboxQueue, exception.outboxId);
         const partner = this.partners.byId(
@@ -342,7 +342,7 @@ export class ReconActionsService {
     return exception;
   }
 
-  /** Above the limit, and where nobody can say how much it is. */
+  /** Above the limit, and where the amount is unknown. */
   private needsTwo({ amountMinor, currency, operatorId }: ExceptionRecord): boolean {
     if (amountMinor === null || currency === null || currency.includes('/')) return true;
     const exponent = currencyExponent(currency, this.partners.byId(operatorId).currencyExponents);
@@ -386,7 +386,7 @@ function amountOf({ amountMinor, currency }: ExceptionRecord): { amountMinor: st
   return { amountMinor: amountMinor?.toString() ?? null, currency };
 }
 
-/** Who asked for the same and waits for a second person; null when nobody does. */
+/** Who requested the same and waits for a second person; null if there is no such request. */
 function requestedBy(
   done: readonly ActionRecord[],
   action: ExceptionAction,

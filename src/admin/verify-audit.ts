@@ -58,12 +58,12 @@ function look(database: Database, heads: Witnesses['heads']): Promise<Finding[]>
   });
 }
 
-/** The history of exceptions; null when nobody has acted on one yet. */
+/** The history of exceptions; null before the first action. */
 async function verifyActions(tx: Tx, store: ExceptionsStore, heads: Witnesses['heads']): Promise<Finding | null> {
   const proven = heads.map(({ from, actions }) => ({ ...actions, from }));
   const notes = new Notes();
   const { count, last, broken } = await brokenAction(notes.of(store.chain(tx), placesOf(proven)));
-  // Each act's hash stands in the audit log, too: acts that were cut off the end of their own chain are missed there.
+  // Each action's hash is in the audit log, too: actions cut off the end of their own chain are missed there.
   const newest = await new AuditStore().lastActionHash(tx);
   const why =
     broken ??

@@ -55,7 +55,7 @@ export async function verifyChain(entries: AsyncIterable<AuditRecord>, head: Cha
   for await (const entry of entries) {
     count += 1;
     const broken = (why: string): Verification => ({ entries: count, broken: { id: String(count), why } });
-    if (entry.id !== String(count)) return broken(`entry ${count} is missing; entry ${entry.id} stands in its place`);
+    if (entry.id !== String(count)) return broken(`entry ${count} is missing; entry ${entry.id} is in its place`);
     if (entry.previousHash !== previousHash) return broken(`entry ${count} does not follow entry ${count - 1}`);
     if (hashOf(entry) !== entry.hash) return broken(`entry ${count} was changed`);
     previousHash = entry.hash;

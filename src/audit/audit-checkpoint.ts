@@ -2,7 +2,7 @@ import { canonicalJson } from '../json/canonical-json';
 import type { AuditHeads } from './audit-chain';
 import { isSigned, keyIdOf } from './hub-key';
 
-/** What the hub says of its logs at one moment. Kept outside of the database, it proves what stood in it, also against whoever may write there. */
+/** The hub's statement about its logs at one moment. Kept outside the database, it proves their contents, also against an attacker who may write there. */
 export interface Checkpoint extends AuditHeads {
   readonly format: 'audit-checkpoint/1';
   readonly at: string;

@@ -25,7 +25,7 @@ interface AuditRow extends Record<string, unknown> {
   hash: string;
 }
 
-/** Microseconds and all, in one fixed form: what is hashed must read the same for ever. */
+/** Microseconds and all, in one fixed form: what is hashed must read the same forever. */
 const instant = (sql: string): string => `to_char(${sql} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
 /** Documents as the text they were stored as; a json column keeps it to the letter. */
 const COLUMNS = `id, ${instant('at')} as at, actor, action, target, before::text as before, after::text as after, request_id, previous_hash, hash`;

@@ -10,7 +10,7 @@ function requestOf(context: ExecutionContext): HubRequest {
 }
 
 function callerOf({ caller }: HubRequest): Caller {
-  invariant(caller !== undefined, 'the route has no @Access, so nobody was let in');
+  invariant(caller !== undefined, 'the route has no @Access, so every caller is refused');
   return caller;
 }
 
@@ -58,7 +58,7 @@ export const Actor = createParamDecorator((_data: unknown, context: ExecutionCon
 export interface Staff {
   readonly access: 'ops' | 'finance';
   readonly actor: string;
-  /** False for a token that a partner has as well, such as BEARER_TOKEN: nobody's in particular. */
+  /** False for a token that a partner has as well, such as BEARER_TOKEN: it names no person. */
   readonly isPerson: boolean;
 }
 

@@ -80,7 +80,7 @@ function parseText(text: string): unknown {
     if (!LONG_NUMBER.test(text)) return JSON.parse(text);
     return parse(text, null, {
       parseNumber: (digits) => (isSafeNumber(digits) ? Number(digits) : new LosslessNumber(digits)),
-      // As JSON.parse does: the two must not disagree about a page because of a number that stands in it.
+      // As JSON.parse does: the two must not disagree about a page because of a number in it.
       onDuplicateKey: ({ newValue }) => newValue,
     });
   } catch {

@@ -9,7 +9,7 @@ export class Metrics {
 
   readonly httpSeconds = new Histogram({
     name: 'hub_http_request_seconds',
-    help: 'Time from the first byte of a request to its answer',
+    help: 'Time from the first byte of a request to its response',
     labelNames: ['method', 'route', 'status'],
     buckets: SECONDS,
     registers: [this.registry],
@@ -28,17 +28,17 @@ export class Metrics {
   });
   readonly deadlines = new Counter({
     name: 'hub_wallet_deadlines_total',
-    help: 'Bets that were rejected because their deadline passed, and not because the operator refused them',
+    help: 'Debits rejected because their deadline passed, and not because the operator refused them',
     registers: [this.registry],
   });
   readonly contradictions = new Counter({
     name: 'hub_wallet_contradictions_total',
-    help: 'Late answers or callbacks that contradict a settled transaction; each is an incident',
+    help: 'Late responses or callbacks that contradict a settled transaction; each is an incident',
     registers: [this.registry],
   });
   readonly parked = new Counter({
     name: 'hub_wallet_parked_total',
-    help: 'Transactions that wait for a person: money is owed or its place is unknown',
+    help: 'Transactions that wait for a person: money is owed or the outcome is unknown',
     labelNames: ['movement'],
     registers: [this.registry],
   });
@@ -50,13 +50,13 @@ export class Metrics {
   });
   readonly callbacksNotKept = new Counter({
     name: 'hub_operator_callbacks_not_kept_total',
-    help: 'Operator callbacks that were answered and not stored: too many unmatched ones, or too many about one transaction',
+    help: 'Operator callbacks with a response that were not stored: too many unmatched ones, or too many about one transaction',
     labelNames: ['operator', 'reason'],
     registers: [this.registry],
   });
   readonly mismatches = new Counter({
     name: 'hub_operator_mismatches_total',
-    help: 'Answers and listed rows of operators that name another movement than they were asked about; each is an incident',
+    help: 'Responses and listed rows of operators about another movement than the hub sent; each is an incident',
     labelNames: ['source', 'field'],
     registers: [this.registry],
   });
@@ -69,7 +69,7 @@ export class Metrics {
   });
   readonly credentialsRefused = new Counter({
     name: 'hub_outbox_credentials_refused_total',
-    help: 'Answers 401 or 403 of an operator: our token or key is wrong there',
+    help: 'Responses 401 or 403 of an operator: our token or key is wrong there',
     labelNames: ['destination'],
     registers: [this.registry],
   });
@@ -101,7 +101,7 @@ export class Metrics {
   });
   readonly concurrencyLimit = new Gauge({
     name: 'hub_outbox_concurrency_limit',
-    help: 'Calls that this process has on their way to a destination at once, at most; follows its latency',
+    help: 'Maximum of concurrent calls of this process to a destination; follows its latency',
     labelNames: ['destination'],
     registers: [this.registry],
   });
@@ -129,7 +129,7 @@ export class Metrics {
   });
   readonly outboxDead = new Gauge({
     name: 'hub_outbox_dead',
-    help: 'Dead messages that nobody has dealt with',
+    help: 'Dead letters and blocked messages that need a person',
     labelNames: ['destination'],
     registers: [this.registry],
   });
@@ -141,7 +141,7 @@ export class Metrics {
   });
   readonly destinationPaused = new Gauge({
     name: 'hub_outbox_destination_paused',
-    help: '1 while a destination is paused (an RGS answered 410, or ops paused it)',
+    help: '1 while a destination is paused (an RGS responded 410, or ops paused it)',
     labelNames: ['destination'],
     registers: [this.registry],
   });
@@ -165,20 +165,20 @@ export class Metrics {
 
   readonly reconRunSeconds = new Histogram({
     name: 'recon_run_seconds',
-    help: 'Time that a reconciliation run took in this process, by the state it ended in',
+    help: 'Duration of a reconciliation run in this process, by its final state',
     labelNames: ['state'],
     buckets: RUN_SECONDS,
     registers: [this.registry],
   });
   readonly reconRows = new Counter({
     name: 'recon_rows',
-    help: 'Rows of sealed reconciliation runs by side and what became of them',
+    help: 'Rows of sealed reconciliation runs by side and result',
     labelNames: ['source', 'result'],
     registers: [this.registry],
   });
   readonly reconInFlight = new Gauge({
     name: 'recon_in_flight',
-    help: 'Items of the last sealed run that were still on their way',
+    help: 'Items of the last sealed run that were in flight',
     registers: [this.registry],
   });
   readonly reconLastSealed = new Gauge({

@@ -14,11 +14,11 @@ export class MeController {
   @Access('rgs', { signed: true })
   @ApiTags('wallet')
   @ApiOperation({
-    summary: 'Whether your webhook is called, and how much waits for it',
+    summary: 'Whether your webhook is called, and how many webhooks wait',
     description:
-      "An endpoint that answered 410 is paused: nothing is sent to it until the hub's ops resume it, and webhooks wait in order. Movements are taken all the same.",
+      "An endpoint that responded 410 is paused: nothing is sent to it until the hub's ops resume it, and webhooks wait in order. Movements are still accepted.",
   })
-  @ApiOkResponse({ description: 'As it is now', type: RgsStanding })
+  @ApiOkResponse({ description: 'The current state', type: RgsStanding })
   async me(@CallingRgs() { rgs }: { rgs: Partner }): Promise<RgsStanding> {
     const { pausedAt, pauseReason, waiting } = await this.outbox.standing(rgs.id);
     return {

@@ -34,7 +34,7 @@ export class OutboxMaintenance implements OnApplicationBootstrap {
     periodic.every({ name: 'outbox.growth', every: GAUGES_MS, on: 'all', failure, work: () => this.growth() });
   }
 
-  /** Gives a head back to lanes that lost it. It should never find one; when it does, somebody must learn of it. */
+  /** Gives a head back to lanes that lost it. It should never find one; when it does, ops must know. */
   async rescue(): Promise<void> {
     const repaired = (await this.periodic.lead(REPAIR, ({ tx }) => this.store.repairLanes(tx), 'unhurried')) ?? 0;
     if (repaired === 0) return;

@@ -16,7 +16,7 @@ export class OutboxController {
 
   @Get()
   @ApiOperation({
-    summary: 'What the hub delivers, newest first',
+    summary: 'Outbox records, newest first',
     description: 'The `Link` header with rel="next" leads to the next page.',
   })
   @ApiOkResponse({

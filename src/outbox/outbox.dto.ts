@@ -10,12 +10,12 @@ export class OutboxQuery {
   @IsIn(['rgs', 'operator'])
   queue?: Queue;
 
-  @ApiPropertyOptional({ enum: ['pending', 'failed', 'dead', 'sent'], description: 'failed: will be tried again' })
+  @ApiPropertyOptional({ enum: ['pending', 'failed', 'dead', 'sent'], description: 'failed: will be retried' })
   @IsOptional()
   @IsIn(['pending', 'failed', 'dead', 'sent'])
   status?: RecordStatus;
 
-  @ApiPropertyOptional({ type: 'integer', minimum: 1, maximum: 500, default: 100, description: 'Length of a page' })
+  @ApiPropertyOptional({ type: 'integer', minimum: 1, maximum: 500, default: 100, description: 'Items per page' })
   @IsOptional()
   @Type(() => Number)
   @IsInt()
@@ -23,7 +23,7 @@ export class OutboxQuery {
   @Max(500)
   limit: number = 100;
 
-  @ApiPropertyOptional({ format: 'uuid', description: 'From the Link header of the page before' })
+  @ApiPropertyOptional({ format: 'uuid', description: 'From the Link header of the previous page' })
   @IsOptional()
   @IsUUID()
   cursor?: string;
@@ -39,12 +39,12 @@ export class OutboxRecordView {
   @ApiProperty({ example: 'debit' }) eventType!: string;
   @ApiProperty({ example: 'http://localhost:8001/v2/players/player-1/withdraw' }) targetUrl!: string;
   @ApiProperty({ enum: ['pending', 'failed', 'dead', 'sent'], example: 'sent' }) status!: RecordStatus;
-  @ApiProperty({ type: 'integer', description: 'Attempts that left', example: 1 }) attemptCount!: number;
+  @ApiProperty({ type: 'integer', description: 'Attempts that were sent', example: 1 }) attemptCount!: number;
   @ApiProperty({
     type: 'string',
     format: 'date-time',
     nullable: true,
-    description: 'Null for a record that is not due any more',
+    description: 'Null for a record that is no longer due',
     example: null,
   })
   nextAttemptAt!: Date | null;
@@ -52,7 +52,7 @@ export class OutboxRecordView {
     type: 'string',
     nullable: true,
     description:
-      'What the last attempt met, also one that never left; without one, what keeps the destination from being called',
+      'Error of the last attempt, also of one that was not sent; without one, why the destination is not called',
     example: null,
   })
   lastError!: string | null;
@@ -62,7 +62,7 @@ export class OutboxRecordView {
   @ApiProperty({
     type: 'object',
     additionalProperties: true,
-    description: 'The body exactly as it is sent, down to the digits of its amounts',
+    description: 'The body exactly as it is sent, to the digits of its amounts',
     example: {
       amount: 5,
       currency: 'USD',
@@ -75,7 +75,7 @@ export class OutboxRecordView {
 }
 
 export class RgsStanding {
-  @ApiProperty({ description: 'What the hub calls you', example: 'rgs' }) code!: string;
+  @ApiProperty({ description: 'Your code at the hub', example: 'rgs' }) code!: string;
   @ApiProperty({ enum: ['rgs'], example: 'rgs' }) role!: 'rgs';
   @ApiProperty({ description: "true: your webhook is not called until the hub's ops resume it", example: true })
   paused!: boolean;
@@ -85,10 +85,10 @@ export class RgsStanding {
     string | null;
   @ApiProperty({
     type: 'integer',
-    description: 'Webhooks that are not delivered yet, in flight or waiting',
+    description: 'Webhooks not delivered yet, in flight or waiting',
     example: 12,
   })
   waiting!: number;
-  @ApiProperty({ type: 'string', nullable: true, description: "Whom to ask; null: the hub's ops", example: null })
+  @ApiProperty({ type: 'string', nullable: true, description: "Contact; null: the hub's ops", example: null })
   contact!: string | null;
 }

@@ -79,7 +79,7 @@ export interface DestinationHealth {
   readonly lastErrorAt: Date | null;
 }
 
-/** in_flight: leased, its answer is to come. idle: a head that nobody is sending. waiting: behind its head. done: settled. */
+/** in_flight: leased, awaiting its response. idle: a head that is not being sent. waiting: behind its head. done: settled. */
 export interface MessagePosition {
   readonly place: 'in_flight' | 'idle' | 'waiting' | 'done';
   /** Whether it may have left before. */
@@ -299,7 +299,7 @@ export class OutboxStore {
     return rows.length > 0;
   }
 
-  /** As lockLane, but passes by lanes that somebody else holds; answers the places in the list of those that are locked now. */
+  /** As lockLane, but skips lanes that another transaction holds; returns the list indexes of those that are locked now. */
   async lockFreeLanes(
     tx: Tx,
     lanes: readonly { readonly destinationId: number; readonly laneKey: string }[],
@@ -334,7 +334,7 @@ export class OutboxStore {
 
   /**
    * Where messages stand; their heads are locked if they have any. The caller holds the lanes. in_flight: leased, its answer is to come.
-   * idle: a head that nobody is sending; `maybeSent` tells whether it may have left before. waiting: behind its head. done: settled.
+   * idle: a head that is not being sent; `maybeSent` says whether it may have been sent before. waiting: behind its head. done: settled.
    */
   async positions(tx: Tx, messageIds: readonly string[]): Promise<Map<string, MessagePosition>> {
     const positions = new Map<string, MessagePosition>();
@@ -365,7 +365,7 @@ export class OutboxStore {
     return positions;
   }
 
-  /** Somebody dealt with dead messages by other means than sending them again. */
+  /** Dead messages were resolved by other means than sending them again. */
   async closeDead(tx: Tx, messageIds: readonly string[]): Promise<void> {
     await tx.rows('update outbox_dead set open = false where message_id = any ($1)', [messageIds]);
   }
@@ -543,7 +543,7 @@ export class OutboxStore {
   }
 
   /**
-   * Writes another body into a message that has not left, and makes it due; false when it may have left. A lane or a head that somebody holds is
+   * Writes another body into a message that has not left, and makes it due; false when it may have left. A lane or a head that another transaction holds is
    * left alone: it is leaving now. Nothing that waits for a lane may come after this in the transaction.
    */
   async rewrite(tx: Tx, messageId: string, body: string): Promise<boolean> {
@@ -567,7 +567,7 @@ export class OutboxStore {
   /**
    * Makes a message due now, with the same bytes and the same id. The caller holds its lane. A head is hurried (and its lane freed),
    * a message that still queues behind its head is left in its place, anything else gets a head of its own outside the lane. Only the
-   * schedule begins anew: what may have left, and until when it may be booked, is not forgotten.
+   * schedule starts over: what may have been sent, and until when it may be booked, is not forgotten.
    */
   async replay(tx: Tx, id: string): Promise<void> {
     const hurried = await tx.rows(

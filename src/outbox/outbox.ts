@@ -32,7 +32,7 @@ export class Outbox {
   }
 
   get handler(): DeliveryHandler {
-    invariant(this.registered !== undefined, 'nobody handles deliveries: a module must call Outbox.handle at start');
+    invariant(this.registered !== undefined, 'no handler for deliveries: a module must call Outbox.handle at start');
     return this.registered;
   }
 
@@ -55,7 +55,7 @@ export class Outbox {
     await this.store.lockLane(tx, destinationId, laneKey);
   }
 
-  /** Locks those of the lanes that nobody else holds; answers their places in the list. What is left out may be tried again at once. */
+  /** Locks those of the lanes that no other transaction holds; returns their list indexes. The rest may be retried immediately. */
   lockFreeLanes(
     tx: Tx,
     lanes: readonly { readonly destinationId: number; readonly laneKey: string }[],
@@ -102,14 +102,14 @@ export class Outbox {
     });
   }
 
-  /** Nobody wants the message delivered any more: from now on its outcome is asked for, at once if it waits for its next attempt. The caller holds its lane. */
+  /** Void requested: from now on the message is looked up instead of sent, immediately if it waits for its next attempt. The caller holds its lane. */
   async recall(tx: Tx, message: { readonly id: string; readonly destinationId: number }): Promise<void> {
     await this.store.expire(tx, [message.id]);
     await this.store.hurry(tx, message.id);
     tx.afterCommit(() => this.wake(message.destinationId));
   }
 
-  /** Whether a message may have left, and whether it is on its way right now. The caller holds its lane. */
+  /** Whether a message may have been sent, and whether it is in flight right now. The caller holds its lane. */
   async position(tx: Tx, messageId: string): Promise<MessagePosition> {
     const position = (await this.store.positions(tx, [messageId])).get(messageId);
     invariant(position !== undefined, 'a message has no position');

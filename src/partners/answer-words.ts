@@ -50,7 +50,7 @@ function wordsIn(value: unknown): string[] {
   return nested.length > 0 ? nested : [...first(CODES), ...first(SENTENCES)];
 }
 
-/** An answer in one line: status, where it redirects to, and what the body is, told apart by what a person would look for next. */
+/** An answer in one line: status, where it redirects to, and what the body is, classified by what a person would check next. */
 export function whatCame(answer: AnsweredBody): string {
   const { status, head } = answer;
   const location = head?.location ?? null;

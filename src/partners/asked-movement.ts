@@ -5,7 +5,7 @@ import { amountFromMajor } from './lists/list-amounts';
 
 export type Direction = 'withdraw' | 'deposit' | 'rollback';
 
-/** A movement as the operator was told of it, or is asked about it. What is not known is not compared. */
+/** A movement as it was sent to the operator, or as it is looked up. Unknown fields are not compared. */
 export interface AskedMovement {
   /** The reference that the operator sees. */
   readonly reference: string;
@@ -52,7 +52,7 @@ export function isGiven(value: unknown): boolean {
 
 /**
  * First field in which what an operator says differs from what it was asked; null when all that it gives agrees. A word about another
- * movement is no word about this one: 200 OK with the amount of a neighbour's bet would confirm a bet that nobody booked. An amount must be exact;
+ * movement is no word about this one: 200 OK with the amount of a neighbour's bet would confirm a debit that was not booked. An amount must be exact;
  * in a row of a list (`listed`) it may carry the noise of a binary float, as reconciliation reads it too.
  */
 export function disagreement(

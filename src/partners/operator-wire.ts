@@ -34,7 +34,7 @@ const NO_REFUSAL_ON_CONFLICT = new Set(['ERROR', 'FAILED']);
 /**
  * Statuses of which none can follow from a call that was applied: what the operator says of a request that it does not take. All other 4xx
  * are left out on purpose: 409 and 423 are said of what is booked or being booked, 408, 425 and 499 of calls that go on behind a proxy, 406 and
- * 412 of an answer that could not be written, and of the rest nobody knows what they mean.
+ * 412 of an answer that could not be written, and the rest have no known meaning.
  */
 const REFUSALS = new Set([400, 401, 402, 403, 404, 405, 410, 411, 413, 414, 415, 417, 421, 422, 426, 428, 431, 451]);
 /** Members of an answer that name a movement. */
@@ -137,7 +137,7 @@ function directionsOf(route: string): AskedMovement['directions'] {
 
 /** What the hub makes itself where an operator's references must be unique over all RGSs and players: `hub~` and the transaction's id. */
 const OWN_REFERENCE = 'hub~';
-/** A refId that an RGS makes up in the form of the hub's own would be somebody else's reference, or somebody's repayment. */
+/** A refId that an RGS makes up in the form of the hub's own would be another movement's reference, or its reversal. */
 const LIKE_OUR_OWN = /^(?:hub~|rollback:)/i;
 
 /** The operator's name for a movement where it is not the bare refId, as it is kept with the movement; null: the refId. */
@@ -168,7 +168,7 @@ export function isAddressablePlayer(externalPlayerId: string): boolean {
   return externalPlayerId !== '.' && externalPlayerId !== '..';
 }
 
-/** Class of a status word, by the partner's own lists; undefined for a word that nobody declared. */
+/** Class of a status word, by the partner's own lists; undefined for an unconfigured word. */
 export function classOfStatusWord(
   operator: Partner,
   word: string,

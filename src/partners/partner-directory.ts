@@ -33,7 +33,7 @@ export class PartnerDirectory implements OnModuleInit {
     pairs: new Map(),
     linkedPairs: new Set(),
   };
-  private toldDisagreement = '[]';
+  private loggedDisagreements = '[]';
   /** Reads begun, and the one that is shown. */
   private turns = 0;
   private shown = 0;
@@ -176,9 +176,9 @@ export class PartnerDirectory implements OnModuleInit {
     return written === undefined ? [] : differences(wanted.code, written, wanted);
   }
 
-  /** Whoever lives by rows that another process changed says so, once for each change. */
+  /** A process that uses rows changed by another one logs it, once for each change. */
   private tellDisagreement(): void {
-    const told = this.pairOfEnvironment().flatMap((wanted) => {
+    const disagreements = this.pairOfEnvironment().flatMap((wanted) => {
       const row = this.byCode(wanted.code);
       if (row === undefined) return [];
       return [
@@ -186,11 +186,11 @@ export class PartnerDirectory implements OnModuleInit {
         ...differenceOf(wanted.code, 'player template', row.playerIdTemplate, wanted.playerIdTemplate),
       ];
     });
-    const key = JSON.stringify(told);
-    if (key !== this.toldDisagreement && told.length > 0)
-      for (const { partner, what, before, after } of told)
+    const key = JSON.stringify(disagreements);
+    if (key !== this.loggedDisagreements && disagreements.length > 0)
+      for (const { partner, what, before, after } of disagreements)
         this.logger.event('error', 'partners.environment_differs', { partner, what, used: before, environment: after });
-    this.toldDisagreement = key;
+    this.loggedDisagreements = key;
   }
 }
 

@@ -17,7 +17,7 @@ export interface PartnerFromEnvironment {
   readonly signatureVersionRequired: 1 | 2;
 }
 
-/** The same as it stands in the rows. */
+/** The same, from the rows. */
 export type WrittenPartner = Omit<PartnerFromEnvironment, 'code' | 'role'>;
 
 export interface PartnerSnapshot {

@@ -57,7 +57,7 @@ export class Replicas implements BeforeApplicationShutdown {
       await this.database.rows(BEAT, [this.id, this.config.role]);
       this.isSilent = false;
     } catch (error) {
-      // Once per outage: whoever has no database has louder lines about it.
+      // Once per outage: without a database there are louder lines.
       if (!this.isSilent) this.logger.event('warn', 'replicas.beat_failed', { error: messageOf(error) });
       this.isSilent = true;
     }

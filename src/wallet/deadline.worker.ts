@@ -63,7 +63,7 @@ export class DeadlineWorker implements OnModuleInit, OnApplicationBootstrap {
   }
 
   private async sweepThoseOf(seconds: number): Promise<number> {
-    // What holds the right holds nothing else: a transaction that held tables here would wait for ever for whoever wants them whole.
+    // What holds the right holds nothing else: a transaction that held tables here would wait forever for a transaction that locks them whole.
     const swept = await this.periodic.lead(SWEEP, async (leadership) => {
       let rejected = 0;
       let after: string | null = null;

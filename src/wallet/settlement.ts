@@ -41,7 +41,7 @@ import { type Fill, WalletStore } from './wallet.store';
  */
 const ANSWER_WAIT_MS = 500;
 
-/** A change of one transaction and what the RGS is told of it. */
+/** A change of one transaction and its webhook. */
 export interface Move {
   readonly transaction: MoneyTransaction;
   readonly change: TransactionChange;
@@ -132,7 +132,7 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
       return later === undefined
         ? null
         : new HubError('replay_refused', {
-            detail: `the RGS was told ${later} of this transaction after it`,
+            detail: `the RGS was notified of ${later} of this transaction after it`,
             correlationId: transactionId,
           });
     }
@@ -152,7 +152,7 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
         return null;
       case 'rejected':
         return refused(
-          'the transaction was rejected and the RGS was told so; sending it again could take the money after all',
+          'the transaction was rejected and the RGS was notified; sending it again could take the money after all',
         );
       case 'superseded':
         return refused('a later message pays this bet back; replay that one');
@@ -217,14 +217,14 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
     return decisions;
   }
 
-  /** What is told and what is asked for shall say the same: the webhook gets what the answer adds while it has not left. */
+  /** Webhooks and look-ups must say the same: the webhook gets what the response adds while it is not sent. */
   private async fillIn(tx: Tx, fill: Fill, transaction: MoneyTransaction): Promise<void> {
     const webhookId = await this.store.webhookOf(tx, transaction.id, fill.outcome);
     const body = webhookMessage(transaction, fill.outcome, webhookId ?? '').body;
     const rewritten =
       webhookId !== undefined &&
       (await this.outbox.rewrite(tx, { id: webhookId, destinationId: transaction.rgsId, body }));
-    // A reason that was told stays as it was told; a balance that was not told is better known than not.
+    // A notified reason does not change; a balance that was not notified is better known than not.
     const rollbacks = await this.store.fillIn(tx, rewritten ? fill : { ...fill, reason: null, reasonCode: null });
     tx.afterCommit(() => {
       for (const id of [...(transaction.waited ? [transaction.id] : []), ...rollbacks]) this.waiters.settled(id);
@@ -330,7 +330,7 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
     if (change.to === 'rejected' && change.reason === 'deadline') this.metrics.deadlines.inc();
     if (change.to === 'parked') this.metrics.parked.inc({ movement: transaction.movement });
     this.logger.event(change.to === 'parked' ? 'error' : 'info', 'wallet.state_changed', { ...about, to: change.to });
-    // Whoever waits gets what the answer adds; should none come, the sweep of the waiters finds what is settled.
+    // A waiting caller gets what the response adds; if none comes, the sweep of the waiters finds what is settled.
     if (transaction.waited && !incomplete && ENDED.has(change.to)) this.waiters.settled(transaction.id);
   }
 }
@@ -369,7 +369,7 @@ function changeOf(transaction: MoneyTransaction, statement: Statement, decision:
     from: transaction.state,
     to,
     balanceMinor: balanceOf(statement, transaction.exponent),
-    // A bet that is over because nobody wants it any more says that, however it was found out; what was found stands in the history.
+    // A debit that ended by a void request has that as its reason, however it was found out; the finding is in the history.
     ...(to === 'confirmed'
       ? { reason: null, reasonCode: null }
       : to === 'compensating' || statement.class === 'absent'
@@ -414,7 +414,7 @@ function saysLess({ answerInFlight, balance, class: said }: Statement, { to }: T
   return answerInFlight && ENDED.has(to) && (balance === null || said === 'rejected_business');
 }
 
-/** Null for a balance that is no amount or that no JSON client would read exactly: told wrong it would be worse than not told. */
+/** Null for a balance that is no amount or that no JSON client would read exactly: a wrong one would be worse than none. */
 function balanceOf({ balance }: Statement, exponent: number): bigint | null {
   const minor = balance === null ? null : toMinorUnits(balance, exponent);
   return minor !== null && minor <= MINOR_UNITS_MAX && minor >= -MINOR_UNITS_MAX ? minor : null;

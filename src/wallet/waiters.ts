@@ -14,7 +14,7 @@ const SWEEP_MS = 500;
  */
 @Injectable()
 export class Waiters implements OnModuleDestroy {
-  private readonly waiting = new Map<string, Set<(told: boolean) => void>>();
+  private readonly waiting = new Map<string, Set<(notified: boolean) => void>>();
   private sweepTimer: NodeJS.Timeout | undefined;
   private stopping = false;
 

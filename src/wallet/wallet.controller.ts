@@ -48,9 +48,9 @@ import type { Transaction } from './transaction';
 const BALANCE_GRACE_MS = 250;
 
 const DEBIT_EXAMPLES = {
-  stake: { summary: 'A stake', value: { playerId: 'player-1', amountCents: 500, currency: 'USD', refId: 'bet-1001' } },
+  stake: { summary: 'A bet', value: { playerId: 'player-1', amountCents: 500, currency: 'USD', refId: 'bet-1001' } },
   whole: {
-    summary: 'With everything that a game server may say',
+    summary: 'With every optional field',
     value: {
       playerId: 'player-1',
       amountCents: 500,
@@ -99,7 +99,7 @@ const idempotencyKeyHeader = ApiHeader({
   required: false,
   // No example: Swagger UI would send it with every request, and each needs one of its own.
   description:
-    'Recommended; a UUID for example. A repeat with the same key, route and body gets the first answer byte for byte; any other use of the key is 409. Left empty, this page makes one for each request.',
+    'Recommended; a UUID for example. A repeat with the same key, route and body gets the first response byte for byte; any other use of the key is 409. Left empty, this page makes one for each request.',
   schema: { type: 'string', minLength: 1, maxLength: IDEMPOTENCY_KEY_LENGTH_MAX },
 });
 const movementProblems = ApiProblems(
@@ -117,15 +117,15 @@ const movementProblems = ApiProblems(
 const preferHeader = ApiHeader({
   name: 'Prefer',
   required: false,
-  description: `RFC 7240: \`wait=N\` holds the answer for up to N seconds (1 to ${WAIT_SECONDS_MAX}) until the outcome is known, for example \`wait=5\`.`,
+  description: `RFC 7240: \`wait=N\` holds the response for up to N seconds (1 to ${WAIT_SECONDS_MAX}) until the outcome is known, for example \`wait=5\`.`,
 });
 const acceptedResponse = ApiAcceptedResponse({
   description:
-    'The wait ended before the outcome was known; a repeat with the same Idempotency-Key, or Location, tells it later',
+    'The wait ended before the outcome was known; a repeat with the same Idempotency-Key, or Location, returns it later',
   type: MovementAnswer,
   headers: {
     Location: {
-      description: 'Where the outcome will stand',
+      description: 'Where the outcome will be',
       schema: { type: 'string', example: '/wallet/transactions/019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11' },
     },
     'Preference-Applied': { description: 'The wait that was granted', schema: { type: 'string', example: 'wait=5' } },
@@ -133,11 +133,11 @@ const acceptedResponse = ApiAcceptedResponse({
 });
 const answerHeaders = {
   'Preference-Applied': {
-    description: 'When the answer was waited for',
+    description: 'Present when the response waited',
     schema: { type: 'string' as const, example: 'wait=5' },
   },
   'Idempotent-Replayed': {
-    description: '`true` when this is the stored answer to an earlier request',
+    description: '`true` for the stored response to an earlier request',
     schema: { type: 'string' as const, enum: ['true'] },
   },
 };
@@ -157,15 +157,15 @@ export class WalletController {
   @HttpCode(200)
   @TakesJson()
   @ApiOperation({
-    summary: 'Take a stake from a player',
+    summary: "Debit a player's bet",
     description:
-      "Stores the movement and answers at once; it is then delivered to the operator in the player's order, and the outcome comes by webhook.",
+      "Stores the movement and responds immediately; it is then delivered to the operator in the player's order, and the outcome comes by webhook.",
   })
   @ApiBody({ type: DebitRequest, examples: DEBIT_EXAMPLES })
   @idempotencyKeyHeader
   @preferHeader
   @ApiOkResponse({
-    description: 'Stored and on its way; after a wait, the outcome',
+    description: 'Stored, to be delivered; after a wait, the outcome',
     type: MovementAnswer,
     headers: answerHeaders,
   })
@@ -184,7 +184,7 @@ export class WalletController {
   @HttpCode(200)
   @TakesJson()
   @ApiOperation({
-    summary: 'Pay a win to a player',
+    summary: "Credit a player's win",
     description:
       'As a debit. A credit never overtakes an earlier debit of the same player, and is never given up silently.',
   })
@@ -192,7 +192,7 @@ export class WalletController {
   @idempotencyKeyHeader
   @preferHeader
   @ApiOkResponse({
-    description: 'Stored and on its way; after a wait, the outcome',
+    description: 'Stored, to be delivered; after a wait, the outcome',
     type: MovementAnswer,
     headers: answerHeaders,
   })
@@ -213,13 +213,13 @@ export class WalletController {
   @ApiOperation({
     summary: 'Undo a bet',
     description:
-      'A known bet is paid back once. A bet that the hub does not know gets `applied: false`, and is refused if it comes later. After a credit in its round a bet stays.',
+      'A known bet is refunded once. An unknown bet gets `applied: false`, and is refused if it arrives later. After a credit in its round a bet stays.',
   })
   @ApiBody({ type: RollbackRequest })
   @idempotencyKeyHeader
   @preferHeader
   @ApiOkResponse({
-    description: 'Taken; `applied` says whether money was paid back',
+    description: 'Accepted; `applied` says whether money was refunded',
     type: RollbackAnswer,
     headers: answerHeaders,
   })
@@ -268,10 +268,10 @@ export class WalletController {
   @ApiParam({
     name: 'transactionId',
     format: 'uuid',
-    description: '`transactionId` of the answer to the movement',
+    description: '`transactionId` of the response to the movement',
     example: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a11',
   })
-  @ApiOkResponse({ description: 'The transaction as it is now', type: TransactionView })
+  @ApiOkResponse({ description: 'The current transaction', type: TransactionView })
   @ApiProblems('not_found')
   transaction(@CallingRgs() { rgs }: Pair, @Param('transactionId') transactionId: string): Promise<TransactionView> {
     if (!isUUID(transactionId)) throw new HubError('not_found');
@@ -328,7 +328,7 @@ export class WalletController {
     if (context !== undefined) Object.assign(context, { correlationId: transactionId, replayed });
     if (replayed) response.setHeader('Idempotent-Replayed', 'true');
     if (waitSeconds === null && !replayed) return { transaction: undefined, isOutcome: false };
-    // What a commit of a hub has told is durable; what was merely found may not be.
+    // An outcome announced by a hub's commit is durable; one that was merely found may not be.
     let isTold = false;
     let transaction = mayBeSettled ? await this.wallet.findAny(transactionId) : undefined;
     if (waitSeconds === null && transaction?.waited !== true) return { transaction, isOutcome: false };
@@ -339,7 +339,7 @@ export class WalletController {
       isTold = await this.waiters.wait(transactionId, waitSeconds * 1000, hungUp.signal);
       transaction = await this.wallet.findAny(transactionId);
       if (transaction !== undefined && isFinal(transaction) && lacksBalance(transaction)) {
-        // A callback was faster than the answer that carries the balance; that answer is on its way.
+        // A callback was faster than the response that carries the balance; that response is in flight.
         await this.waiters.wait(transactionId, BALANCE_GRACE_MS, hungUp.signal);
         transaction = await this.wallet.findAny(transactionId);
       }
@@ -366,7 +366,7 @@ function callOf(
   };
 }
 
-/** Whether the RGS can be told how it ended. A bet that is being paid back is not there yet. */
+/** Whether its outcome is final for the RGS. A debit that is being reversed is not. */
 function isFinal({ state }: Transaction): boolean {
   return ENDED.has(state);
 }

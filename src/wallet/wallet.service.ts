@@ -67,7 +67,7 @@ export interface AcceptedRequest {
 }
 
 export interface AcceptedMovement extends AcceptedRequest {
-  /** Of a new movement; a repeat's stand in its row. */
+  /** Of a new movement; a repeat's are in its row. */
   readonly warnings: readonly WarningCode[];
 }
 
@@ -111,7 +111,7 @@ export class WalletService {
     // Currency lists and limits may change between a request and its repeat, and then the repeat must still get its answer.
     if (refusal !== null && !(await this.store.isKnown(movement))) throw refusal;
     const other = `${movement.movement === 'debit' ? 'credit' : 'debit'}:${context.signature}`;
-    // The same signature on its way as the other kind of movement: only when that one is stored, the store can tell.
+    // The same signature in flight as the other kind of movement: the database sees it only once that one is stored.
     while (this.signing.has(other)) await this.signing.get(other);
     let accepted = await this.withSignature(context, this.batcher.add(movement));
     // Each round refuses at least the request that held the key, so there are as many rounds as such requests at most.
@@ -177,7 +177,7 @@ export class WalletService {
 
   async find(rgs: Partner, transactionId: string): Promise<TransactionView> {
     const transaction = await this.store.find(this.database, transactionId);
-    // Somebody else's transaction is as unknown as one that does not exist.
+    // Another partner's transaction is as unknown as one that does not exist.
     if (transaction === undefined || transaction.rgsId !== rgs.id) throw new HubError('not_found');
     return transactionView(transaction, await this.store.events([transactionId]));
   }
@@ -317,7 +317,7 @@ function warned(codes: readonly WarningCode[] | null): { warnings?: { code: Warn
     : { warnings: codes.map((code) => ({ code, message: WARNINGS[code] })) };
 }
 
-/** What the RGS is told of a bet that takes no money, which is known from the start. */
+/** The webhook of a free bet, which is known from the start. */
 function freeBetMessage(
   bet: Omit<RgsNotice, 'movement' | 'status' | 'state' | 'balanceMinor' | 'reason' | 'reasonCode'>,
 ): { path: string; body: string } {

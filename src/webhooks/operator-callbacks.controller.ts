@@ -17,13 +17,13 @@ export class OperatorCallbacksController {
   @TakesJson()
   @ApiTags('webhooks')
   @ApiOperation({
-    summary: 'An operator tells the outcome of a movement',
+    summary: 'An operator reports the outcome of a movement',
     description:
-      "The first definitive word, here or in the answer to the hub's call, settles the transaction and is told to the RGS once. Repeats are 200 without a second effect; a contradiction is 200, changes nothing and raises an incident.",
+      "The first definitive outcome, here or in the response to the hub's call, settles the transaction and is notified to the RGS once. Repeats are 200 without a second effect; a contradiction is 200, changes nothing and raises an incident.",
   })
   @ApiBody({ type: OperatorCallback })
   @ApiOkResponse({
-    description: 'The callback is stored, and applied if it is the first definitive word',
+    description: 'The callback is stored, and applied if it is the first definitive outcome',
     type: CallbackAnswer,
   })
   @ApiProblems(

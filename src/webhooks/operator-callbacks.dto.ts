@@ -69,7 +69,7 @@ export class OperatorCallback {
   @IsPlainText()
   currency!: string;
 
-  @ApiProperty({ description: "One of the operator's declared words, without regard to case", example: 'OK' })
+  @ApiProperty({ description: "One of the operator's configured words, case-insensitive", example: 'OK' })
   @IsString()
   @Length(1, 64)
   @IsPlainText()

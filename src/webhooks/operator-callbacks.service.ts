@@ -36,7 +36,7 @@ const PURGE_BATCH = 5_000;
 const PURGE_STATEMENTS_MAX = 20;
 const BATCH_MAX = 100;
 const QUEUE_MAX = 4_000;
-/** A lane is busy for as long as somebody else's transaction takes. */
+/** A lane is busy for as long as another transaction takes. */
 const BUSY_RETRY_MS = 5;
 
 /** A callback that may settle something. */
@@ -160,10 +160,10 @@ export class OperatorCallbacksService implements OnApplicationBootstrap {
     else this.metrics.callbacksNotKept.inc({ operator: operator.code, reason: 'enough_of_the_transaction' });
   }
 
-  /** Callbacks that came in the same moment, in one commit. busy: somebody else holds the player's lane, as the settling of the answer does. */
+  /** Callbacks that came in the same moment, in one commit. busy: another transaction holds the player's lane, as the settling of the response does. */
   private settle(batch: readonly Heard[]): Promise<(CallbackVerdict | 'busy')[]> {
     return this.hot.transaction(async (tx) => {
-      // Lane before row, as everyone does; then nobody settles these messages in between.
+      // Lane before row, as everywhere; then no other transaction settles these messages in between.
       const free = await this.outbox.lockFreeLanes(
         tx,
         batch.map(({ operator, laneKey }) => ({ destinationId: operator.id, laneKey })),
@@ -266,7 +266,7 @@ function keptBody(body: string, { amount, balance, ...fields }: OperatorCallback
   });
 }
 
-/** The body readers mark a number that no double holds as NaN; its digits stand in the body. */
+/** The body readers mark a number that no double holds as NaN; its digits are in the body. */
 function withExactDigits(callback: OperatorCallback, body: string): OperatorCallback {
   if (!Number.isNaN(callback.amount) && !Number.isNaN(callback.balance)) return callback;
   const { amount, balance } = parseExactJson(body) as OperatorCallback;

@@ -171,7 +171,7 @@ export function holdsYes(value: unknown): boolean {
     : saysYes(value);
 }
 
-/** Whether "next" stands in a Link header outside of its addresses, quoted and escaped in whatever way. */
+/** Whether "next" occurs in a Link header outside its addresses, quoted and escaped in any way. */
 function meansNext(value: string): boolean {
   const parameters = value
     .replace(/<[^>]*>/g, '')

@@ -97,7 +97,7 @@ export async function lookUp(answer: OpenAnswer, asked: AskedMovement, rules: Lo
     );
   } catch (error) {
     if (error instanceof Enough) return found.conclusion(null);
-    // What a connection broke off, or what was none of ours to read, is one thing to whoever asks: there is no answer.
+    // What a connection broke off, or what was none of ours to read, is one thing to the caller: there is no response.
     return found.broken(messageOf(error));
   } finally {
     await answer.chunks.return();

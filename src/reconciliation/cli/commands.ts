@@ -66,7 +66,7 @@ async function openFiles(
   out: Writable,
 ): Promise<{ report: Output; manifest: Output | null }> {
   let report = await openOutput('--out', name, out);
-  // What is provisional must not lie under the name that somebody files.
+  // A provisional file must not have the name of the file that is kept.
   if (isProvisional && report.file !== null) report = await openOutput('--out', provisionalName(report.file), out);
   const beside = manifest ?? (report.file === null ? undefined : `${report.file}.manifest.json`);
   if (manifest !== undefined && name !== undefined && path.resolve(manifest) === path.resolve(name))

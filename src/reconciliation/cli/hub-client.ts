@@ -33,7 +33,7 @@ class NotNow extends Error {
 export interface HubAccess {
   readonly url: string;
   readonly token: string;
-  /** Where the token came from, to be told when it opens nothing. */
+  /** The token's source, for the message when it opens nothing. */
   readonly tokenFrom: string;
   /** How long a hub that does not answer is asked again before it counts as out of reach. */
   readonly patienceMs: number;
@@ -168,7 +168,7 @@ export class HubClient {
     const timer = setTimeout(() => begun.abort(new Error('no answer in time')), CALL_MS_MAX);
     let response: Response;
     try {
-      // A redirect is told and not followed: the token is for this host, and another would be asked without it.
+      // A redirect is reported and not followed: the token is for this host, and another would be called without it.
       response = await fetch(this.hub.url + path, {
         method,
         headers,
@@ -232,7 +232,7 @@ async function* chunksOf(response: Response): AsyncGenerator<Uint8Array> {
   }
 }
 
-/** Without user, password and query, which may be secrets of somebody else. */
+/** Without user, password and query, which may be secrets. */
 function placeOf(location: string | null, asked: string): string {
   if (location === null || !URL.canParse(location, asked)) return 'nowhere';
   const { origin, pathname } = new URL(location, asked);

@@ -15,7 +15,7 @@ export class Progress {
   }
 }
 
-/** Reading makes most of the time and nobody knows how long a list is, so a list counts when it is done. */
+/** Reading takes most of the time and the length of a list is unknown, so a list counts when it is done. */
 export function progressLine({ state, progress }: RunView): string {
   const read = progress.sources.filter(({ done }) => done).length;
   const share = {

@@ -45,7 +45,7 @@ export class RunRequests {
     return this.store.find(id);
   }
 
-  /** Waits for the end, whoever brings it about. Rejects with what `gone` was aborted with. */
+  /** Waits for the end, in whatever process. Rejects with what `gone` was aborted with. */
   async ended(id: string, gone: AbortSignal): Promise<ReconRun> {
     for (;;) {
       gone.throwIfAborted();
@@ -54,14 +54,14 @@ export class RunRequests {
       const run = await this.store.find(id);
       if (run === undefined) throw new HubError('not_found');
       if (ENDED.has(run.state)) return run;
-      // Nobody has it yet, or somebody else has: try to take it, so that a caller never waits for a process that died.
+      // It has no holder yet, or another one: try to take it, so that a caller never waits for a process that died.
       await this.worker.start(id);
       if (this.worker.ended(id) === undefined)
         await delay(LOOK_MS, undefined, { signal: gone }).catch(() => gone.throwIfAborted());
     }
   }
 
-  /** As `ended`; when the last caller in this process leaves early, the run is cancelled: nobody is left who wants it. */
+  /** As `ended`; when the last caller in this process leaves early, the run is cancelled: no caller is left. */
   async endedUnlessAllLeave(id: string, gone: AbortSignal): Promise<ReconRun> {
     this.waiting.set(id, (this.waiting.get(id) ?? 0) + 1);
     try {
@@ -78,7 +78,7 @@ export class RunRequests {
 
   /** Undefined when it has ended already, or never was. */
   async cancel(id: string, reason: string): Promise<ReconRun | undefined> {
-    // First what is in flight here, then the run: so nobody waits for a list of which nobody wants to hear.
+    // First what is in flight here, then the run: so no caller waits for a list that is not needed.
     await this.worker.stop(id, reason);
     return this.stage.bulk(async (tx) => {
       const cancelled = await this.store.cancel(tx, id);

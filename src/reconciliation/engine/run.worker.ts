@@ -13,7 +13,7 @@ import { type HeldRun, type ReconRun, SLOTS } from '../run/run';
 import { RunEngine } from './run-engine';
 import { LeaseLostError, RunStore } from '../run/run.store';
 
-/** How soon a run is taken that waited for a slot, or whose holder died; with short leases sooner, since somebody wants it so. */
+/** How soon a run is taken that waited for a slot, or whose holder died; with short leases sooner, as configured. */
 const POLL_MS_MAX = 2_000;
 const STORE_RETRY_MS = 500;
 
@@ -23,7 +23,7 @@ interface Active {
   readonly ended: Promise<void>;
 }
 
-/** Executes runs under a lease. Every process may: whoever gets a request begins at once, and what is left behind is taken by whoever looks first. */
+/** Executes runs under a lease. Every process may: the one that gets a request starts immediately, and what is left behind is taken by the first that polls. */
 @Injectable()
 export class RunWorker implements OnApplicationBootstrap, BeforeApplicationShutdown {
   private readonly owner = `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`;
@@ -49,7 +49,7 @@ export class RunWorker implements OnApplicationBootstrap, BeforeApplicationShutd
     });
   }
 
-  /** Takes this run if nobody has it and there is a slot; else it waits for its turn. */
+  /** Takes this run if it has no holder and there is a slot; else it waits for its turn. */
   async start(id: string): Promise<void> {
     if (this.isStopping || this.active.has(id)) return;
     const run = await this.runs.claim(this.owner, this.config.reconLeaseSeconds, id);

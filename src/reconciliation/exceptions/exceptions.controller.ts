@@ -15,17 +15,17 @@ export class ExceptionsController {
 
   @Get()
   @ApiOperation({
-    summary: 'Breaks over all runs, oldest first, with how much is how old',
-    description: 'A break that a later run finds in order is `auto_cleared`; one that comes back is opened again.',
+    summary: 'Exceptions over all runs, oldest first, with amounts by age',
+    description: 'An exception that a later run finds resolved is `auto_cleared`; one that reappears is opened again.',
   })
-  @ApiOkResponse({ description: 'One page, and the ageing of all', type: ExceptionPage })
+  @ApiOkResponse({ description: 'A page of exceptions, and the ageing of all', type: ExceptionPage })
   @ApiProblems('validation_failed')
   listExceptions(@Query() query: ExceptionQuery): Promise<ExceptionPage> {
     return this.exceptions.list(query);
   }
 
   @Get(':exceptionId')
-  @ApiOperation({ summary: 'One break, with everything that was done about it' })
+  @ApiOperation({ summary: 'One exception with its history' })
   @ApiParam({ name: 'exceptionId', format: 'uuid', description: '`exceptionId` in the report', example: EXCEPTION_ID })
   @ApiOkResponse({ description: 'The exception', type: ExceptionDetail })
   @ApiProblems('not_found')

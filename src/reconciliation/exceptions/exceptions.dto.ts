@@ -34,7 +34,7 @@ export class ExceptionSelection {
   @IsIn(AGE_BUCKETS)
   age?: AgeBucket;
 
-  @ApiPropertyOptional({ description: 'Only those that this person deals with', example: 'anna' })
+  @ApiPropertyOptional({ description: 'Only those owned by this person', example: 'anna' })
   @IsOptional()
   @IsString()
   @Length(1, 100)
@@ -45,7 +45,7 @@ export class ExceptionQuery extends ExceptionSelection {
   @PageLimitField()
   limit: number = PAGE_ITEMS_DEFAULT;
 
-  @ApiPropertyOptional({ format: 'uuid', description: '`nextCursor` of the page before' })
+  @ApiPropertyOptional({ format: 'uuid', description: '`nextCursor` of the previous page' })
   @IsOptional()
   @IsUUID('all')
   cursor?: string;
@@ -56,8 +56,8 @@ export class ExceptionView {
   @ApiProperty({ example: 'missing_in_operator' }) class!: string;
   @ApiProperty({ enum: EXCEPTION_STATES, example: 'open' }) state!: ExceptionState;
   @ApiProperty({ description: '`critical`, `high`, `medium` or `low`', example: 'critical' }) severity!: string;
-  @ApiProperty({ format: 'uuid', description: 'The run that saw it first', example: RUN }) firstRun!: string;
-  @ApiProperty({ format: 'uuid', description: 'The last run that looked at it', example: RUN }) lastRun!: string;
+  @ApiProperty({ format: 'uuid', description: 'The first run that saw it', example: RUN }) firstRun!: string;
+  @ApiProperty({ format: 'uuid', description: 'The last run that examined it', example: RUN }) lastRun!: string;
   @ApiProperty({ ...instant, example: '2026-11-23T05:20:00.000Z' }) firstSeen!: string;
   @ApiProperty({ ...instant, example: '2026-11-23T05:20:00.000Z' }) lastSeen!: string;
   @ApiProperty({
@@ -67,23 +67,22 @@ export class ExceptionView {
     example: '2026-11-22T12:00:00.000Z',
   })
   anchorAt!: string | null;
-  @ApiProperty({ type: 'integer', description: 'Since the money moved, or since it was seen first', example: 62_400 })
+  @ApiProperty({ type: 'integer', description: 'Since the money moved, or since it was first seen', example: 62_400 })
   ageSeconds!: number;
   @ApiProperty({ enum: AGE_BUCKETS, example: '<24h' }) age!: AgeBucket;
   @ApiProperty({ type: 'string', ...nullable, example: 'EUR' }) currency!: string | null;
   @ApiProperty({ type: 'string', ...nullable, description: 'Major units', example: '10.00' }) amount!: string | null;
   @ApiProperty({ type: 'string', ...nullable, example: 'bet-1001' }) refId!: string | null;
   @ApiProperty({ type: 'string', ...nullable, example: RUN }) correlationId!: string | null;
-  @ApiProperty({ type: 'string', ...nullable, description: 'The message that would fix it', example: RUN }) outboxId!:
-    string | null;
+  @ApiProperty({ type: 'string', ...nullable, description: 'The message whose replay would fix it', example: RUN })
+  outboxId!: string | null;
   @ApiProperty({ type: 'string', enum: ['rgs', 'operator'], ...nullable, example: 'operator' }) outboxQueue!:
     string | null;
-  @ApiProperty({ type: 'string', ...nullable, description: 'Who deals with it', example: 'anna' }) owner!:
-    string | null;
+  @ApiProperty({ type: 'string', ...nullable, description: 'The owner', example: 'anna' }) owner!: string | null;
   @ApiProperty({
     ...instant,
     ...nullable,
-    description: 'By when somebody should have',
+    description: 'By when it should be',
     example: '2026-11-23T09:20:00.000Z',
   })
   dueAt!: string | null;
@@ -91,7 +90,7 @@ export class ExceptionView {
   @ApiProperty({
     type: 'string',
     ...nullable,
-    description: 'Reason code of the last act that closed it',
+    description: 'Reason code of the last action that closed it',
     example: null,
   })
   resolution!: string | null;
@@ -114,7 +113,7 @@ export class ExceptionPage {
 }
 
 export class ActionView {
-  @ApiProperty({ description: 'Place in the chain of all actions', example: '1' }) id!: string;
+  @ApiProperty({ description: 'Position in the chain of all actions', example: '1' }) id!: string;
   @ApiProperty({ format: 'uuid', example: EXCEPTION_ID }) exceptionId!: string;
   @ApiProperty({ ...instant, example: '2026-11-23T08:00:00.000000Z' }) at!: string;
   @ApiProperty({ example: 'finance:1f0c2a44' }) actor!: string;
@@ -126,7 +125,7 @@ export class ActionView {
   @ApiProperty({ type: 'object', additionalProperties: true, ...nullable, example: { state: 'accepted' } })
   after!: unknown;
   @ApiProperty({
-    description: 'Hex SHA-256 over this action and the one before; it stands in the audit log, too',
+    description: 'Hex SHA-256 over this action and the one before; it is in the audit log, too',
     example: 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855',
   })
   hash!: string;

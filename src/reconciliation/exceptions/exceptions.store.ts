@@ -54,7 +54,7 @@ export interface ExceptionChange {
   readonly note?: string | null;
 }
 
-/** Whoever appends to the chain of actions; any text that nobody else locks on. */
+/** Held while appending to the chain of actions; any text that no other lock uses. */
 const CHAIN_LOCK = 'recon_action_chain';
 const COLUMNS = `id, class, state, severity, operator_id, rgs_id, first_run, last_run, first_seen, last_seen, anchor_at, cur, amount_minor, ref_id, corr, outbox_id, outbox_queue, owner, due_at, resolved_at, resolution, note`;
 const ACTION = `id, exception_id, actor, action, reason_code, note, before, after, idem_key, to_char(at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at, encode(prev_hash, 'hex') as prev_hash, encode(hash, 'hex') as hash`;

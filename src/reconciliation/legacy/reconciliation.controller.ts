@@ -23,14 +23,14 @@ export class ReconciliationController {
 
   @Get('reconciliation_data')
   @ApiOperation({
-    summary: 'Movements that only one side knows, as CSV',
+    summary: 'Movements that only one side has, as CSV',
     description:
       'Compares the lists of the RGS and of the operator with each other and with the hub. Columns refId, correlationId, direction, amount, inRGS, inOperator; CRLF; True and False. ' +
-      'Both lists are read to the end first: a side that fails gives 502, never a short file. Equal calls at the same time are one run. What six columns cannot show is counted in the headers.',
+      'Both lists are read to the end first: a side that fails is a 502, never a short file. Concurrent equal calls are one run. The headers count what six columns cannot show.',
   })
   @ApiProduces('text/csv')
   @ApiOkResponse({
-    description: 'The file; a heading only when nothing is missing',
+    description: 'The file; only a heading when nothing is missing',
     schema: {
       type: 'string',
       example: 'refId,correlationId,direction,amount,inRGS,inOperator\r\nref-local,corr-1,credit,10.0,True,False\r\n',
@@ -41,7 +41,7 @@ export class ReconciliationController {
         schema: { type: 'integer', example: 1 },
       },
       'X-Recon-Rejected-Count': {
-        description: 'Rows of either list without a correlation id; they stand in no line',
+        description: 'Rows of either list without a correlation id; they are in no line',
         schema: { type: 'integer', example: 0 },
       },
       'X-Recon-Value-Mismatch-Count': {
@@ -53,7 +53,7 @@ export class ReconciliationController {
         schema: { type: 'integer', example: 0 },
       },
       'X-Recon-Run-Id': {
-        description: 'The run; ?run= gives the same file again',
+        description: 'The run; ?run= returns the same file again',
         schema: { type: 'string', format: 'uuid', example: '0198c2c4-3f6e-7cc0-8d8b-0d5e4a8f0b11' },
       },
       'Repr-Digest': {
@@ -72,7 +72,7 @@ export class ReconciliationController {
     },
   })
   @ApiAcceptedResponse({
-    description: 'With Prefer: respond-async: the run has begun',
+    description: 'With Prefer: respond-async: the run has started',
     content: {
       'application/json': {
         schema: {
@@ -107,8 +107,8 @@ export class ReconciliationController {
         .json({ runId: run.id });
       return;
     }
-    // Nobody waits for the file any more: reading on would only burden both partners and the store. While the lists are read a client that closed
-    // its half and still reads cannot be told from one that left, and most left: both get nothing. A file that is there goes out to either.
+    // No caller waits for the file any more: reading on would only burden both partners and the database. While the lists are read a client that closed
+    // its half and still reads looks like one that left, and most left: both get nothing. A file that is there goes out to either.
     const gone = new AbortController();
     response.once('close', () => gone.abort(new Error('the client left')));
     if (query.run === undefined) whenHalfClosed(response, () => void (response.headersSent || response.destroy()));

@@ -33,7 +33,7 @@ export class ReconciliationQuery {
 
   @ApiPropertyOptional({
     format: 'date-time',
-    description: 'Begin of the window, with an offset; needs to',
+    description: 'Start of the window, with an offset; requires to',
     example: '2026-11-22T00:00:00Z',
   })
   @IsOptional()
@@ -43,7 +43,7 @@ export class ReconciliationQuery {
 
   @ApiPropertyOptional({
     format: 'date-time',
-    description: 'End of the window, not part of it; needs from',
+    description: 'End of the window, exclusive; requires from',
     example: '2026-11-23T00:00:00Z',
   })
   @IsOptional()
@@ -60,13 +60,13 @@ export class ReconciliationQuery {
   @IsZone()
   tz?: string;
 
-  @ApiPropertyOptional({ description: 'Local time at which a business day begins', default: '00:00', example: '06:00' })
+  @ApiPropertyOptional({ description: 'Local time at which a business day starts', default: '00:00', example: '06:00' })
   @IsOptional()
   @Matches(/^([01]\d|2[0-3]):[0-5]\d$/, { message: '$property must be HH:MM' })
   cutoff?: string;
 
   @ApiPropertyOptional({
-    description: 'Seconds for which what is missing counts as in flight. The file lists it all the same',
+    description: 'Seconds for which a missing movement counts as in flight. The file lists it anyway',
     default: 0,
     minimum: 0,
     maximum: GRACE_SECONDS_MAX,
@@ -81,7 +81,7 @@ export class ReconciliationQuery {
   @ApiPropertyOptional({
     enum: ['0', '1'],
     default: '0',
-    description: '1: without the guard against formulas, for machines',
+    description: '1: without escaping of formulas, for programs',
   })
   @IsOptional()
   @IsIn(['0', '1'])

@@ -28,7 +28,7 @@ export class ReconciliationService {
       const ended = await this.runs.endedUnlessAllLeave(run.id, gone);
       if (ended.state === 'sealed') return ended;
       if (ended.state === 'failed') throw failure(ended);
-      // Its other callers left while we came; nobody cancelled ours.
+      // Its other callers left while we came; ours was not cancelled.
       gone.throwIfAborted();
     }
   }

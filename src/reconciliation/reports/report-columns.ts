@@ -29,7 +29,7 @@ export interface ReportItem {
   readonly countHub: number;
   readonly firstSeenRun: string | null;
   readonly exceptionId: string | null;
-  /** As it was when the run was sealed; a report does not change when somebody acts later. */
+  /** As it was when the run was sealed; a report does not change with later actions. */
   readonly exceptionState: string | null;
   readonly outboxId: string | null;
   readonly nextAction: string;
@@ -101,7 +101,7 @@ export type ColumnName = (typeof REPORT_COLUMNS_V1)[number]['name'];
 /** Texts, null where there is nothing, and true or false. A number is a decimal as text, so that no digit is lost. */
 export type ReportRow = { readonly [Name in ColumnName]: string | boolean | null };
 
-/** Keeps the two ends, so that one player's rows can be told from another's without naming the player. */
+/** Keeps the two ends, so that players can be distinguished without naming them. */
 export function maskedPlayerId(playerId: string): string {
   const letters = [...playerId];
   return letters.length < 6 ? '****' : `${letters.slice(0, 2).join('')}****${letters.slice(-2).join('')}`;

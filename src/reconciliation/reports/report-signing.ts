@@ -13,7 +13,7 @@ const SIGN_MS = 5_000;
 const SIGNED_AT_ONCE = 20;
 
 /**
- * Signs runs soon after they were sealed and not when somebody first asks: what is not signed can still be changed
+ * Signs runs soon after they were sealed and not at the first request: what is not signed can still be changed
  * unseen. All replicas may do so at once: the store lets one manifest a run through.
  */
 @Injectable()

@@ -8,7 +8,7 @@ export const XLSX_ROWS_MAX = 1_048_575;
 const CELL_CHARACTERS_MAX = 32_767;
 /** Excel keeps 15 digits of a number; one with more is written as text, so that none is lost. */
 const EXACT_DIGITS = 15;
-/** Entries carry the same time whoever writes the file when: the same report is the same bytes. */
+/** Entries always carry the same time: the same report is the same bytes. */
 const ENTRY = { mtime: new Date(2000, 0, 1), forceDosTimestamp: true } as const;
 
 export type SheetRow = readonly (string | boolean | null)[];
@@ -22,7 +22,7 @@ export interface Sheet {
 
 /**
  * A workbook as it is written: one page of rows is held at a time, and nothing is read before the reader has taken what is there.
- * Text is inline text and never a formula; cells that begin like one are marked as text for the moment when somebody edits them.
+ * Text is inline text and never a formula; cells that begin like one are marked as text for when they are edited.
  */
 export function xlsx(sheets: readonly Sheet[]): Readable {
   const zip = new ZipFile();

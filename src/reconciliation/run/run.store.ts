@@ -21,7 +21,7 @@ export const PAD_SECONDS = 2 * 3600;
 
 const LIVE = LIVE_STATES.map((state) => `'${state}'`).join(', ');
 
-/** Another process took the run over, or somebody cancelled it: whatever is being written must not be committed. */
+/** Another process took the run over, or a person cancelled it: what is being written must not be committed. */
 export class LeaseLostError extends Error {
   constructor(id: string) {
     super(`run ${id} is no longer held by this process`);
@@ -183,7 +183,7 @@ export class RunStore {
   }
 
   /**
-   * Fences the caller's transaction: whoever takes the run over waits until it is committed, and it throws when the run was taken over
+   * Fences the caller's transaction: a process that takes the run over waits until it is committed, and it throws when the run was taken over
    * already. KEY SHARE, so that two lists can be staged and the lease renewed at the same time.
    */
   async fence(tx: Sql, { id, leaseToken }: ReconRun): Promise<void> {
@@ -218,7 +218,7 @@ export class RunStore {
     );
   }
 
-  /** Throws LeaseLostError when somebody else ended it. */
+  /** Throws LeaseLostError when another process ended it. */
   async seal(tx: Sql, run: HeldRun, digest: { sha256: Buffer; bytes: number }): Promise<ReconRun> {
     if (run.kind === 'legacy') return this.end(tx, run, `state = 'sealed', legacy_sha256 = $3`, [digest.sha256]);
     return this.end(tx, run, `state = 'sealed', csv_sha256 = $3, csv_bytes = $4`, [digest.sha256, digest.bytes]);
@@ -228,9 +228,9 @@ export class RunStore {
     return this.end(tx, run, `state = 'failed', error = $3`, [JSON.stringify(fault)]);
   }
 
-  /** Whoever holds it notices at its next write. `slot` is what it had. Undefined when the run has ended already. */
+  /** Its holder notices at the next write. `slot` is what it had. Undefined when the run has ended already. */
   async cancel(tx: Sql, id: string): Promise<{ run: ReconRun; slot: number | null } | undefined> {
-    // Waits for a page that is being committed, so that the slot is given up with nobody writing into it.
+    // Waits for a page that is being committed, so that the slot is released without a writer.
     const [before] = await tx.rows<{ slot: number | null }>(
       `select slot from recon.run where id = $1 and state in (${LIVE}) for update`,
       [id],

@@ -35,7 +35,7 @@ export interface RunRequest {
   readonly asOf: Date | null;
 }
 
-/** Where a run's sources were sought, and how a fault of the run is told. */
+/** The source of a run's failure, and how it is reported. */
 export interface RunFault {
   /** A stable word: a reason of sources/source.ts, or one of the engine's own. */
   readonly reason: string;
@@ -129,7 +129,7 @@ export interface SideFunnel {
 export interface RunCounts {
   readonly broken: number;
   readonly inFlight: number;
-  /** Keys with a fault and without any time: no window owns them. They are exceptions, and stand in runs over all time. Always 0 there. */
+  /** Keys with a fault and without any time: no window owns them. They are exceptions, and are in runs over all time. Always 0 there. */
   readonly unplaced: number;
   /** Items per primary class. */
   readonly classes: Readonly<Record<string, { readonly broken: number; readonly inFlight: number }>>;

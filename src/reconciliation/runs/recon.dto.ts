@@ -39,7 +39,7 @@ const WINDOW_SCHEMA = {
   required: ['from', 'to'],
   properties: {
     from: { type: 'string', format: 'date-time' },
-    to: { type: 'string', format: 'date-time', description: 'Not itself part of it' },
+    to: { type: 'string', format: 'date-time', description: 'Exclusive' },
   },
   example: { from: '2026-11-22T05:00:00.000Z', to: '2026-11-23T05:00:00.000Z' },
 } as const;
@@ -51,7 +51,7 @@ export class RunSource {
   @ApiProperty({ type: 'integer', example: 59_000 }) rowsStaged!: number;
   @ApiProperty({
     type: 'integer',
-    description: 'Rows that cannot be matched: without a correlation id, for example',
+    description: 'Rows that cannot be matched, for example without a correlation id',
     example: 0,
   })
   rowsRejected!: number;
@@ -78,16 +78,16 @@ export class RunView {
   @ApiProperty({ ...WINDOW_SCHEMA, required: [...WINDOW_SCHEMA.required], ...nullable, description: 'Null: all time' })
   window!: { from: string; to: string } | null;
   @ApiProperty({ description: 'IANA name', example: 'Europe/Malta' }) zone!: string;
-  @ApiProperty({ description: 'Local time at which a business day begins', example: '06:00' }) cutoff!: string;
+  @ApiProperty({ description: 'Local time at which a business day starts', example: '06:00' }) cutoff!: string;
   @ApiProperty({
     format: 'date-time',
-    description: 'The moment to which ages are counted',
+    description: 'The moment that ages refer to',
     example: '2026-11-23T05:20:00.000Z',
   })
   asOf!: string;
-  @ApiProperty({ type: 'integer', description: 'Age up to which what is missing counts as in flight', example: 900 })
+  @ApiProperty({ type: 'integer', description: 'Age up to which a missing movement counts as in flight', example: 900 })
   graceSeconds!: number;
-  @ApiProperty({ description: 'true: the window had not ended when it was begun', example: false })
+  @ApiProperty({ description: 'true: the window had not ended when the run started', example: false })
   provisional!: boolean;
   @ApiProperty({ type: RunProgress }) progress!: RunProgress;
   @ApiProperty({
@@ -111,7 +111,7 @@ export class RunView {
     type: 'object',
     additionalProperties: true,
     ...nullable,
-    description: 'Why it failed: `reason` is a stable word, `side` the list that was at fault',
+    description: 'Why it failed: `reason` is a stable code, `side` the list that caused it',
     example: null,
   })
   error!: Record<string, unknown> | null;
@@ -140,7 +140,7 @@ export class RunQuery extends PageQuery {
   @IsIn(RUN_STATES)
   state?: RunState;
 
-  @ApiPropertyOptional({ enum: RUN_KINDS, description: 'Only runs that were started so' })
+  @ApiPropertyOptional({ enum: RUN_KINDS, description: 'Only runs with this trigger' })
   @IsOptional()
   @IsIn(RUN_KINDS)
   kind?: RunKind;
@@ -150,7 +150,7 @@ export class RunQuery extends PageQuery {
   @IsCalendarDate()
   businessDate?: string;
 
-  @ApiPropertyOptional({ format: 'uuid', description: '`nextCursor` of the page before' })
+  @ApiPropertyOptional({ format: 'uuid', description: '`nextCursor` of the previous page' })
   @IsOptional()
   @IsUUID()
   cursor?: string;
@@ -159,7 +159,7 @@ export class RunQuery extends PageQuery {
 export class ItemQuery extends PageQuery {
   @ApiPropertyOptional({
     enum: [...ITEM_CLASSES],
-    description: 'Only items that have this class, be it the first or not',
+    description: 'Only items with this class, first or not',
   })
   @IsOptional()
   @IsString()
@@ -180,7 +180,7 @@ export class ItemQuery extends PageQuery {
   @Length(1, 20)
   currency?: string;
 
-  @ApiPropertyOptional({ description: '`nextCursor` of the page before' })
+  @ApiPropertyOptional({ description: '`nextCursor` of the previous page' })
   @IsOptional()
   @Matches(/^\d{1,18}$/)
   cursor?: string;
@@ -215,7 +215,7 @@ export class SummaryLine {
   @ApiProperty({ example: 'EUR' }) currency!: string;
   @ApiProperty({ example: 'debit' }) direction!: string;
   @ApiProperty({
-    description: '`matched`, or the class of the items that these bookings belong to',
+    description: '`matched`, or the class of the items of these bookings',
     example: 'matched',
   })
   class!: string;
@@ -243,7 +243,7 @@ export class BridgeLineView {
   @ApiProperty({ enum: ['rgs', 'hub'], example: 'rgs' }) from!: string;
   @ApiProperty({ enum: ['rgs', 'operator'], example: 'operator' }) to!: string;
   @ApiProperty({ description: 'Major units', example: '12010.00' }) fromTotal!: string;
-  @ApiProperty({ type: [BridgeStepView], description: 'What the items of each class add or take away' })
+  @ApiProperty({ type: [BridgeStepView], description: 'The difference that the items of each class make' })
   steps!: BridgeStepView[];
   @ApiProperty({ example: '12000.00' }) toTotal!: string;
   @ApiProperty({ description: 'fromTotal + steps - toTotal: zero', example: '0.00' }) unexplained!: string;
@@ -251,7 +251,7 @@ export class BridgeLineView {
 
 export class RunBridge {
   @ApiProperty({ format: 'uuid', example: RUN_ID }) runId!: string;
-  @ApiProperty({ description: 'Whether every line has nothing unexplained', example: true }) balanced!: boolean;
+  @ApiProperty({ description: 'Whether no line has an unexplained difference', example: true }) balanced!: boolean;
   @ApiProperty({ type: [BridgeLineView] }) lines!: BridgeLineView[];
 }
 
@@ -259,7 +259,7 @@ export class SignedManifestView {
   @ApiProperty({
     type: 'object',
     additionalProperties: true,
-    description: 'Format recon-manifest/1; docs/reconciliation.md has each field',
+    description: 'Format recon-manifest/1; fields in docs/reconciliation.md',
     example: {
       format: 'recon-manifest/1',
       sequence: 1,
@@ -293,7 +293,7 @@ export class SignedManifestView {
 export class DiffLine {
   @ApiProperty({
     enum: ['new', 'cleared', 'still_open', 'out_of_window'],
-    description: 'out_of_window: the later run does not answer for it',
+    description: 'out_of_window: the later run does not cover it',
     example: 'cleared',
   })
   change!: string;
@@ -324,7 +324,7 @@ export class RunDiff {
 }
 
 export class DiffQuery extends PageQuery {
-  @ApiPropertyOptional({ description: '`nextCursor` of the page before' })
+  @ApiPropertyOptional({ description: '`nextCursor` of the previous page' })
   @IsOptional()
   @Matches(/^[0-9a-f-]{36}:[a-z_]{1,40}$/)
   cursor?: string;
@@ -348,7 +348,7 @@ export class ReportQuery {
   @ApiPropertyOptional({
     enum: ['comma', 'semicolon', 'tab', 'pipe'],
     default: 'comma',
-    description: 'CSV: what stands between cells',
+    description: 'CSV: separator of cells',
   })
   @IsOptional()
   @IsIn(['comma', 'semicolon', 'tab', 'pipe'])
@@ -357,7 +357,7 @@ export class ReportQuery {
   @ApiPropertyOptional({
     enum: ['0', '1'],
     default: '0',
-    description: 'CSV: cells without the guard against formulas, for machines',
+    description: 'CSV: cells without escaping of formulas, for programs',
   })
   @IsOptional()
   @IsIn(['0', '1'])
@@ -368,7 +368,7 @@ export class ManifestQuery extends ReportQuery {
   @ApiPropertyOptional({
     enum: ['csv', 'ndjson', 'xlsx'],
     description:
-      'Also sign the digest of this file, in the form that bom, sep and raw name. Without it: of the CSV without options, which stands in the manifest itself',
+      'Also sign the digest of this file, in the form that bom, sep and raw name. Without it: of the CSV without options, which is in the manifest itself',
     example: 'xlsx',
   })
   @IsOptional()

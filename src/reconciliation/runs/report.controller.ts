@@ -20,7 +20,7 @@ const XLSX_TYPE = 'application/vnd.openxmlformats-officedocument.spreadsheetml.s
 const runParam = ApiParam({ name: 'runId', format: 'uuid', description: '`id` of the run', example: RUN_ID });
 const FILE_HEADERS = {
   ETag: {
-    description: 'Of exactly these bytes; with If-None-Match the answer is 304',
+    description: 'Of exactly these bytes; with If-None-Match the response is 304',
     schema: { type: 'string' as const, example: '"9f86d081884c7d65"' },
   },
   'Content-Disposition': {
@@ -70,12 +70,12 @@ export class ReportController {
   @Get('report.csv')
   @ApiOperation({
     summary: 'The report of a sealed run as CSV',
-    description: `RFC 4180, UTF-8, CRLF. Cells that a spreadsheet would take for a formula begin with an apostrophe; \`raw=1\` leaves it out. Without options these are the bytes that the manifest signs. ${DOES}`,
+    description: `RFC 4180, UTF-8, CRLF. Cells that a spreadsheet would execute as a formula start with an apostrophe; \`raw=1\` omits it. Without options these are the bytes that the manifest signs. ${DOES}`,
   })
   @runParam
   @ApiProduces('text/csv')
   @ApiOkResponse({
-    description: 'The file; a heading only when every booking matched',
+    description: 'The file; only a heading when every booking matched',
     headers: { ...FILE_HEADERS, ...DIGEST_HEADER },
     schema: { type: 'string', example: 'runId,seq,businessDate,…\r\n' },
   })
@@ -156,9 +156,9 @@ export class ReportController {
 
   @Get('manifest')
   @ApiOperation({
-    summary: 'What the run says of itself, signed',
+    summary: 'The signed manifest of the run',
     description:
-      'Holds the SHA-256 of report.csv and of the manifest before it; with `file` also that of another form of the report. `npm run recon -- verify` checks file and manifest without the hub.',
+      'Holds the SHA-256 of report.csv and of the previous manifest; with `file` also that of another form of the report. `npm run recon -- verify` checks file and manifest without the hub.',
   })
   @runParam
   @ApiOkResponse({ description: 'The manifest with its digest and signature', type: SignedManifestView })
@@ -212,7 +212,7 @@ export class ReportController {
   }
 }
 
-/** Writes the file at the reader's pace. A reader that leaves ends it quietly: there is nobody to tell. */
+/** Writes the file at the reader's pace. A reader that leaves ends it quietly: no response is possible. */
 async function deliver(response: Response, file: ReportFile, gzip: boolean, signed: SignedManifest): Promise<void> {
   const { bytes, sha256 } = signed.manifest.report;
   const body = Readable.from(file.body, { objectMode: false });

@@ -23,7 +23,7 @@ export function CutoffField(): PropertyDecorator {
     IsOptional(),
     ApiPropertyOptional({
       default: '00:00',
-      description: 'Local time at which a business day begins',
+      description: 'Local time at which a business day starts',
       example: '06:00',
     }),
   );
@@ -40,7 +40,7 @@ export function GraceSecondsField(): PropertyDecorator {
       minimum: 0,
       maximum: DAY_SECONDS,
       default: GRACE_SECONDS,
-      description: 'Age up to which what is missing counts as in flight',
+      description: 'Age up to which a missing movement counts as in flight',
       example: GRACE_SECONDS,
     }),
   );
@@ -59,7 +59,7 @@ export function PageLimitField(): PropertyDecorator {
       minimum: 1,
       maximum: PAGE_ITEMS_MAX,
       default: PAGE_ITEMS_DEFAULT,
-      description: 'Items of a page',
+      description: 'Items per page',
     }),
   );
 }

@@ -38,11 +38,11 @@ const LOCATION = {
 };
 const RUN_EXAMPLES = {
   day: {
-    summary: 'A business day of Malta that begins at six',
+    summary: 'A business day of Malta that starts at six',
     value: { businessDate: '2026-11-22', zone: 'Europe/Malta', cutoff: '06:00' },
   },
   window: {
-    summary: 'A window of its own',
+    summary: 'An arbitrary window',
     value: { from: '2026-11-22T05:00:00Z', to: '2026-11-22T17:00:00Z', graceSeconds: 0, dryRun: true },
   },
 };
@@ -62,9 +62,9 @@ export class RunsController {
   @HttpCode(202)
   @TakesJson()
   @ApiOperation({
-    summary: 'Begin a run',
+    summary: 'Start a run',
     description:
-      'Of a business day, of a window, or of all time. A run with the same parameters that is under way is joined. A list that cannot be read to its end fails the run; it never makes a shorter report.',
+      'Of a business day, of a window, or of all time. A running run with the same parameters is joined. A list that cannot be read to its end fails the run; it never produces a shorter report.',
   })
   @ApiHeader({
     name: 'Idempotency-Key',
@@ -75,12 +75,12 @@ export class RunsController {
   })
   @ApiBody({ type: StartRunRequest, examples: RUN_EXAMPLES })
   @ApiAcceptedResponse({
-    description: 'It runs; Location tells how far it is',
+    description: 'The run has started; Location shows its progress',
     type: RunView,
     headers: {
       ...LOCATION,
       'Idempotent-Replayed': {
-        description: '`true` when an earlier request with the same key began it',
+        description: '`true` when an earlier request with the same key started it',
         schema: { type: 'string', enum: ['true'] },
       },
     },
@@ -106,9 +106,9 @@ export class RunsController {
 
   @Post('runs/:runId/cancel')
   @HttpCode(200)
-  @ApiOperation({ summary: 'Stop a run that is under way' })
+  @ApiOperation({ summary: 'Cancel a run' })
   @runParam
-  @ApiOkResponse({ description: 'It is cancelled', type: RunView })
+  @ApiOkResponse({ description: 'The cancelled run', type: RunView })
   @ApiProblems('not_found', 'run_state_conflict')
   async cancelRun(@Actor() actor: string, @Param('runId') runId: string): Promise<RunView> {
     await this.starts.cancel(actor, known(runId));
@@ -135,14 +135,14 @@ export class RunsController {
 
   @Get('runs')
   @ApiOperation({ summary: 'Reconciliation runs, newest first' })
-  @ApiOkResponse({ description: 'One page', type: RunPage })
+  @ApiOkResponse({ description: 'A page of the list', type: RunPage })
   @ApiProblems('validation_failed')
   listRuns(@Query() query: RunQuery): Promise<RunPage> {
     return this.runs.list(query);
   }
 
   @Get('runs/:runId')
-  @ApiOperation({ summary: 'One run: its state, how far it is, what it found' })
+  @ApiOperation({ summary: 'One run: state, progress and results' })
   @runParam
   @ApiOkResponse({ description: 'The run', type: RunView })
   @ApiProblems('not_found')
@@ -151,9 +151,9 @@ export class RunsController {
   }
 
   @Get('runs/:runId/items')
-  @ApiOperation({ summary: 'What does not match, in the order of the report' })
+  @ApiOperation({ summary: 'Discrepancies, in the order of the report' })
   @runParam
-  @ApiOkResponse({ description: 'One page', type: ItemPage })
+  @ApiOkResponse({ description: 'A page of the list', type: ItemPage })
   @ApiProblems('not_found', 'run_state_conflict', 'validation_failed')
   listItems(@Param('runId') runId: string, @Query() query: ItemQuery): Promise<ItemPage> {
     return this.runs.items(known(runId), query);
@@ -162,7 +162,7 @@ export class RunsController {
   @Get('runs/:runId/summary')
   @ApiOperation({ summary: 'What each side booked, by day, currency, direction and class' })
   @runParam
-  @ApiOkResponse({ description: 'The totals; no line at all means that nothing was booked', type: RunSummary })
+  @ApiOkResponse({ description: 'The totals; without any line nothing was booked', type: RunSummary })
   @ApiProblems('not_found', 'run_state_conflict')
   runSummary(@Param('runId') runId: string): Promise<RunSummary> {
     return this.runs.summary(known(runId));
@@ -172,7 +172,7 @@ export class RunsController {
   @ApiOperation({
     summary: "How one side's total becomes another's",
     description:
-      'For each day, currency and direction: the total of one side, what the items of each class add or take away, and the total of the other. Nothing is left over.',
+      'For each day, currency and direction: the total of one side, the difference that the items of each class make, and the total of the other. Nothing remains unexplained.',
   })
   @runParam
   @ApiOkResponse({ description: 'The proof, line by line', type: RunBridge })
@@ -190,7 +190,7 @@ export class RunsController {
     description: '`id` of the later run',
     example: '019a3c7e-5b0a-7cc2-9d55-0f6f3b0f7a22',
   })
-  @ApiOkResponse({ description: 'Counts of all, and one page of lines', type: RunDiff })
+  @ApiOkResponse({ description: 'Counts of all, and a page of lines', type: RunDiff })
   @ApiProblems('not_found', 'run_state_conflict', 'validation_failed')
   diffRuns(
     @Param('runId') runId: string,
@@ -202,11 +202,10 @@ export class RunsController {
 
   @Get('signing-key')
   @ApiOperation({
-    summary: 'The key that manifests are signed with',
-    description:
-      'Keep it where the reports do not come from: who verifies with the key inside a manifest learns only that nothing changed by accident.',
+    summary: 'The public key of the manifests',
+    description: 'Keep it separate from the reports: the key inside a manifest detects only accidental changes.',
   })
-  @ApiOkResponse({ description: 'The public half', type: SigningKeyView })
+  @ApiOkResponse({ description: 'The public signing key', type: SigningKeyView })
   signingKey(): SigningKeyView {
     return { algorithm: 'Ed25519', keyId: this.reports.key.keyId, publicKey: this.reports.key.publicKey };
   }

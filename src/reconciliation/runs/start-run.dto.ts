@@ -26,7 +26,7 @@ export class StartRunRequest {
 
   @ApiPropertyOptional({
     format: 'date-time',
-    description: 'Not itself part of the window. Without businessDate, from and to: all time',
+    description: 'Exclusive. Without businessDate, from and to: all time',
     example: '2026-11-23T05:00:00Z',
   })
   @IsOptional()
@@ -36,7 +36,7 @@ export class StartRunRequest {
 
   @ApiPropertyOptional({
     default: 'UTC',
-    description: 'IANA name; business days and times of the report are of this zone',
+    description: 'IANA name; zone of the business days and of the times in the report',
     example: 'Europe/Malta',
   })
   @IsOptional()
@@ -51,14 +51,14 @@ export class StartRunRequest {
 
   @ApiPropertyOptional({
     default: false,
-    description: 'Take a list as it is that holds less than half of what the hub has',
+    description: 'Accept a list with less than half of the movements that the hub has',
     example: false,
   })
   @IsOptional()
   @IsBoolean()
   allowPartial: boolean = false;
 
-  @ApiPropertyOptional({ default: false, description: 'true: exceptions stay as they are', example: false })
+  @ApiPropertyOptional({ default: false, description: 'true: exceptions do not change', example: false })
   @IsOptional()
   @IsBoolean()
   dryRun: boolean = false;
@@ -66,14 +66,14 @@ export class StartRunRequest {
   @ApiPropertyOptional({
     default: false,
     description:
-      'true: take a window that has not ended, as far as it is. Its files are named so, its manifest says so, exceptions stay as they are. Without it such a window is refused',
+      'true: accept a window that has not ended. File names and manifest say provisional, and exceptions do not change. Without it such a window is refused',
     example: false,
   })
   @IsOptional()
   @IsBoolean()
   provisional: boolean = false;
 
-  @ApiPropertyOptional({ enum: ['adhoc', 'cli'], default: 'adhoc', description: 'How it was started, for the history' })
+  @ApiPropertyOptional({ enum: ['adhoc', 'cli'], default: 'adhoc', description: 'The trigger, for the history' })
   @IsOptional()
   @IsIn(['adhoc', 'cli'])
   kind: 'adhoc' | 'cli' = 'adhoc';

@@ -8,7 +8,7 @@ const CATCH_UP_DAYS = 7;
 export class ScheduleRequest {
   @ApiProperty({
     description:
-      'Five fields, local time of `zone`; at most every five minutes. A day is run at the first fire after it has ended',
+      'Five fields, local time of `zone`; at most every five minutes. A day is run at the first scheduled time after it has ended',
     example: '30 7 * * *',
   })
   @IsString()
@@ -28,7 +28,7 @@ export class ScheduleRequest {
 
   @ApiPropertyOptional({
     default: true,
-    description: 'false: it rests, and catches up when it is enabled again',
+    description: 'false: paused; it catches up when it is enabled again',
     example: true,
   })
   @IsOptional()
@@ -40,7 +40,7 @@ export class ScheduleRequest {
     minimum: 1,
     maximum: 366,
     default: CATCH_UP_DAYS,
-    description: 'Days that are made up for after an outage',
+    description: 'Missed days that are run after an outage',
     example: CATCH_UP_DAYS,
   })
   @IsOptional()
@@ -61,7 +61,7 @@ export class ScheduleView {
   @ApiProperty({
     type: 'string',
     nullable: true,
-    description: 'Every business day up to this one is dealt with',
+    description: 'Every business day up to this one is done',
     example: '2026-11-22',
   })
   lastBusinessDate!: string | null;
@@ -79,7 +79,7 @@ export class ScheduleView {
     type: 'string',
     format: 'date-time',
     nullable: true,
-    description: 'When it fires next; null while it rests',
+    description: 'Next scheduled time; null while paused',
     example: '2026-11-23T06:30:00.000Z',
   })
   nextFireAt!: string | null;

@@ -17,8 +17,8 @@ export class SchedulesController {
   constructor(private readonly schedules: SchedulesService) {}
 
   @Get()
-  @ApiOperation({ summary: 'Which business days are run by themselves, and how far they are' })
-  @ApiOkResponse({ description: 'All of them', type: [ScheduleView] })
+  @ApiOperation({ summary: 'Schedules of business days, with their progress' })
+  @ApiOkResponse({ description: 'All schedules', type: [ScheduleView] })
   listSchedules(): Promise<ScheduleView[]> {
     return this.schedules.list();
   }
@@ -26,9 +26,9 @@ export class SchedulesController {
   @Put(':name')
   @TakesJson()
   @ApiOperation({
-    summary: 'Make or change a schedule',
+    summary: 'Create or change a schedule',
     description:
-      'Each business day is run at the first fire after it has ended. Days that passed while no hub was up are made up for, oldest first, up to catchUpDays.',
+      'Each business day is run at the first scheduled time after it has ended. Days missed while no hub was running are caught up, oldest first, up to catchUpDays.',
   })
   @nameParam
   @ApiBody({ type: ScheduleRequest })
@@ -45,7 +45,7 @@ export class SchedulesController {
   @Delete(':name')
   @ApiOperation({ summary: 'Remove a schedule', description: 'Its runs and reports stay.' })
   @nameParam
-  @ApiOkResponse({ description: 'What was removed', type: ScheduleView })
+  @ApiOkResponse({ description: 'The removed schedule', type: ScheduleView })
   @ApiProblems('not_found')
   removeSchedule(@Actor() actor: string, @Param('name') name: string): Promise<ScheduleView> {
     return this.schedules.remove(actor, named(name));

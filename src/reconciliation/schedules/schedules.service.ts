@@ -53,7 +53,7 @@ export class SchedulesService implements OnApplicationBootstrap {
       checkZone(zone);
       checkCutoff(cutoff);
       checkCron(cron, zone, now);
-      // The day that has just ended is the first to be run; what was before a schedule is nobody's omission.
+      // The day that has just ended is the first to be run; what was before a schedule is not missed.
       const begins = businessWindow(lastClosedDate(now, zone, cutoff), zone, cutoff).from;
       return businessDateOf(new Date(begins.getTime() - 1), zone, cutoff);
     });

@@ -46,7 +46,7 @@ export class ListCall {
         if (wait.throttled) throttled += 1;
         else failures += 1;
         this.pause();
-        // An abort is told by the next try, which does not start.
+        // The next try reports an abort: it does not start.
         await delay(wait.ms, undefined, { signal: this.gone }).catch(() => undefined);
       }
     }
@@ -81,7 +81,7 @@ export class ListCall {
   /** What an error that came up while the list was read means. */
   translate(error: unknown): SourceError {
     if (error instanceof SourceError) return error;
-    if (this.gone.aborted) return this.fault('aborted', 'nobody waits for it any more', error);
+    if (this.gone.aborted) return this.fault('aborted', 'no caller waits for it any more', error);
     if (this.tooSlow) return this.fault('too_slow', `no whole page within ${this.limits.pageMs / 1000} s`, error);
     if (error instanceof ListFault) return this.fault(error.reason, error.message, error);
     if (error instanceof ListJsonError) return this.fault(error.fault, error.message, error);
@@ -101,7 +101,7 @@ export class ListCall {
   }
 
   private async open(url: string): Promise<OpenAnswer> {
-    if (this.gone.aborted) throw this.fault('aborted', 'nobody waits for it any more');
+    if (this.gone.aborted) throw this.fault('aborted', 'no caller waits for it any more');
     this.current?.abort();
     const controller = new AbortController();
     this.current = controller;

@@ -301,7 +301,7 @@ class PageRows {
   }
 }
 
-/** Of a list in parts: whoever ignores the window gives each row once per part, and rows without a time belong to none. */
+/** Of a list in parts: a partner that ignores the window returns each row once per part, and rows without a time belong to none. */
 function checkPart(at: Date | null, part: SourceWindow): void {
   if (at === null) throw new ListFault('window_ignored', 'it is read in parts by time, and has a row without a time');
   if (at < part.from || at >= part.to)

@@ -25,7 +25,7 @@ export class ParkedController {
   @ApiOperation({
     summary: 'Parked money, oldest first',
     description:
-      'Credits that an operator refused, movements whose place stayed unknown, repayments that did not go through. Nothing here is given up; each waits for a person.',
+      'Credits that an operator refused, movements of unknown outcome, reversals that failed. Each waits for a person.',
   })
   @ApiOkResponse({ description: 'A page of parked transactions', type: FailedTransactionPage })
   @ApiProblems('validation_failed')
@@ -36,9 +36,9 @@ export class ParkedController {
   @Patch(':transactionId')
   @TakesJson()
   @ApiOperation({
-    summary: 'Resolve one',
+    summary: 'Resolve a parked transaction',
     description:
-      "`applied` and `not_applied` say what the operator's books hold; `retry` sends the same bytes again. Goes to the audit log with who and why.",
+      "`applied` and `not_applied` say what the operator's books hold; `retry` sends the same bytes again. The audit log records who and why.",
   })
   @ApiParam({
     name: 'transactionId',
@@ -48,7 +48,7 @@ export class ParkedController {
   })
   @ApiBody({ type: ResolveRequest })
   @ApiOkResponse({
-    description: 'Its state now; parked still when it is sent again',
+    description: 'Its current state; still parked after `retry`',
     schema: {
       type: 'object',
       required: ['transactionId', 'state'],
@@ -83,9 +83,9 @@ export class ParkedController {
   @Post('resolve')
   @HttpCode(200)
   @TakesJson()
-  @ApiOperation({ summary: 'Resolve many, or see what would be resolved' })
+  @ApiOperation({ summary: 'Resolve many parked transactions, or preview it' })
   @ApiBody({ type: BulkResolveRequest })
-  @ApiOkResponse({ description: 'What became of each', type: BulkResolveAnswer })
+  @ApiOkResponse({ description: 'The result for each', type: BulkResolveAnswer })
   @ApiProblems('malformed_request', 'payload_too_large', 'unsupported_media_type', 'validation_failed')
   resolveMany(@Actor() actor: string, @Body() request: BulkResolveRequest): Promise<BulkResolveAnswer> {
     return this.parked.resolveMany(actor, request.ids, request.resolution, request.reason, request.dryRun);

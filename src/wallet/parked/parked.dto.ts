@@ -22,7 +22,7 @@ const RESOLUTIONS: readonly Resolution[] = ['applied', 'not_applied', 'retry'];
 export class ResolveRequest {
   @ApiProperty({
     enum: RESOLUTIONS,
-    description: 'What a person found out: the operator booked it, did not book it, or it shall be sent again',
+    description: "A person's finding: the operator booked it, did not book it, or it is to be sent again",
     example: 'applied',
   })
   @IsIn(RESOLUTIONS)
@@ -49,18 +49,18 @@ export class BulkResolveRequest extends ResolveRequest {
   @IsUUID(undefined, { each: true })
   ids!: string[];
 
-  @ApiProperty({ description: 'true: nothing is changed, the answer says what would be', example: true })
+  @ApiProperty({ description: 'true: nothing is changed, the response is a preview', example: true })
   @IsBoolean()
   dryRun!: boolean;
 }
 
 export class ParkedQuery {
-  @ApiPropertyOptional({ enum: ['debit', 'credit'], description: 'Only bets, or only wins' })
+  @ApiPropertyOptional({ enum: ['debit', 'credit'], description: 'Only debits, or only credits' })
   @IsOptional()
   @IsIn(['debit', 'credit'])
   event?: 'debit' | 'credit';
 
-  @ApiPropertyOptional({ type: 'integer', minimum: 1, maximum: 200, default: 50, description: 'Items of a page' })
+  @ApiPropertyOptional({ type: 'integer', minimum: 1, maximum: 200, default: 50, description: 'Items per page' })
   @IsOptional()
   @Type(() => Number)
   @IsInt()
@@ -68,7 +68,7 @@ export class ParkedQuery {
   @Max(200)
   limit: number = 50;
 
-  @ApiPropertyOptional({ format: 'uuid', description: '`nextCursor` of the page before' })
+  @ApiPropertyOptional({ format: 'uuid', description: '`nextCursor` of the previous page' })
   @IsOptional()
   @IsUUID()
   cursor?: string;
@@ -81,7 +81,7 @@ export class FailedTransactionView extends TransactionView {
     format: 'date-time',
     nullable: true,
     description:
-      'Until then a call may still be booked, and `applied` and `not_applied` answer 409 `money_in_flight`; null when nothing can be',
+      'Until then a call may still be booked, and `applied` and `not_applied` are 409 `money_in_flight`; null if no call can be',
     example: null,
   })
   inFlightUntil!: string | null;
