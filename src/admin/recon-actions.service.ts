@@ -46,7 +46,7 @@ interface Effect {
 interface Act {
   readonly staff: Staff;
   readonly request: Omit<ActionRequest, 'action'> & { readonly action: ExceptionAction };
-  /** The caller's key; a repeat with it gets the first answer. */
+  /** The caller's key; a repeat with it gets the first response. */
   readonly key: string | undefined;
   /** What the operator said, for requery_operator. */
   readonly finding?: Record<string, unknown>;
@@ -321,7 +321,7 @@ export class ReconActionsService {
     }
   }
 
-  /** The stored answer to the same request with the same key. */
+  /** The stored response to the same request with the same key. */
   private async earlier(tx: Tx, id: string, act: Act): Promise<(ActionAnswer & { replayed: boolean }) | undefined> {
     const key = keyOf(id, act);
     if (key === undefined) return undefined;

@@ -72,7 +72,7 @@ export interface Config {
   readonly partnerChangeAccepted: boolean;
 
   readonly operatorTimeoutMs: number;
-  /** For name, TCP and TLS of a connection to a partner, apart from the time-out of the call. */
+  /** For name, TCP and TLS of a connection to a partner, apart from the timeout of the call. */
   readonly connectTimeoutMs: number;
   readonly maxRetries: number;
   readonly retryBackoffSeconds: number;

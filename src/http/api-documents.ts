@@ -27,7 +27,7 @@ export interface ApiDocumentsOptions {
 }
 
 /**
- * Stands before everything below /swagger: who may have it, and each answer made once and kept as bytes, plain and compressed, with an
+ * Stands before everything below /swagger: who may have it, and each response made once and kept as bytes, plain and compressed, with an
  * ETag. The document is some 300 KB; generating it for every request, without a token, would cost more than the debits of that second.
  */
 export function apiDocuments({
@@ -89,7 +89,7 @@ function serve(document: KeptDocument, request: HubRequest, response: Response, 
   });
 }
 
-/** Holds back what is written into the answer until it is whole, and hands it over if it is a document; anything else goes out as it is. */
+/** Holds back what is written into the response until it is whole, and hands it over if it is a document; anything else goes out as it is. */
 function collectAnswer(response: Response, serveMade: (document: KeptDocument) => void): void {
   const chunks: Buffer[] = [];
   const { write, end } = response;

@@ -11,10 +11,10 @@ const KEEP_ALIVE_MS = 65_000;
 const LINGER_MS = 2_000;
 /** How long a request that has come in part may take to come whole once the port closes. */
 export const HALF_REQUEST_GRACE_MS = 2_000;
-/** A client that takes nothing of its answer for this long while the port closes will not take the rest. */
+/** A client that takes nothing of its response for this long while the port closes will not take the rest. */
 const STALLED_READER_MS = 10_000;
 const LOOK_MS = 250;
-/** Node's pipeline alone listens for the end of an answer seven times, eight when it breaks off; from the eleventh listener on Node would warn of a leak. All go with the answer. */
+/** Node's pipeline alone listens for the end of a response seven times, eight when it breaks off; from the eleventh listener on Node would warn of a leak. All go with the response. */
 const LISTENERS_MAX = 20;
 
 interface Exchange {
@@ -26,7 +26,7 @@ interface Exchange {
 interface Connection {
   /** Requests that are not answered yet; more than one with pipelining. */
   readonly open: Set<Exchange>;
-  /** While the port closes: how far its answer has got, and when that was last seen to change. */
+  /** While the port closes: how far its response has got, and when that was last seen to change. */
   progress: { mark: string; at: number };
 }
 
@@ -43,7 +43,7 @@ export function whenHalfClosed(response: ServerResponse, act: () => void): void 
 }
 
 /**
- * The hub's port: time-outs, a problem document where Node by itself would answer with a bare status line, an answer while the process still
+ * The hub's port: timeouts, a problem document where Node by itself would answer with a bare status line, a response while the process still
  * starts, and an end that waits for answers in flight and for nothing else.
  */
 export class HubServer {
@@ -59,7 +59,7 @@ export class HubServer {
     this.http.keepAliveTimeout = KEEP_ALIVE_MS;
     this.http.headersTimeout = KEEP_ALIVE_MS + 1_000;
     this.http.requestTimeout = 30_000;
-    // Who closes its half behind its last request gets the answers to what came whole. By itself Node ends the connection at once and drops
+    // Who closes its half behind its last request gets the responses to what came whole. By itself Node ends the connection at once and drops
     // them, movements that were made included. The types leave this property out.
     Object.assign(this.http, { httpAllowHalfOpen: true });
     this.http.on('connection', (socket: Socket) => {
@@ -112,7 +112,7 @@ export class HubServer {
   async close(): Promise<void> {
     if (!this.http.listening) return;
     const closed = new Promise((resolve) => this.http.close(resolve));
-    // Node takes a connection that never said anything for a busy one, to cut it by its time-out for headers.
+    // Node takes a connection that never said anything for a busy one, to cut it by its timeout for headers.
     for (const socket of this.connections.keys()) if (socketOf(socket).bytesRead === 0) socket.destroy();
     const since = performance.now();
     const look = setInterval(() => this.closeHopeless(performance.now() - since), LOOK_MS);
@@ -157,7 +157,7 @@ export class HubServer {
       const open = [...(this.connections.get(socket)?.open ?? [])];
       const cut = open.find(({ request }) => !request.complete);
       const refuse = () => {
-        // Answered before its body had come whole, for a missing token say: that was the answer.
+        // Answered before its body had come whole, for a missing token say: that was the response.
         if (cut?.response.writableEnded === true) endSoon(socket);
         else refuseConnection(socket, error.code === 'HPE_HEADER_OVERFLOW' ? 'headers_too_large' : 'malformed_request');
       };

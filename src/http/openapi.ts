@@ -44,7 +44,7 @@ export interface WebhookDocument {
   readonly summary: string;
   readonly description: string;
   readonly headers: readonly { readonly name: string; readonly description: string; readonly example: string }[];
-  /** By status, what the hub makes of the answer. */
+  /** By status, what the hub makes of the response. */
   readonly answers: Readonly<Record<string, string>>;
 }
 

@@ -38,7 +38,7 @@ export class ProblemFilter implements ExceptionFilter {
       response.destroy(error);
       return;
     }
-    // An answer about money is never held up; that the request itself was no good can wait.
+    // A response about money is never held up; that the request itself was no good can wait.
     if (error.status >= 500 || error.status === 409) return sendProblem(response, error);
     const request = http.getRequest<HubRequest>();
     const shares = sharesOf(request);

@@ -14,7 +14,7 @@ const QUIET = /^\/(health|metrics)/;
 const isQuiet = (route: string, status: number): boolean =>
   QUIET.test(route) || (route === '/webhooks/incoming' && status < 400);
 
-/** Opens the request's context, writes one wide line when its answer is out, and lets nothing pass without a Host. */
+/** Opens the request's context, writes one wide line when its response is out, and lets nothing pass without a Host. */
 export function requestContext(
   logger: Logger,
   metrics: Metrics,
@@ -110,7 +110,7 @@ export function rawBody(): (request: HubRequest, response: Response, next: NextF
   };
 }
 
-/** The rest is read and forgotten for a moment, so that a client that writes all of its body first gets the answer and not a reset. */
+/** The rest is read and forgotten for a moment, so that a client that writes all of its body first gets the response and not a reset. */
 function tooLong(request: HubRequest): HubError {
   const timer = setTimeout(() => request.socket.destroy(), LINGER_MS);
   timer.unref();

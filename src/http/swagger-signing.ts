@@ -1,4 +1,4 @@
-/** A request as Swagger UI is about to send it, and an answer as it came. */
+/** A request as Swagger UI is about to send it, and a response as it came. */
 interface PageRequest {
   url: string;
   method?: string;
@@ -31,7 +31,7 @@ export async function signRequest(request: PageRequest): Promise<PageRequest> {
   if (method === 'POST' && request.url.includes('/wallet/') && typed === undefined)
     headers['Idempotency-Key'] = hex(crypto.getRandomValues(new Uint8Array(16)));
   if (typeof request.body === 'string' && request.url.endsWith('/webhooks/incoming')) {
-    // The example names no call of this hub; the bet that was tried last on this page is one.
+    // The example names no call of this hub; the debit that was tried last on this page is one.
     const answered = (globalThis as { hubCorrelationIds?: Record<string, string> }).hubCorrelationIds ?? {};
     const refId = /"refId"\s*:\s*"([^"]+)"/.exec(request.body)?.[1] ?? '';
     const known = answered[refId];
@@ -78,7 +78,7 @@ export async function signRequest(request: PageRequest): Promise<PageRequest> {
   return request;
 }
 
-/** Runs in the page likewise: remembers what a bet was answered with, for the callback that may be tried next. */
+/** Runs in the page likewise: remembers what a debit was answered with, for the callback that may be tried next. */
 export function rememberAnswer(answer: PageAnswer): PageAnswer {
   if (!answer.ok || typeof answer.text !== 'string' || !/\/wallet\/(?:debit|credit)$/.test(answer.url)) return answer;
   const refId = /"refId":"([^"]+)"/.exec(answer.text)?.[1];

@@ -7,7 +7,7 @@ export interface RequestContext {
   correlationId?: string;
   /** Code of the problem document, when the request was refused. */
   problem?: string;
-  /** Whether the answer is a stored one. */
+  /** Whether the response is a stored one. */
   replayed?: boolean;
 }
 

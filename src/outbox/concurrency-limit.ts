@@ -12,7 +12,7 @@ const BASE_HALF_MS = 30_000;
  * How many concurrent calls to one destination are worthwhile. By Little's law the calls that a partner works on are its
  * rate times its latency: a slow partner with room needs many at once, and for a full one more calls only make each wait longer. So the
  * limit grows while it is used up and the latency stays near the best one seen, and shrinks when calls take twice as long as that or most of
- * them get no answer (AIMD). A fixed number would be too small for one partner and too large for the next. Clocks are of `performance.now()`.
+ * them get no response (AIMD). A fixed number would be too small for one partner and too large for the next. Clocks are of `performance.now()`.
  */
 export class ConcurrencyLimit {
   private limit: number;
@@ -37,7 +37,7 @@ export class ConcurrencyLimit {
     this.usedUp = true;
   }
 
-  /** A call ended: with an answer after `ms`, or without one. */
+  /** A call ended: with a response after `ms`, or without one. */
   ended(now: number, ms: number, answered: boolean): void {
     if (answered) this.took.push(ms);
     else this.lost += 1;
@@ -58,8 +58,8 @@ export class ConcurrencyLimit {
     if (median !== undefined) this.learn(now, median);
     const best = Math.min(this.base.best, this.base.before);
     const slow = median !== undefined && median > Math.max(2 * best, best + SLACK_MS);
-    // Scattered losses are cables and faults, which fewer calls do not heal: taking one in ten for a full partner left most bets to their
-    // deadline. A partner that leaves most calls without an answer is in trouble, and the breaker thinks so too.
+    // Scattered losses are cables and faults, which fewer calls do not heal: taking one in ten for a full partner left most debits to their
+    // deadline. A partner that leaves most calls without a response is in trouble, and the breaker thinks so too.
     const broken = this.lost > this.took.length;
     if (broken || slow) this.untroubled = false;
     if (broken) this.limit *= 0.5;

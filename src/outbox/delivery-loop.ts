@@ -62,11 +62,11 @@ export interface LoopSettings {
   readonly replica: string;
   /** Maximum of concurrent calls; how many are used follows the destination. */
   readonly slotsMax: number;
-  /** At least this long; a destination with a longer time-out gets a longer lease. */
+  /** At least this long; a destination with a longer timeout gets a longer lease. */
   readonly leaseMs: number;
   /** Calls per second over all replicas; 0: no limit. */
   readonly ratePerSecond: number;
-  /** How long after its time-out a call may still be booked. */
+  /** How long after its timeout a call may still be booked. */
   readonly graceMs: number;
   /** How long what an operator accepted may wait for its callback. */
   readonly callbackTimeoutMs: number;
@@ -181,7 +181,7 @@ export class DeliveryLoop {
     const askedAt = performance.now();
     await this.refreshWatermark(askedAt);
     const stop = this.parts.metrics.claimSeconds.startTimer({ queue: this.destination.role });
-    // A partner's row may change while a message is leased; this attempt keeps the time-out and the lease that it began with.
+    // A partner's row may change while a message is leased; this attempt keeps the timeout and the lease that it began with.
     const lease: Lease = { destination: this.destination, leaseMs: this.leaseMs, claimedAt: askedAt };
     const landMs =
       lease.destination.role === 'operator'

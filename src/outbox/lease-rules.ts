@@ -22,15 +22,15 @@ export function handlingOf(lostLeases: number): 'usual' | 'alone' | 'set_aside' 
 
 /** How long an operator may take over a call, from its beginning. */
 export interface BookingLimits {
-  /** The time-out that the call had: the partner's row may say another by now. */
+  /** The timeout that the call had: the partner's row may say another by now. */
   readonly timeoutMs: number;
   readonly callbackTimeoutMs: number;
   readonly graceMs: number;
-  /** Whether it may accept a call and book it later. An answer that was lost may have said so. */
+  /** Whether it may accept a call and book it later. A response that was lost may have said so. */
   readonly answersLater: boolean;
 }
 
-/** How long from the claim a call that leaves under this lease may still be booked: at the latest it leaves a time-out before the lease ends. */
+/** How long from the claim a call that leaves under this lease may still be booked: at the latest it leaves a timeout before the lease ends. */
 export function landsAfterClaimMs(
   leaseMs: number,
   { timeoutMs, callbackTimeoutMs, graceMs, answersLater }: BookingLimits,
@@ -85,7 +85,7 @@ export function isExpiredAfter({ expiresInMs }: Pick<LeasedMessage, 'expiresInMs
   return expiresInMs !== null && expiresInMs <= sinceClaimMs;
 }
 
-/** When the last try of an attempt must have its answer, in ms from the claim. No try starts after the message expired: by then its outcome is asked for, not tried for. */
+/** When the last try of an attempt must have its response, in ms from the claim. No try starts after the message expired: by then its outcome is asked for, not tried for. */
 export function endsWithinMs(leaseMs: number, timeoutMs: number, expiresInMs: number | null): number {
   return expiresInMs === null || expiresInMs <= 0 ? leaseMs : Math.min(leaseMs, expiresInMs + timeoutMs);
 }
@@ -96,8 +96,8 @@ export function outlastsLease(leaseMs: number, timeoutMs: number, sinceClaimMs: 
 }
 
 /**
- * How long from the end of the attempt something of it may still be booked, in ms; null when no answer was lost. A lost call may be booked until
- * its time-out and the grace are over; one that was accepted, or may have been, until its callback is overdue as well.
+ * How long from the end of the attempt something of it may still be booked, in ms; null when no response was lost. A lost call may be booked until
+ * its timeout and the grace are over; one that was accepted, or may have been, until its callback is overdue as well.
  */
 export function landsAfterMs(
   said: OutcomeClass,
@@ -108,7 +108,7 @@ export function landsAfterMs(
   return (said === 'accepted' || answersLater ? Math.max(timeoutMs, callbackTimeoutMs) : timeoutMs) + graceMs;
 }
 
-/** "Try later" as the answer to a repeat within one attempt says nothing about the lost request before it. */
+/** "Try later" as the response to a repeat within one attempt says nothing about the lost request before it. */
 export function classAfterTries(said: OutcomeClass, tries: number): OutcomeClass {
   return said === 'throttled' && tries > 1 ? 'unknown' : said;
 }

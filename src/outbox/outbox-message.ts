@@ -70,22 +70,22 @@ export interface Traces {
   readonly began: number;
   /** Whether a movement left and was answered. */
   readonly answered: boolean;
-  /** How long from the end of the attempt a call of it may still be booked, in ms; null when no answer was lost. */
+  /** How long from the end of the attempt a call of it may still be booked, in ms; null when no response was lost. */
   readonly landsMs: number | null;
 }
 
 interface Delivery {
   readonly message: LeasedMessage;
   readonly destination: Partner;
-  /** HTTP status, null when no answer came. */
+  /** HTTP status, null when no response came. */
   readonly status: number | null;
-  /** Requests that left in this attempt; `status` is the answer to the last. */
+  /** Requests that left in this attempt; `status` is the response to the last. */
   readonly tries: number;
   /** Null when nothing was sent because the outcome was known already. */
   readonly durationMs: number | null;
   /** What this attempt adds to what may still be booked. */
   readonly traces: Traces;
-  /** Of an answer that makes no sense: what helps to find out who wrote it. */
+  /** Of a response that makes no sense: what helps to find out who wrote it. */
   readonly seen?: {
     readonly contentType: string | null;
     readonly contentEncoding: string | null;
@@ -101,7 +101,7 @@ export type DeliveryResult = OperatorResult | WebhookResult;
 export interface OperatorResult extends Delivery {
   readonly queue: 'operator';
   readonly verdict: OperatorVerdict;
-  /** What the outbox would do if the outcome were unknown: for an answer that says nothing about an earlier, lost attempt. */
+  /** What the outbox would do if the outcome were unknown: for a response that says nothing about an earlier, lost attempt. */
   readonly ifUnknown: Disposition;
 }
 

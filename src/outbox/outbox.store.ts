@@ -333,7 +333,7 @@ export class OutboxStore {
   }
 
   /**
-   * Where messages stand; their heads are locked if they have any. The caller holds the lanes. in_flight: leased, its answer is to come.
+   * Where messages stand; their heads are locked if they have any. The caller holds the lanes. in_flight: leased, its response is to come.
    * idle: a head that is not being sent; `maybeSent` says whether it may have been sent before. waiting: behind its head. done: settled.
    */
   async positions(tx: Tx, messageIds: readonly string[]): Promise<Map<string, MessagePosition>> {

@@ -26,7 +26,7 @@ export class Outbox {
     private readonly records: OutboxRecordsStore,
   ) {}
 
-  /** Registers who gives meaning to operators' answers; once, at start. */
+  /** Registers who gives meaning to operators' responses; once, at start. */
   handle(handler: DeliveryHandler): void {
     this.registered = handler;
   }

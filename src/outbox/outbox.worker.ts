@@ -67,7 +67,7 @@ export class OutboxWorker implements OnApplicationBootstrap, BeforeApplicationSh
 
   async beforeApplicationShutdown(): Promise<void> {
     this.stopClaiming();
-    // Longer than one call may take: what is on the wire gets its answer settled. What takes longer is left to its lease.
+    // Longer than one call may take: what is on the wire gets its response settled. What takes longer is left to its lease.
     const { operatorTimeoutMs, drainSeconds, shutdownTimeoutSeconds } = this.config;
     const graceMs = Math.min(
       operatorTimeoutMs + 2_000,

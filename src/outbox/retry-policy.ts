@@ -21,7 +21,7 @@ export function jitteredDelayMs(boundSeconds: number, random: number): number {
 }
 
 /**
- * What to do with a message after an answer of this class. `attempts` counts earlier attempts that left, `releases` those given back; `mayLandUntil`
+ * What to do with a message after a response of this class. `attempts` counts earlier attempts that left, `releases` those given back; `mayLandUntil`
  * is null when none of those that left may still be booked; `random` is uniform in [0, 1).
  */
 export function propose(
@@ -46,7 +46,7 @@ export function propose(
       return final('dead');
     case 'throttled': {
       const bound = Math.min(2 ** Math.min(counts.releases, 10), THROTTLED_SECONDS_MAX);
-      // Retry-After: 0, or a date that has passed by the time we read it, names no pause; without one of ours the answer would loop.
+      // Retry-After: 0, or a date that has passed by the time we read it, names no pause; without one of ours the response would loop.
       const pauseMs = retryAfterMs === null || retryAfterMs === 0 ? jitteredDelayMs(bound, random) : retryAfterMs;
       return later('released', untilExpiry(pauseMs, counts.expiresInMs));
     }
@@ -54,7 +54,7 @@ export function propose(
       // The destination is paused as a whole; the message waits for it.
       return later('released', 0);
     case 'accepted':
-      // The first answer "accepted" buys time for the callback, also when all calls before it are proven unbooked. After it, silence is an unknown
+      // The first response "accepted" buys time for the callback, also when all calls before it are proven unbooked. After it, silence is an unknown
       // outcome like any other.
       if (counts.attempts === 0 || counts.mayLandUntil === null)
         return later('retry', untilExpiry(rules.callbackTimeoutSeconds * 1000, counts.expiresInMs));

@@ -112,7 +112,7 @@ export class Sender {
         this.reportMismatch('list', said.field, message, destination);
       return { result: about(verdictOf(said)), healthy: said.verdict !== 'no_answer' || !said.isBroken };
     } catch (error) {
-      // Whatever went wrong, the question has no answer yet.
+      // Whatever went wrong, the question has no response yet.
       const { status, retryAfterMs } = this.http.refusal(error);
       const verdict = {
         class: 'unknown',
@@ -234,7 +234,7 @@ function settledVerdict(verdict: OperatorVerdict, tries: number): OperatorVerdic
 
 type ResultBase = Pick<DeliveryResult, 'message' | 'destination' | 'status' | 'tries' | 'durationMs' | 'seen'>;
 
-/** Nothing of an answer that is a JSON object with a status below 300, which is nearly every one. */
+/** Nothing of a response that is a JSON object with a status below 300, which is nearly every one. */
 function seenIn(answer: Answer): Pick<DeliveryResult, 'seen'> {
   if (answer.kind !== 'answered' || answer.head === undefined || (answer.status < 300 && answer.body.startsWith('{')))
     return {};

@@ -29,7 +29,7 @@ export interface BodyText {
 }
 
 /**
- * The text of an answer's body: unpacked although no compression was requested, since proxies compress as they like, and by its own charset.
+ * The text of a response's body: unpacked although no compression was requested, since proxies compress as they like, and by its own charset.
  * Never longer than `bytesMax`, whatever it unpacks to. Not asynchronous: the bound is far below what would hold the process up.
  */
 export function bodyText(

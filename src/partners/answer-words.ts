@@ -2,7 +2,7 @@ import { shownUrl } from '../kernel/base-url';
 import { ExactJsonError, parseExactJson } from '../json/exact-json';
 import type { AnsweredBody } from './partner-http';
 
-/** Of an answer that makes no sense, as much as tells an error page from a typing error. */
+/** Of a response that makes no sense, as much as tells an error page from a typing error. */
 const FIRST_BYTES = 120;
 const WORDS_MAX = 200;
 /** Where partners put what went wrong: a code first, then a sentence. */
@@ -50,7 +50,7 @@ function wordsIn(value: unknown): string[] {
   return nested.length > 0 ? nested : [...first(CODES), ...first(SENTENCES)];
 }
 
-/** An answer in one line: status, where it redirects to, and what the body is, classified by what a person would check next. */
+/** A response in one line: status, where it redirects to, and what the body is, classified by what a person would check next. */
 export function whatCame(answer: AnsweredBody): string {
   const { status, head } = answer;
   const location = head?.location ?? null;

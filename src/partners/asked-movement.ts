@@ -19,7 +19,7 @@ export interface AskedMovement {
 
 export type ComparedField = 'reference' | 'direction' | 'playerId' | 'amount' | 'currency' | 'correlationId';
 
-/** What an operator may say of a movement, in an answer, a callback or a row of its list. */
+/** What an operator may say of a movement, in a response, a callback or a row of its list. */
 export interface SaidMovement {
   readonly reference?: unknown;
   readonly refId?: unknown;
@@ -37,7 +37,7 @@ const DIRECTIONS: ReadonlyMap<string, Direction> = new Map([
   ['DEBIT', 'withdraw'],
   ['DEPOSIT', 'deposit'],
   ['CREDIT', 'deposit'],
-  // An operator with a route of its own for repayments may name them by it.
+  // An operator with a route of its own for reversals may name them by it.
   ['ROLLBACK', 'rollback'],
 ]);
 
@@ -52,7 +52,7 @@ export function isGiven(value: unknown): boolean {
 
 /**
  * First field in which what an operator says differs from what it was asked; null when all that it gives agrees. A word about another
- * movement is no word about this one: 200 OK with the amount of a neighbour's bet would confirm a debit that was not booked. An amount must be exact;
+ * movement is no word about this one: 200 OK with the amount of a neighbour's debit would confirm a debit that was not booked. An amount must be exact;
  * in a row of a list (`listed`) it may carry the noise of a binary float, as reconciliation reads it too.
  */
 export function disagreement(

@@ -33,7 +33,7 @@ export interface LeanConfig extends InternalAxiosRequestConfig {
   departure?: Departure;
 }
 
-/** What an answer says besides its status and text; for people who look for the cause of trouble. */
+/** What a response says besides its status and text; for people who look for the cause of trouble. */
 export interface AnswerHead {
   readonly contentType: string | null;
   readonly contentEncoding: string | null;
@@ -53,7 +53,7 @@ const PERMIT_TOO_OLD = Symbol('the connection is there, and the permit grew old 
 /**
  * axios' way to the wire for one short text out and one short text back. Its own adapter serves uploads, streams, proxies and redirects, and
  * with node:http below it takes twice the CPU of the whole rest of a delivery; this one serves what partners get: keep-alive connections per
- * origin without pipelining, a time limit over the call and another one over its connection, a limit on the answer, no redirect.
+ * origin without pipelining, a time limit over the call and another one over its connection, a limit on the response, no redirect.
  * It asks for no compression, and unpacks what comes packed all the same.
  */
 export class LeanAdapter {
@@ -69,7 +69,7 @@ export class LeanAdapter {
     return this.agent.destroy();
   }
 
-  /** `config.timeout` bounds the call from its first byte to the last one of the answer. Rejects with AxiosError, as every adapter. */
+  /** `config.timeout` bounds the call from its first byte to the last one of the response. Rejects with AxiosError, as every adapter. */
   readonly send = async (config: LeanConfig): Promise<LeanResponse> => {
     let call: Dispatcher.DispatchOptions;
     try {

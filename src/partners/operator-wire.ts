@@ -10,7 +10,7 @@ import type { Answer } from './partner-http';
 export type Movement = 'debit' | 'credit';
 
 /**
- * The classes of money-flow: what an answer says about the player's money. Two more come without a movement being sent:
+ * The classes of money-flow: what a response says about the player's money. Two more come without a movement being sent:
  * absent (the operator's list does not hold it) and expired (it never left, and now must not).
  */
 export type OutcomeClass =
@@ -23,7 +23,7 @@ export interface OperatorVerdict {
   /** Balance in major units as the operator wrote it; null when it gave none. */
   readonly balance: string | null;
   readonly retryAfterMs: number | null;
-  /** Set when the answer speaks of another movement than it was asked about: an incident. */
+  /** Set when the response speaks of another movement than it was asked about: an incident. */
   readonly mismatch?: ComparedField;
   /** The same for our own people, with all that helps to find the cause; left out when the reason says it. */
   readonly detail?: string;
@@ -34,10 +34,10 @@ const NO_REFUSAL_ON_CONFLICT = new Set(['ERROR', 'FAILED']);
 /**
  * Statuses of which none can follow from a call that was applied: what the operator says of a request that it does not take. All other 4xx
  * are left out on purpose: 409 and 423 are said of what is booked or being booked, 408, 425 and 499 of calls that go on behind a proxy, 406 and
- * 412 of an answer that could not be written, and the rest have no known meaning.
+ * 412 of a response that could not be written, and the rest have no known meaning.
  */
 const REFUSALS = new Set([400, 401, 402, 403, 404, 405, 410, 411, 413, 414, 415, 417, 421, 422, 426, 428, 431, 451]);
-/** Members of an answer that name a movement. */
+/** Members of a response that name a movement. */
 const NAMING: readonly (keyof SaidMovement)[] = [
   'reference',
   'refId',
@@ -99,7 +99,7 @@ export function movementOfMessage(
   };
 }
 
-/** What is looked for in a list or expected of a callback. `undo`: what pays a bet back. */
+/** What is looked for in a list or expected of a callback. `undo`: what refunds a debit. */
 export function askedMovement(
   operator: Partner,
   transaction: OperatorMovement & { readonly playerId: string; readonly operatorReference: string },
@@ -123,7 +123,7 @@ export function askedMovement(
   };
 }
 
-/** The reference that the operator sees of a movement, or of what pays it back. */
+/** The reference that the operator sees of a movement, or of what refunds it. */
 export function operatorReference(
   { operatorReference: reference }: { readonly operatorReference: string },
   undo: boolean,
@@ -145,12 +145,12 @@ export function externalReference(scope: ReferenceScope, refId: string, transact
   return scope === 'operator' || LIKE_OUR_OWN.test(refId) ? OWN_REFERENCE + transactionId : null;
 }
 
-/** Reference under which a bet is paid back; one per bet, so paying back twice is a repeat. */
+/** Reference under which a debit is refunded; one per debit, so refunding twice is a repeat. */
 export function undoReference(refId: string): string {
   return `rollback:${refId}`;
 }
 
-/** Path and exact body that undo a bet: the operator's rollback route where it has one, else a deposit of the same amount. */
+/** Path and exact body that undo a debit: the operator's rollback route where it has one, else a deposit of the same amount. */
 export function operatorUndoMessage(
   operator: Partner,
   bet: Omit<OperatorMovement, 'movement'>,
@@ -180,8 +180,8 @@ export function classOfStatusWord(
 }
 
 /**
- * What an operator's answer to a movement means. A 2xx is not success until the body says so, a failure that may have happened after the
- * money moved is unknown, not refused, and an answer about another movement is no answer.
+ * What an operator's response to a movement means. A 2xx is not success until the body says so, a failure that may have happened after the
+ * money moved is unknown, not refused, and a response about another movement is no response.
  */
 export function classifyOperatorAnswer(
   operator: Partner,

@@ -14,14 +14,14 @@ import { retryAfterMs } from './retry-after';
 import { sign, signBound } from './signature';
 import { isRepeated, mayLeave } from './tries';
 
-/** An answer longer than this is not read to the end: no wallet says more in one status. */
+/** A response longer than this is not read to the end: no wallet says more in one status. */
 const ANSWER_BYTES_MAX = 16 * 1024;
 
 export interface AnsweredBody {
   readonly status: number;
   readonly retryAfterMs: number | null;
   readonly body: string;
-  /** What else the answer said; for people. */
+  /** What else the response said; for people. */
   readonly head?: AnswerHead;
 }
 
@@ -35,7 +35,7 @@ export type Answer = {
   | ({ readonly kind: 'answered' } & AnsweredBody)
   /** Nothing left this machine. */
   | { readonly kind: 'not_sent'; readonly error: string }
-  /** The request left, or may have; no whole answer came. */
+  /** The request left, or may have; no whole response came. */
   | { readonly kind: 'lost'; readonly error: string }
 );
 
@@ -43,7 +43,7 @@ export interface PostRequest {
   readonly url: string;
   readonly body: string;
   readonly headers: Readonly<Record<string, string>>;
-  /** Whether the partner recognises a repeat, so that a lost answer may be asked for again within this attempt. */
+  /** Whether the partner recognises a repeat, so that a lost response may be asked for again within this attempt. */
   readonly repeatable: boolean;
   /** `performance.now()` that no try may outlast, the first included. */
   readonly deadline: number;
@@ -55,7 +55,7 @@ export interface PostRequest {
   readonly mayLeave: () => boolean;
 }
 
-/** The answer to a signed GET; its body is still on the way. */
+/** The response to a signed GET; its body is still on the way. */
 export interface OpenStream {
   readonly body: Readable;
   /** A header by its name in lower case; null when there is none. */
@@ -99,7 +99,7 @@ interface TryConfig extends LeanConfig {
   departure?: Attempt;
 }
 
-/** Signed calls to partners: keep-alive, one hard time-out per try, no redirects, retries within an attempt by axios-retry. */
+/** Signed calls to partners: keep-alive, one hard timeout per try, no redirects, retries within an attempt by axios-retry. */
 @Injectable()
 export class PartnerHttp implements OnApplicationShutdown {
   private readonly agents: { readonly httpAgent: PartnerHttpAgent; readonly httpsAgent: PartnerHttpsAgent };
@@ -215,7 +215,7 @@ export class PartnerHttp implements OnApplicationShutdown {
     return true;
   }
 
-  /** Status and pause of the answer that a failed stream got; nulls when there was none. */
+  /** Status and pause of the response that a failed stream got; nulls when there was none. */
   refusal(error: unknown): { status: number | null; retryAfterMs: number | null } {
     const response = error instanceof AxiosError ? error.response : undefined;
     return {
@@ -299,7 +299,7 @@ export class PartnerHttp implements OnApplicationShutdown {
       }),
     ))
       config.headers.set(name, value);
-    // From the first byte of this try to the last one of its answer: a partner that drips a byte a second must not hold the slot forever.
+    // From the first byte of this try to the last one of its response: a partner that drips a byte a second must not hold the slot forever.
     config.timeout = attempt.partner.timeoutMs;
     return config;
   }

@@ -4,7 +4,7 @@ export type PartnerRole = 'operator' | 'rgs';
 /** Within what a reference is unique at an operator. */
 export type ReferenceScope = 'player' | 'operator';
 
-/** Words in the `status` field of an operator's answer, callback or row, as `protocolWord` writes them. */
+/** Words in the `status` field of an operator's response, callback or row, as `protocolWord` writes them. */
 export interface StatusWords {
   readonly applied: readonly string[];
   readonly pending: readonly string[];
@@ -33,7 +33,7 @@ export interface Partner {
   readonly rollbackRoute: boolean;
   /** Whether it keeps refusals with the reference, so that a refused repeat speaks for every call before it. */
   readonly refusalIsFinal: boolean;
-  /** Whether it may accept a call and book it later, until the callback time-out: a call whose answer was lost may be booked until then. */
+  /** Whether it may accept a call and book it later, until the callback timeout: a call whose answer was lost may be booked until then. */
   readonly answersLater: boolean;
   readonly timeoutMs: number;
   /** Live signing keys, newest first: the first signs, all verify. */

@@ -1,6 +1,6 @@
 /** What one more try within an attempt depends on; all moments in the same clock, in ms. */
 
-/** Whether a try may leave: its answer must come before `endBy`. */
+/** Whether a try may leave: its response must come before `endBy`. */
 export function mayLeave(now: number, timeoutMs: number, endBy: number): boolean {
   return now <= endBy - timeoutMs;
 }

@@ -42,7 +42,7 @@ export function reasonCodeOf(said: OutcomeClass, reason: string | null): ReasonC
     case 'rejected_business':
       return codeOfWord(reason) ?? 'other';
     case 'rejected_contract':
-      // It refused the call and not the bet: a wrong key, a wrong address, a field that it does not know. The RGS can do nothing about it.
+      // It refused the call and not the debit: a wrong key, a wrong address, a field that it does not know. The RGS can do nothing about it.
       return codeOfWord(reason) ?? 'operator_misconfigured';
     case 'applied':
     case 'throttled':

@@ -18,7 +18,7 @@ import type { RollbackRequest } from './wallet.dto';
 import type { AcceptedRequest, MovementContext } from './wallet.service';
 import { WalletStore } from './wallet.store';
 
-/** Undoes bets: known ones once, unknown ones by holding their place so that they cannot come later. */
+/** Undoes debits: known ones once, unknown ones by holding their place so that they cannot come later. */
 @Injectable()
 export class RollbackService {
   constructor(
@@ -32,12 +32,12 @@ export class RollbackService {
   ) {}
 
   /**
-   * Everything in one transaction: the key, the place of the bet, the rollback and what it sets off. Throws idempotency_key_reused,
+   * Everything in one transaction: the key, the place of the debit, the rollback and what it sets off. Throws idempotency_key_reused,
    * reference_reused, round_closed, wrong_operator, validation_failed.
    */
   async accept(context: Omit<MovementContext, 'movement'>, request: RollbackRequest): Promise<AcceptedRequest> {
     const { rgs, operator } = context;
-    // The bet's own player: what links and the template say by now may be another's lane.
+    // The debit's own player: what links and the template say by now may be another's lane.
     const externalPlayerId =
       (await this.betOf(context, request)) ?? (await this.partners.externalPlayerId(operator, rgs, request.playerId));
     if (!isAddressablePlayer(externalPlayerId))
@@ -73,7 +73,7 @@ export class RollbackService {
           return { transactionId: first.transactionId, refId: request.refId, replayed: true, mayBeSettled: true };
         }
       }
-      // Key, business key, lane, row: accepting locks in this order too. The insert decides whether the bet is known: a bet that comes at
+      // Key, business key, lane, row: accepting locks in this order too. The insert decides whether the debit is known: a debit that comes at
       // this very moment waits for us, or we for it.
       const neverCame = await this.rollbacks.insertTombstone(tx, { ...place, id: newId() });
       await this.outbox.lockLane(tx, operator.id, externalPlayerId);
@@ -86,7 +86,7 @@ export class RollbackService {
         return { transactionId: known.id, refId: request.refId, replayed: true, mayBeSettled: true };
       }
       const bet = await this.store.lockDebit(tx, place);
-      // Neither there nor its place: a movement of another name has the same hashes. The bet could not be stored either.
+      // Neither there nor its place: a movement of another name has the same hashes. The debit could not be stored either.
       if (bet === undefined) throw new HubError('reference_reused');
       const applied = neverCame ? false : await this.undo(tx, bet);
       const stored = await this.rollbacks.insertRollback(tx, {
@@ -106,7 +106,7 @@ export class RollbackService {
   }
 
   /**
-   * The operator's player from whom the bet was taken; undefined when it did not come. Throws wrong_operator when it was taken at another
+   * The operator's player from whom the debit was taken; undefined when it did not come. Throws wrong_operator when it was taken at another
    * operator: holding its place at this one would say "nothing to undo" of a stake that stays taken.
    */
   private async betOf(
@@ -121,7 +121,7 @@ export class RollbackService {
     return here?.externalPlayerId;
   }
 
-  /** A bet that was taken can be undone under whatever name it has; a name that only looks like one would hold the place of a bet that never comes. */
+  /** A debit that was taken can be undone under whatever name it has; a name that only looks like one would hold the place of a debit that never comes. */
   private async checkIds(
     { rgs, operator, idempotencyKey }: Omit<MovementContext, 'movement'>,
     request: RollbackRequest,
@@ -138,7 +138,7 @@ export class RollbackService {
     throw new HubError('validation_failed', { errors: faults });
   }
 
-  /** Starts undoing a bet. True: it is undone already; false: there is nothing to undo; null: it will be known later. */
+  /** Starts undoing a debit. True: it is undone already; false: there is nothing to undo; null: it will be known later. */
   private async undo(tx: Tx, bet: MoneyTransaction): Promise<boolean | null> {
     const isOpen =
       bet.messageId !== null && (bet.state === 'initiated' || bet.state === 'unknown' || bet.state === 'parked');

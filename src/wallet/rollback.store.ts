@@ -5,10 +5,10 @@ import { COLUMNS, HAS_BUSINESS_KEY, type Transaction, type TransactionRow, trans
 /** Has the idempotency key of $1 RGS, $2 key. */
 const HAS_KEY = 'rgs_id = $1 and key_check = wallet_hash($2) and key_hash = wallet_hash_long($2, 1) and key = $2';
 
-/** SQL of undoing: rollbacks, the places that they hold for bets that have not come, and the keys of their requests. */
+/** SQL of undoing: rollbacks, the places that they hold for debits that have not come, and the keys of their requests. */
 @Injectable()
 export class RollbackStore {
-  /** Settles the rollbacks that waited for their bets; answers their ids. */
+  /** Settles the rollbacks that waited for their debits; answers their ids. */
   async completeRollbacks(
     tx: Tx,
     bets: readonly {
@@ -67,7 +67,7 @@ export class RollbackStore {
     await tx.rows(`update idempotency_key set transaction_id = $3 where ${HAS_KEY}`, [rgsId, key, transactionId]);
   }
 
-  /** The bets of this name at every operator of the RGS, and the places that rollbacks hold for them. */
+  /** The debits of this name at every operator of the RGS, and the places that rollbacks hold for them. */
   async placesOf(
     sql: Sql,
     rgsId: number,
@@ -87,7 +87,7 @@ export class RollbackStore {
     }));
   }
 
-  /** Holds the place of a bet that was rolled back before it came. False when the bet, or its place, or another movement with equal hashes is there: the business key decides. */
+  /** Holds the place of a debit that was rolled back before it came. False when the debit, or its place, or another movement with equal hashes is there: the business key decides. */
   async insertTombstone(
     tx: Tx,
     place: {
@@ -158,7 +158,7 @@ export class RollbackStore {
     return row && transactionOf(row);
   }
 
-  /** Whether a credit of the player's round was accepted and not undone: from then on its bets stay. */
+  /** Whether a credit of the player's round was accepted and not undone: from then on its debits stay. */
   async roundHasCredit(tx: Tx, bet: Transaction): Promise<boolean> {
     const [row] = await tx.rows<{ found: boolean }>(
       `select exists (select 1 from wallet_transaction where rgs_id = $1 and round_hash = wallet_hash($2) and round_id = $2 and player_id = $3 and operator_id = $4 and movement = 'credit' and state <> 'rejected') as found`,

@@ -64,7 +64,7 @@ export function roundView(
   { players, tallies, strayCredits, transactions, movementCount }: Round,
 ): RoundView {
   const closed = players.length > 0 && players.every(({ closedAt }) => closedAt !== null);
-  // A place that a rollback holds is a bet that will never stand.
+  // A place that a rollback holds is a debit that will never stand.
   const cancelled =
     tallies.some(({ movement }) => movement === 'debit') && tallies.every(({ state }) => UNDONE.has(state));
   const closedAt = closed

@@ -9,7 +9,7 @@ export interface RoundTally {
   readonly movement: Movement;
   readonly currency: string;
   readonly state: TransactionState;
-  /** Places of bets that were rolled back before they came; their currency is empty. */
+  /** Places of debits that were rolled back before they came; their currency is empty. */
   readonly tombstone: boolean;
   readonly movements: number;
   readonly amountMinor: bigint;
@@ -19,7 +19,7 @@ export interface Round {
   readonly players: readonly { readonly openedAt: Date; readonly closedAt: Date | null }[];
   /** Over all movements of the round, however many it has. */
   readonly tallies: readonly RoundTally[];
-  /** refIds of regular credits whose player has no standing bet in the round, the first hundred. */
+  /** refIds of regular credits whose player has no standing debit in the round, the first hundred. */
   readonly strayCredits: readonly string[];
   /** Its first movements, oldest first. */
   readonly transactions: readonly Transaction[];

@@ -36,7 +36,7 @@ import { Waiters } from './waiters';
 import { type Fill, WalletStore } from './wallet.store';
 
 /**
- * How long a webhook is held back when a callback settles a movement whose call is in flight and says less than the answer may: the balance, or
+ * How long a webhook is held back when a callback settles a movement whose call is in flight and says less than the response may: the balance, or
  * the reason of a refusal. Operators that call back before they answer do so by milliseconds.
  */
 const ANSWER_WAIT_MS = 500;
@@ -46,7 +46,7 @@ export interface Move {
   readonly transaction: MoneyTransaction;
   readonly change: TransactionChange;
   readonly notice: RgsOutcome | null;
-  /** Whether the operator's answer may say more about this outcome in a moment. */
+  /** Whether the operator's response may say more about this outcome in a moment. */
   readonly incomplete?: boolean;
 }
 
@@ -231,7 +231,7 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
     });
   }
 
-  /** Writes changes with all that follows from them: history, repayment, the rollbacks that waited for them, and the RGS's webhook. */
+  /** Writes changes with all that follows from them: history, reversal, the rollbacks that waited for them, and the RGS's webhook. */
   async write(tx: Tx, moves: readonly Move[]): Promise<void> {
     if (moves.length === 0) return;
     const undoMessages = moves.flatMap(({ transaction, change }) =>
@@ -253,7 +253,7 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
     const rollbacks = heard.length === 0 ? [] : await this.rollbacks.completeRollbacks(tx, heard);
     tx.afterCommit(() => {
       for (const move of moves) this.report(move);
-      // Those of an incomplete outcome wait for its answer as the bet does.
+      // Those of an incomplete outcome wait for its response as the debit does.
       if (!moves.some(({ incomplete }) => incomplete)) for (const id of rollbacks) this.waiters.settled(id);
     });
   }
@@ -382,7 +382,7 @@ function changeOf(transaction: MoneyTransaction, statement: Statement, decision:
   };
 }
 
-/** A callback that came before the answer may carry no balance and no reason; the answer that says the same fills them in. */
+/** A callback that came before the response may carry no balance and no reason; the response that says the same fills them in. */
 function fillOf(transaction: MoneyTransaction, statement: Statement): Fill | null {
   const outcome = outcomeThatAgrees(transaction, statement);
   if (outcome === null || statement.source !== 'operator_response') return null;
@@ -409,7 +409,7 @@ function outcomeThatAgrees(
   return state === 'rejected' && said === 'rejected_business' ? 'REJECTED' : null;
 }
 
-/** Whether the answer in flight may add to what this statement tells the RGS. */
+/** Whether the response in flight may add to what this statement tells the RGS. */
 function saysLess({ answerInFlight, balance, class: said }: Statement, { to }: TransactionChange): boolean {
   return answerInFlight && ENDED.has(to) && (balance === null || said === 'rejected_business');
 }

@@ -26,7 +26,7 @@ export const TRANSITIONS: Readonly<Record<TransactionState, readonly Transaction
   rolled_back: [],
 };
 
-/** States in which the movement came to an end; `settled_at` is set exactly in these. A confirmed bet leaves its end again when it is undone. */
+/** States in which the movement came to an end; `settled_at` is set exactly in these. A confirmed debit leaves its end again when it is undone. */
 export const ENDED: ReadonlySet<TransactionState> = new Set(['confirmed', 'rejected', 'compensated', 'rolled_back']);
 
 /** States in which the movement's own outcome is known and notified: the final ones, and a confirmed debit that is being reversed. */
@@ -35,7 +35,7 @@ export const SETTLED: ReadonlySet<TransactionState> = new Set([...ENDED, 'rollin
 export interface Evidence {
   readonly state: TransactionState;
   readonly movement: Movement;
-  /** Whether it speaks about the movement itself or about the message that pays it back. */
+  /** Whether it speaks about the movement itself or about the message that refunds it. */
   readonly about: 'movement' | 'undo';
   readonly class: OutcomeClass;
   /** A callback speaks about the transaction itself; a response to a repeat may speak about the repeat only. */
@@ -50,11 +50,11 @@ export interface Evidence {
   readonly inFlight: boolean;
   /** Whether the operator keeps its refusals with the reference, so that a refused repeat speaks for every earlier request. */
   readonly refusalIsFinal: boolean;
-  /** Whether the RGS no longer wants the bet: its deadline passed before this was said, or it asked for a rollback. */
+  /** Whether the RGS no longer wants the debit: its deadline passed before this was said, or it asked for a rollback. */
   readonly unwanted: boolean;
   /** Whether "absent" is proof: the operator said it before, the two questions began far enough apart, and nothing could still be booked when this one began. */
   readonly absentProven: boolean;
-  /** Whether paying back was begun, so the movement itself is known to be applied, also while its repayment is parked. */
+  /** Whether refunding was begun, so the movement itself is known to be applied, also while its reversal is parked. */
   readonly undoing: boolean;
 }
 
@@ -86,14 +86,14 @@ const contradict = (message: Decision['message']): Decision => ({
   message,
 });
 
-/** The heart of the hub: what an operator's answer, list or callback does to a transaction. Pure; the tests are a table over it. */
+/** The heart of the hub: what an operator's response, list or callback does to a transaction. Pure; the tests are a table over it. */
 export function decide(evidence: Evidence): Decision {
   return evidence.about === 'undo' ? decideUndo(evidence) : decideMovement(evidence);
 }
 
 function decideMovement(evidence: Evidence): Decision {
   const { movement } = evidence;
-  // What is parked then is the repayment: no word about the movement may begin another one.
+  // What is parked then is the reversal: no word about the movement may begin another one.
   const state = evidence.state === 'parked' && evidence.undoing ? 'compensating' : evidence.state;
   const open = state === 'initiated' || state === 'unknown';
   switch (evidence.class) {
@@ -156,7 +156,7 @@ function decideUndo(evidence: Evidence): Decision {
   const { state, class: said, source, lastAttempt, resolvable, repeated } = evidence;
   const undone = state === 'compensated' || state === 'rolled_back';
   const wanted = state === 'compensating' || state === 'rolling_back' || state === 'parked';
-  // A person decided meanwhile that the bet stands: nothing more is sent.
+  // A person decided meanwhile that the debit stands: nothing more is sent.
   if (!undone && !wanted) return said === 'applied' ? contradict('sent') : stay('dead');
   switch (said) {
     case 'applied':

@@ -6,7 +6,7 @@ import type { TransactionMovement, TransactionState } from './transaction-state'
 
 export type MovementKind = 'regular' | 'free' | 'promo' | 'jackpot';
 
-/** Why an answer that is no refusal deserves a second look. */
+/** Why a response that is no refusal deserves a second look. */
 export const WARNING_CODES = ['no_bet_in_round', 'no_round', 'nothing_taken'] as const;
 export type WarningCode = (typeof WARNING_CODES)[number];
 
@@ -34,23 +34,23 @@ export interface Transaction {
   readonly reason: string | null;
   /** Null of a movement that ended before codes were stored. */
   readonly reasonCode: ReasonCode | null;
-  /** What the first answer warned of beyond what its own fields say. */
+  /** What the first response warned of beyond what its own fields say. */
   readonly warnings: readonly WarningCode[] | null;
   /** The operator message; null for a free bet, which has none, for a rollback and for the place that one holds. */
   readonly messageId: string | null;
-  /** Of a rollback: the bet that it undoes. */
+  /** Of a rollback: the debit that it undoes. */
   readonly originalId: string | null;
-  /** The place of a bet that was rolled back before it came. */
+  /** The place of a debit that was rolled back before it came. */
   readonly tombstone: boolean;
-  /** Why an applied bet must be paid back instead of confirmed. */
+  /** Why an applied debit must be refunded instead of confirmed. */
   readonly undo: 'deadline' | 'rollback' | null;
   readonly undoMessageId: string | null;
-  /** How long ago the first question began to which the operator said that it does not know the bet. */
+  /** How long ago the first question began to which the operator said that it does not know the debit. */
   readonly absentForMs: number | null;
-  /** Of a rollback: whether money was paid back; null while that is not known. */
+  /** Of a rollback: whether money was refunded; null while that is not known. */
   readonly applied: boolean | null;
   readonly waited: boolean;
-  /** Whether the bet's deadline has passed, by the moment that was frozen when it was accepted. */
+  /** Whether the debit's deadline has passed, by the moment that was frozen when it was accepted. */
   readonly pastDeadline: boolean;
   readonly createdAt: Date;
   readonly settledAt: Date | null;
@@ -84,7 +84,7 @@ export interface TransactionChange {
   readonly reason: string | null;
   readonly reasonCode: ReasonCode | null;
   readonly undo: 'deadline' | 'rollback' | null;
-  /** Set by the settlement when this change causes a repayment. */
+  /** Set by the settlement when this change causes a reversal. */
   readonly undoMessageId?: string | null;
   readonly evidence: Record<string, unknown>;
 }
@@ -135,7 +135,7 @@ export const COLUMNS = `id, operator_id, rgs_id, movement, player_id, external_p
 export const HAS_BUSINESS_KEY =
   'rgs_id = $1 and ref_hash = wallet_hash($2) and business_hash = wallet_business_hash($2, $3, $4, $5) and ref_id = $2 and player_id = $3 and movement = $4 and operator_id = $5';
 
-/** A bet that takes no money, with a free spin or out of a promotion. Of a debit only: wins of every kind are paid. */
+/** A debit that takes no money, with a free spin or out of a promotion. Of a debit only: wins of every kind are paid. */
 export function isFreeBet(movement: TransactionMovement, kind: MovementKind): boolean {
   return movement === 'debit' && (kind === 'free' || kind === 'promo');
 }

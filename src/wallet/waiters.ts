@@ -76,7 +76,7 @@ export class Waiters implements OnModuleDestroy {
     try {
       for (const id of await this.store.settledOf([...this.waiting.keys()])) this.wake(id, false);
     } catch (error) {
-      // The waiters' own time-outs end them; until then the next round may find the store again.
+      // The waiters' own timeouts end them; until then the next round may find the store again.
       this.logger.event('warn', 'wallet.wait_sweep_failed', { error: messageOf(error) });
     }
     this.sweepTimer = this.waiting.size === 0 ? undefined : setTimeout(() => void this.sweep(), SWEEP_MS);

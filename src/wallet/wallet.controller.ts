@@ -317,7 +317,7 @@ export class WalletController {
 
   /**
    * The transaction, of a new one only if it had to be looked at, and whether its outcome is what the caller gets: after a wait, or for a
-   * repeat of a request that asked for one. Else the answer is the initial one, and for a wait that was in vain it is a 202 that says where to look.
+   * repeat of a request that asked for one. Else the response is the initial one, and for a wait that was in vain it is a 202 that says where to look.
    */
   private async outcome(
     { transactionId, replayed, mayBeSettled }: AcceptedRequest,

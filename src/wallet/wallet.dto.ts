@@ -53,7 +53,7 @@ function isMeta(value: unknown): boolean {
   return exact && Buffer.byteLength(text) <= META_BYTES_MAX;
 }
 
-/** The hub pays a bet back under `rollback:<refId>`: a movement of that name would be taken for the repayment by the operator, and one of the two would never be booked. */
+/** The hub refunds a debit under `rollback:<refId>`: a movement of that name would be taken for the reversal by the operator, and one of the two would never be booked. */
 const RESERVED_REFERENCE = /^rollback:/i;
 
 function IsFreeReference(): PropertyDecorator {
@@ -64,7 +64,7 @@ function IsFreeReference(): PropertyDecorator {
   );
 }
 
-/** A stake is more than nothing; only a bet that takes no money may be of 0. */
+/** A stake is more than nothing; only a debit that takes no money may be of 0. */
 function IsStake(): PropertyDecorator {
   return (target, property) =>
     registerDecorator({
@@ -303,7 +303,7 @@ export class Warning {
   message!: string;
 }
 
-/** The answer to a movement. Without a wait its bytes depend only on what never changes, so a repeat gets the very same. */
+/** The response to a movement. Without a wait its bytes depend only on what never changes, so a repeat gets the very same. */
 export class MovementAnswer {
   @ApiProperty({
     enum: ['initiated', 'OK', 'REJECTED', 'ROLLED_BACK'],

@@ -108,14 +108,14 @@ export class WalletService {
       await this.partners.externalPlayerId(context.operator, context.rgs, request.playerId),
     );
     const refusal = (await this.untidyIds(movement)) ?? policyRefusal(context, movement);
-    // Currency lists and limits may change between a request and its repeat, and then the repeat must still get its answer.
+    // Currency lists and limits may change between a request and its repeat, and then the repeat must still get its response.
     if (refusal !== null && !(await this.store.isKnown(movement))) throw refusal;
     const other = `${movement.movement === 'debit' ? 'credit' : 'debit'}:${context.signature}`;
     // The same signature in flight as the other kind of movement: the database sees it only once that one is stored.
     while (this.signing.has(other)) await this.signing.get(other);
     let accepted = await this.withSignature(context, this.batcher.add(movement));
     // Each round refuses at least the request that held the key, so there are as many rounds as such requests at most.
-    // The player of a round is who he was when his bet was taken, whatever the links and the template say by now.
+    // The player of a round is who he was when his debit was taken, whatever the links and the template say by now.
     while (accepted.verdict === 'try_again' || accepted.verdict === 'other_player') {
       if (accepted.verdict === 'other_player')
         movement = this.newMovement(context, request, await this.playerOf(accepted.transactionId));
@@ -211,7 +211,7 @@ export class WalletService {
     return this.round(rgs, roundId);
   }
 
-  /** A win is owed to the player whose bet was taken, however he was written then; all else under such a name is a slip. */
+  /** A win is owed to the player whose debit was taken, however he was written then; all else under such a name is a slip. */
   private async untidyIds(movement: NewMovement): Promise<HubError | null> {
     const { playerId, refId, roundId, gameId, sessionId } = movement;
     const faults = untidy({ playerId, refId, roundId, gameId, sessionId });
@@ -293,7 +293,7 @@ export class WalletService {
   }
 }
 
-/** What can be seen in the request itself; whether anybody bet in its round is for the store to say. */
+/** What can be seen in the request itself; whether anybody debit in its round is for the store to say. */
 function warningsOf(
   movement: Movement,
   kind: MovementKind,
@@ -365,7 +365,7 @@ function currencyFault(currency: string, { currencies, role }: Partner): string 
   return `${JSON.stringify(currency)} is not one of the currencies of ${role === 'operator' ? 'the operator' : 'your game server'}, ${[...currencies].sort().join(', ')}${hint}`;
 }
 
-/** A pure function of what never changes about a transaction, so storing the answer would only cost space. */
+/** A pure function of what never changes about a transaction, so storing the response would only cost space. */
 export function initialAnswer(
   refId: string,
   transactionId: string,
@@ -416,7 +416,7 @@ export function transactionView(transaction: Transaction, events: readonly Trans
     meta: transaction.meta,
     warnings: warned(transaction.warnings).warnings ?? [],
     createdAt: transaction.createdAt.toISOString(),
-    // A process of the release before may have left a time on a bet that is being paid back.
+    // A process of the release before may have left a time on a debit that is being refunded.
     settledAt: ENDED.has(transaction.state) ? (transaction.settledAt?.toISOString() ?? null) : null,
     timeline: [
       accepted,
@@ -452,7 +452,7 @@ export function outcomeAnswer(transaction: Transaction): MovementAnswer {
   };
 }
 
-/** What became of the bet that a rollback names. Only facts that are final are read, so that it says the same every time. */
+/** What became of the debit that a rollback names. Only facts that are final are read, so that it says the same every time. */
 export function rollbackResult(rollback: Transaction, bet: Transaction): RollbackResult {
   if (rollback.applied === null) return 'in_progress';
   if (rollback.applied) return 'undone';

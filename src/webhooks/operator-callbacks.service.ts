@@ -114,7 +114,7 @@ export class OperatorCallbacksService implements OnApplicationBootstrap {
       this.heard('unmatched', operator, callback, null);
       throw new HubError('unknown_reference');
     }
-    // Of a bet's two messages the reference tells which one is meant: the movement, or what pays it back.
+    // Of a debit's two messages the reference tells which one is meant: the movement, or what refunds it.
     const undo = callback.refId !== operatorReference(transaction, false);
     const mismatch = mismatchOf(operator, transaction, callback, undo);
     if (mismatch !== null) {
@@ -140,7 +140,7 @@ export class OperatorCallbacksService implements OnApplicationBootstrap {
     const messageId = undo ? transaction.undoMessageId : transaction.messageId;
     const statement = statementOf(operator, transaction, callback, undo ? messageId : null);
     if (saysNothingNew(transaction, undo, statement.class)) {
-      // The usual case: the answer to the hub's call was first.
+      // The usual case: the response to the hub's call was first.
       await this.keepMore(operator, { ...record, verdict: 'repeated' }, transaction.id);
       this.heard('repeated', operator, callback, transaction.id);
       return;
@@ -170,7 +170,7 @@ export class OperatorCallbacksService implements OnApplicationBootstrap {
       );
       const held = batch.filter((_heard, place) => free.has(place));
       if (held.length === 0) return batch.map(() => 'busy' as const);
-      // A repayment, and a message that was sent again by hand, has no lane: its head is what everyone locks before the row.
+      // A reversal, and a message that was sent again by hand, has no lane: its head is what everyone locks before the row.
       const positions = await this.outbox.positions(tx, [
         ...new Set(held.flatMap(({ messageId }) => (messageId === null ? [] : [messageId]))),
       ]);

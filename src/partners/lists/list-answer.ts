@@ -12,7 +12,7 @@ const BYTE_ORDER_MARK = Buffer.from([0xef, 0xbb, 0xbf]);
 export const OPEN_BRACKET = 0x5b;
 export const OPEN_BRACE = 0x7b;
 
-/** An answer whose body is still to be read; `first` is its first byte that is no blank, and still in `chunks`. */
+/** A response whose body is still to be read; `first` is its first byte that is no blank, and still in `chunks`. */
 export interface OpenAnswer {
   readonly first: number | undefined;
   readonly chunks: AsyncGenerator<Buffer, void, void>;

@@ -104,7 +104,7 @@ export function nextLink(header: OpenAnswer['header'], from: string): string | n
   return next.pathname + next.search;
 }
 
-/** Why an answer in one piece need not be the whole list, by its headers; null when nothing says so. Throws ListFault for a Link header that cannot be read. */
+/** Why a response in one piece need not be the whole list, by its headers; null when nothing says so. Throws ListFault for a Link header that cannot be read. */
 export function moreByHeaders(header: OpenAnswer['header'], from: string, rows: number): string | null {
   if (nextLink(header, from) !== null) return 'a Link header names a next page';
   const more = MORE_HEADERS.find((name) => saysYes(header(name)));

@@ -54,7 +54,7 @@ export type LookUp =
       readonly field: ComparedField | null;
       /** Rows that could be the movement, as far as they were read. */
       readonly rows: readonly ListedRow[];
-      /** Whether the answer itself could not be read to its end. */
+      /** Whether the response itself could not be read to its end. */
       readonly isBroken: boolean;
     };
 
@@ -170,7 +170,7 @@ class Rows {
     if (field !== null) return this.doubtfully(row, `a row has the reference and another ${field}`, field);
     if (isGiven(row.status) && !(typeof row.status === 'string' && this.rules.isApplied(row.status)))
       return this.doubtfully(row, 'a row has the reference and a status that is no booking', null);
-    // A bet and its win may have one reference, and two players may.
+    // A debit and its win may have one reference, and two players may.
     const isIdentified =
       isGiven(row.correlationId) || (isGiven(row.playerId) && (isGiven(row.direction) || isGiven(row.event)));
     if (isIdentified) this.keep(this.certain, row);

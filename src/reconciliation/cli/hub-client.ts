@@ -46,7 +46,7 @@ export class HubClient {
     private readonly say: (line: string) => void,
   ) {}
 
-  /** `key` makes a repeat get the same run: an answer that was lost must not begin a second one. */
+  /** `key` makes a repeat get the same run: a response that was lost must not begin a second one. */
   start(body: Record<string, unknown>, key: string): Promise<RunView> {
     return this.json('POST', '/v1/recon/runs', { body, key });
   }

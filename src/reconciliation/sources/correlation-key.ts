@@ -15,7 +15,7 @@ export function correlationKey(correlationId: string): string {
   return hashedKey(hash('sha256', correlationId, 'buffer'));
 }
 
-/** Key of the booking that undoes a bet. Bet and repayment share their correlation id, and one without the other is what finance must see. */
+/** Key of the booking that undoes a debit. Debit and reversal share their correlation id, and one without the other is what finance must see. */
 export function undoKey(key: string): string {
   return hashedKey(createHash('sha256').update('undo').update(key.replaceAll('-', ''), 'hex').digest());
 }

@@ -10,7 +10,7 @@ import { type Side, SourceError, type SourceFault } from './source';
 
 /** How often and how long one call is tried again. */
 export interface Patience {
-  /** Tries after the first, when the connection breaks or the answer is a 5xx. */
+  /** Tries after the first, when the connection breaks or the response is a 5xx. */
   readonly retries: number;
   /** Before the first repeat; doubled for each further one. */
   readonly backoffMs: number;

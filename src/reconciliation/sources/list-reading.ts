@@ -38,7 +38,7 @@ type Fetched =
   | { readonly kind: 'array'; readonly answer: OpenAnswer };
 
 /**
- * One reading of one list, in whichever of the three forms the partner answers: the first answer tells. Throws ListFault, ListJsonError,
+ * One reading of one list, in whichever of the three forms the partner answers: the first response tells. Throws ListFault, ListJsonError,
  * SourceError or what the transport threw; the caller translates.
  */
 export class ListReading {
@@ -181,7 +181,7 @@ export class ListReading {
     }
   }
 
-  /** Asks for the list without a limit and reads what the first answer may have kept back. */
+  /** Asks for the list without a limit and reads what the first response may have kept back. */
   private async *afterDoubt(): AsyncGenerator<SourcePage, void, void> {
     const answer = await this.plain();
     // A partner that knows Link would have named a next page if there were one.

@@ -145,12 +145,12 @@ export class ParkedService {
     const seen = await this.wallet.find(tx, id);
     if (seen === undefined) throw new HubError('not_found');
     await this.outbox.lockLane(tx, seen.operatorId, seen.externalPlayerId);
-    // A repayment, and a message that was sent again by hand, has no lane: its head is what everyone locks before the row.
+    // A reversal, and a message that was sent again by hand, has no lane: its head is what everyone locks before the row.
     const messageId = seen.undoMessageId ?? seen.messageId;
     if (messageId === null || seen.movement === 'rollback') throw new HubError('not_parked', { correlationId: id });
     const position = await this.outbox.position(tx, messageId);
     const transaction = (await this.wallet.lock(tx, [id])).get(id);
-    // A repayment that began meanwhile has a message of its own, and then the transaction is not parked.
+    // A reversal that began meanwhile has a message of its own, and then the transaction is not parked.
     if (transaction?.state !== 'parked' || (transaction.undoMessageId ?? transaction.messageId) !== messageId)
       throw new HubError('not_parked', { correlationId: id });
     return { transaction, messageId, position };

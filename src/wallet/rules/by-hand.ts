@@ -8,7 +8,7 @@ export function isInFlight({ place, landsInMs }: Pick<MessagePosition, 'place' |
   return place === 'in_flight' || landsInMs > 0;
 }
 
-/** Why an operator message must not be sent once more by hand, or not yet; null when it may. `isCurrent`: it moves the money, or is the repayment that counts. */
+/** Why an operator message must not be sent once more by hand, or not yet; null when it may. `isCurrent`: it moves the money, or is the reversal that counts. */
 export function replayRefusal(
   { state }: Pick<MoneyTransaction, 'state'>,
   isCurrent: boolean,
@@ -16,7 +16,7 @@ export function replayRefusal(
   position: Pick<MessagePosition, 'place' | 'landsInMs'>,
 ): 'rejected' | 'superseded' | 'unresolvable' | 'in_flight' | null {
   if (state === 'rejected') return 'rejected';
-  // Paid back by both, a bet would be paid back twice.
+  // Paid back by both, a debit would be refunded twice.
   if (!isCurrent) return 'superseded';
   // A repeat that the operator recognises is what the schedule does as well. Of the others the first call must have come to its end.
   if (operator.idempotentByReference) return null;
@@ -29,10 +29,10 @@ export function resolvedTo(
   { undo, undoMessageId, pastDeadline }: Pick<MoneyTransaction, 'undo' | 'undoMessageId' | 'pastDeadline'>,
   finding: 'applied' | 'not_applied',
 ): { readonly to: 'compensated' | 'confirmed' | 'rejected' | 'compensating'; readonly undo: MoneyTransaction['undo'] } {
-  // The repayment was parked: booked means undone; not booked means that the stake is still with the operator, and the bet stands.
+  // The reversal was parked: booked means undone; not booked means that the stake is still with the operator, and the debit stands.
   if (undoMessageId !== null) return { to: finding === 'applied' ? 'compensated' : 'confirmed', undo };
   if (finding === 'not_applied') return { to: 'rejected', undo };
-  // An applied bet that the RGS wants undone, or whose time is over, is refunded now: the game continued without it, however it is found booked.
+  // An applied debit that the RGS wants undone, or whose time is over, is refunded now: the game continued without it, however it is found booked.
   const to = undo !== null || pastDeadline ? 'compensating' : 'confirmed';
   return { to, undo: undoAfter(to, undo) };
 }

@@ -9,9 +9,9 @@ export interface LeaseFacts {
   readonly state: Transaction['state'];
   readonly movement: Transaction['movement'];
   readonly undo: Transaction['undo'];
-  /** Whether the message is the one that pays the bet back. */
+  /** Whether the message is the one that refunds the debit. */
   readonly isUndo: boolean;
-  /** Whether paying back was begun, so that the bet is known to be booked, also while its repayment is parked. */
+  /** Whether refunding was begun, so that the debit is known to be booked, also while its reversal is parked. */
   readonly undoing: boolean;
   readonly isExpired: boolean;
   /** Whether a call of it left whose answer was lost, and which is not proven unbooked. */
@@ -26,7 +26,7 @@ export function planOf(
   { state, movement, undo, isUndo, undoing, isExpired, mayBeBooked }: LeaseFacts,
   operator: Capabilities,
 ): Planned {
-  // Of a repayment it is known when the bet's end is: a confirmed bet that a person let stand is paid back no more.
+  // Of a reversal it is known when the debit's end is: a confirmed debit that a person let stand is refunded no more.
   if (isUndo ? ENDED.has(state) : known(state))
     return (isUndo && state === 'confirmed') || endOf(state) === 'dead' ? 'finish_dead' : 'finish_sent';
 

@@ -23,7 +23,7 @@ export interface Statement {
   readonly landsInMs: number;
   /** Whether the movement's time was over before this was asked or said. */
   readonly expired: boolean;
-  /** Of a callback: whether the hub's own call is in flight, so that an answer comes. */
+  /** Of a callback: whether the hub's own call is in flight, so that a response comes. */
   readonly answerInFlight: boolean;
   /** Kept in the transaction's history. */
   readonly evidence: Record<string, unknown>;
@@ -39,7 +39,7 @@ export interface Heard {
   readonly ifUnknown: Pick<Disposition, 'outcome'>;
 }
 
-/** What the answer to a lease says, at `now` by `performance.now()`. */
+/** What the response to a lease says, at `now` by `performance.now()`. */
 export function statementOf(result: Heard, transactionId: string, now: number): Statement {
   const { message, verdict } = result;
   return {
@@ -88,7 +88,7 @@ export function callbackStatement(
   };
 }
 
-/** The claim's own view: a call that left in time counts as in time, however late its answer. */
+/** The claim's own view: a call that left in time counts as in time, however late its response. */
 export function expiredAtClaim({ expiresInMs }: Pick<LeasedMessage, 'expiresInMs'>): boolean {
   return expiresInMs !== null && expiresInMs <= 0;
 }
@@ -101,7 +101,7 @@ export function landsInMs({ message, traces }: Pick<Heard, 'message' | 'traces'>
 /** The parts of a transaction that decide what a statement about it means. */
 export type Facts = Pick<MoneyTransaction, 'state' | 'movement' | 'undo' | 'undoMessageId' | 'absentForMs'>;
 
-/** `apartMs`: the operator's time-out and the grace. */
+/** `apartMs`: the operator's timeout and the grace. */
 export function evidenceOf(
   transaction: Facts,
   statement: Statement,
@@ -127,7 +127,7 @@ export function evidenceOf(
 
 /**
  * How much later this question should have begun to prove that the movement was never booked, in ms; 0 or less: it does prove it. Two questions
- * must begin a time-out and the grace apart, and the second when nothing lost can be booked any more. Their answers do not count: a slow list is
+ * must begin a timeout and the grace apart, and the second when nothing lost can be booked any more. Their answers do not count: a slow list is
  * as old as the moment at which it was asked for.
  */
 export function shortfallMs(

@@ -2,17 +2,17 @@ import type { RgsOutcome } from '../../partners/rgs-wire';
 import type { MoneyTransaction } from '../transaction';
 import type { TransactionState } from '../transaction-state';
 
-/** Why a bet is paid back from now on; one without a rollback is refunded because its deadline passed. */
+/** Why a debit is refunded from now on; one without a rollback is refunded because its deadline passed. */
 export function undoAfter(to: TransactionState, undo: MoneyTransaction['undo']): MoneyTransaction['undo'] {
   return to === 'compensating' ? (undo ?? 'deadline') : undo;
 }
 
-/** Whether a message that pays the bet back begins with this transition. A free bet has no message to the operator, and so nothing that could be paid back. */
+/** Whether a message that refunds the debit begins with this transition. A free bet has no message to the operator, and so nothing that could be refunded. */
 export function beginsRepayment({ messageId }: Pick<MoneyTransaction, 'messageId'>, to: TransactionState): boolean {
   return messageId !== null && (to === 'compensating' || to === 'rolling_back');
 }
 
-/** What the rollbacks that wait for this bet hear: money was paid back, it was not, or nothing yet (null). */
+/** What the rollbacks that wait for this debit hear: money was refunded, it was not, or nothing yet (null). */
 export function rollbacksHear(
   { movement, undo }: Pick<MoneyTransaction, 'movement' | 'undo'>,
   to: TransactionState,
@@ -20,7 +20,7 @@ export function rollbacksHear(
   if (movement !== 'debit') return null;
   if (to === 'compensated' || to === 'rolled_back') return PAID_BACK;
   if (to === 'rejected') return NOTHING_TAKEN;
-  // A bet that is confirmed with a rollback waiting for it stands: a person found its repayment refused for good.
+  // A debit that is confirmed with a rollback waiting for it stands: a person found its reversal refused for good.
   return to === 'confirmed' && undo !== null ? STANDS : null;
 }
 

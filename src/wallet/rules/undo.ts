@@ -1,12 +1,12 @@
 import type { MoneyTransaction } from '../transaction';
 
-/** What a rollback does to its bet. */
+/** What a rollback does to its debit. */
 export interface Undoing {
   /** True: it is undone; false: there is nothing to undo; null: it will be known later. */
   readonly answer: boolean | null;
-  /** pay_back: the bet is booked. end: it never left. recall: from now on its outcome is asked for, and undone. */
+  /** pay_back: the debit is booked. end: it never left. recall: from now on its outcome is asked for, and undone. */
   readonly step: 'none' | 'pay_back' | 'end' | 'recall';
-  /** Whether a win in the bet's round forbids it. */
+  /** Whether a win in the debit's round forbids it. */
   readonly endsWithWin: boolean;
 }
 
@@ -14,7 +14,7 @@ const NOTHING: Undoing = { answer: false, step: 'none', endsWithWin: false };
 const UNDONE: Undoing = { answer: true, step: 'none', endsWithWin: false };
 const UNDER_WAY: Undoing = { answer: null, step: 'none', endsWithWin: false };
 
-/** `maybeSent`: whether its message may have left; asked for open bets only. */
+/** `maybeSent`: whether its message may have left; asked for open debits only. */
 export function undoingOf(
   { state, undo, tombstone }: Pick<MoneyTransaction, 'state' | 'undo' | 'tombstone'>,
   maybeSent: boolean,
@@ -40,7 +40,7 @@ export function undoingOf(
   }
 }
 
-/** Whether the deadline worker ends a bet: its time is over, and it never left. One that may have left is resolved when it is claimed. */
+/** Whether the deadline worker ends a debit: its time is over, and it never left. One that may have left is resolved when it is claimed. */
 export function deadlineEnds(
   { state, pastDeadline }: Pick<MoneyTransaction, 'state' | 'pastDeadline'>,
   maybeSent: boolean,
