@@ -34,6 +34,6 @@ export class AuditEntryEntity {
   @Column('text', { name: 'previous_hash' })
   previousHash!: string;
 
-  @Column('text', { comment: 'SHA-256 over previous_hash and every column of the entry; see admin/audit-chain.ts' })
+  @Column('text', { comment: 'SHA-256 over previous_hash and every column of the entry; see audit/audit-chain.ts' })
   hash!: string;
 }

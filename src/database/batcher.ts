@@ -8,9 +8,15 @@ interface BatcherOptions<Item, Result> {
   readonly batchMax: number;
   /** Batches in flight. Two keep the database busy while the next one gathers; more only make smaller batches. */
   readonly flightsMax: number;
-  /** Items of one source that may wait; beyond it `add` refuses at once, since a longer queue only makes every answer late. */
+  /**
+   * Items of one source that may wait; beyond it `add` refuses at once, since a longer queue only makes every answer
+   * late.
+   */
   readonly queueMax: number;
-  /** Whose item it is. Sources take turns, and one more batch may start for those that have nothing in flight. Without it all are of one source. */
+  /**
+   * Whose item it is. Sources take turns, and one more batch may start for those that have nothing in flight. Without
+   * it all are of one source.
+   */
   readonly sourceOf?: (item: Item) => unknown;
 }
 
@@ -28,9 +34,10 @@ export class QueueFullError extends Error {
 }
 
 /**
- * Turns concurrent single writes into one statement per flush. An idle caller waits only for the end of the present event-loop turn, and one
- * source never waits for what another has queued. Every promise settles after the commit of its own batch. When the data of one item fails a
- * batch, the items are run one by one, so that a bad item never fails its neighbours.
+ * Turns concurrent single writes into one statement per flush. An idle caller waits only for the end of the present
+ * event-loop turn, and one source never waits for what another has queued. Every promise settles after the commit of
+ * its own batch. When the data of one item fails a batch, the items are run one by one, so that a bad item never fails
+ * its neighbours.
  */
 export class Batcher<Item, Result> {
   /** What waits, by source. */

@@ -14,14 +14,20 @@ const SERVER_FIRST_MS = 5_000;
 
 /** An open transaction that can also take rows by COPY. */
 export interface BulkTx extends Tx {
-  /** `sql` is a COPY … FROM STDIN, `data` its lines in Postgres' text format. Rejects when a line does not fit; the transaction is then over. */
+  /**
+   * `sql` is a COPY … FROM STDIN, `data` its lines in Postgres' text format. Rejects when a line does not fit; the
+   * transaction is then over.
+   */
   copy(sql: string, data: Buffer): Promise<void>;
 }
 
 export interface BulkOptions {
   /** One snapshot for all statements (REPEATABLE READ) instead of one for each. */
   readonly snapshot?: boolean;
-  /** Of a statement, here and at the server. The pools' limits are for requests; a pass over millions of rows may take longer and is no request. */
+  /**
+   * Of a statement, here and at the server. The pools' limits are for requests; a pass over millions of rows may take
+   * longer and is no request.
+   */
   readonly timeoutMs?: number;
   /** For sorting and hashing, per operation. */
   readonly workMemMb?: number;
@@ -41,10 +47,14 @@ export class BulkDatabase extends Database {
       async (runner, committed) => {
         // The driver's own client: TypeORM has no COPY.
         const client = (await runner.connect()) as StoreClient;
-        // One statement, since each costs a round trip. The pool's timeout of an idle transaction stays: a process that freezes within one must not
-        // keep its run from the others for as long as a statement may take. No parallel workers: on a small machine they would take the hub's own processors.
+        // One statement, since each costs a round trip. The pool's timeout of an idle transaction stays: a process that
+        // freezes within one must not keep its run from the others for as long as a statement may take. No parallel
+        // workers: on a small machine they would take the hub's own processors.
         await runner.query(
-          `select set_config('statement_timeout', $1, true), set_config('work_mem', $2, true), set_config('max_parallel_workers_per_gather', '0', true), set_config('jit', 'off', true), set_config('synchronous_commit', case when $3 then current_setting('synchronous_commit') else 'off' end, true)`,
+          `select set_config('statement_timeout', $1, true), set_config('work_mem', $2, true),
+             set_config('max_parallel_workers_per_gather', '0', true), set_config('jit', 'off', true),
+             set_config('synchronous_commit',
+               case when $3 then current_setting('synchronous_commit') else 'off' end, true)`,
           [String(timeoutMs), `${workMemMb}MB`, durable],
         );
         return work({
@@ -58,7 +68,10 @@ export class BulkDatabase extends Database {
   }
 }
 
-/** In slices: the driver copies whatever it is given at once, and a copy of megabytes for each page adds up faster than it is collected. */
+/**
+ * In slices: the driver copies whatever it is given at once, and a copy of megabytes for each page adds up faster than
+ * it is collected.
+ */
 function* slicesOf(data: Buffer): Generator<Buffer> {
   for (let at = 0; at < data.length; at += SLICE_BYTES) yield data.subarray(at, at + SLICE_BYTES);
 }

@@ -18,7 +18,10 @@ export function directUrlOf(config: Pick<Config, 'databaseUrl' | 'databaseDirect
   return config.databaseDirectUrl ?? pooledUrlOf(config);
 }
 
-/** Of statements without a waiting caller: periodic tasks, reports, and reads of many rows. The server cancels them at the same age. */
+/**
+ * Of statements without a waiting caller: periodic tasks, reports, and reads of many rows. The server cancels them at
+ * the same age.
+ */
 export const UNHURRIED_MS = 60_000;
 const CONNECT_MS_MAX = 5_000;
 
@@ -66,7 +69,10 @@ export function dataSourceOptions(
   };
 }
 
-/** For the TypeORM command line, which undoes a migration: `DATABASE_URL=… npx typeorm migration:revert -d dist/src/database/data-source.js`. */
+/**
+ * For the TypeORM command line, which undoes a migration: `DATABASE_URL=… npx typeorm migration:revert -d
+ * dist/src/database/data-source.js`.
+ */
 export default new DataSource(
   dataSourceOptions(
     process.env.DATABASE_OWNER_URL ??

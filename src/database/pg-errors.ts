@@ -3,10 +3,11 @@ import { HubError } from '../kernel/errors';
 /** SQLSTATEs that the hub tells apart. Source: PostgreSQL, appendix A. */
 const UNIQUE_VIOLATION = '23505';
 /**
- * States in which the server did nothing wrong and could do nothing right, so a caller may repeat: the connection (08), a server that only
- * reads (25006), a session that the server ended by its time-outs (25P03, 25P04), an account or database that is not there now (28, 3D000), a
- * prepared statement that a pooler or a reset lost (26000, 42P05), a commit whose end is not known (40000, 40003), resources (53), a lock
- * that was not to be had (55P03), cancelled or ended by an operator (57), the machine below (58).
+ * States in which the server did nothing wrong and could do nothing right, so a caller may repeat: the connection (08),
+ * a server that only reads (25006), a session that the server ended by its time-outs (25P03, 25P04), an account or
+ * database that is not there now (28, 3D000), a prepared statement that a pooler or a reset lost (26000, 42P05), a
+ * commit whose end is not known (40000, 40003), resources (53), a lock that was not to be had (55P03), cancelled or
+ * ended by an operator (57), the machine below (58).
  */
 const UNAVAILABLE = /^(08...|25006|25P0[34]|26000|28...|3D000|40000|40003|42P05|53...|55P03|57...|58...)$/;
 /** Of those: the session is over, leads to the wrong server, or does not know what the driver believes it knows. */
@@ -22,11 +23,22 @@ const SOCKET_CODES = new Set([
   'ENETUNREACH',
 ]);
 /**
- * node-postgres gives no code for a connection that it lost or could not get in time, only these texts. TypeORM lets go of a connection
- * that breaks between two statements of a transaction, and then says of the next that its runner was released.
+ * node-postgres gives no code for a connection that it lost or could not get in time, only these texts. TypeORM lets go
+ * of a connection that breaks between two statements of a transaction, and then says of the next that its runner was
+ * released.
  */
-const LOST_CONNECTION =
-  /Connection terminated|Query runner already released|timeout exceeded when trying to connect|Client was closed|not queryable|Connection ended|Driver not Connected|after calling end on the pool/;
+const LOST_CONNECTION = new RegExp(
+  [
+    'Connection terminated',
+    'Query runner already released',
+    'timeout exceeded when trying to connect',
+    'Client was closed',
+    'not queryable',
+    'Connection ended',
+    'Driver not Connected',
+    'after calling end on the pool',
+  ].join('|'),
+);
 
 /** A statement reached its limit, and its connection was given up. Whether it was carried out is not known. */
 export class StatementTimeoutError extends Error {

@@ -28,7 +28,8 @@ create table audit_entry (
   constraint audit_entry_pkey PRIMARY KEY (id)
 );
 comment on column audit_entry.id is 'place in the chain: 1, 2, 3, … without gaps';
-comment on column audit_entry.hash is 'SHA-256 over previous_hash and every column of the entry; see admin/audit-chain.ts';
+comment on column audit_entry.hash is 'SHA-256 over previous_hash and every column of the entry; see '
+  'audit/audit-chain.ts';
 
 create table audit_head (
   only_row boolean not null default true,
@@ -73,7 +74,8 @@ create table inbound_callback (
   last_at timestamp with time zone not null default now(),
   constraint inbound_callback_body_key UNIQUE (operator_id, body_sha256),
   constraint inbound_callback_pkey PRIMARY KEY (id),
-  constraint inbound_callback_verdict CHECK ((verdict = ANY (ARRAY['applied'::text, 'repeated'::text, 'contradicted'::text, 'mismatched'::text, 'undecided'::text, 'unmatched'::text])))
+  constraint inbound_callback_verdict CHECK ((verdict = ANY (ARRAY['applied'::text, 'repeated'::text,
+    'contradicted'::text, 'mismatched'::text, 'undecided'::text, 'unmatched'::text])))
 );
 CREATE INDEX inbound_callback_unmatched ON public.inbound_callback USING btree (id) WHERE (verdict = 'unmatched'::text);
 
@@ -87,7 +89,8 @@ create table outbox_attempt (
   error text,
   duration_ms integer,
   replica text not null,
-  constraint outbox_attempt_outcome CHECK ((outcome = ANY (ARRAY['sent'::text, 'retry'::text, 'released'::text, 'dead'::text, 'blocked'::text, 'stale'::text])))
+  constraint outbox_attempt_outcome CHECK ((outcome = ANY (ARRAY['sent'::text, 'retry'::text, 'released'::text,
+    'dead'::text, 'blocked'::text, 'stale'::text])))
 ) partition by RANGE (at);
 CREATE INDEX outbox_attempt_message ON ONLY public.outbox_attempt USING btree (message_id, at);
 
@@ -104,7 +107,8 @@ create table outbox_dead (
   constraint outbox_dead_pkey PRIMARY KEY (message_id)
 );
 CREATE INDEX outbox_dead_destination ON public.outbox_dead USING btree (destination_id, message_id);
-comment on column outbox_dead.open is 'somebody must still deal with it; a refusal that settled its movement needs nobody';
+comment on column outbox_dead.open is 'a person must still deal with it; a refusal that settled its movement needs '
+  'none';
 
 create table outbox_destination (
   id integer not null,
@@ -131,15 +135,20 @@ create table outbox_destination (
   sharer_ids integer[] not null default '{}'::integer[],
   sharer_tokens double precision[] not null default '{}'::double precision[],
   sharers_at timestamp with time zone not null default clock_timestamp(),
-  constraint outbox_destination_breaker CHECK ((breaker = ANY (ARRAY['closed'::text, 'open'::text, 'half_open'::text]))),
+  constraint outbox_destination_breaker CHECK ((breaker = ANY (ARRAY['closed'::text, 'open'::text,
+    'half_open'::text]))),
   constraint outbox_destination_partner_fkey FOREIGN KEY (id) REFERENCES partner(id),
   constraint outbox_destination_pkey PRIMARY KEY (id),
   constraint outbox_destination_queue CHECK ((queue = ANY (ARRAY['operator'::text, 'rgs'::text])))
-) with (fillfactor=20, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=200, autovacuum_vacuum_cost_delay=0);
+) with (fillfactor=20, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=200,
+  autovacuum_vacuum_cost_delay=0);
 comment on column outbox_destination.burst is 'capacity of the token bucket; see docs/decisions/0004';
-comment on column outbox_destination.closed_at is 'when a probe last closed the breaker; from then on the destination is trusted step by step';
-comment on column outbox_destination.last_error is 'what the last failed call met; kept when the destination is well again';
-comment on column outbox_destination.sharer_tokens is 'permits that each of sharer_ids had of its own at sharers_at; see docs/decisions/0097';
+comment on column outbox_destination.closed_at
+  is 'when a probe last closed the breaker; from then on the destination is trusted step by step';
+comment on column outbox_destination.last_error
+  is 'what the last failed call met; kept when the destination is well again';
+comment on column outbox_destination.sharer_tokens
+  is 'permits that each of sharer_ids had of its own at sharers_at; see docs/decisions/0097';
 
 create table outbox_head (
   message_id uuid not null,
@@ -159,15 +168,20 @@ create table outbox_head (
   lost_leases integer not null default 0,
   share integer not null default 0,
   constraint outbox_head_pkey PRIMARY KEY (message_id)
-) with (fillfactor=70, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000, autovacuum_vacuum_cost_delay=0, autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=5000);
-CREATE UNIQUE INDEX outbox_head_lane ON public.outbox_head USING btree (destination_id, lane_key) WHERE (lane_key IS NOT NULL);
+) with (fillfactor=70, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000,
+  autovacuum_vacuum_cost_delay=0, autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=5000);
+CREATE UNIQUE INDEX outbox_head_lane ON public.outbox_head USING btree (destination_id, lane_key)
+  WHERE (lane_key IS NOT NULL);
 CREATE INDEX outbox_head_ready ON public.outbox_head USING btree (destination_id, share, visible_at);
-comment on column outbox_head.claims is 'leases under which the message may have left; a lease that is given back unsent is taken off again';
+comment on column outbox_head.claims is 'leases under which the message may have left; a lease that is given back '
+  'unsent is taken off again';
 comment on column outbox_head.first_sent_at is 'when it may first have left; null = it never did';
-comment on column outbox_head.may_land_until is 'until when a call whose answer was lost may still be booked; null = nothing was lost';
+comment on column outbox_head.may_land_until
+  is 'until when a call whose answer was lost may still be booked; null = nothing was lost';
 comment on column outbox_head.replayed_at is 'when a person last sent it again; errors before that are not shown';
-comment on column outbox_head.lost_leases is 'leases that ended without a word since the message became a head or was replayed: its process died or lost touch';
-comment on column outbox_head.share is 'see outbox_share_of; 0: written by the release before';
+comment on column outbox_head.lost_leases
+  is 'leases that ended without a word since the message became a head or was replayed: its process died or lost touch';
+comment on column outbox_head.share is 'see outbox_share_of';
 
 create table outbox_lane (
   destination_id integer not null,
@@ -176,7 +190,8 @@ create table outbox_lane (
   head_seq bigint not null default 1,
   blocked_by uuid,
   constraint outbox_lane_pkey PRIMARY KEY (destination_id, lane_key)
-) with (fillfactor=60, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_cost_delay=0);
+) with (fillfactor=60, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=5000,
+  autovacuum_vacuum_cost_delay=0);
 
 create table outbox_message (
   id uuid not null,
@@ -194,9 +209,11 @@ create table outbox_message (
   constraint outbox_message_body CHECK ((octet_length(body) <= 65536)),
   constraint outbox_message_pkey PRIMARY KEY (id)
 ) partition by RANGE (id);
-CREATE INDEX outbox_message_lane ON ONLY public.outbox_message USING btree (destination_id, lane_key, lane_seq) WHERE (lane_key IS NOT NULL);
+CREATE INDEX outbox_message_lane ON ONLY public.outbox_message USING btree (destination_id, lane_key, lane_seq)
+  WHERE (lane_key IS NOT NULL);
 CREATE INDEX outbox_message_transaction ON ONLY public.outbox_message USING btree (transaction_id);
-comment on column outbox_message.body is 'the exact bytes as UTF-8 text; frozen here, so a retry or a replay can never send others';
+comment on column outbox_message.body is 'the exact bytes as UTF-8 text; frozen here, so a retry or a replay can never '
+  'send others';
 comment on column outbox_message.expires_at is 'from here on the message must not be sent any more; null = never';
 
 create table outbox_share (
@@ -218,7 +235,8 @@ create table partner (
   amount_encoding text not null default 'number'::text,
   amount_minor_max bigint not null default '9007199254740991'::bigint,
   player_id_template text not null default '{playerId}'::text,
-  status_words jsonb not null default '{"applied": ["OK", "SUCCESS"], "pending": ["PENDING", "ACCEPTED"], "refused": ["REJECTED", "DECLINED", "FAILED", "ERROR"]}'::jsonb,
+  status_words jsonb not null default '{"applied": ["OK", "SUCCESS"], "pending": ["PENDING", "ACCEPTED"], "refused": '
+    '["REJECTED", "DECLINED", "FAILED", "ERROR"]}'::jsonb,
   idempotent_by_reference boolean not null default true,
   status_query boolean not null default true,
   rollback_route boolean not null default false,
@@ -229,7 +247,8 @@ create table partner (
   signature_version_required smallint not null default 1,
   answers_later boolean not null default false,
   constraint partner_amount_encoding CHECK ((amount_encoding = ANY (ARRAY['number'::text, 'string'::text]))),
-  constraint partner_amount_minor_max CHECK (((amount_minor_max >= 1) AND (amount_minor_max <= '9007199254740991'::bigint))),
+  constraint partner_amount_minor_max CHECK (((amount_minor_max >= 1)
+    AND (amount_minor_max <= '9007199254740991'::bigint))),
   constraint partner_code_key UNIQUE (code),
   constraint partner_pkey PRIMARY KEY (id),
   constraint partner_role CHECK ((role = ANY (ARRAY['operator'::text, 'rgs'::text]))),
@@ -237,10 +256,14 @@ create table partner (
   constraint partner_timeout_ms CHECK ((timeout_ms > 0))
 );
 comment on column partner.base_url is 'operator: root of its wallet API; rgs: the webhook URL itself';
-comment on column partner.retired_currencies is 'no longer taken for debits; credits still pass, since a win is never gated';
-comment on column partner.refusal_is_final is 'the operator keeps refusals with the reference: a refused repeat speaks for every call before it';
+comment on column partner.retired_currencies
+  is 'no longer taken for debits; credits still pass, since a win is never gated';
+comment on column partner.refusal_is_final
+  is 'the operator keeps refusals with the reference: a refused repeat speaks for every call before it';
 comment on column partner.signature_version_required is 'least version of the signature that its requests must have';
-comment on column partner.answers_later is 'it may accept a call and book it later, until the callback time-out: a call whose answer was lost may be booked until then';
+comment on column partner.answers_later is
+  'it may accept a call and book it later, until the callback time-out: a call whose answer was lost may be booked '
+  'until then';
 
 create table partner_credential (
   id integer not null generated always as identity,
@@ -257,9 +280,11 @@ create table partner_credential (
   constraint partner_credential_operator_fkey FOREIGN KEY (operator_id) REFERENCES partner(id),
   constraint partner_credential_partner_fkey FOREIGN KEY (partner_id) REFERENCES partner(id),
   constraint partner_credential_pkey PRIMARY KEY (id),
-  constraint partner_credential_value CHECK ((((kind = 'bearer'::text) AND (token_sha256 IS NOT NULL) AND (secret IS NULL)) OR ((kind = 'signing'::text) AND (secret IS NOT NULL) AND (token_sha256 IS NULL))))
+  constraint partner_credential_value CHECK ((((kind = 'bearer'::text) AND (token_sha256 IS NOT NULL)
+    AND (secret IS NULL)) OR ((kind = 'signing'::text) AND (secret IS NOT NULL) AND (token_sha256 IS NULL))))
 );
-comment on column partner_credential.operator_id is 'for a token of an RGS: the operator whose wallet its requests move';
+comment on column partner_credential.operator_id
+  is 'for a token of an RGS: the operator whose wallet its requests move';
 comment on column partner_credential.not_after is 'end of the overlap while two credentials are live; null = no end';
 
 create table partner_pair (
@@ -274,7 +299,9 @@ create table partner_pair (
   constraint partner_pair_rgs_fkey FOREIGN KEY (rgs_id) REFERENCES partner(id),
   constraint partner_pair_status CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text, 'closed'::text])))
 );
-comment on column partner_pair.reference_scope is 'player: the operator keys its books by player and reference, and gets the RGS''s refId; operator: by reference alone, and gets one that the hub makes';
+comment on column partner_pair.reference_scope
+  is 'player: the operator keys its books by player and reference, and gets the RGS''s refId; operator: by reference '
+  'alone, and gets one that the hub makes';
 
 create table player_link (
   operator_id integer not null,
@@ -304,12 +331,27 @@ create table wallet_event (
   from_state text not null,
   to_state text not null,
   evidence json not null default '{}'::json,
-  constraint wallet_event_arrow CHECK (((kind <> 'transition'::text) OR (((((((((((((((((((from_state = 'initiated'::text) AND (to_state = 'confirmed'::text)) OR ((from_state = 'initiated'::text) AND (to_state = 'rejected'::text))) OR ((from_state = 'initiated'::text) AND (to_state = 'unknown'::text))) OR ((from_state = 'initiated'::text) AND (to_state = 'compensating'::text))) OR ((from_state = 'initiated'::text) AND (to_state = 'parked'::text))) OR ((from_state = 'unknown'::text) AND (to_state = 'confirmed'::text))) OR ((from_state = 'unknown'::text) AND (to_state = 'rejected'::text))) OR ((from_state = 'unknown'::text) AND (to_state = 'compensating'::text))) OR ((from_state = 'unknown'::text) AND (to_state = 'parked'::text))) OR ((from_state = 'compensating'::text) AND (to_state = 'compensated'::text))) OR ((from_state = 'compensating'::text) AND (to_state = 'parked'::text))) OR ((from_state = 'confirmed'::text) AND (to_state = 'rolling_back'::text))) OR ((from_state = 'rolling_back'::text) AND (to_state = 'rolled_back'::text))) OR ((from_state = 'rolling_back'::text) AND (to_state = 'parked'::text))) OR ((from_state = 'parked'::text) AND (to_state = 'confirmed'::text))) OR ((from_state = 'parked'::text) AND (to_state = 'rejected'::text))) OR ((from_state = 'parked'::text) AND (to_state = 'compensating'::text))) OR ((from_state = 'parked'::text) AND (to_state = 'compensated'::text))))),
+  constraint wallet_event_arrow CHECK (((kind <> 'transition'::text)
+    OR (((((((((((((((((((from_state = 'initiated'::text) AND (to_state = 'confirmed'::text))
+    OR ((from_state = 'initiated'::text) AND (to_state = 'rejected'::text))) OR ((from_state = 'initiated'::text)
+    AND (to_state = 'unknown'::text))) OR ((from_state = 'initiated'::text) AND (to_state = 'compensating'::text)))
+    OR ((from_state = 'initiated'::text) AND (to_state = 'parked'::text))) OR ((from_state = 'unknown'::text)
+    AND (to_state = 'confirmed'::text))) OR ((from_state = 'unknown'::text) AND (to_state = 'rejected'::text)))
+    OR ((from_state = 'unknown'::text) AND (to_state = 'compensating'::text))) OR ((from_state = 'unknown'::text)
+    AND (to_state = 'parked'::text))) OR ((from_state = 'compensating'::text) AND (to_state = 'compensated'::text)))
+    OR ((from_state = 'compensating'::text) AND (to_state = 'parked'::text))) OR ((from_state = 'confirmed'::text)
+    AND (to_state = 'rolling_back'::text))) OR ((from_state = 'rolling_back'::text)
+    AND (to_state = 'rolled_back'::text))) OR ((from_state = 'rolling_back'::text) AND (to_state = 'parked'::text)))
+    OR ((from_state = 'parked'::text) AND (to_state = 'confirmed'::text))) OR ((from_state = 'parked'::text)
+    AND (to_state = 'rejected'::text))) OR ((from_state = 'parked'::text) AND (to_state = 'compensating'::text)))
+    OR ((from_state = 'parked'::text) AND (to_state = 'compensated'::text))))),
   constraint wallet_event_kind CHECK ((kind = ANY (ARRAY['transition'::text, 'contradiction'::text]))),
   constraint wallet_event_pkey PRIMARY KEY (transaction_id, n),
-  constraint wallet_event_source CHECK ((source = ANY (ARRAY['operator_response'::text, 'operator_callback'::text, 'operator_list'::text, 'rgs'::text, 'hub'::text, 'admin'::text])))
+  constraint wallet_event_source CHECK ((source = ANY (ARRAY['operator_response'::text, 'operator_callback'::text,
+    'operator_list'::text, 'rgs'::text, 'hub'::text, 'admin'::text])))
 ) with (autovacuum_vacuum_insert_scale_factor=0.02, autovacuum_analyze_scale_factor=0.01);
-comment on table wallet_event is 'what changed a transaction after it was accepted, and what contradicted it; the acceptance itself is the row of the transaction';
+comment on table wallet_event is 'what changed a transaction after it was accepted, and what contradicted it; the '
+  'acceptance itself is the row of the transaction';
 
 create table wallet_outcome (
   transaction_id uuid not null,
@@ -327,7 +369,8 @@ create table wallet_parked (
   reason text,
   constraint wallet_parked_pkey PRIMARY KEY (transaction_id)
 );
-comment on table wallet_parked is 'the transactions in state parked: a short list, so that finding them needs no index on the state';
+comment on table wallet_parked is 'the transactions in state parked: a short list, so that finding them needs no index '
+  'on the state';
 
 create table wallet_round (
   rgs_id integer not null,
@@ -336,12 +379,14 @@ create table wallet_round (
   operator_id integer not null,
   opened_at timestamp with time zone not null default now(),
   closed_at timestamp with time zone,
-  player_round_hash bigint not null generated always as (wallet_player_round_hash(round_id, player_id, operator_id)) stored,
+  player_round_hash bigint not null generated always as (wallet_player_round_hash(round_id, player_id,
+    operator_id)) stored,
   player_hash integer not null generated always as (wallet_hash(player_id)) stored,
   constraint wallet_round_pkey PRIMARY KEY (rgs_id, player_hash, player_round_hash)
-) with (autovacuum_vacuum_scale_factor=0.01, autovacuum_vacuum_insert_scale_factor=0.02, autovacuum_analyze_scale_factor=0.01);
+) with (autovacuum_vacuum_scale_factor=0.01, autovacuum_vacuum_insert_scale_factor=0.02,
+  autovacuum_analyze_scale_factor=0.01);
 CREATE INDEX wallet_round_open ON public.wallet_round USING btree (opened_at) WHERE (closed_at IS NULL);
-comment on table wallet_round is 'a round of one player; what happened in it is told by its transactions';
+comment on table wallet_round is 'a round of one player; its transactions say what happened in it';
 comment on column wallet_round.player_hash is 'comes first in the key, so that the rounds of a player lie together';
 
 create table wallet_transaction (
@@ -370,12 +415,12 @@ create table wallet_transaction (
   undo text,
   undo_message_id uuid,
   absent_at timestamp with time zone,
-  proven_absent boolean not null default false,
   applied boolean,
   waited boolean not null default false,
   created_at timestamp with time zone not null default now(),
   settled_at timestamp with time zone,
-  business_hash bigint not null generated always as (wallet_business_hash(ref_id, player_id, movement, operator_id)) stored,
+  business_hash bigint not null generated always as (wallet_business_hash(ref_id, player_id, movement,
+    operator_id)) stored,
   ref_hash integer not null generated always as (wallet_hash(ref_id)) stored,
   round_hash integer generated always as (wallet_hash(round_id)) stored,
   deadline_at timestamp with time zone,
@@ -383,38 +428,61 @@ create table wallet_transaction (
   reason_code text,
   warnings text[],
   external_ref text,
-  constraint wallet_transaction_amount CHECK (((amount_minor >= 0) AND (amount_minor <= '9007199254740991'::bigint) AND ((movement <> 'debit'::text) OR (amount_minor > 0) OR tombstone OR (kind = ANY (ARRAY['free'::text, 'promo'::text]))))),
+  constraint wallet_transaction_amount CHECK (((amount_minor >= 0) AND (amount_minor <= '9007199254740991'::bigint)
+    AND ((movement <> 'debit'::text) OR (amount_minor > 0) OR tombstone OR (kind = ANY (ARRAY['free'::text,
+    'promo'::text]))))),
   constraint wallet_transaction_business_key UNIQUE (rgs_id, ref_hash, business_hash),
-  constraint wallet_transaction_kind CHECK ((kind = ANY (ARRAY['regular'::text, 'free'::text, 'promo'::text, 'jackpot'::text]))),
-  constraint wallet_transaction_message CHECK (((message_id IS NOT NULL) OR tombstone OR (movement = 'rollback'::text) OR ((movement = 'debit'::text) AND (kind = ANY (ARRAY['free'::text, 'promo'::text]))))),
-  constraint wallet_transaction_movement CHECK ((movement = ANY (ARRAY['debit'::text, 'credit'::text, 'rollback'::text]))),
+  constraint wallet_transaction_kind CHECK ((kind = ANY (ARRAY['regular'::text, 'free'::text, 'promo'::text,
+    'jackpot'::text]))),
+  constraint wallet_transaction_message CHECK (((message_id IS NOT NULL) OR tombstone OR (movement = 'rollback'::text)
+    OR ((movement = 'debit'::text) AND (kind = ANY (ARRAY['free'::text, 'promo'::text]))))),
+  constraint wallet_transaction_movement CHECK ((movement = ANY (ARRAY['debit'::text, 'credit'::text,
+    'rollback'::text]))),
   constraint wallet_transaction_original CHECK (((movement = 'rollback'::text) = (original_id IS NOT NULL))),
   constraint wallet_transaction_pkey PRIMARY KEY (id),
-  constraint wallet_transaction_settled_at CHECK (((state = 'rolling_back'::text) OR ((settled_at IS NOT NULL) = (state = ANY (ARRAY['confirmed'::text, 'rejected'::text, 'compensated'::text, 'rolled_back'::text]))))),
-  constraint wallet_transaction_state CHECK ((state = ANY (ARRAY['initiated'::text, 'confirmed'::text, 'rejected'::text, 'unknown'::text, 'compensating'::text, 'compensated'::text, 'parked'::text, 'rolling_back'::text, 'rolled_back'::text]))),
-  constraint wallet_transaction_tombstone CHECK (((NOT tombstone) OR ((movement = 'debit'::text) AND (state = 'rolled_back'::text)))),
-  constraint wallet_transaction_undo CHECK (((undo IS NULL) OR ((undo = ANY (ARRAY['deadline'::text, 'rollback'::text])) AND (movement = 'debit'::text))))
-) with (fillfactor=85, autovacuum_vacuum_scale_factor=0.01, autovacuum_vacuum_insert_scale_factor=0.02, autovacuum_analyze_scale_factor=0.01);
-CREATE INDEX wallet_transaction_created_at ON public.wallet_transaction USING brin (created_at) WITH (pages_per_range='32', autosummarize='on');
-CREATE UNIQUE INDEX wallet_transaction_external_ref ON public.wallet_transaction USING btree (operator_id, movement, external_ref) WHERE (external_ref IS NOT NULL);
+  constraint wallet_transaction_settled_at CHECK (((settled_at IS NOT NULL) = (state = ANY (ARRAY['confirmed'::text,
+    'rejected'::text, 'compensated'::text, 'rolled_back'::text])))),
+  constraint wallet_transaction_state CHECK ((state = ANY (ARRAY['initiated'::text, 'confirmed'::text,
+    'rejected'::text, 'unknown'::text, 'compensating'::text, 'compensated'::text, 'parked'::text, 'rolling_back'::text,
+    'rolled_back'::text]))),
+  constraint wallet_transaction_tombstone CHECK (((NOT tombstone) OR ((movement = 'debit'::text)
+    AND (state = 'rolled_back'::text)))),
+  constraint wallet_transaction_undo CHECK (((undo IS NULL) OR ((undo = ANY (ARRAY['deadline'::text,
+    'rollback'::text])) AND (movement = 'debit'::text))))
+) with (fillfactor=85, autovacuum_vacuum_scale_factor=0.01, autovacuum_vacuum_insert_scale_factor=0.02,
+  autovacuum_analyze_scale_factor=0.01);
+CREATE INDEX wallet_transaction_created_at ON public.wallet_transaction USING brin (created_at)
+  WITH (pages_per_range='32', autosummarize='on');
+CREATE UNIQUE INDEX wallet_transaction_external_ref ON public.wallet_transaction USING btree (operator_id, movement,
+  external_ref) WHERE (external_ref IS NOT NULL);
 CREATE INDEX wallet_transaction_player ON public.wallet_transaction USING btree (rgs_id, player_id, id);
-CREATE INDEX wallet_transaction_rollbacks ON public.wallet_transaction USING btree (original_id) WHERE (original_id IS NOT NULL);
-CREATE INDEX wallet_transaction_round ON public.wallet_transaction USING btree (rgs_id, round_hash) WHERE (round_hash IS NOT NULL);
-CREATE INDEX wallet_transaction_undo_message ON public.wallet_transaction USING btree (undo_message_id) WHERE (undo_message_id IS NOT NULL);
-comment on table wallet_transaction is 'no index names the state, so the usual change from initiated to confirmed stays on its page';
+CREATE INDEX wallet_transaction_rollbacks ON public.wallet_transaction USING btree (original_id)
+  WHERE (original_id IS NOT NULL);
+CREATE INDEX wallet_transaction_round ON public.wallet_transaction USING btree (rgs_id, round_hash)
+  WHERE (round_hash IS NOT NULL);
+CREATE INDEX wallet_transaction_undo_message ON public.wallet_transaction USING btree (undo_message_id)
+  WHERE (undo_message_id IS NOT NULL);
+comment on table wallet_transaction is 'no index names the state, so the usual change from initiated to confirmed '
+  'stays on its page';
 comment on column wallet_transaction.original_id is 'of a rollback: the bet that it undoes';
-comment on column wallet_transaction.tombstone is 'the place of a bet that was rolled back before it came: the business key keeps the bet out';
+comment on column wallet_transaction.tombstone
+  is 'the place of a bet that was rolled back before it came: the business key keeps the bet out';
 comment on column wallet_transaction.undo is 'why an applied bet must be paid back instead of confirmed';
 comment on column wallet_transaction.undo_message_id is 'the operator message that pays the bet back';
-comment on column wallet_transaction.absent_at is 'when the first question began to which the operator said that it does not know the bet';
-comment on column wallet_transaction.proven_absent is 'not used any more; stays for one release, since processes of the build before write it';
-comment on column wallet_transaction.applied is 'of a rollback: whether money was paid back; null while that is not known';
-comment on column wallet_transaction.waited is 'the RGS asked to wait for the outcome, so a repeat of its request answers with it';
+comment on column wallet_transaction.absent_at
+  is 'when the first question began to which the operator said that it does not know the bet';
+comment on column wallet_transaction.applied
+  is 'of a rollback: whether money was paid back; null while that is not known';
+comment on column wallet_transaction.waited
+  is 'the RGS asked to wait for the outcome, so a repeat of its request answers with it';
 comment on column wallet_transaction.business_hash is 'over refId, player, movement and operator';
 comment on column wallet_transaction.ref_hash is 'finds a refId; ref_id says whether it is the one';
-comment on column wallet_transaction.deadline_at is 'from here on a bet must not be sent any more; frozen when it was accepted, null = never';
-comment on column wallet_transaction.signature is 'first 8 bytes of the X-Signature that it came with: the same one is no good for a movement of the other kind';
-comment on column wallet_transaction.reason_code is 'the hub''s own word for why it was refused, whatever the operator calls it';
+comment on column wallet_transaction.deadline_at
+  is 'from here on a bet must not be sent any more; frozen when it was accepted, null = never';
+comment on column wallet_transaction.signature
+  is 'first 8 bytes of the X-Signature that it came with: the same one is no good for a movement of the other kind';
+comment on column wallet_transaction.reason_code
+  is 'the hub''s own word for why it was refused, whatever the operator calls it';
 comment on column wallet_transaction.warnings is 'what the first answer warned of, so that a repeat says the same';
 comment on column wallet_transaction.external_ref is 'what the operator knows it by, where that is not ref_id';
 
@@ -438,7 +506,8 @@ create table recon.action (
   constraint action_pkey PRIMARY KEY (id)
 );
 CREATE INDEX action_exception ON recon.action USING btree (exception_id, id);
-comment on table recon.action is 'what people did about exceptions; append-only by trigger, each row hashed over the one before';
+comment on table recon.action is 'what people did about exceptions; append-only by trigger, each row hashed over the '
+  'one before';
 
 create unlogged table recon.broken_0 (
   k uuid not null
@@ -476,12 +545,14 @@ create table recon.exception (
   version integer not null default 0,
   constraint exception_key UNIQUE (k, class),
   constraint exception_pkey PRIMARY KEY (id),
-  constraint exception_state CHECK ((state = ANY (ARRAY['open'::text, 'auto_cleared'::text, 'resolved'::text, 'accepted'::text, 'ignored'::text])))
+  constraint exception_state CHECK ((state = ANY (ARRAY['open'::text, 'auto_cleared'::text, 'resolved'::text,
+    'accepted'::text, 'ignored'::text])))
 );
 CREATE INDEX exception_list ON recon.exception USING btree (state, first_seen, id);
 CREATE INDEX exception_open ON recon.exception USING btree (first_seen, id) WHERE (state = 'open'::text);
 comment on table recon.exception is 'a break over all runs that saw it';
-comment on column recon.exception.id is 'first 16 bytes of SHA-256 over key and class: the same break has the same id whatever came before it';
+comment on column recon.exception.id is 'first 16 bytes of SHA-256 over key and class: the same break has the same id '
+  'whatever came before it';
 comment on column recon.exception.last_seq is 'its line in last_run; null where that run could not place it in time';
 
 create table recon.item (
@@ -541,7 +612,8 @@ comment on column recon.item.presence is 'who lists it at all: 1 RGS, 2 operator
 comment on column recon.item.booked is 'who lists it as more than refused';
 comment on column recon.item.dir is 'debit, credit, or debit/credit where the sides differ; cur likewise';
 comment on column recon.item.amt_rgs is 'minor units; the smallest where a side lists it several times';
-comment on column recon.item.difference is 'booked at the operator less booked at the RGS, all copies counted; null where currencies or directions differ';
+comment on column recon.item.difference is
+  'booked at the operator less booked at the RGS, all copies counted; null where currencies or directions differ';
 
 create unlogged table recon.matched_0 (
   owned boolean not null,
@@ -551,7 +623,8 @@ create unlogged table recon.matched_0 (
   n bigint not null,
   sum_minor numeric(38,0) not null
 );
-comment on table recon.matched_0 is 'keys that need no item, per bucket: alike on all three sides, or refused on every side of mask';
+comment on table recon.matched_0 is 'keys that need no item, per bucket: alike on all three sides, or refused on every '
+  'side of mask';
 
 create unlogged table recon.matched_1 (
   owned boolean not null,
@@ -561,7 +634,8 @@ create unlogged table recon.matched_1 (
   n bigint not null,
   sum_minor numeric(38,0) not null
 );
-comment on table recon.matched_1 is 'keys that need no item, per bucket: alike on all three sides, or refused on every side of mask';
+comment on table recon.matched_1 is 'keys that need no item, per bucket: alike on all three sides, or refused on every '
+  'side of mask';
 
 create table recon.reject (
   run_id uuid not null,
@@ -572,7 +646,7 @@ create table recon.reject (
   constraint reject_pkey PRIMARY KEY (run_id, source, n),
   constraint reject_run_fkey FOREIGN KEY (run_id) REFERENCES recon.run(id) ON DELETE CASCADE
 );
-comment on table recon.reject is 'the first rows of a list that could be laid beside nothing';
+comment on table recon.reject is 'the first rows of a list that could not be matched with anything';
 
 create table recon.run (
   id uuid not null,
@@ -618,27 +692,39 @@ create table recon.run (
   lost_at text,
   constraint run_business_date CHECK (((business_date IS NULL) OR (window_from IS NOT NULL))),
   constraint run_error CHECK (((error IS NOT NULL) = (state = 'failed'::text))),
-  constraint run_finished CHECK (((finished_at IS NOT NULL) = (state = ANY (ARRAY['sealed'::text, 'failed'::text, 'cancelled'::text])))),
+  constraint run_finished CHECK (((finished_at IS NOT NULL) = (state = ANY (ARRAY['sealed'::text, 'failed'::text,
+    'cancelled'::text])))),
   constraint run_kind CHECK ((kind = ANY (ARRAY['legacy'::text, 'adhoc'::text, 'scheduled'::text, 'cli'::text]))),
   constraint run_list_shards CHECK (((list_shards >= 1) AND (list_shards <= 8))),
   constraint run_pkey PRIMARY KEY (id),
-  constraint run_sealed CHECK (((state <> 'sealed'::text) OR (items_written AND (counts IS NOT NULL) AND (item_count IS NOT NULL)))),
-  constraint run_slot CHECK (((slot IS NOT NULL) = (state = ANY (ARRAY['ingesting'::text, 'matching'::text, 'summarising'::text])))),
-  constraint run_state CHECK ((state = ANY (ARRAY['queued'::text, 'ingesting'::text, 'matching'::text, 'summarising'::text, 'sealed'::text, 'failed'::text, 'cancelled'::text]))),
-  constraint run_window CHECK ((((window_from IS NULL) = (window_to IS NULL)) AND ((window_from IS NULL) OR (window_from < window_to))))
+  constraint run_sealed CHECK (((state <> 'sealed'::text) OR (items_written AND (counts IS NOT NULL)
+    AND (item_count IS NOT NULL)))),
+  constraint run_slot CHECK (((slot IS NOT NULL) = (state = ANY (ARRAY['ingesting'::text, 'matching'::text,
+    'summarising'::text])))),
+  constraint run_state CHECK ((state = ANY (ARRAY['queued'::text, 'ingesting'::text, 'matching'::text,
+    'summarising'::text, 'sealed'::text, 'failed'::text, 'cancelled'::text]))),
+  constraint run_window CHECK ((((window_from IS NULL) = (window_to IS NULL)) AND ((window_from IS NULL)
+    OR (window_from < window_to))))
 );
-CREATE INDEX run_business_date_done ON recon.run USING btree (business_date, zone, cutoff) WHERE (business_date IS NOT NULL);
-CREATE UNIQUE INDEX run_idempotency ON recon.run USING btree (created_by, idempotency_key) WHERE (idempotency_key IS NOT NULL);
+CREATE INDEX run_business_date_done ON recon.run USING btree (business_date, zone, cutoff)
+  WHERE (business_date IS NOT NULL);
+CREATE UNIQUE INDEX run_idempotency ON recon.run USING btree (created_by, idempotency_key)
+  WHERE (idempotency_key IS NOT NULL);
 CREATE INDEX run_list ON recon.run USING btree (created_at DESC, id DESC);
 CREATE UNIQUE INDEX run_one_per_slot ON recon.run USING btree (slot) WHERE (slot IS NOT NULL);
-CREATE UNIQUE INDEX run_single_flight ON recon.run USING btree (params_hash) WHERE (state = ANY (ARRAY['queued'::text, 'ingesting'::text, 'matching'::text, 'summarising'::text]));
-comment on column recon.run.params_hash is 'SHA-256 of everything that decides the result; equal runs that are alive are one run';
+CREATE UNIQUE INDEX run_single_flight ON recon.run USING btree (params_hash) WHERE (state = ANY (ARRAY['queued'::text,
+  'ingesting'::text, 'matching'::text, 'summarising'::text]));
+comment on column recon.run.params_hash is
+  'SHA-256 of everything that decides the result; equal runs that are alive are one run';
 comment on column recon.run.window_from is 'null with window_to: all time';
 comment on column recon.run.as_of is 'the moment at which ages are measured';
-comment on column recon.run.lease_token is 'fence: whoever writes for the run names the token under which it took the run';
-comment on column recon.run.legacy_sha256 is 'of the six-column file, for runs of kind legacy; csv_sha256 is of the report';
-comment on column recon.run.list_shards is 'parts of the window in which the lists are read at once; the result does not depend on it';
-comment on column recon.run.lost_leases is 'leases in a row that expired at the same progress: the process died or lost touch';
+comment on column recon.run.lease_token is 'fence: a writer for the run names the token under which it took the run';
+comment on column recon.run.legacy_sha256
+  is 'of the six-column file, for runs of kind legacy; csv_sha256 is of the report';
+comment on column recon.run.list_shards is
+  'parts of the window in which the lists are read at once; the result does not depend on it';
+comment on column recon.run.lost_leases is
+  'leases in a row that expired at the same progress: the process died or lost touch';
 comment on column recon.run.lost_at is 'the progress at which the last lease expired: state, buckets, pages';
 
 create table recon.schedule (
@@ -659,7 +745,8 @@ create table recon.schedule (
   constraint schedule_name_key UNIQUE (name),
   constraint schedule_pkey PRIMARY KEY (id)
 );
-comment on column recon.schedule.last_business_date is 'the last day that this schedule has sealed; the days after it are caught up';
+comment on column recon.schedule.last_business_date
+  is 'the last day that this schedule has sealed; the days after it are caught up';
 
 create table recon.source_progress (
   run_id uuid not null,
@@ -682,8 +769,10 @@ create table recon.source_progress (
 );
 comment on table recon.source_progress is 'where to resume a list; written in the transaction that stages the page';
 comment on column recon.source_progress.source is '1 RGS, 2 operator, 4 hub';
-comment on column recon.source_progress.rows_implied is 'rows that stand beside one of the list: an RGS that was told ROLLED_BACK knows the bet, too';
-comment on column recon.source_progress.totals is 'packed attributes to count and sum in minor units, added up before staging: what the seal is checked against';
+comment on column recon.source_progress.rows_implied
+  is 'rows that one of the list implies: an RGS that was notified of ROLLED_BACK knows the debit, too';
+comment on column recon.source_progress.totals
+  is 'packed attributes to count and sum in minor units, added up before staging: what the seal is checked against';
 
 create table recon.stage_0 (
   k uuid not null,
@@ -703,9 +792,12 @@ create table recon.stage_0 (
   row_id text collate "C"
 ) partition by HASH (k);
 comment on table recon.stage_0 is 'the rows of all three sides of the run in slot 0; of one shape with stage_1';
-comment on column recon.stage_0.attrs is 'currency letters, 5 bits each; movement, 2 bits; status, 2 bits: equal numbers mean equal attributes';
-comment on column recon.stage_0.src is '1 RGS, 2 operator, 4 hub, 8 an RGS row of the undo implies it, 16 of the hub with other partners';
-comment on column recon.stage_0.flags is '1 the status is no word that we know, 2 nor is the direction, 4 the currency does not fit into attrs';
+comment on column recon.stage_0.attrs is 'currency letters, 5 bits each; movement, 2 bits; status, 2 bits: equal '
+  'numbers mean equal attributes';
+comment on column recon.stage_0.src is '1 RGS, 2 operator, 4 hub, 8 an RGS row of the undo implies it, 16 of the hub '
+  'with other partners';
+comment on column recon.stage_0.flags is '1 the status is no word that we know, 2 nor is the direction, 4 the currency '
+  'does not fit into attrs';
 
 create table recon.stage_1 (
   k uuid not null,
@@ -739,65 +831,147 @@ create table recon.summary (
   constraint summary_source CHECK ((source = ANY (ARRAY[1, 2, 4]))),
   constraint summary_state CHECK ((state = ANY (ARRAY['matched'::text, 'broken'::text, 'in_flight'::text])))
 );
-CREATE UNIQUE INDEX summary_cell ON recon.summary USING btree (run_id, business_date, cur, dir, class, state, source) NULLS NOT DISTINCT;
+CREATE UNIQUE INDEX summary_cell ON recon.summary USING btree (run_id, business_date, cur, dir, class, state,
+  source) NULLS NOT DISTINCT;
 comment on table recon.summary is 'bookings per side: class matched, or the class of the item that they belong to';
 
-create function audit_append(p_actor text, p_action text, p_target text, p_before text, p_after text, p_request_id text) returns bigint language plpgsql;
+-- Writes one entry of the audit log, chained to the one before, and answers its place. Runs as the owner of the tables,
+-- so that the hub's own role may not write them: who has its connection can add an entry, but change and remove
+-- none, nor choose place, time and hash. The hash is that of audit/audit-chain.ts.
+create function audit_append(p_actor text, p_action text, p_target text, p_before text, p_after text,
+  p_request_id text) returns bigint language plpgsql;
 
+-- Refuses every change of what was written.
 create function audit_entry_is_append_only() returns trigger language plpgsql;
 
+-- Makes what earlier transactions wrote, and the caller has seen, as durable as a commit of its own: with synchronous
+-- replication, the caller's commit waits for the standby. A row can be seen here that no standby has: its backend was
+-- ended while it waited. A caller that reports such a row without writing anything would not wait, and the next primary
+-- may not know it. Without synchronous replication what can be seen is on the disk, and nothing is written.
 create function ensure_durable() returns void language plpgsql;
 
-create function outbox_claim(p_destination integer, p_want integer, p_lease_ms double precision, p_owner text, p_floor timestamp with time zone) returns TABLE(id uuid, token bigint, attempts integer, claims integer, releases integer, lane_key text, event_type text, transaction_id uuid, path text, body text, expires_in_ms double precision, probe boolean, wait_ms double precision) language plpgsql;
-
+-- Makes the weekly partitions from this week up to p_weeks_ahead, and returns how many it made. Runs as the owner of
+-- the tables, since the hub's own role may make none; it can do nothing but make the weeks that come.
 create function outbox_create_partitions(p_weeks_ahead integer) returns integer language plpgsql;
 
+-- Drops at most one week per call, so that its locks are short; answers its name. Runs as the owner of the tables,
+-- since the hub's own role may drop none; so it is here that a week which is not yet two weeks old stays, whatever the
+-- caller asks for.
 create function outbox_drop_partitions(p_message_days integer, p_attempt_days integer) returns text[] language plpgsql;
 
+-- Adds messages inside the caller's transaction. The lane row is locked until commit, so numbers within a lane are free
+-- of gaps and in commit order. Lanes are taken in sorted order: two batches cannot wait for each other.
 create function outbox_enqueue(p_messages outbox_new_message[]) returns void language sql;
 
-create function outbox_lease(p_destination integer, p_want integer, p_lease_ms double precision, p_land_ms double precision, p_owner text, p_floor timestamp with time zone) returns TABLE(id uuid, token bigint, attempts integer, claims integer, releases integer, lane_key text, event_type text, transaction_id uuid, path text, body text, expires_in_ms double precision, first_sent_at timestamp with time zone, may_land_until timestamp with time zone, lands_in_ms double precision, probe boolean, wait_ms double precision) language plpgsql;
+-- Leases up to p_want due messages of one destination. Permits are taken before leasing, so nothing is leased that may
+-- not be sent. When fewer than p_want are leased, a last row with a null id says in wait_ms when it is worth asking
+-- again.
+-- Partners that share the destination get an equal part of what is short, and of it bets and the rest half each;
+-- docs/decisions/0097.
+-- p_land_ms is how long from now a call that leaves under this lease may still be booked; null for a destination where
+-- that is no question. It is written down before anything leaves, so that a process that dies cannot forget it; what
+-- was written before is returned, and settling puts it back when nothing left.
+-- The destination row is locked with NO KEY UPDATE and SKIP LOCKED: when another replica claims, this one comes back.
+-- One plan for all claims: by itself the server plans again for each, since it knows the length of an array only then.
+-- Its joins go row by row by index; a merge that was planned while few heads were waiting would read the whole index
+-- when there are many.
+create function outbox_lease(p_destination integer, p_want integer, p_lease_ms double precision,
+  p_land_ms double precision, p_owner text, p_floor timestamp with time zone) returns TABLE(id uuid, token bigint,
+  attempts integer, claims integer, releases integer, lane_key text, event_type text, transaction_id uuid, path text,
+  body text, expires_in_ms double precision, first_sent_at timestamp with time zone,
+  may_land_until timestamp with time zone, lands_in_ms double precision, probe boolean,
+  wait_ms double precision) language plpgsql;
 
-create function outbox_lock(p_ids uuid[], p_tokens bigint[]) returns TABLE(place integer, verdict text) language plpgsql;
+-- First half of settling: locks the lanes, then the heads whose lease is still ours. 'busy': another transaction holds
+-- the lane, come back; 'stale': the lease was lost. The second half must be a later statement: it looks for the next
+-- message of the lane, and only a snapshot taken after the lane lock sees what was enqueued while we waited for it.
+create function outbox_lock(p_ids uuid[], p_tokens bigint[]) returns TABLE(place integer,
+  verdict text) language plpgsql;
 
+-- Lanes that hold messages but no head. None should ever exist; one that does is given its head back and counted.
 create function outbox_repair_lanes() returns integer language plpgsql;
 
-create function outbox_report(p_destination integer, p_ok integer, p_failed integer, p_not_before_ms double precision) returns text language plpgsql;
+-- Health of a destination after a flush: circuit breaker, Retry-After and the last error. Answers the breaker before
+-- and after, and for how long it is open. Statistics, so it runs outside the settling transaction.
+create function outbox_report_call(p_destination integer, p_ok integer, p_failed integer,
+  p_not_before_ms double precision, p_error text) returns TABLE(was text, breaker text,
+  open_seconds double precision) language plpgsql;
 
-create function outbox_report_call(p_destination integer, p_ok integer, p_failed integer, p_not_before_ms double precision, p_error text) returns TABLE(was text, breaker text, open_seconds double precision) language plpgsql;
+-- A permit for a repeat within an attempt, or for a call whose own permit grew old while its connection was made.
+-- Answers in how many ms it is good; null: not within p_wait_ms_max. A permit that is not there yet is owed: the bucket
+-- goes below zero, and claims wait until it is paid. Where partners share a destination it is not taken from what
+-- outbox_lease keeps for them (docs/decisions/0097): it comes once the bucket holds one more than that. Owed is then at
+-- most half of what is kept, or one permit where nothing is: a bucket in deep debt would hold up a partner that sends
+-- little. The price: a late call that finds the debt at its limit goes back to the queue and takes its turn there.
+create function outbox_reserve_permit(p_destination integer,
+  p_wait_ms_max double precision) returns double precision language plpgsql;
 
-create function outbox_reserve_permit(p_destination integer, p_wait_ms_max double precision) returns double precision language plpgsql;
-
+-- Second half of settling; the caller holds the locks of outbox_lock. Outcomes: sent and dead advance the lane, blocked
+-- stops it until a person replays the message, retry counts an attempt, released gives the lease back. What of the
+-- message may still be booked is what was known before this lease (had_*), and until lands_ms from now if a call of it
+-- was lost; without "lost" what the lease wrote stays.
 create function outbox_settle(p_results json, p_replica text) returns void language sql;
 
-create function outbox_share_of(p_destination_id integer, p_operator_id integer, p_rgs_id integer, p_event_type text) returns integer language sql;
+-- Twice the id of the partner for whom the message goes, plus one for a debit, which has a deadline.
+create function outbox_share_of(p_destination_id integer, p_operator_id integer, p_rgs_id integer,
+  p_event_type text) returns integer language sql;
 
-create function outbox_take_permit(p_destination integer) returns boolean language plpgsql;
-
+-- A link does not change once money has moved under it: a win is paid to the wallet that its debit was taken from.
 create function player_link_is_settled() returns trigger language plpgsql;
 
+-- The least UUIDv7 of a moment: bounds of partitions, and of a look-up by time.
 create function uuid_v7_floor(p_at timestamp with time zone) returns uuid language sql;
 
-create function wallet_accept(p_rows json) returns TABLE(place integer, verdict text, transaction_id uuid) language plpgsql;
+-- Accepts a batch of movements with their outbox messages in one commit. Verdict per row, in the order given:
+--   created | replayed (same key and request, or same business key and data) | key_reused | reference_reused
+--   try_again (its key was held, in this very batch, by a request that is refused and so leaves the key free)
+--   rolled_back (the bet was rolled back before it came) | round_closed (a debit on a closed round)
+--   other_player (a credit of a round whose bet was taken from another player of the operator; the transaction is
+--   the bet)
+--   signature_reused (the very signature, which version 1 binds to no route, made a movement of the other kind before)
+--   created_unmatched (as created; only for rows with wants_match, whose round had no movement before)
+-- A row with is_free is a bet that takes no money: it is confirmed here, and its message goes to the RGS instead of the
+-- operator.
+-- Every insert goes in the order of its unique index, so two batches with the same keys wait for each other at most one
+-- way.
+-- One plan for all batches: by itself the server plans again for each, since it knows the length of an array only then.
+create function wallet_accept(p_rows json) returns TABLE(place integer, verdict text,
+  transaction_id uuid) language plpgsql;
 
-create function wallet_business_hash(p_ref_id text, p_player_id text, p_movement text, p_operator_id integer) returns bigint language sql;
+-- Of the business key: what makes two movements the same.
+create function wallet_business_hash(p_ref_id text, p_player_id text, p_movement text,
+  p_operator_id integer) returns bigint language sql;
 
+-- Where a text lies in an index; the text itself says which it is.
 create function wallet_hash(p_text text) returns integer language sql;
 
+-- As wallet_hash, over more bits. The seed must not be 0: half of the bits would be those of wallet_hash.
 create function wallet_hash_long(p_text text, p_seed bigint) returns bigint language sql;
 
-create function wallet_player_round_hash(p_round_id text, p_player_id text, p_operator_id integer) returns bigint language sql;
+-- Of the key of a round, which belongs to one player.
+create function wallet_player_round_hash(p_round_id text, p_player_id text,
+  p_operator_id integer) returns bigint language sql;
 
+-- Refuses every change of what was written.
 create function recon.action_is_append_only() returns trigger language plpgsql;
 
+-- The same break has the same id in every database and whatever came before it, so a report that names it can be made
+-- again.
 create function recon.exception_id(p_key uuid, p_class text) returns uuid language sql;
 
+-- Letters as digits to the base 32; 0 for what
+  is no code of 1 to 8 capital letters. See packCurrency in stage-lines.ts.
 create function recon.pack_currency(p_currency text) returns bigint language plpgsql;
 
+-- The key of a bet's repayment: both have the correlation id of the bet, and each is a booking of its own. See undoKey
+-- in stage-lines.ts.
 create function recon.undo_key(p_key uuid) returns uuid language sql;
 
-CREATE TRIGGER audit_entry_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.audit_entry FOR EACH STATEMENT EXECUTE FUNCTION audit_entry_is_append_only();
+CREATE TRIGGER audit_entry_append_only BEFORE DELETE OR UPDATE
+  OR TRUNCATE ON public.audit_entry FOR EACH STATEMENT EXECUTE FUNCTION audit_entry_is_append_only();
 
-CREATE TRIGGER player_link_is_settled BEFORE INSERT OR DELETE OR UPDATE ON public.player_link FOR EACH ROW EXECUTE FUNCTION player_link_is_settled();
+CREATE TRIGGER player_link_is_settled BEFORE INSERT OR DELETE
+  OR UPDATE ON public.player_link FOR EACH ROW EXECUTE FUNCTION player_link_is_settled();
 
-CREATE TRIGGER action_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON recon.action FOR EACH STATEMENT EXECUTE FUNCTION recon.action_is_append_only();
+CREATE TRIGGER action_append_only BEFORE DELETE OR UPDATE
+  OR TRUNCATE ON recon.action FOR EACH STATEMENT EXECUTE FUNCTION recon.action_is_append_only();

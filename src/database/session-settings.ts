@@ -1,6 +1,7 @@
 /**
- * What the hub's statements and its reading of their answers rest on. A database, a role or a server may set any of it otherwise
- * (`alter role … set …`), so each session sets it for itself. Names that a server does not know are passed over.
+ * What the hub's statements and its reading of their answers rest on. A database, a role or a server may set any of it
+ * otherwise (`alter role … set …`), so each session sets it for itself. Names that a server does not know are passed
+ * over.
  */
 const SETTINGS: Readonly<Record<string, string>> = {
   // How values are written, as the driver reads them.
@@ -35,17 +36,23 @@ const wanted = Object.entries(SETTINGS)
   .map(([name, value]) => `(${literal(name)}, ${literal(value)})`)
   .join(', ');
 
-/** An acknowledged movement must survive the server: 'off' and 'local' do not promise that, 'remote_write' not if both machines lose power. 'remote_apply' promises more. */
-const COMMIT = `('synchronous_commit', case when current_setting('synchronous_commit') = 'remote_apply' then 'remote_apply' else 'on' end)`;
+/**
+ * An acknowledged movement must survive the server: 'off' and 'local' do not promise that, 'remote_write' not if both
+ * machines lose power. 'remote_apply' promises more.
+ */
+const COMMIT = `('synchronous_commit',
+  case when current_setting('synchronous_commit') = 'remote_apply' then 'remote_apply' else 'on' end)`;
 
 /** One statement, so one round trip per connection. Answers whether the server is a standby. */
 export const PREPARE_SESSION = `select pg_is_in_recovery() as recovering, (
-  select count(set_config(w.name, w.value, false)) from (values ${wanted}, ${COMMIT}) w (name, value) where current_setting(w.name, true) <> w.value)`;
+  select count(set_config(w.name, w.value, false)) from (values ${wanted}, ${COMMIT}) w (name, value)
+  where current_setting(w.name, true) <> w.value)`;
 
 /** The settings that differ from what the hub needs, for a session in which nothing was set. */
 export const DIFFERING_SETTINGS = `
   select w.name, w.value as wanted, current_setting(w.name, true) as found
-  from (values ${wanted}, ${COMMIT}) w (name, value) where current_setting(w.name, true) <> w.value and w.name <> 'search_path'
+  from (values ${wanted}, ${COMMIT}) w (name, value)
+  where current_setting(w.name, true) <> w.value and w.name <> 'search_path'
   order by w.name`;
 
 /** Settings that a session may not change: what they must be is looked at once, at the start. */

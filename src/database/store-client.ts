@@ -46,9 +46,9 @@ interface DriverParts {
 }
 
 /**
- * A connection that is given up when it cannot be trusted: a statement that took too long, a server that cannot be written to, one that
- * goes down, a commit that did not wait for its standby. It is closed and never cancelled: a cancelled wait for a standby is a commit on one
- * machine that looks like success.
+ * A connection that is given up when it cannot be trusted: a statement that took too long, a server that cannot be
+ * written to, one that goes down, a commit that did not wait for its standby. It is closed and never cancelled: a
+ * cancelled wait for a standby is a commit on one machine that looks like success.
  */
 export class StoreClient extends Client {
   /** Of a statement. The holder of the connection may set its own, and restores it. */
@@ -68,8 +68,9 @@ export class StoreClient extends Client {
     this.watch = settings.watch;
     this.writes = settings.writes ?? true;
     this.connectMs = settings.connectionTimeoutMillis ?? Infinity;
-    // A server may say that it goes down in the very packet that completes a connection, when the pool listens no more and its borrower not
-    // yet, and an 'error' without a listener ends the process. The next statement on the connection fails all the same.
+    // A server may say that it goes down in the very packet that completes a connection, when the pool listens no more
+    // and its borrower not yet, and an 'error' without a listener ends the process. The next statement on the
+    // connection fails all the same.
     this.on('error', () => undefined);
     this.once('end', () => this.ended());
     const { connection } = this.parts;
@@ -99,7 +100,10 @@ export class StoreClient extends Client {
     return this.asked === 0 ? null : performance.now() - this.askedAt;
   }
 
-  /** Whether the present limit is the usual one; a statement with a limit of its own says nothing about the store when it reaches it. */
+  /**
+   * Whether the present limit is the usual one; a statement with a limit of its own says nothing about the store when
+   * it reaches it.
+   */
   get isHurried(): boolean {
     return this.limitMs <= this.settings.statementLimitMs;
   }
@@ -131,7 +135,8 @@ export class StoreClient extends Client {
     return true;
   }
 
-  // The driver declares this method in eight ways; all of them send one statement, which the server answers with one "ready".
+  // The driver declares this method in eight ways; all of them send one statement, which the server answers with one
+  // "ready".
   override query: Client['query'] = ((...args: Parameters<Client['query']>) => {
     if (this.asked === 0) this.askedAt = performance.now();
     this.asked += 1;

@@ -7,7 +7,9 @@ const PROBE_ANSWER_MS = 1_000;
 /** Written through to the standby like any movement, and never read. */
 const DURABLE_WRITE = `select pg_logical_emit_message(true, 'hub', '')`;
 /** Tells servers behind one address apart. */
-const IDENTITY = `select pg_postmaster_start_time()::text || ' ' || coalesce(inet_server_addr()::text, '') || ' ' || coalesce(inet_server_port()::text, '') as identity`;
+const IDENTITY = `
+  select pg_postmaster_start_time()::text || ' ' || coalesce(inet_server_addr()::text, '')
+    || ' ' || coalesce(inet_server_port()::text, '') as identity`;
 
 interface WatchOptions {
   readonly url: string;
@@ -17,10 +19,11 @@ interface WatchOptions {
 }
 
 /**
- * Watches all connections of this process to the store. A frozen server, or one whose standby is gone, answers nothing and breaks nothing:
- * so each statement has a limit. The first that reaches it takes all idle connections with it, since the pools would hand them out one after
- * the other, a time-out each; and until a probe's commit is answered nothing else is sent there. Callers then hear 503 at once, and a server
- * that never answers does not collect connections by the hundred.
+ * Watches all connections of this process to the store. A frozen server, or one whose standby is gone, answers nothing
+ * and breaks nothing: so each statement has a limit. The first that reaches it takes all idle connections with it,
+ * since the pools would hand them out one after the other, a time-out each; and until a probe's commit is answered
+ * nothing else is sent there. Callers then hear 503 at once, and a server that never answers does not collect
+ * connections by the hundred.
  */
 export class StoreWatch implements ClientWatch {
   private readonly clients = new Set<StoreClient>();
@@ -50,7 +53,9 @@ export class StoreWatch implements ClientWatch {
     this.clients.delete(client);
   }
 
-  /** Throws while the store does not answer. Before a connection is borrowed; what is running is left to its own limit. */
+  /**
+   * Throws while the store does not answer. Before a connection is borrowed; what is running is left to its own limit.
+   */
   refuse(): void {
     if (this.awaySince !== undefined) throw new StoreAwayError(performance.now() - this.awaySince);
   }
@@ -83,8 +88,8 @@ export class StoreWatch implements ClientWatch {
   }
 
   /**
-   * Until a commit is answered. Its connection is kept for as long as the same server stands at the address, however long the commit
-   * takes: given up and tried again it would leave one more waiting backend behind each time.
+   * Until a commit is answered. Its connection is kept for as long as the same server stands at the address, however
+   * long the commit takes: given up and tried again it would leave one more waiting backend behind each time.
    */
   private async probe(since: number): Promise<void> {
     let waiting: { readonly identity: string; readonly client: StoreClient } | undefined;
@@ -112,7 +117,10 @@ export class StoreWatch implements ClientWatch {
     if (!this.stopped) this.options.onChange({ away: false, forMs: performance.now() - since });
   }
 
-  /** A new connection to whatever stands at the address; undefined when it does not answer soon, or cannot be written to. */
+  /**
+   * A new connection to whatever stands at the address; undefined when it does not answer soon, or cannot be written
+   * to.
+   */
   private async reach(): Promise<{ identity: string; client: StoreClient } | undefined> {
     let client: StoreClient | undefined;
     const late = setTimeout(() => client?.giveUp(new StoreAwayError(0)), 2 * PROBE_ANSWER_MS);

@@ -35,7 +35,7 @@ import type { TransactionMovement, TransactionState } from './transaction-state'
 )
 @Check(
   'wallet_transaction_settled_at',
-  `state = 'rolling_back' or (settled_at is not null) = (state in ('confirmed', 'rejected', 'compensated', 'rolled_back'))`,
+  `(settled_at is not null) = (state in ('confirmed', 'rejected', 'compensated', 'rolled_back'))`,
 )
 export class WalletTransactionEntity {
   /** Also the correlation id that both partners see. */
@@ -141,13 +141,6 @@ export class WalletTransactionEntity {
     comment: 'when the first question began to which the operator said that it does not know the bet',
   })
   absentAt!: Date | null;
-
-  @Column('boolean', {
-    name: 'proven_absent',
-    default: false,
-    comment: 'not used any more; stays for one release, since processes of the build before write it',
-  })
-  provenAbsent!: boolean;
 
   @Column('boolean', {
     nullable: true,

@@ -216,7 +216,7 @@ export class WalletStore {
              -- A balance belongs to the word that brought it: the one from before a repayment is not the one after it.
              balance_minor = case when c.settled then c.balance_minor else coalesce(c.balance_minor, t.balance_minor) end, reason = c.reason, reason_code = c.reason_code, undo = c.undo, undo_message_id = coalesce(c.undo_message_id, t.undo_message_id),
              -- From here on "absent" is about the repayment; what was said about the bet proves nothing for it.
-             absent_at = case when c.undo_message_id is null then t.absent_at end, proven_absent = c.undo_message_id is null and t.proven_absent
+             absent_at = case when c.undo_message_id is null then t.absent_at end
          from change c where c.kind = 'transition' and t.id = c.id and t.state = c.from_state
        ), parked as (
          insert into wallet_parked (transaction_id, reason) select id, reason from change where kind = 'transition' and to_state = 'parked'

@@ -348,7 +348,7 @@ describe('the outbox keeps house', () => {
       const used = await lanes.transaction(async (tx) => {
         const before = await readSoFar(tx, []);
         const claimed = await tx.rows<{ id: string | null; token: string }>(
-          `select id, token from outbox_claim($1, 50, 60000, 'plan', 'epoch')`,
+          `select id, token from outbox_lease($1, 50, 60000, null, 'plan', 'epoch')`,
           [destination],
         );
         const leases = claimed.map(({ id, token }) => ({ id: id ?? 'none', token }));

@@ -124,29 +124,6 @@ describe('settling a lane while it is being filled', () => {
     expect((await lanes.claim(destination, 9)).map(({ laneKey }) => laneKey)).toEqual(['held']);
   });
 
-  it('remembers what a process of the release before leases to an operator: until when its call may be booked', async () => {
-    const destination = await lanes.newDestination();
-    await lanes.query(`update outbox_destination set queue = 'operator' where id = $1`, [destination]);
-    await lanes.transaction((tx) => lanes.store.enqueue(tx, [newMessage(destination, 'player')]));
-    const claimed = await lanes.query<{ id: string | null; lane_key: string | null }>(
-      `select * from outbox_claim($1, 1, 60000, 'of the release before', '-infinity')`,
-      [destination],
-    );
-    expect(claimed.map(({ lane_key: laneKey }) => laneKey)).toEqual(['player']);
-    expect(
-      await lanes.query(
-        'select owner, first_sent_at is not null as left, round(extract(epoch from may_land_until - clock_timestamp()) / 10)::integer as tens from outbox_head where destination_id = $1',
-        [destination],
-      ),
-    ).toEqual([{ owner: 'of the release before', left: true, tens: 12 }]);
-    // With nothing more to lease the last row still says when to ask again.
-    expect(
-      await lanes.query(`select id from outbox_claim($1, 1, 60000, 'of the release before', '-infinity')`, [
-        destination,
-      ]),
-    ).toEqual([{ id: null }]);
-  });
-
   it('judges a lease that was lost apart from the present one of the same message, also in one batch', async () => {
     const destination = await lanes.newDestination();
     await lanes.transaction((tx) =>

@@ -1,10 +1,9 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
 /**
- * The outbox: immutable messages, insert-only attempts, and narrow tables that change.
- * A lane is (destination, ordering key). Only the head of a lane stands in the claimable table, so the cost of a claim
- * does not grow with the backlog of a blocked player. `visible_at` is schedule, backoff and lease in one; crash recovery
- * needs no sweeper.
+ * The outbox: immutable messages, insert-only attempts, and narrow tables that change. A lane is (destination, ordering
+ * key). Only the head of a lane is in the claimable table, so the cost of a claim does not grow with the backlog of a
+ * blocked player. `visible_at` is schedule, backoff and lease in one; crash recovery needs no sweeper.
  *
  * Lock order everywhere: destination, lane, head, then the caller's own rows. Only the database's clock decides.
  *
@@ -12,20 +11,25 @@ import type { MigrationInterface, QueryRunner } from 'typeorm';
  * unique over all of them, and a look-up by id prunes to one partition without carrying created_at through every table.
  */
 
-/** Their values stand in rows and in the bounds of partitions, so they never change. */
+/** Their values are in rows and in the bounds of partitions, so they never change. */
 const STORAGE_FUNCTIONS = `
   create function uuid_v7_floor(p_at timestamptz) returns uuid language sql immutable strict as $$
     select rpad(lpad(to_hex((extract(epoch from p_at) * 1000)::bigint), 12, '0'), 32, '0')::uuid
   $$;
+  comment on function uuid_v7_floor is 'The least UUIDv7 of a moment: bounds of partitions, and of a look-up by time.';
 
   create function outbox_share_of(p_destination_id integer, p_operator_id integer, p_rgs_id integer, p_event_type text)
   returns integer language sql immutable as $$
     select 2 * case when p_destination_id = p_operator_id then p_rgs_id else p_operator_id end
       + (p_destination_id = p_operator_id and p_event_type = 'debit')::integer
   $$;
+  comment on function outbox_share_of
+    is 'Twice the id of the partner for whom the message goes, plus one for a debit, which has a deadline.';
 `;
 
-/** One row per partner, updated by every claim: how long its dead versions last decides what a claim's first step costs. */
+/**
+ * One row per partner, updated by every claim: how long its dead versions last decides what a claim's first step costs.
+ */
 const DESTINATION = `
   create table outbox_destination (
     id integer not null constraint outbox_destination_pkey primary key
@@ -154,7 +158,7 @@ const HEAD = `
   comment on column outbox_head.replayed_at is 'when a person last sent it again; errors before that are not shown';
   comment on column outbox_head.lost_leases is 'leases that ended without a word since the message became a head '
     'or was replayed: its process died or lost touch';
-  comment on column outbox_head.share is 'see outbox_share_of; 0: written by the release before';
+  comment on column outbox_head.share is 'see outbox_share_of';
 `;
 
 /** Attempts are partitioned by week like messages; dead letters stay until their week is dropped. */
@@ -187,7 +191,7 @@ const ATTEMPT_AND_DEAD = `
   );
   create index outbox_dead_destination on outbox_dead (destination_id, message_id);
   comment on column outbox_dead.open
-    is 'somebody must still deal with it; a refusal that settled its movement needs nobody';
+    is 'a person must still deal with it; a refusal that settled its movement needs none';
 `;
 
 export class Outbox1798000000020 implements MigrationInterface {
@@ -198,7 +202,8 @@ export class Outbox1798000000020 implements MigrationInterface {
   async down(runner: QueryRunner): Promise<void> {
     await runner.query(`
       drop type outbox_new_message;
-      drop table outbox_dead, outbox_attempt, outbox_head, outbox_message, outbox_lane, outbox_share, outbox_destination;
+      drop table outbox_dead, outbox_attempt, outbox_head, outbox_message, outbox_lane, outbox_share,
+        outbox_destination;
       drop function outbox_share_of, uuid_v7_floor;
     `);
   }

@@ -14,18 +14,22 @@ import type { MigrationInterface, QueryRunner } from 'typeorm';
 const STORAGE_FUNCTIONS = `
   create function wallet_hash(p_text text) returns integer language sql immutable parallel safe
     return hashtext(p_text);
+  comment on function wallet_hash is 'Where a text lies in an index; the text itself says which it is.';
 
-  -- The seed must not be 0: half of the bits would be those of wallet_hash.
   create function wallet_hash_long(p_text text, p_seed bigint) returns bigint language sql immutable parallel safe
     return hashtextextended(p_text, p_seed);
+  comment on function wallet_hash_long
+    is 'As wallet_hash, over more bits. The seed must not be 0: half of the bits would be those of wallet_hash.';
 
   create function wallet_business_hash(p_ref_id text, p_player_id text, p_movement text, p_operator_id integer)
   returns bigint language sql immutable parallel safe
     return wallet_hash_long(p_ref_id, wallet_hash_long(p_player_id, wallet_hash_long(p_movement, p_operator_id)));
+  comment on function wallet_business_hash is 'Of the business key: what makes two movements the same.';
 
   create function wallet_player_round_hash(p_round_id text, p_player_id text, p_operator_id integer)
   returns bigint language sql immutable parallel safe
     return wallet_hash_long(p_round_id, wallet_hash_long(p_player_id, p_operator_id));
+  comment on function wallet_player_round_hash is 'Of the key of a round, which belongs to one player.';
 `;
 
 /** Vacuum and analyze come before a table that only grows has grown by a fifth, which at ten million rows is two. */
@@ -56,7 +60,6 @@ const TRANSACTION = `
     undo text,
     undo_message_id uuid,
     absent_at timestamptz,
-    proven_absent boolean not null default false,
     applied boolean,
     waited boolean not null default false,
     created_at timestamptz not null default now(),
@@ -90,10 +93,8 @@ const TRANSACTION = `
       'initiated', 'confirmed', 'rejected', 'unknown', 'compensating', 'compensated', 'parked',
       'rolling_back', 'rolled_back'
     )),
-    constraint wallet_transaction_settled_at check (
-      state = 'rolling_back'
-      or (settled_at is not null) = (state in ('confirmed', 'rejected', 'compensated', 'rolled_back'))
-    )
+    constraint wallet_transaction_settled_at
+      check ((settled_at is not null) = (state in ('confirmed', 'rejected', 'compensated', 'rolled_back')))
   ) with (
     fillfactor = 85,
     autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_insert_scale_factor = 0.02,
@@ -122,8 +123,6 @@ const TRANSACTION_COMMENTS = `
     is 'of a rollback: whether money was paid back; null while that is not known';
   comment on column wallet_transaction.absent_at
     is 'when the first question began to which the operator said that it does not know the bet';
-  comment on column wallet_transaction.proven_absent
-    is 'not used any more; stays for one release, since processes of the build before write it';
   comment on column wallet_transaction.waited
     is 'the RGS asked to wait for the outcome, so a repeat of its request answers with it';
   comment on column wallet_transaction.ref_hash is 'finds a refId; ref_id says whether it is the one';
@@ -180,7 +179,7 @@ const ROUND = `
     autovacuum_analyze_scale_factor = 0.01
   );
   create index wallet_round_open on wallet_round (opened_at) where closed_at is null;
-  comment on table wallet_round is 'a round of one player; what happened in it is told by its transactions';
+  comment on table wallet_round is 'a round of one player; its transactions say what happened in it';
   comment on column wallet_round.player_hash is 'comes first in the key, so that the rounds of a player lie together';
 `;
 
@@ -238,7 +237,9 @@ const OUTCOME_AND_LISTS = `
   comment on table wallet_cursor is 'up to when a periodic duty has looked at transactions';
 `;
 
-/** What operators tell the hub, kept as received: evidence, deduplication, and another chance for one that came early. */
+/**
+ * What operators tell the hub, kept as received: evidence, deduplication, and another chance for one that came early.
+ */
 const INBOUND_CALLBACK = `
   create table inbound_callback (
     id bigint generated always as identity constraint inbound_callback_pkey primary key,

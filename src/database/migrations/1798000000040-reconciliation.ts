@@ -9,8 +9,8 @@ const PARTITIONS = 32;
  * that finance's tools can be granted it whole and nothing else.
  *
  * Only what can be fetched again is unlogged (staging and what is derived from it before the seal); a crash empties it,
- * and a run that finds fewer staged rows than its progress says reads its sources again. The slots are made here and not
- * at run time: a hub needs no right to create tables, and truncating leaves no bloat behind.
+ * and a run that finds fewer staged rows than its progress says reads its sources again. The slots are made here and
+ * not at run time: a hub needs no right to create tables, and truncating leaves no bloat behind.
  */
 const RUN = `
   create table recon.run (
@@ -81,7 +81,7 @@ const RUN = `
   comment on column recon.run.window_from is 'null with window_to: all time';
   comment on column recon.run.as_of is 'the moment at which ages are measured';
   comment on column recon.run.lease_token
-    is 'fence: whoever writes for the run names the token under which it took the run';
+    is 'fence: a writer for the run names the token under which it took the run';
   comment on column recon.run.legacy_sha256
     is 'of the six-column file, for runs of kind legacy; csv_sha256 is of the report';
   comment on column recon.run.list_shards
@@ -114,7 +114,7 @@ const SOURCES = `
     is 'where to resume a list; written in the transaction that stages the page';
   comment on column recon.source_progress.source is '1 RGS, 2 operator, 4 hub';
   comment on column recon.source_progress.rows_implied
-    is 'rows that stand beside one of the list: an RGS that was told ROLLED_BACK knows the bet, too';
+    is 'rows that one of the list implies: an RGS that was notified of ROLLED_BACK knows the debit, too';
   comment on column recon.source_progress.totals is 'packed attributes to count and sum in minor units, '
     'added up before staging: what the seal is checked against';
 
@@ -126,7 +126,7 @@ const SOURCES = `
     raw text not null,
     constraint reject_pkey primary key (run_id, source, n)
   );
-  comment on table recon.reject is 'the first rows of a list that could be laid beside nothing';
+  comment on table recon.reject is 'the first rows of a list that could not be matched with anything';
 `;
 
 const ITEM = `

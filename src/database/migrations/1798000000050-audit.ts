@@ -19,7 +19,7 @@ const AUDIT = `
   );
   comment on column audit_entry.id is 'place in the chain: 1, 2, 3, … without gaps';
   comment on column audit_entry.hash
-    is 'SHA-256 over previous_hash and every column of the entry; see admin/audit-chain.ts';
+    is 'SHA-256 over previous_hash and every column of the entry; see audit/audit-chain.ts';
 
   create table audit_head (
     only_row boolean not null default true constraint audit_head_pkey primary key,

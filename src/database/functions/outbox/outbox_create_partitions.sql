@@ -1,4 +1,5 @@
--- Runs as the owner of the tables, since the hub's own role may make none. It can do nothing but make the weeks that come.
+-- Makes the weekly partitions from this week up to p_weeks_ahead, and returns how many it made. Runs as the owner of
+-- the tables, since the hub's own role may make none; it can do nothing but make the weeks that come.
 create or replace function outbox_create_partitions(p_weeks_ahead integer)
  RETURNS integer
  LANGUAGE plpgsql
@@ -19,7 +20,8 @@ begin
     v_name := 'outbox_message_' || to_char(v_week, 'YYYYMMDD');
     if to_regclass('public.' || v_name) is null then
       execute format('create table public.%I partition of public.outbox_message for values from (%L) to (%L)', v_name,
-        public.uuid_v7_floor(v_week at time zone 'UTC'), public.uuid_v7_floor((v_week + interval '1 week') at time zone 'UTC'));
+        public.uuid_v7_floor(v_week at time zone 'UTC'),
+        public.uuid_v7_floor((v_week + interval '1 week') at time zone 'UTC'));
       v_made := v_made + 1;
     end if;
     v_name := 'outbox_attempt_' || to_char(v_week, 'YYYYMMDD');

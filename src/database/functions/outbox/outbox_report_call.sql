@@ -1,5 +1,7 @@
--- Health of a destination after a flush: circuit breaker, Retry-After and the last error. Answers the breaker before and after, and for how long it is open. Statistics, so it runs outside the settling transaction.
-create or replace function outbox_report_call(p_destination integer, p_ok integer, p_failed integer, p_not_before_ms double precision, p_error text)
+-- Health of a destination after a flush: circuit breaker, Retry-After and the last error. Answers the breaker before
+-- and after, and for how long it is open. Statistics, so it runs outside the settling transaction.
+create or replace function outbox_report_call(p_destination integer, p_ok integer, p_failed integer,
+  p_not_before_ms double precision, p_error text)
  RETURNS TABLE(was text, breaker text, open_seconds double precision)
  LANGUAGE plpgsql
 AS $function$
@@ -37,11 +39,16 @@ begin
     d.consecutive_failures := 0; d.window_start := v_now; d.window_ok := 0; d.window_failed := 0;
   end if;
   if d.breaker = 'open' and d.open_until is null then
-    d.open_until := v_now + least(300, d.breaker_open_seconds * power(2, least(d.trips, 10))) * (0.8 + random() * 0.4) * interval '1 second';
+    d.open_until := v_now + least(300, d.breaker_open_seconds * power(2, least(d.trips, 10)))
+      * (0.8 + random() * 0.4) * interval '1 second';
     d.trips := d.trips + 1;
   end if;
-  update outbox_destination set not_before = d.not_before, breaker = d.breaker, closed_at = d.closed_at, open_until = d.open_until, trips = d.trips,
-    last_error = d.last_error, last_error_at = d.last_error_at, consecutive_failures = d.consecutive_failures, window_start = d.window_start, window_ok = d.window_ok, window_failed = d.window_failed
+  update outbox_destination
+  set not_before = d.not_before, breaker = d.breaker, closed_at = d.closed_at, open_until = d.open_until,
+    trips = d.trips, last_error = d.last_error, last_error_at = d.last_error_at,
+    consecutive_failures = d.consecutive_failures, window_start = d.window_start, window_ok = d.window_ok,
+    window_failed = d.window_failed
   where id = p_destination;
-  return query select v_was, d.breaker, case when d.breaker <> 'closed' then extract(epoch from d.open_until - v_now)::double precision end;
+  return query select v_was, d.breaker,
+    case when d.breaker <> 'closed' then extract(epoch from d.open_until - v_now)::double precision end;
 end $function$;

@@ -1,3 +1,4 @@
+-- Refuses every change of what was written.
 create or replace function recon.action_is_append_only()
  RETURNS trigger
  LANGUAGE plpgsql

@@ -1,4 +1,5 @@
--- The key of a bet's repayment: both have the correlation id of the bet, and each is a booking of its own. See undoKey in engine/stage-lines.ts.
+-- The key of a bet's repayment: both have the correlation id of the bet, and each is a booking of its own. See undoKey
+-- in stage-lines.ts.
 create or replace function recon.undo_key(p_key uuid)
  RETURNS uuid
  LANGUAGE sql
