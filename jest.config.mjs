@@ -12,7 +12,8 @@ const swc = [
   },
 ];
 
-// These judge by the clock: beside another test they could fail for no fault of the hub. So they run one by one, after the others.
+// These judge by the clock: beside another test they could fail for no fault of the hub. So they run one by one, after
+// the others.
 const alone = ['outbox/isolation', 'wallet/wait'].map((name) => `<rootDir>/test/${name}.spec.ts`);
 
 /** Needs a browser, and so is a run of its own: npm run test:browser. */
@@ -29,7 +30,8 @@ export const common = {
 
 export default {
   testTimeout: 30_000,
-  // Two cores are what a runner has. Most tests wait half of their time, for a time-out, a lease or Postgres; two at once fill both.
+  // Two cores are what a runner has. Most tests wait half of their time, for a time-out, a lease or Postgres; two at
+  // once fill both.
   maxWorkers: 2,
   workerIdleMemoryLimit: '1GB',
   testSequencer: '<rootDir>/test/support/jest/sequencer.mjs',

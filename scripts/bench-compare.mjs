@@ -1,6 +1,7 @@
-// `npm run bench:compare -- --with <folder of another build> [--only cost] [--pairs 6] [--quick]`: the same benches of two builds in turns, ABBA,
-// so that a machine that gets slower or faster meanwhile does so for both. Prints one JSON line per figure: the median of the paired ratios
-// this / other, and their range. Exit code 1 when a figure of --bounds cost=1.03 (name=ratio, several with commas) is above its bound.
+// `npm run bench:compare -- --with <folder of another build> [--only cost] [--pairs 6] [--quick]`: the same benches of
+// two builds in turns, ABBA, so that a machine that gets slower or faster meanwhile does so for both. Prints one JSON
+// line per figure: the median of the paired ratios this / other, and their range. Exit code 1 when a figure of --bounds
+// cost=1.03 (name=ratio, several with commas) is above its bound.
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import path from 'node:path';

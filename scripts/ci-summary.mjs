@@ -1,4 +1,5 @@
-// Prints `N passed, N failed` from the result files of `jest --json --outputFile=<file>`, added up; exits with 1 unless all passed in each of them.
+// Prints `N passed, N failed` from the result files of `jest --json --outputFile=<file>`, added up; exits with 1 unless
+// all passed in each of them.
 import fs from 'node:fs';
 
 let passed = 0;

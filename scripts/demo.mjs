@@ -1,5 +1,6 @@
 // `npm run demo`: sends 50 bets and 50 wins through a running stack and proves that each was booked and notified once.
-// Exit code 0 only when all 100 are confirmed, each reached the operator once and the RGS once, and nothing is mismatched.
+// Exit code 0 only when all 100 are confirmed, each reached the operator once and the RGS once, and nothing is
+// mismatched.
 import { createHash, createHmac, randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 

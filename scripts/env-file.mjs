@@ -4,7 +4,10 @@ import path from 'node:path';
 import { parseEnv } from 'node:util';
 import { root } from './run.mjs';
 
-/** Sets what is not set, and answers the names: those taken from the file, and those that the shell has set to something else. */
+/**
+ * Sets what is not set, and answers the names: those taken from the file, and those that the shell has set to something
+ * else.
+ */
 export function loadEnvFile() {
   const file = path.join(root, '.env');
   if (!fs.existsSync(file)) return { taken: [], kept: [] };

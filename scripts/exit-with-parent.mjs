@@ -1,5 +1,6 @@
-// Preloaded (node --import) into the processes that start.mjs starts. They are in process groups of their own, so nothing
-// would end them if start.mjs were killed with SIGKILL; the closing of the channel to it is the sign that always comes.
+// Preloaded (node --import) into the processes that start.mjs starts. They are in process groups of their own, so
+// nothing would end them if start.mjs were killed with SIGKILL; the closing of the channel to it is the sign that
+// always comes.
 if (process.channel) {
   // The channel alone keeps no process running: a program that has finished its work still ends.
   process.channel.unref();

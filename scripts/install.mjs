@@ -1,5 +1,5 @@
-// Installs the packages and builds dist/, each only when needed, so that `npm start` and `npm test` work in a fresh clone
-// and cost nothing in a warm one.
+// Installs the packages and builds dist/, each only when needed, so that `npm start` and `npm test` work in a fresh
+// clone and cost nothing in a warm one.
 import crypto from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';

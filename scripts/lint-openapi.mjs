@@ -1,4 +1,5 @@
-// `node scripts/lint-openapi.mjs <file>...`: holds OpenAPI documents against the recommended rules of Redocly; exits with 1 when one finds something.
+// `node scripts/lint-openapi.mjs <file>...`: holds OpenAPI documents against the recommended rules of Redocly; exits
+// with 1 when one finds something.
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { createConfig, lintFromString } from '@redocly/openapi-core';

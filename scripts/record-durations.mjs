@@ -1,5 +1,5 @@
-// `node scripts/record-durations.mjs <file>`: of a run `npm test -- --json --outputFile=<file>`, how long each file took, for the order in which
-// the next run begins them (test/support/jest/sequencer.mjs).
+// `node scripts/record-durations.mjs <file>`: of a run `npm test -- --json --outputFile=<file>`, how long each file
+// took, for the order in which the next run begins them (test/support/jest/sequencer.mjs).
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { root } from './run.mjs';

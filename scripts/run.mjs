@@ -55,8 +55,9 @@ export function npm(...args) {
 }
 
 /**
- * Calls back once when the shell is gone through which npm runs its scripts. npm passes a SIGTERM to that shell only; some
- * shells then end and leave the script behind, which would run on without supervision. Returns a function that stops watching.
+ * Calls back once when the shell is gone through which npm runs its scripts. npm passes a SIGTERM to that shell only;
+ * some shells then end and leave the script behind, which would run on without supervision. Returns a function that
+ * stops watching.
  */
 export function onOrphaned(callback) {
   // Started without npm, a process may outlive its shell on purpose (nohup, a service manager).

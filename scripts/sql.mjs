@@ -1,5 +1,5 @@
-// `npm run sql -- "select …"`: a look into the tables of the hub that this environment names, the embedded PostgreSQL included.
-// Reads only, unless --write is given. `--psql` starts a psql of your own there.
+// `npm run sql -- "select …"`: a look into the tables of the hub that this environment names, the embedded PostgreSQL
+// included. Reads only, unless --write is given. `--psql` starts a psql of your own there.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createRequire } from 'node:module';

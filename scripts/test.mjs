@@ -1,4 +1,5 @@
-// `npm test [-- jest's arguments]`: some tests start real hub processes from dist/, so that is brought up to date first.
+// `npm test [-- jest's arguments]`: some tests start real hub processes from dist/, so that is brought up to date
+// first.
 import path from 'node:path';
 import { buildIfNeeded, installIfNeeded } from './install.mjs';
 import { pinnedNode, requireNode, root, run } from './run.mjs';

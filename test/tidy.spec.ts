@@ -84,7 +84,8 @@ describe('what a token opens', () => {
 
 it('the image starts the hub as `npm run start:hub` does', () => {
   const { scripts } = JSON.parse(textOf('package.json')) as { scripts: Record<string, string> };
-  // Without the variable and the exec of the shell: the image is production unless it is told otherwise, and needs no shell.
+  // Without the variable and the exec of the shell: the image is production unless it is told otherwise, and needs no
+  // shell.
   const command = scripts['start:hub']?.replace('NODE_ENV=${NODE_ENV:-development} exec ', '').split(' ');
   expect(/^CMD (.*)$/m.exec(textOf('Dockerfile'))?.[1]).toBe(JSON.stringify(command).replaceAll(',', ', '));
 });
@@ -177,7 +178,10 @@ it('nothing is left to be done later: such notes belong in the issue tracker', (
 });
 
 describe('the words', () => {
-  /** What a reader of the field has to translate, and what is said instead (docs/glossary.md). Names in capitals are code. */
+  /**
+   * What a reader of the field has to translate, and what is said instead (docs/glossary.md). Names in capitals are
+   * code.
+   */
   const DENIED: readonly [RegExp, string][] = [
     [/\b[Mm]end(s|ed|ing)?\b/, 'fix'],
     [/\b[Ff]or ever\b/, 'forever'],

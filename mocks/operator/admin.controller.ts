@@ -26,7 +26,9 @@ import { OperatorFaults } from './operator-faults';
 import { PlayerAccounts } from './player-accounts';
 import { OperatorSettings } from './settings';
 
-/** Control of the mock; no token. A bad request is 400 `{status: "ERROR", reason}` with all that is wrong in one text. */
+/**
+ * Control of the mock; no token. A bad request is 400 `{status: "ERROR", reason}` with all that is wrong in one text.
+ */
 @Controller('admin')
 export class AdminController {
   constructor(
@@ -52,7 +54,8 @@ export class AdminController {
 
   /**
    * 200, a bare array of the movement calls with a number above `?since=` (default 0), in order of arrival:
-   * `{n, at, playerId, direction, reference, correlationId, idempotencyKey, applied, repeat, fault, status}`; see MovementCall.
+   * `{n, at, playerId, direction, reference, correlationId, idempotencyKey, applied, repeat, fault, status}`; see
+   * MovementCall.
    */
   @Get('calls')
   async listCalls(@Query('since') since: unknown, @Res() response: Response): Promise<void> {
@@ -68,7 +71,10 @@ export class AdminController {
     return { playerId, ...this.accounts.describe(playerId) };
   }
 
-  /** 200 `{calls, applied, repeats, faults: {hang: 3}, callbacks: {delivered, failed, pending}}` since the start or the last clear. */
+  /**
+   * 200 `{calls, applied, repeats, faults: {hang: 3}, callbacks: {delivered, failed, pending}}` since the start or the
+   * last clear.
+   */
   @Get('summary')
   summary(): object {
     return {
@@ -84,7 +90,10 @@ export class AdminController {
     return this.settings.shown();
   }
 
-  /** `{hubUrl?, callbacks?, startingBalanceMinor?, latencyMs?, callbackDelayMs?, listForm?}` -> 200, the settings as `GET` shows them. */
+  /**
+   * `{hubUrl?, callbacks?, startingBalanceMinor?, latencyMs?, callbackDelayMs?, listForm?}` -> 200, the settings as
+   * `GET` shows them.
+   */
   @Put('settings')
   changeSettings(@Body(JsonObjectPipe) body: JsonObject): object {
     this.settings.change(new Fields(body));
@@ -92,9 +101,9 @@ export class AdminController {
   }
 
   /**
-   * `{kind, next?, share?, seed?, playerId?, reference?, direction?, …parameters of the kind}` -> 201, the fault as armed:
-   * `{id, kind, params, match, remaining, share, seed, hits}`. The kinds are in operator-faults.ts; those of the list,
-   * `{kind: "list_…", next?, share?, seed?, page?: "first"|"next"|"array", …}`, in shared/list-faults.ts.
+   * `{kind, next?, share?, seed?, playerId?, reference?, direction?, …parameters of the kind}` -> 201, the fault as
+   * armed: `{id, kind, params, match, remaining, share, seed, hits}`. The kinds are in operator-faults.ts; those of the
+   * list, `{kind: "list_…", next?, share?, seed?, page?: "first"|"next"|"array", …}`, in shared/list-faults.ts.
    */
   @Post('faults')
   armFault(@Body(JsonObjectPipe) body: JsonObject): ArmedFault {
@@ -114,8 +123,9 @@ export class AdminController {
   }
 
   /**
-   * Plants a booking: `{playerId, direction, amount, currency, reference, correlationId, createdAt?}` -> 201 `{status: "booked"}`.
-   * No signature, no callback, no look at funds or repeats. The amount as on the wire, createdAt in ISO 8601 (default: now).
+   * Plants a booking: `{playerId, direction, amount, currency, reference, correlationId, createdAt?}` -> 201 `{status:
+   * "booked"}`. No signature, no callback, no look at funds or repeats. The amount as on the wire, createdAt in ISO
+   * 8601 (default: now).
    */
   @Post('book')
   plant(@Body(ExactObjectPipe) body: JsonObject): { status: 'booked' } {
@@ -140,8 +150,8 @@ export class AdminController {
   }
 
   /**
-   * Loses the bookings of a reference, narrowed by `?playerId=` and `?direction=`: off the list, the balance as if they had
-   * never been, and the reference free again. 200 `{lost: n}`; 404 when there is none.
+   * Loses the bookings of a reference, narrowed by `?playerId=` and `?direction=`: off the list, the balance as if they
+   * had never been, and the reference free again. 200 `{lost: n}`; 404 when there is none.
    */
   @Delete('book/:reference')
   lose(@Param('reference') reference: string, @Query() query: JsonObject): { lost: number } {

@@ -32,8 +32,8 @@ export function exponentOf(currency: string): number {
 }
 
 /**
- * A decimal in major units as minor units, exactly: ("5.00", USD) -> 500n, ("500", JPY) -> 500n, ("1e2", USD) -> 10000n.
- * Null for what is not a non-negative decimal, or is finer than the currency's minor unit.
+ * A decimal in major units as minor units, exactly: ("5.00", USD) -> 500n, ("500", JPY) -> 500n, ("1e2", USD) ->
+ * 10000n. Null for what is not a non-negative decimal, or is finer than the currency's minor unit.
  */
 export function toMinor(decimal: string, currency: string): bigint | null {
   if (decimal.length > AMOUNT_CHARS_MAX) return null;
@@ -47,7 +47,10 @@ export function toMinor(decimal: string, currency: string): bigint | null {
   return digits % divisor === 0n ? digits / divisor : null;
 }
 
-/** Minor units as a decimal in major units with all of the currency's decimals: (500n, USD) -> "5.00", (500n, JPY) -> "500". */
+/**
+ * Minor units as a decimal in major units with all of the currency's decimals: (500n, USD) -> "5.00", (500n, JPY) ->
+ * "500".
+ */
 export function toMajor(minor: bigint, currency: string): string {
   const exponent = exponentOf(currency);
   if (exponent === 0) return minor.toString();

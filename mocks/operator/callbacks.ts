@@ -64,7 +64,10 @@ export class Callbacks implements OnModuleDestroy {
     await new Promise<void>((resolve) => this.plan(callback, 0, resolve));
   }
 
-  /** Keeps the callback back until `window` of them are there, or `flushMs` after the first; then they go in reverse order. */
+  /**
+   * Keeps the callback back until `window` of them are there, or `flushMs` after the first; then they go in reverse
+   * order.
+   */
   hold(callback: Callback, window: number, flushMs: number): void {
     if (this.isSilent()) return;
     this.held.push(this.delivery(callback, () => undefined));

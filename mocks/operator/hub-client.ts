@@ -14,7 +14,9 @@ export class HubClient implements OnModuleDestroy {
 
   constructor(private readonly settings: OperatorSettings) {}
 
-  /** Answers the HTTP status, or null when there was none: refused, reset, or no answer in ten seconds. Never rejects. */
+  /**
+   * Answers the HTTP status, or null when there was none: refused, reset, or no answer in ten seconds. Never rejects.
+   */
   post(path: string, body: string): Promise<number | null> {
     const { hubUrl, token, hmacSecret } = this.settings;
     const options = {
@@ -33,7 +35,8 @@ export class HubClient implements OnModuleDestroy {
         ? httpsRequest(url, { ...options, agent: this.httpsAgent })
         : httpRequest(url, { ...options, agent: this.httpAgent });
       request.on('response', (response) => {
-        // Read to its end, or the connection could not be used again. The status is what counts, even if the rest breaks off.
+        // Read to its end, or the connection could not be used again. The status is what counts, even if the rest
+        // breaks off.
         response.resume();
         response.on('close', () => resolve(response.statusCode ?? null));
       });

@@ -17,7 +17,10 @@ export interface MovementCall extends LoggedCall {
   repeat: boolean;
   /** The kind of fault that it met. */
   fault: string | null;
-  /** The HTTP status of the answer; null while there is none, and forever when the call hung, was reset or its client left. */
+  /**
+   * The HTTP status of the answer; null while there is none, and forever when the call hung, was reset or its client
+   * left.
+   */
   status: number | null;
 }
 

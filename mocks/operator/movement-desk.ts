@@ -28,7 +28,10 @@ interface Exchange {
   response: Response;
 }
 
-/** Takes movement calls: proves who sent them, logs them, has them decided, and answers well or, where a fault is armed, badly. */
+/**
+ * Takes movement calls: proves who sent them, logs them, has them decided, and answers well or, where a fault is armed,
+ * badly.
+ */
 @Injectable()
 export class MovementDesk {
   constructor(

@@ -15,7 +15,9 @@ export interface Movement {
   correlationId: string;
 }
 
-/** Reads `{amount, currency, reference, correlationId}`; a string says what is wrong with it. Other fields are let be. */
+/**
+ * Reads `{amount, currency, reference, correlationId}`; a string says what is wrong with it. Other fields are let be.
+ */
 export function readMovement(playerId: string, direction: Direction, body: JsonObject): Movement | string {
   const { amount, currency, reference, correlationId } = body;
   if (!isLosslessNumber(amount) && typeof amount !== 'string')

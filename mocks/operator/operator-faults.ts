@@ -27,7 +27,9 @@ const OPERATOR_FAULT_KINDS = {
   /** The callback goes out `count` times, all at once. */
   duplicate_callbacks: (fields: Fields) => ({ count: fields.integer('count', 1, 1000, 2) }),
   late_callback: (fields: Fields) => ({ delayMs: fields.integer('delayMs', 0, DELAY_MS_MAX) }),
-  /** Holds callbacks until `window` of them are there, or `flushMs` after the first, then sends them in reverse order. */
+  /**
+   * Holds callbacks until `window` of them are there, or `flushMs` after the first, then sends them in reverse order.
+   */
   out_of_order_callbacks: (fields: Fields) => ({
     window: fields.integer('window', 2, 100_000),
     flushMs: fields.integer('flushMs', 1, DELAY_MS_MAX, 500),
@@ -37,7 +39,10 @@ const OPERATOR_FAULT_KINDS = {
   no_callback: () => ({}),
   /** 200 with `{"status": "ERROR", …}`; nothing is booked. */
   error_body: (fields: Fields) => ({ body: fields.anything('body') }),
-  /** 202 `{"status": "PENDING"}`; the callback decides: what the books say, or with `reject` a refusal that moved nothing. */
+  /**
+   * 202 `{"status": "PENDING"}`; the callback decides: what the books say, or with `reject` a refusal that moved
+   * nothing.
+   */
   pending: (fields: Fields) => ({ reject: fields.flag('reject') }),
   /** 200 with a status word that no contract knows. */
   unknown_word: (fields: Fields) => ({ ...readBrokenAnswer(fields), word: fields.optionalText('word') ?? 'MAYBE' }),

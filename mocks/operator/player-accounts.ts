@@ -38,8 +38,9 @@ interface Player {
 }
 
 /**
- * The wallet's books, in memory: balances, and each movement once by (player, direction, reference), or by (direction, reference) where the settings say so.
- * Every method runs to its end without a pause, so that no two calls can book between each other's steps.
+ * The wallet's books, in memory: balances, and each movement once by (player, direction, reference), or by (direction,
+ * reference) where the settings say so. Every method runs to its end without a pause, so that no two calls can book
+ * between each other's steps.
  */
 @Injectable()
 export class PlayerAccounts {
@@ -49,7 +50,10 @@ export class PlayerAccounts {
 
   constructor(private readonly settings: OperatorSettings) {}
 
-  /** Moves the money, or says why not. A repeat of the same data moves nothing; its first correlation id stays on the books. */
+  /**
+   * Moves the money, or says why not. A repeat of the same data moves nothing; its first correlation id stays on the
+   * books.
+   */
   book(movement: Movement, amountMinor: bigint): Verdict {
     const { playerId, direction, currency, reference } = movement;
     const player = this.player(playerId);
@@ -76,7 +80,9 @@ export class PlayerAccounts {
     this.enter({ ...movement, amountMinor, createdAt });
   }
 
-  /** Takes the reference's bookings off the books, and their effect on the balance with them; says how many there were. */
+  /**
+   * Takes the reference's bookings off the books, and their effect on the balance with them; says how many there were.
+   */
   lose(reference: string, filter: BookingFilter): number {
     const lost = this.bookings.remove(
       reference,
@@ -112,7 +118,10 @@ export class PlayerAccounts {
     return this.bookings.with(reference);
   }
 
-  /** Balances and net amounts by currency as digits of minor units, and the number of bookings; empty for an unknown player. */
+  /**
+   * Balances and net amounts by currency as digits of minor units, and the number of bookings; empty for an unknown
+   * player.
+   */
   describe(playerId: string): { balances: Record<string, string>; net: Record<string, string>; movements: number } {
     const player = this.players.get(playerId);
     const accounts = [...(player?.accounts ?? [])];

@@ -23,7 +23,10 @@ export class OperatorSettings {
   latencyMs = 0;
   /** Every callback waits this long before it is sent. */
   callbackDelayMs = 0;
-  /** What a reference is unique for: `player`, or `operator`, which takes a second player's movement of that name for a repeat. */
+  /**
+   * What a reference is unique for: `player`, or `operator`, which takes a second player's movement of that name for a
+   * repeat.
+   */
   referenceScope: ReferenceScope = 'player';
   /** How the list answers when it is asked for pages; `array`: it does not know that one can ask. */
   listForm: ListForm = 'items';

@@ -28,9 +28,10 @@ export class TransactionsController {
   /**
    * A bare array, oldest first:
    * `{playerId, amount, currency, reference, correlationId, direction: "withdraw"|"deposit", status: "OK", createdAt}`.
-   * The amount is as it was sent. `?reference=` gives only that reference's bookings. With any of `?limit=1..10000&from=&to=&cursor=`
-   * a page `{items, nextCursor, total}` of those with from <= createdAt < to, in the order of (createdAt, id), each with its `id`;
-   * or, by the setting `listForm`, an array with `Link: rel="next"` and `X-Total-Count`.
+   * The amount is as it was sent. `?reference=` gives only that reference's bookings. With any of
+   * `?limit=1..10000&from=&to=&cursor=` a page `{items, nextCursor, total}` of those with from <= createdAt < to, in
+   * the order of (createdAt, id), each with its `id`; or, by the setting `listForm`, an array with `Link: rel="next"`
+   * and `X-Total-Count`.
    */
   @Get()
   async list(@Query('reference') query: unknown, @Req() request: Request, @Res() response: Response): Promise<void> {

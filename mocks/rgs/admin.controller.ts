@@ -24,7 +24,9 @@ import { RgsFaults } from './rgs-faults';
 import { RgsSettings } from './settings';
 import { WebhookCalls } from './webhook-calls';
 
-/** Control of the mock; no token. A bad request is 400 `{status: "ERROR", reason}` with all that is wrong in one text. */
+/**
+ * Control of the mock; no token. A bad request is 400 `{status: "ERROR", reason}` with all that is wrong in one text.
+ */
 @Controller('admin')
 export class AdminController {
   constructor(
@@ -48,7 +50,8 @@ export class AdminController {
 
   /**
    * 200, a bare array of the webhook calls with a number above `?since=` (default 0), in order of arrival:
-   * `{n, at, playerId, refId, event, headers: {"webhook-id", …}, body, stored, repeat, fault, status}`; see WebhookCall.
+   * `{n, at, playerId, refId, event, headers: {"webhook-id", …}, body, stored, repeat, fault, status}`; see
+   * WebhookCall.
    */
   @Get('calls')
   async listCalls(@Query('since') since: unknown, @Res() response: Response): Promise<void> {

@@ -14,7 +14,10 @@ export interface WebhookHeaders {
 
 /** A webhook call, as `GET /admin/calls` shows it. */
 export interface WebhookCall extends LoggedCall {
-  /** The three are null when the call was refused unread (a bad signature or a malformed body) or the body has no such string. */
+  /**
+   * The three are null when the call was refused unread (a bad signature or a malformed body) or the body has no such
+   * string.
+   */
   playerId: string | null;
   refId: string | null;
   event: string | null;
@@ -27,7 +30,10 @@ export interface WebhookCall extends LoggedCall {
   repeat: boolean;
   /** The kind of fault that it met. */
   fault: string | null;
-  /** The HTTP status of the answer; null while there is none, and forever when the call hung, was reset or its client left. */
+  /**
+   * The HTTP status of the answer; null while there is none, and forever when the call hung, was reset or its client
+   * left.
+   */
   status: number | null;
 }
 

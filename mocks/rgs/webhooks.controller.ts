@@ -34,9 +34,10 @@ export class WebhooksController {
 
   /**
    * A bare array of what was stored, in order of arrival: the body as received plus `createdAt` (ISO 8601),
-   * `idempotencyKey` and `deliveries`. `?refId=` gives only that refId's webhooks. With any of `?limit=1..10000&from=&to=&cursor=`
-   * a page `{items, nextCursor, total}` of those with from <= createdAt < to, in the order of (createdAt, id), each with its `id`;
-   * or, by the setting `listForm`, an array with `Link: rel="next"` and `X-Total-Count`.
+   * `idempotencyKey` and `deliveries`. `?refId=` gives only that refId's webhooks. With any of
+   * `?limit=1..10000&from=&to=&cursor=` a page `{items, nextCursor, total}` of those with from <= createdAt < to, in
+   * the order of (createdAt, id), each with its `id`; or, by the setting `listForm`, an array with `Link: rel="next"`
+   * and `X-Total-Count`.
    */
   @Get()
   async list(@Query('refId') query: unknown, @Req() request: Request, @Res() response: Response): Promise<void> {

@@ -39,7 +39,10 @@ export function injectedAnswer(spec: {
   };
 }
 
-/** 429 or 503 with `Retry-After` in seconds, or as an HTTP date rounded up, so that it never asks for less than was meant. */
+/**
+ * 429 or 503 with `Retry-After` in seconds, or as an HTTP date rounded up, so that it never asks for less than was
+ * meant.
+ */
 export function throttleAnswer(spec: {
   status: number;
   retryAfter: number;
@@ -64,7 +67,9 @@ export function reset(response: ServerResponse): void {
   response.socket?.resetAndDestroy();
 }
 
-/** Sends the headers at once and the body one byte every `ms` milliseconds; false when the client left before the end. */
+/**
+ * Sends the headers at once and the body one byte every `ms` milliseconds; false when the client left before the end.
+ */
 export async function drip(response: ServerResponse, answer: Answer, ms: number): Promise<boolean> {
   if (response.destroyed) return false;
   const bytes = Buffer.from(answer.body);
@@ -105,7 +110,9 @@ export function* jsonTexts(rows: Iterable<object>): Generator<string> {
   for (const row of rows) yield JSON.stringify(row);
 }
 
-/** Streams a bare JSON array from rows that are JSON texts already, in chunks of about 64 KiB: never one giant string. */
+/**
+ * Streams a bare JSON array from rows that are JSON texts already, in chunks of about 64 KiB: never one giant string.
+ */
 export async function sendJsonArray(response: ServerResponse, rows: Iterable<string>): Promise<void> {
   await sendStream(response, 200, arrayChunks(rows));
 }

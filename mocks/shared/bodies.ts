@@ -24,7 +24,9 @@ export function exactJson(value: JsonObject): string {
   return stringify(value) ?? '{}';
 }
 
-/** Turns the raw bytes of a control request into its JSON object; no body counts as `{}`. Throws 400 on anything else. */
+/**
+ * Turns the raw bytes of a control request into its JSON object; no body counts as `{}`. Throws 400 on anything else.
+ */
 export class JsonObjectPipe implements PipeTransform<unknown, JsonObject> {
   transform(body: unknown): JsonObject {
     const raw = rawBytes(body);

@@ -37,7 +37,9 @@ export class FaultBoard<Kinds extends FaultKinds> {
   private readonly injectedByKind = new Map<string, number>();
   private nextId = 1;
 
-  /** @param filters what a call can be matched by, e.g. `playerId`, each with the words it may be, or null for any text */
+  /**
+   * @param filters what a call can be matched by, e.g. `playerId`, each with the words it may be, or null for any text
+   */
   constructor(
     private readonly kinds: Kinds,
     private readonly filters: Record<string, readonly string[] | null>,

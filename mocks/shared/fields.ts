@@ -61,7 +61,10 @@ export class Fields {
     return this.has(name) ? this.integer(name, min, max) : this.absent(name);
   }
 
-  /** An amount in minor units of zero or more, as a JSON integer or, beyond 2^53, as a string of digits; null when absent. */
+  /**
+   * An amount in minor units of zero or more, as a JSON integer or, beyond 2^53, as a string of digits; null when
+   * absent.
+   */
   optionalMinor(name: string): bigint | null {
     if (!this.has(name)) return this.absent(name);
     const value = this.take(name);
@@ -160,7 +163,9 @@ export function queryText(name: string, value: unknown): string | null {
   throw badRequest(`${name} must be given once`);
 }
 
-/** Node refuses to send a header with any other character, which would turn an injected answer into an accidental 500. */
+/**
+ * Node refuses to send a header with any other character, which would turn an injected answer into an accidental 500.
+ */
 function isHeader([name, value]: [string, unknown]): boolean {
   return /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name) && typeof value === 'string' && /^[\t\x20-\x7e]*$/.test(value);
 }

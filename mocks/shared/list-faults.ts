@@ -48,7 +48,10 @@ const LIST_FAULT_KINDS = {
 
 export type ListFault = Fault<typeof LIST_FAULT_KINDS>;
 
-/** Faults of the list, apart from those of calls that move money. `page` narrows them: first, next or array, the list without parameters. */
+/**
+ * Faults of the list, apart from those of calls that move money. `page` narrows them: first, next or array, the list
+ * without parameters.
+ */
 export class ListFaults extends FaultBoard<typeof LIST_FAULT_KINDS> {
   constructor() {
     super(LIST_FAULT_KINDS, { page: ['first', 'next', 'array'] });

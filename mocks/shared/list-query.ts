@@ -1,7 +1,9 @@
 import { badRequest, type JsonObject, queryText } from './fields';
 import type { Placed, Span } from './timeline';
 
-/** `items`: `{items, nextCursor}`. `link`: an array with `Link: rel="next"`. `array`: the whole list, whatever is asked. */
+/**
+ * `items`: `{items, nextCursor}`. `link`: an array with `Link: rel="next"`. `array`: the whole list, whatever is asked.
+ */
 export const LIST_FORMS = ['items', 'link', 'array'] as const;
 export type ListForm = (typeof LIST_FORMS)[number];
 
@@ -15,7 +17,10 @@ export interface ListQuery {
   span: Span;
 }
 
-/** What the query asks of a list, or null when it has none of `limit`, `from`, `to` and `cursor`. Throws 400 naming the first fault. */
+/**
+ * What the query asks of a list, or null when it has none of `limit`, `from`, `to` and `cursor`. Throws 400 naming the
+ * first fault.
+ */
 export function readListQuery(query: JsonObject): ListQuery | null {
   if (PARAMETERS.every((name) => query[name] === undefined)) return null;
   const limit = queryText('limit', query.limit);

@@ -31,7 +31,8 @@ export async function listen(module: DynamicModule, options: ListenOptions): Pro
   app.use(raw({ type: () => true, limit: '1mb' }));
   app.disable('x-powered-by');
   const server = app.getHttpServer();
-  // Longer than any client's idle time: a server that closes an idle socket first resets the request sent in that moment.
+  // Longer than any client's idle time: a server that closes an idle socket first resets the request sent in that
+  // moment.
   server.keepAliveTimeout = KEEP_ALIVE_MS;
   server.headersTimeout = KEEP_ALIVE_MS + 1000;
   await app.listen(options.port, options.host);

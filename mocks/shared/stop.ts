@@ -1,6 +1,9 @@
 import type { RunningServer } from './server';
 
-/** Closes the server at the first signal to stop; the process then ends by itself, as nothing is left to wait for. Further ones change nothing. */
+/**
+ * Closes the server at the first signal to stop; the process then ends by itself, as nothing is left to wait for.
+ * Further ones change nothing.
+ */
 export function closeOnSignals(server: RunningServer): void {
   let isClosing = false;
   const close = (): void => {

@@ -27,7 +27,8 @@ export class Timeline<Row extends Placed> {
 
   /** Adds a row at the place its time gives it, after those of the same time. */
   add(row: Row): void {
-    // The clock seldom goes back, so the search from the end stops at once; only a row made up for the past goes further.
+    // The clock seldom goes back, so the search from the end stops at once; only a row made up for the past goes
+    // further.
     let place = this.rows.length;
     while (place > 0 && (this.rows[place - 1]?.createdAt ?? 0) > row.createdAt) place--;
     if (place === this.rows.length) this.rows.push(row);
@@ -65,7 +66,9 @@ export class Timeline<Row extends Placed> {
     return this.index.get(key)?.slice() ?? [];
   }
 
-  /** Removes the rows with this key that are meant, and answers them. Walks the whole list: for a test's single cuts. */
+  /**
+   * Removes the rows with this key that are meant, and answers them. Walks the whole list: for a test's single cuts.
+   */
   remove(key: string, isMeant: (row: Row) => boolean): Row[] {
     const removed = new Set(this.with(key).filter(isMeant));
     if (removed.size === 0) return [];

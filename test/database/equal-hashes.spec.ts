@@ -3,8 +3,8 @@ import { rollback } from '../support/money';
 import { TestHub } from '../support/hub/test-hub';
 
 /**
- * Keys, references and rounds are found by hash and told apart by text. Nobody will meet two texts with equal hashes, so this hub's
- * database hashes all texts alike that begin with "twin-".
+ * Keys, references and rounds are found by hash and told apart by text. Nobody will meet two texts with equal hashes,
+ * so this hub's database hashes all texts alike that begin with "twin-".
  */
 describe('texts whose hashes are equal', () => {
   let hub: TestHub;

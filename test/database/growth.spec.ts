@@ -76,7 +76,8 @@ describe('a store that has grown', () => {
       lanes = await OutboxLanes.open(1);
       destination = await lanes.newDestination();
       await lanes.database.asOwner('analyze outbox_head, outbox_lane, outbox_message, outbox_attempt, outbox_dead');
-      // Old and still open: a head that waits, one that failed, one that is dead and stops its lane, with two behind each.
+      // Old and still open: a head that waits, one that failed, one that is dead and stops its lane, with two behind
+      // each.
       for (const lane of ['waiting', 'failed', 'blocked'])
         await lanes.transaction((tx) =>
           lanes.store.enqueue(
@@ -227,7 +228,8 @@ describe('a store that has grown', () => {
     };
 
     it.each(Object.keys(reads))('%s: by index', async (name) => {
-      // Lists have filters that may be left out, and are planned for the values of each request; the others may get a plan for any values.
+      // Lists have filters that may be left out, and are planned for the values of each request; the others may get a
+      // plan for any values.
       for (const mode of name.startsWith('a list') ? ['auto'] : ['auto', 'force_generic_plan']) {
         const read = await sql.transaction(async (tx) => {
           await tx.rows(`set local plan_cache_mode = ${mode}`);

@@ -37,8 +37,9 @@ describe('migration-files.json', () => {
     }
   });
 
-  // A function file is written by a migration, and a database runs each migration once. So when a file has changed since the last release,
-  // the next release needs a migration that ends in -functions, and an entry here with the new SHA-256.
+  // A function file is written by a migration, and a database runs each migration once. So when a file has changed
+  // since the last release, the next release needs a migration that ends in -functions, and an entry here with the new
+  // SHA-256.
   it('has the SQL functions as its last release writes them', () => {
     const found = sha256(...functionFiles().flatMap(({ name, sql }) => [name, '\0', sql, '\0']));
     expect(found).toBe(LAST?.functions);

@@ -197,7 +197,8 @@ describe('a hub that serves as a role which owns nothing', () => {
     });
   });
 
-  // ---- what it may not ----------------------------------------------------------------------------------------------------
+  // ---- what it may not
+  // ----------------------------------------------------------------------------------------------------
 
   it.each([
     `update audit_entry set actor = 'somebody else'`,
@@ -311,7 +312,8 @@ describe('a hub that serves as a role which owns nothing', () => {
       await expect(ask(database.url, `select outbox_drop_partitions(${days})`)).rejects.toMatchObject({
         code: '22023',
       });
-    // Nor by a time of its own, a table that is called as one of the owner's, or functions that are called as the server's.
+    // Nor by a time of its own, a table that is called as one of the owner's, or functions that are called as the
+    // server's.
     await withClient(database.url, async (client) => {
       await client.query(
         `create temp table outbox_attempt (at timestamptz) partition by range (at); create temp table ${weekOf('outbox_attempt', 1)} partition of outbox_attempt for values from ('2000-01-01') to ('2000-01-02')`,

@@ -11,7 +11,10 @@ const run = promisify(execFile);
 
 type Json = Record<string, any>;
 
-/** Makes a client from the document, and the module that sends with it. `send` is what a developer writes: one call for each operation, typed. */
+/**
+ * Makes a client from the document, and the module that sends with it. `send` is what a developer writes: one call for
+ * each operation, typed.
+ */
 const GENERATORS = [
   {
     name: 'openapi-typescript',

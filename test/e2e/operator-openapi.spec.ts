@@ -48,7 +48,10 @@ function resolved<Thing extends object>(thing: Thing | { readonly $ref: string }
     .reduce<unknown>((at, key) => (at as Record<string, unknown>)[key], document) as Thing;
 }
 
-/** What is wrong with a value, by a schema of the document. `closed`: a member that the schema does not name is wrong, too. */
+/**
+ * What is wrong with a value, by a schema of the document. `closed`: a member that the schema does not name is wrong,
+ * too.
+ */
 function faults(schema: object, value: unknown, closed = false): string[] {
   const within = JSON.parse(JSON.stringify(schema).replaceAll('"#/', '"operator#/')) as object;
   const validate = ajv.compile(closed ? { allOf: [within], unevaluatedProperties: false } : within);

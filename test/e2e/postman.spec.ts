@@ -4,7 +4,10 @@ import { TestHub } from '../support/hub/test-hub';
 
 const CLEARS = 'Forget all movements and messages';
 
-/** The collection with a memory of one request: each finds the variables as somebody does who sends nothing but it. A run for each would cost half a second each. */
+/**
+ * The collection with a memory of one request: each finds the variables as somebody does who sends nothing but it. A
+ * run for each would cost half a second each.
+ */
 function eachAlone(): object {
   const { event, variable, ...rest } = postmanCollection();
   const forget = [

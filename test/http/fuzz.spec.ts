@@ -1,7 +1,9 @@
 import { fuzz } from '../../tools/fuzz/run';
 import { TestHub } from '../support/hub/test-hub';
 
-/** The short form of `npm run fuzz`. Fixed, so that whoever breaks something sees it again; the long form draws its own. */
+/**
+ * The short form of `npm run fuzz`. Fixed, so that whoever breaks something sees it again; the long form draws its own.
+ */
 const SEED = 20261122;
 const REQUESTS = 2_500;
 const SECONDS_MAX = 20;

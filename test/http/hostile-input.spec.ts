@@ -32,7 +32,8 @@ const rowCounts = async () =>
 
 beforeAll(async () => {
   hub = await TestHub.start();
-  // As on a busy machine: the movement is settled long before its callback comes, and the callback leaves rows of its own.
+  // As on a busy machine: the movement is settled long before its callback comes, and the callback leaves rows of its
+  // own.
   hub.operator.settings.callbackDelayMs = 200;
   // One good movement, so that lists are not empty and a lost table would be noticed.
   const { body } = await hub.debit({ playerId: 'honest', refId: 'honest-1' });

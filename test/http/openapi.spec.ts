@@ -422,7 +422,10 @@ function exampleFrom(schemaOrReference: Json): unknown {
   );
 }
 
-/** A small validator: types, required and unknown fields, enums, null. Unknown fields count, since a document that leaves one out is not complete. */
+/**
+ * A small validator: types, required and unknown fields, enums, null. Unknown fields count, since a document that
+ * leaves one out is not complete.
+ */
 function faultsAgainst(schemaOrReference: Json, value: any, where: string): string[] {
   const schema = resolve(schemaOrReference);
   const types: string[] = [schema.type ?? []].flat();

@@ -52,7 +52,10 @@ describe('the circuit breaker of a destination, shared by two hubs', () => {
     return answers.map(({ body }) => body.transactionId as string);
   };
 
-  /** A dead operator, a breaker that has just opened and will not ask again before the test says so, and no call on the wire. */
+  /**
+   * A dead operator, a breaker that has just opened and will not ask again before the test says so, and no call on the
+   * wire.
+   */
   async function openBreaker(count: number): Promise<string[]> {
     await first.operatorFault({ kind: 'status', status: 500 });
     const ids = await debits(count);
@@ -90,7 +93,8 @@ describe('the circuit breaker of a destination, shared by two hubs', () => {
     expect(before.calls).toBeGreaterThanOrEqual(FAILURES);
     await debits(2);
 
-    // Both hubs are awake: a webhook that is due goes out, and both asked for operator messages when they were woken for the debits.
+    // Both hubs are awake: a webhook that is due goes out, and both asked for operator messages when they were woken
+    // for the debits.
     const [notice] = await first.outbox({ queue: 'rgs' });
     await second.replay('rgs', notice?.id);
     await waitFor('the RGS got its webhook once more', async () =>

@@ -6,7 +6,10 @@ interface Partner {
   readonly serviceMs: number;
 }
 
-/** Simulated time: as many calls as the limit allows, each as slow as a partner of that capacity makes it. Answers the limit after each round. */
+/**
+ * Simulated time: as many calls as the limit allows, each as slow as a partner of that capacity makes it. Answers the
+ * limit after each round.
+ */
 function drive(limit: ConcurrencyLimit, seconds: number, partnerAt: (second: number) => Partner, from = 0): number[] {
   const seen: number[] = [];
   for (let now = from * 1000; now < (from + seconds) * 1000;) {

@@ -7,7 +7,10 @@ const LOUD = { token: 'token-of-loud-rgs', signingKey: 'secret-of-loud-rgs' };
 const QUEUED = 160;
 const RATE_PER_SECOND = 20;
 
-/** One operator that takes 20 calls a second, and two game servers: one that has sent eight seconds of work, and one that plays. */
+/**
+ * One operator that takes 20 calls a second, and two game servers: one that has sent eight seconds of work, and one
+ * that plays.
+ */
 describe("a game server that fills an operator's queue", () => {
   let hub: TestHub;
 

@@ -276,7 +276,8 @@ describe('the outbox keeps house', () => {
       const heard = await new Promise((resolve, reject) => {
         master.connect((error, client, release) => {
           if (client === undefined) return reject(error ?? new Error('neither client nor error'));
-          // The pool has let go of the client and nobody has taken it yet: an 'error' without a listener would be thrown right here.
+          // The pool has let go of the client and nobody has taken it yet: an 'error' without a listener would be
+          // thrown right here.
           try {
             resolve(client.emit('error', new Error('terminating connection due to administrator command')));
           } catch {
@@ -326,7 +327,10 @@ describe('the outbox keeps house', () => {
     });
     afterAll(() => lanes.close());
 
-    /** Rows that this connection has read since `before`; its counters also hold what was read shortly before this transaction. */
+    /**
+     * Rows that this connection has read since `before`; its counters also hold what was read shortly before this
+     * transaction.
+     */
     async function readSoFar(tx: Tx, before: readonly Read[]): Promise<Read[]> {
       const now = await tx.rows<Read & Record<string, unknown>>(
         `select relname, seq_tup_read::integer as by_sequence, idx_tup_fetch::integer as by_index from pg_stat_xact_user_tables

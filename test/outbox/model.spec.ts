@@ -15,7 +15,10 @@ interface Head {
   state: 'due' | 'in flight' | 'waiting' | 'blocked';
   /** Set by the last claim; a replay takes it away. */
   token: string | null;
-  /** Whether its last holder never said what came of it. A claim over its head then counts an attempt whose outcome was lost. */
+  /**
+   * Whether its last holder never said what came of it. A claim over its head then counts an attempt whose outcome was
+   * lost.
+   */
   leased: boolean;
   attempts: number;
 }
@@ -355,7 +358,10 @@ class Kill extends Step {
   }
 }
 
-/** A worker is so slow that another takes over what it holds; then its answer comes. Left to chance, a whole run could be without one. */
+/**
+ * A worker is so slow that another takes over what it holds; then its answer comes. Left to chance, a whole run could
+ * be without one.
+ */
 class Overtaken extends Step {
   constructor(private readonly outcome: Outcome) {
     super();

@@ -78,7 +78,8 @@ describe(`an operator that is down for ${HOURS_DOWN} hours`, () => {
       const calls = await tried();
       await timePasses(hub.database, HOUR);
       await knock();
-      // The hub glances at the last seconds each second, and hours have gone by in one; the whole sweep would come within fifteen.
+      // The hub glances at the last seconds each second, and hours have gone by in one; the whole sweep would come
+      // within fifteen.
       await hub.app.get(DeadlineWorker).sweep();
       // It knocks again and again: nothing is given up, and nothing is waited for longer than the breaker says.
       await waitFor(`the hub tried again in hour ${hour}`, async () => (await tried()) > calls);

@@ -20,7 +20,10 @@ interface Call {
   readonly at: number;
 }
 
-/** The window that holds more calls than were promised by the largest number; `excess` is at most 0 when the promise is kept. */
+/**
+ * The window that holds more calls than were promised by the largest number; `excess` is at most 0 when the promise is
+ * kept.
+ */
 function worstWindow(
   calls: readonly Call[],
   ratePerSecond: number,
@@ -76,7 +79,8 @@ describe(`RATE_LIMIT_PER_MINUTE=${RATE_PER_MINUTE}, shared by ${HUBS} hub proces
         seed: 7,
         next: FAILURES,
       });
-      // The mocks live in this process and note when a call comes: while it is busy with posting, calls would seem to come together.
+      // The mocks live in this process and note when a call comes: while it is busy with posting, calls would seem to
+      // come together.
       await holdOperator(database);
       const answers = await Promise.all(
         Array.from({ length: MESSAGES }, (_, index) =>

@@ -4,7 +4,10 @@ import { RecordingProxy } from '../support/partners/recording-proxy';
 import { TestHub, control } from '../support/hub/test-hub';
 import { waitFor } from '../support/wait-for';
 
-/** One retry, in an hour: a message that failed once stays failed for as long as a test looks, and one more failure ends it. */
+/**
+ * One retry, in an hour: a message that failed once stays failed for as long as a test looks, and one more failure ends
+ * it.
+ */
 const SCHEDULE_SECONDS = '3600';
 
 describe('ops and the outbox', () => {

@@ -166,7 +166,8 @@ describe('a delivery that fails is tried again', () => {
 
     const [cut, whole] = line.requests as [RecordedRequest, RecordedRequest];
     expect(line.requests).toHaveLength(2);
-    // About eighty bytes at fifty milliseconds each would have taken four seconds, with a byte far more often than the time-out.
+    // About eighty bytes at fifty milliseconds each would have taken four seconds, with a byte far more often than the
+    // time-out.
     expect((cut.endedAt ?? Infinity) - cut.at).toBeGreaterThan(TIMEOUT_MS * 0.9);
     expect((cut.endedAt ?? Infinity) - cut.at).toBeLessThan(TIMEOUT_MS * 8);
     expect(whole.body).toBe(cut.body);

@@ -85,12 +85,14 @@ describe('SIGTERM', () => {
       .filter((line) => line.includes('"hub.stopping"'))
       .map((line) => Date.parse((JSON.parse(line) as { time: string }).time));
     expect(stoppingAt).toHaveLength(1);
-    // Only what filled the slots when the signal came; a hub that went on claiming would make dozens in its last 200 ms.
+    // Only what filled the slots when the signal came; a hub that went on claiming would make dozens in its last 200
+    // ms.
     expect(made.filter(({ at }) => at > (stoppingAt[0] ?? 0) + 1).length).toBeLessThanOrEqual(SLOTS);
     expect(made.length).toBeLessThan(MOVEMENTS);
     expect(made.filter(({ status }) => status !== 200)).toEqual([]);
 
-    // Every answer is written down, nothing is leased to a process that is no more, and the rest can be claimed this very moment.
+    // Every answer is written down, nothing is leased to a process that is no more, and the rest can be claimed this
+    // very moment.
     const applied = made.filter((call) => call.applied).map(({ reference }) => reference);
     const confirmed = await database.query<{ ref_id: string }>(
       `select ref_id from wallet_transaction where state = 'confirmed'`,

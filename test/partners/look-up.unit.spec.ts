@@ -5,8 +5,8 @@ import { lookedAt } from '../../src/partners/lists/list-answer';
 import { type LookUp, lookUp } from '../../src/partners/lists/look-up';
 
 /**
- * Answers to "did you book this?", written as text by rules of this file alone. Each is told by one number, which a failure prints:
- * `answerOf(seed)` makes it again.
+ * Answers to "did you book this?", written as text by rules of this file alone. Each is told by one number, which a
+ * failure prints: `answerOf(seed)` makes it again.
  */
 const URL_ASKED = 'https://wallet.example/v2/transactions?reference=x';
 const GENERATED = 20_000;

@@ -123,7 +123,8 @@ describe('hub processes under fire', () => {
       OPERATOR_TIMEOUT_MS: '2000',
       // Each movement is to be booked, however long a busy machine takes for all of them.
       DEBIT_DEADLINE_SECONDS: '0',
-      // The mocks live in this process beside the load; more calls at once would only wait in their queues and time out.
+      // The mocks live in this process beside the load; more calls at once would only wait in their queues and time
+      // out.
       OUTBOX_CONCURRENCY: '16',
       RETRY_BACKOFF_SECONDS: '0.02',
       OUTBOX_LEASE_SECONDS: '4',
@@ -238,7 +239,8 @@ describe('hub processes under fire', () => {
       );
       expect(states.rows).toEqual([{ state: 'confirmed', n: all.length }]);
 
-      // Nothing is sent without a call that was answered; only a callback, itself a call of the operator's, may stand in for the answer.
+      // Nothing is sent without a call that was answered; only a callback, itself a call of the operator's, may stand
+      // in for the answer.
       const sent = await client.query<{ message_id: string; by_callback: boolean }>(
         `select a.message_id, bool_or(a.replica = 'callback' or a.duration_ms is null) as by_callback from outbox_attempt a join outbox_message m on m.id = a.message_id
          join wallet_transaction t on t.id = m.transaction_id where a.outcome = 'sent' and t.ref_id = any ($1) group by 1`,
@@ -287,7 +289,8 @@ describe('hub processes under fire', () => {
         const victim = hubs.pop();
         const { pid } = victim?.child ?? {};
         if (pid === undefined) throw new Error('there is no hub to kill');
-        // It dies at work: what it holds has to wait for its leases. Held still first, since a hub can be between two calls at any moment.
+        // It dies at work: what it holds has to wait for its leases. Held still first, since a hub can be between two
+        // calls at any moment.
         await waitFor('it holds leases', async () => {
           process.kill(pid, 'SIGSTOP');
           const leased = await withClient(

@@ -4,7 +4,10 @@ import { type ReconLab, openLab, requestFor } from '../support/recon/lab';
 
 const RUN_ID = '019a3c7e-0000-7000-8000-000000000001';
 
-/** What goes wrong between reading a list and signing for it, as a trigger on a table of the run: `new` is a row as it is written. */
+/**
+ * What goes wrong between reading a list and signing for it, as a trigger on a table of the run: `new` is a row as it
+ * is written.
+ */
 const FAULTS = [
   {
     what: 'an amount is staged other than it was read',

@@ -232,7 +232,8 @@ describe(`a run whose processes are killed (RECON_SEED=${SEED})`, () => {
       expect(csv.equals(wanted.csv)).toBe(true);
       expect([legacy, sha256]).toEqual([wanted.legacy, wanted.sha256]);
       if (victim === 'hub') {
-        // What was staged is not asked for again: at most the page that was on its way to the store, and none once all were there.
+        // What was staged is not asked for again: at most the page that was on its way to the store, and none once all
+        // were there.
         if (place.kind === 'page')
           expect(
             Math.min(...asked.filter(({ side }) => side === place.side).map(({ page }) => page)),

@@ -374,7 +374,8 @@ describe('the laws of a reconciliation', () => {
       async () => {
         await check(
           fc.asyncProperty(facts, fc.integer({ min: 1, max: 23 }), async ({ books: all, asked, begin }, hour) => {
-            // What has no time is in nobody's totals; of what the hub does not know, no window can say to which of several times it belongs.
+            // What has no time is in nobody's totals; of what the hub does not know, no window can say to which of
+            // several times it belongs.
             const isKnown = isKnownTo(all.hub);
             const books = { ...all, listed: all.listed.filter((row) => row.at !== null && isKnown(row)) };
             const { whole, parts } = await parted(books, asked, [
@@ -405,7 +406,10 @@ describe('the laws of a reconciliation', () => {
   });
 });
 
-/** Nothing that one of the two sides alone can say: words and amounts that only one knows, and times by which one would stand before the other. */
+/**
+ * Nothing that one of the two sides alone can say: words and amounts that only one knows, and times by which one would
+ * stand before the other.
+ */
 function evenhanded(story: Story): Story {
   const even = (twists: Story['rgs']) =>
     twists.map((twist) => ({

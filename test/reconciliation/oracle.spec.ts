@@ -9,7 +9,10 @@ import { type Answer, type Facts, type Question, type Verdict, answerOf } from '
 
 /** More of them: RECON_RUNS=500 npm test -- reconciliation/oracle. */
 const RUNS = Number(process.env.RECON_RUNS ?? '40');
-/** Sets of books that have nothing to do with each other go through the engine together: a run takes as long for many as for one. */
+/**
+ * Sets of books that have nothing to do with each other go through the engine together: a run takes as long for many as
+ * for one.
+ */
 const WORLDS = 26;
 
 const SEVERITY: Readonly<Record<string, string>> = {

@@ -68,7 +68,10 @@ describe('a decimal as Python prints a float', () => {
     );
   });
 
-  /** repr() of CPython (float_repr_style 'short', PyOS_double_to_string 'r'), from the shortest digits that toExponential gives. */
+  /**
+   * repr() of CPython (float_repr_style 'short', PyOS_double_to_string 'r'), from the shortest digits that
+   * toExponential gives.
+   */
   function repr(value: number): string {
     if (value === 0) return '0.0';
     const [mantissa = '', power = ''] = Math.abs(value).toExponential().split('e');

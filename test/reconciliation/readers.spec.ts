@@ -9,7 +9,10 @@ import { waitFor } from '../support/wait-for';
 
 const MB = 1024 * 1024;
 const ITEMS = 40_000;
-/** What the hub may take until four readers have stopped it, who leave it sitting on more than 100 MB; most of it is what the system's buffers were filled from. */
+/**
+ * What the hub may take until four readers have stopped it, who leave it sitting on more than 100 MB; most of it is
+ * what the system's buffers were filled from.
+ */
 const GROWTH_BYTES_MAX = 100 * MB;
 /** And from then on. */
 const FLAT_BYTES = 8 * MB;

@@ -335,9 +335,11 @@ describe('a run', () => {
   });
 
   it('is signed without anybody asking, and shows in the metrics', async () => {
-    // One whose operator is no partner any more cannot be signed, and stands before the others; it must not hold them up.
+    // One whose operator is no partner any more cannot be signed, and stands before the others; it must not hold them
+    // up.
     const unsignable = await plantRun(hub, { reshape: 'update recon.run set operator_id = 9999 where id = $1' });
-    // Hubs of earlier tests put other addresses into the partner table, of servers that are gone; this one may have read them.
+    // Hubs of earlier tests put other addresses into the partner table, of servers that are gone; this one may have
+    // read them.
     await followPartners(hub);
     const { body } = await begin(hub, { graceSeconds: 11 });
     expect(await ended(hub, body.id)).toMatchObject({ state: 'sealed', error: null });

@@ -45,7 +45,10 @@ describe('a cron expression', () => {
   });
 });
 
-/** Zones whose clocks change in unusual ways, with a year in which they did: at midnight, by half an hour, by a day, backwards for Ramadan. */
+/**
+ * Zones whose clocks change in unusual ways, with a year in which they did: at midnight, by half an hour, by a day,
+ * backwards for Ramadan.
+ */
 const CHANGES = [
   ['Europe/Malta', 2026],
   ['Asia/Beirut', 2026],
@@ -76,7 +79,10 @@ const MINUTE_MS = 60_000;
 const QUARTER_MS = 15 * MINUTE_MS;
 const HOUR_MS = 60 * MINUTE_MS;
 
-/** Offsets by luxon: its zone data is Node's, and its arithmetic is not ours. No clock of these years changes but on a quarter of an hour. */
+/**
+ * Offsets by luxon: its zone data is Node's, and its arithmetic is not ours. No clock of these years changes but on a
+ * quarter of an hour.
+ */
 function offsetsOf(zone: string): (at: number) => number {
   const place = IANAZone.create(zone);
   const known = new Map<number, number>();
@@ -99,7 +105,10 @@ function changesOf(zone: string, year: number): number[] {
   return found;
 }
 
-/** What the clock shows, minute by minute: the time on each date where it is shown first; one that is skipped where it would have come without the change. */
+/**
+ * What the clock shows, minute by minute: the time on each date where it is shown first; one that is skipped where it
+ * would have come without the change.
+ */
 function shownTimes(offset: (at: number) => number, change: number, from: number, to: number, clock: string): number[] {
   const fires = new Map<string, number>();
   const dates: string[] = [];

@@ -4,15 +4,19 @@ import fs from 'node:fs';
 import os from 'node:os';
 
 /**
- * What the programs of test/ (bench, chaos, cluster, failover, fuzz) have started, so that whoever stops one of them with a signal finds nothing
- * left: no hub, no database, no folder. In tests nothing listens for signals, and this only remembers.
+ * What the programs of test/ (bench, chaos, cluster, failover, fuzz) have started, so that whoever stops one of them
+ * with a signal finds nothing left: no hub, no database, no folder. In tests nothing listens for signals, and this only
+ * remembers.
  */
 const ends = new Set<() => Promise<unknown>>();
 
 /** How long a process may take to end by itself. */
 const END_MS = 15_000;
 
-/** Works with what is being started and ends it afterwards; whoever stops the program meanwhile ends it too, also while it still starts. */
+/**
+ * Works with what is being started and ends it afterwards; whoever stops the program meanwhile ends it too, also while
+ * it still starts.
+ */
 export async function withOwned<T, R>(
   starting: Promise<T>,
   end: (it: T) => Promise<unknown>,
@@ -48,14 +52,18 @@ export function ownedChild<T extends ChildProcess>(child: T): T {
   return child;
 }
 
-/** From here on a signal ends what was started, the last first, and then this process, with the exit code that a shell would give if none is named. */
+/**
+ * From here on a signal ends what was started, the last first, and then this process, with the exit code that a shell
+ * would give if none is named.
+ */
 export function endAllOnSignals(code?: number): void {
   let isEnding = false;
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
     process.on(signal, () => {
       if (isEnding) return;
       isEnding = true;
-      // What is still at work finds its hub and its database gone. That must not end this process before all of them are.
+      // What is still at work finds its hub and its database gone. That must not end this process before all of them
+      // are.
       process.on('uncaughtException', () => undefined).on('unhandledRejection', () => undefined);
       process.stderr.write(`${signal}: ending what was started\n`);
       void endAll().finally(() => process.exit(code ?? 128 + os.constants.signals[signal]));

@@ -76,8 +76,9 @@ export async function leaseLost(database: TestDatabase, transactionId: string, u
 }
 
 /**
- * The manual clock: moves everything that was written with a time back by so many seconds, which to the hub is the same as time passing.
- * What became due meanwhile is due now: how long ago makes no difference to a queue, and the claim need not look that far back.
+ * The manual clock: moves everything that was written with a time back by so many seconds, which to the hub is the same
+ * as time passing. What became due meanwhile is due now: how long ago makes no difference to a queue, and the claim
+ * need not look that far back.
  */
 export async function timePasses(database: TestDatabase, seconds: number): Promise<void> {
   const ago = `- $1::float8 * interval '1 second'`;

@@ -12,8 +12,8 @@ class HeaderMap extends Map<string, string> {
 }
 
 /**
- * Writes bytes that no HTTP client would write, and answers everything that came back until the hub closed the connection.
- * `end` closes our half after the last byte: the way a client looks that goes away in the middle of a body.
+ * Writes bytes that no HTTP client would write, and answers everything that came back until the hub closed the
+ * connection. `end` closes our half after the last byte: the way a client looks that goes away in the middle of a body.
  */
 export async function rawExchange(
   baseUrl: string,

@@ -3,8 +3,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 const POLL_MS = 20;
 
 /**
- * Polls until `probe` answers something other than undefined, null or false, and answers that. Fails after `withinMs` with `what`
- * and the last thing seen, so that a late machine and a wrong program can be told apart.
+ * Polls until `probe` answers something other than undefined, null or false, and answers that. Fails after `withinMs`
+ * with `what` and the last thing seen, so that a late machine and a wrong program can be told apart.
  */
 export async function waitFor<T>(
   what: string,

@@ -150,7 +150,10 @@ describe('a bet that is no money', () => {
     expect(answer.body.errors.map((each: { field: string }) => each.field)).toContain(field);
   });
 
-  /** Whatever comes in whatever order and at once: the operator has the money of regular bets and of wins, and of nothing else. */
+  /**
+   * Whatever comes in whatever order and at once: the operator has the money of regular bets and of wins, and of
+   * nothing else.
+   */
   it('never reaches the operator, in any mix with money', async () => {
     const move = fc.record({
       kind: fc.constantFrom('regular', 'free', 'promo'),

@@ -29,7 +29,10 @@ const answered = (status: number, body?: unknown, contentType?: string, headers?
 const json = 'application/json';
 const emoji = '\u{1F3B2}';
 
-/** Answers to the first call; later calls are answered well. `status` faults book nothing, so an "OK" among them is a lie that only tests the reading. */
+/**
+ * Answers to the first call; later calls are answered well. `status` faults book nothing, so an "OK" among them is a
+ * lie that only tests the reading.
+ */
 const CASES: readonly Case[] = [
   // Applied: a declared word in a readable 2xx, and nothing else.
   {

@@ -29,7 +29,9 @@ function grouped<T>(items: readonly T[], keyOf: (item: T) => string): Map<string
 }
 
 const GAMES = 1000;
-/** Of games, on two hubs: more would wait for connections longer than a hub lets them wait, on a machine that is busy. */
+/**
+ * Of games, on two hubs: more would wait for connections longer than a hub lets them wait, on a machine that is busy.
+ */
 const AT_ONCE = 100;
 
 const TRIES_MAX = 5;
@@ -75,7 +77,10 @@ describe('bets, rollbacks and their duplicates in any order', () => {
     }
   };
 
-  /** A 503 says that nobody knows, and the same request again finds out: a busy machine runs out of connections for a moment. */
+  /**
+   * A 503 says that nobody knows, and the same request again finds out: a busy machine runs out of connections for a
+   * moment.
+   */
   const untilAnswered = async (request: () => Promise<HttpAnswer>): Promise<HttpAnswer> => {
     for (let tries = 1; ; tries += 1) {
       const answer = await request();
@@ -155,7 +160,8 @@ describe('bets, rollbacks and their duplicates in any order', () => {
     });
     expect(wrong.slice(0, 3)).toEqual([]);
 
-    // The dice covered what they should: bets kept out, ended unsent or refused, undone after and before they were told.
+    // The dice covered what they should: bets kept out, ended unsent or refused, undone after and before they were
+    // told.
     const ends = new Set(
       rows
         .filter(({ movement }) => movement === 'debit')

@@ -106,7 +106,10 @@ const givesUp = (said: Evidence['class'], if_: (evidence: Evidence) => boolean):
   },
 ];
 
-/** The whole of money-flow's table for the movement itself, and for the message that pays a bet back. Each possible input must meet exactly one line. */
+/**
+ * The whole of money-flow's table for the movement itself, and for the message that pays a bet back. Each possible
+ * input must meet exactly one line.
+ */
 const TABLE: readonly Line[] = [
   {
     about: 'movement',
@@ -214,7 +217,8 @@ const TABLE: readonly Line[] = [
   { about: 'movement', said: ['rejected_business'], while: ['rejected'], then: 'stay', message: 'dead' },
   { about: 'movement', said: ['rejected_business'], while: APPLIED_ONCE, then: 'contradiction', message: 'dead' },
 
-  // Wrong credentials or a wrong path: the first request was not applied; of a repeat it says nothing about the request before it.
+  // Wrong credentials or a wrong path: the first request was not applied; of a repeat it says nothing about the request
+  // before it.
   {
     about: 'movement',
     said: ['rejected_contract'],
@@ -566,7 +570,8 @@ const TABLE: readonly Line[] = [
   { about: 'undo', said: ['rejected_business'], while: UNDONE, then: 'contradiction', message: 'dead' },
   { about: 'undo', said: ['rejected_contract', 'expired'], while: UNDONE, then: 'stay', message: 'dead' },
 
-  // A person decided that the bet stands while its repayment was on its way: nothing more is sent, and a repayment that arrived is an incident.
+  // A person decided that the bet stands while its repayment was on its way: nothing more is sent, and a repayment that
+  // arrived is an incident.
   { about: 'undo', said: ['applied'], while: STANDS, then: 'contradiction', message: 'sent' },
   {
     about: 'undo',

@@ -165,7 +165,8 @@ describe('an operator by what it can do', () => {
           if (!idempotentByReference)
             expect(found.calls.filter((call) => call === withdraw('booked-for-ever'))).toHaveLength(1);
         } else if (idempotentByReference) {
-          // It cannot be asked, so the same reference goes again after the deadline, and what is then applied is paid back.
+          // It cannot be asked, so the same reference goes again after the deadline, and what is then applied is paid
+          // back.
           await waitFor(
             'the deadline has passed',
             async () =>
@@ -186,7 +187,8 @@ describe('an operator by what it can do', () => {
             expect((await settles(player, 'parked')).calls).toEqual([withdraw(player)]);
         }
 
-        // Whatever it can do: no reference is on the books twice, and no confirmed or undone bet has moved another sum than it should.
+        // Whatever it can do: no reference is on the books twice, and no confirmed or undone bet has moved another sum
+        // than it should.
         await hub.drained();
         expect(operator.books.map(({ direction, reference }) => `${direction} ${reference}`).sort()).toEqual(
           [...new Set(operator.books.map(({ direction, reference }) => `${direction} ${reference}`))].sort(),

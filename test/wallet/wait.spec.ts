@@ -188,7 +188,8 @@ describe('a request that prefers to wait', () => {
   });
 
   it('is found by the sweep when the wake-up was lost', async () => {
-    // A movement that nobody said to wait for wakes nobody; a repeat that does wait must learn of the outcome all the same.
+    // A movement that nobody said to wait for wakes nobody; a repeat that does wait must learn of the outcome all the
+    // same.
     await hub.operatorFault({ kind: 'delay', ms: 700, playerId: 'ida' });
     await hub.debit({ playerId: 'ida', refId: 'bet' }, { idempotencyKey: 'k' });
     const body = movement({ playerId: 'ida', refId: 'bet' });
@@ -377,6 +378,7 @@ describe('two thousand waiters on one process', () => {
       await operator.close();
       await database.drop();
     }
-    // Two thousand connections at once: the answers have their own limit of 20 s, and a busy machine needs more than the usual 30 s for all around them.
+    // Two thousand connections at once: the answers have their own limit of 20 s, and a busy machine needs more than
+    // the usual 30 s for all around them.
   }, 90_000);
 });

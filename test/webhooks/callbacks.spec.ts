@@ -477,7 +477,8 @@ describe('a callback of the operator', () => {
   });
 
   describe('racing', () => {
-    // These count calls, and on a busy machine forty at once can take longer than the short time-out of the tests above.
+    // These count calls, and on a busy machine forty at once can take longer than the short time-out of the tests
+    // above.
     beforeAll(() => configureOperator({ timeout_ms: 15_000 }, hub));
     afterAll(() => configureOperator({ timeout_ms: 1_500 }, hub));
 

@@ -1,6 +1,9 @@
 import http from 'node:http';
 
-/** Posts as many bodies as it is told over keep-alive connections of node:http: `node bare-client.js <url> <count> <connections>`. */
+/**
+ * Posts as many bodies as it is told over keep-alive connections of node:http: `node bare-client.js <url> <count>
+ * <connections>`.
+ */
 const [url = '', count = '0', connections = '1'] = process.argv.slice(2);
 const agent = new http.Agent({ keepAlive: true, maxSockets: Number(connections) });
 const body =

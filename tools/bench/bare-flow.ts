@@ -4,8 +4,9 @@ import { Pool } from 'pg';
 import { toMajorUnits } from '../../src/kernel/money';
 
 /**
- * The yardstick of the full flow: debit, call to the operator, callback and webhook on bare node:http, each step with one commit of one
- * small row, as the plainest service that loses nothing would do it. It checks nothing, keeps no order and repeats nothing.
+ * The yardstick of the full flow: debit, call to the operator, callback and webhook on bare node:http, each step with
+ * one commit of one small row, as the plainest service that loses nothing would do it. It checks nothing, keeps no
+ * order and repeats nothing.
  */
 interface Movement {
   readonly playerId: string;

@@ -8,8 +8,9 @@ import { Batcher } from '../../src/database/batcher';
 import { toMajorUnits } from '../../src/kernel/money';
 
 /**
- * What the hub's ingest costs without the hub: the same rows by the same statement in the same batches, but no guard, no signature, no
- * validation, no log and no metric. `node bare-server.js http` is node:http alone, `express` puts Express in front.
+ * What the hub's ingest costs without the hub: the same rows by the same statement in the same batches, but no guard,
+ * no signature, no validation, no log and no metric. `node bare-server.js http` is node:http alone, `express` puts
+ * Express in front.
  */
 interface Debit {
   readonly playerId: string;

@@ -5,7 +5,10 @@ import { freshDatabase, query } from './stage';
 
 const BLOCKED = 50_000;
 
-/** What one player whose messages stand still costs the others: the drain of everybody else, with and without 50 000 messages behind a blocked head. */
+/**
+ * What one player whose messages stand still costs the others: the drain of everybody else, with and without 50 000
+ * messages behind a blocked head.
+ */
 export const blockedPlayer: Bench = {
   name: 'blocked_player',
   figures: ['blocked_player'],

@@ -6,7 +6,9 @@ import { promisify } from 'node:util';
 import { Client } from 'pg';
 import { pgbench, query } from './stage';
 
-/** The rows of one accepted debit (key, transaction, lane, message, head) written by plain SQL, one transaction each. */
+/**
+ * The rows of one accepted debit (key, transaction, lane, message, head) written by plain SQL, one transaction each.
+ */
 const INSERT_ONE = `
   create sequence bench_n;
   create function bench_insert_one() returns void language plpgsql as $$

@@ -12,8 +12,8 @@ const PLAYERS = 5_000;
 const WARM = 500;
 
 /**
- * What one movement costs from its acceptance to the webhook that was taken: CPU of hub and database, WAL, rows and disk. The yardstick
- * is the size of the request and the two messages, which is the least that has to be kept.
+ * What one movement costs from its acceptance to the webhook that was taken: CPU of hub and database, WAL, rows and
+ * disk. The yardstick is the size of the request and the two messages, which is the least that has to be kept.
  */
 export const cost: Bench = {
   name: 'cost',
@@ -108,7 +108,8 @@ interface Look {
 }
 
 async function look(url: string): Promise<Look> {
-  // So that versions which are dead anyway are counted neither as rows nor as disk, and the next movement pays for no page image of ours.
+  // So that versions which are dead anyway are counted neither as rows nor as disk, and the next movement pays for no
+  // page image of ours.
   await query(url, 'vacuum');
   const [row] = await query<{ wal: string; disk: string; rows: string; backend: number }>(
     url,
@@ -119,7 +120,10 @@ async function look(url: string): Promise<Look> {
   if (row === undefined) throw new Error('a select without from-clause answers one row');
   return { wal: Number(row.wal), disk: Number(row.disk), rows: Number(row.rows), cpuMs: serverCpuSeconds() * 1000 };
 
-  /** Of the server that this bench started: its processes are the children of the one whose child answers here, and of those that ended the parent knows. */
+  /**
+   * Of the server that this bench started: its processes are the children of the one whose child answers here, and of
+   * those that ended the parent knows.
+   */
   function serverCpuSeconds(): number {
     const postmaster = postmasterPid();
     const children = readdirSync('/proc').filter((name) => /^\d+$/.test(name) && parentOf(Number(name)) === postmaster);

@@ -9,9 +9,10 @@ const PLAYERS = 3_000;
 const SLOTS = 64;
 
 /**
- * Messages per second that one worker delivers over real HTTP: each movement is called in at the operator, settled, and told to the RGS,
- * so a movement is two messages. The movements are accepted before, while nobody delivers. The yardstick is a bare node:http client
- * that posts the same bodies to the same receiver over as many connections, with no database and no signature.
+ * Messages per second that one worker delivers over real HTTP: each movement is called in at the operator, settled, and
+ * told to the RGS, so a movement is two messages. The movements are accepted before, while nobody delivers. The
+ * yardstick is a bare node:http client that posts the same bodies to the same receiver over as many connections, with
+ * no database and no signature.
  */
 export const deliver: Bench = {
   name: 'deliver',

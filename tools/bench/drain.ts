@@ -30,9 +30,10 @@ const CONSUMERS = 8;
 const BODY = '{"playerId":"player","amountCents":500,"currency":"USD","status":"OK","event":"debit"}';
 
 /**
- * Ordered messages per second through claim, send and settle when sending costs nothing. Three yardsticks drain the same messages:
- * the plainest queue in the same database (eight sessions that take the oldest row with SKIP LOCKED, delete it, log the attempt and
- * commit, all inside the server; it keeps no order and has no leases, and no client costs anything), pg-boss and graphile-worker.
+ * Ordered messages per second through claim, send and settle when sending costs nothing. Three yardsticks drain the
+ * same messages: the plainest queue in the same database (eight sessions that take the oldest row with SKIP LOCKED,
+ * delete it, log the attempt and commit, all inside the server; it keeps no order and has no leases, and no client
+ * costs anything), pg-boss and graphile-worker.
  */
 export const drain: Bench = {
   name: 'drain',

@@ -15,8 +15,9 @@ const RATE_PER_SECOND = 200;
 const near: Distance = { connectMs: 0, delayMs: 0, pieces: 1, interim: false, packed: false, cutShare: 0 };
 
 /**
- * From sending a debit to its arrival at the operator, when a connection to either partner takes 300 ms to set up (TLS). The yardstick is another
- * hub with the same partners behind the same link without that time, in turns: kept connections must make the two alike.
+ * From sending a debit to its arrival at the operator, when a connection to either partner takes 300 ms to set up
+ * (TLS). The yardstick is another hub with the same partners behind the same link without that time, in turns: kept
+ * connections must make the two alike.
  */
 export const far: Bench = {
   name: 'far',

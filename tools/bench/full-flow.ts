@@ -13,9 +13,10 @@ const WARM_SECONDS = 2;
 const FLOWS_PER_SECOND_MAX = 3_000;
 
 /**
- * Whole movements per second: a signed debit, the call to the operator, the operator's signed callback, and the webhook to the RGS. A
- * movement is over when the RGS has its webhook and the callback its answer, and only then the next begins, so the figure is what the hub
- * sustains and no backlog hides in it. The yardstick does the same four steps on bare node:http, with one commit of one row for each.
+ * Whole movements per second: a signed debit, the call to the operator, the operator's signed callback, and the webhook
+ * to the RGS. A movement is over when the RGS has its webhook and the callback its answer, and only then the next
+ * begins, so the figure is what the hub sustains and no backlog hides in it. The yardstick does the same four steps on
+ * bare node:http, with one commit of one row for each.
  */
 export const fullFlow: Bench = {
   name: 'full-flow',

@@ -9,10 +9,16 @@ import { freshDatabase, query, withHub } from './stage';
 const CONNECTIONS = 64;
 const PLAYERS = 5_000;
 const REQUESTS_PER_SECOND_MAX = 12_000;
-/** GROWTH_TRANSACTIONS=1000000 npm run bench -- --only growth: for machines and evenings that are too short for the whole. */
+/**
+ * GROWTH_TRANSACTIONS=1000000 npm run bench -- --only growth: for machines and evenings that are too short for the
+ * whole.
+ */
 const WANTED = process.env.GROWTH_TRANSACTIONS;
 
-/** What years of settled debits cost the next one: accepting and draining beside full tables and beside empty ones, in turns. */
+/**
+ * What years of settled debits cost the next one: accepting and draining beside full tables and beside empty ones, in
+ * turns.
+ */
 export const growth: Bench = {
   name: 'growth',
   figures: ['ingest_at_10m', 'ingest_at_10m_after_checkpoint', 'drain_at_10m'],

@@ -14,7 +14,10 @@ const RATE_PER_SECOND = 200;
 const FULL = { windows: 20, seconds: 5 };
 const QUICK = { windows: 6, seconds: 4 };
 
-/** p99 of a quiet caller's debits beside eight who send the worst of one kind. The yardstick is the same caller alone, in windows that alternate with the noisy ones. */
+/**
+ * p99 of a quiet caller's debits beside eight who send the worst of one kind. The yardstick is the same caller alone,
+ * in windows that alternate with the noisy ones.
+ */
 export const hostile: Bench = {
   name: 'hostile',
   figures: NOISE_KINDS.map((kind) => `hostile_${kind}_p99_ms`),
@@ -73,7 +76,10 @@ export const hostile: Bench = {
   },
 };
 
-/** Milliseconds from sending a debit to its answer, sorted. Open loop, so that a stall is seen by all who came during it. */
+/**
+ * Milliseconds from sending a debit to its answer, sorted. Open loop, so that a stall is seen by all who came during
+ * it.
+ */
 async function quiet(port: number, count: number, prefix: string): Promise<Float64Array> {
   const requests = signedDebits(count, { host: `127.0.0.1:${port}`, players: 5_000, prefix });
   const connections = new ConnectionPool(port);

@@ -8,7 +8,10 @@ import { cpuSeconds, residentMb } from './usage';
 /** The longest back-off of the delivery loops and what a hub does when it finds itself idle lie within it. */
 const SETTLE_SECONDS = 20;
 
-/** What a hub of all roles costs while nothing happens, beside a bare node:http server: CPU of its process, and resident memory. */
+/**
+ * What a hub of all roles costs while nothing happens, beside a bare node:http server: CPU of its process, and resident
+ * memory.
+ */
 export const idle: Bench = {
   name: 'idle',
   figures: ['idle_cpu_percent', 'idle_rss_mb'],
@@ -32,7 +35,8 @@ export const idle: Bench = {
             await delay(seconds * 1000);
             const percent = (now: number, then: number | undefined): number =>
               ((now - (then ?? Number.NaN)) / seconds) * 100;
-            // A server that does nothing uses less than one tick of the clock, and a ratio needs something to divide by.
+            // A server that does nothing uses less than one tick of the clock, and a ratio needs something to divide
+            // by.
             const bareCpu = Math.max(percent(cpuSeconds(bare.pid), before[1]), percent(0.01, 0));
             report({
               name: 'idle_cpu_percent',

@@ -26,7 +26,10 @@ interface Round {
   readonly generatorMicros: number;
 }
 
-/** Accepted debits per second at 64 connections: one hub, two hubs, a bare server with the same statement, and pgbench, taking turns. */
+/**
+ * Accepted debits per second at 64 connections: one hub, two hubs, a bare server with the same statement, and pgbench,
+ * taking turns.
+ */
 export const ingest: Bench = {
   name: 'ingest',
   figures: ['ingest_http', 'ingest_http_p99_ms', 'ingest_http_2proc', 'ingest_vs_bare_http', 'ingest_vs_bare_express'],

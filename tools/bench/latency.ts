@@ -10,8 +10,8 @@ import { freshDatabase, withHub } from './stage';
 const RATE_PER_SECOND = 200;
 
 /**
- * From sending a debit to its arrival at the operator, at an even 200 debits a second, whatever the hub does in between. The yardstick is
- * the least that any hub must do: one commit of one row, then one HTTP call.
+ * From sending a debit to its arrival at the operator, at an even 200 debits a second, whatever the hub does in
+ * between. The yardstick is the least that any hub must do: one commit of one row, then one HTTP call.
  */
 export const latency: Bench = {
   name: 'latency',
@@ -68,7 +68,9 @@ function collect(figures: number[][], sorted: Float64Array): void {
   figures[1]?.push(percentile(sorted, 0.99));
 }
 
-/** Open loop: the next debit leaves on time even if earlier ones are late, so a stall is not hidden by waiting for it. */
+/**
+ * Open loop: the next debit leaves on time even if earlier ones are late, so a stall is not hidden by waiting for it.
+ */
 export async function measured(
   port: number,
   arrivedAt: ReadonlyMap<string, number>,

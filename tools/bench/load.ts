@@ -2,8 +2,9 @@ import { createHmac } from 'node:crypto';
 import net from 'node:net';
 
 /**
- * A load generator of our own: every request needs a fresh id and a fresh signature, and whatever it costs is taken from the hub, since
- * both share two cores. Requests are signed and written out beforehand; while the clock runs it only copies bytes.
+ * A load generator of our own: every request needs a fresh id and a fresh signature, and whatever it costs is taken
+ * from the hub, since both share two cores. Requests are signed and written out beforehand; while the clock runs it
+ * only copies bytes.
  */
 export interface LoadResult {
   readonly requests: number;
@@ -57,8 +58,8 @@ export function signedPost(
 }
 
 /**
- * Sends requests once each over `connections` keep-alive connections, shared evenly by the ports, each waiting for its answer before
- * the next; ends after `seconds`, or with the last request.
+ * Sends requests once each over `connections` keep-alive connections, shared evenly by the ports, each waiting for its
+ * answer before the next; ends after `seconds`, or with the last request.
  */
 export async function blast(
   ports: readonly number[],

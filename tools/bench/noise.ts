@@ -2,8 +2,8 @@ import net from 'node:net';
 import { TOKEN, signedPost } from './load';
 
 /**
- * A process of its own that repeats expensive requests, so that what its answers cost to read delays nobody's clock. It takes commands from its
- * parent: begin with a kind, and end, to which it answers what it got.
+ * A process of its own that repeats expensive requests, so that what its answers cost to read delays nobody's clock. It
+ * takes commands from its parent: begin with a kind, and end, to which it answers what it got.
  */
 export type NoiseCommand = { readonly begin: NoiseKind; readonly port: number } | { readonly end: true };
 
@@ -24,7 +24,8 @@ export const CALLERS = 8;
 const REQUESTS: Readonly<Record<NoiseKind, (host: string) => readonly Buffer[]>> = {
   body: (host) =>
     [
-      // 6 500 unknown fields; 15 000 objects in a list; escapes to the brim, which the thorough reader takes letter by letter; lists of objects below escaped names.
+      // 6 500 unknown fields; 15 000 objects in a list; escapes to the brim, which the thorough reader takes letter by
+      // letter; lists of objects below escaped names.
       `{${Array.from({ length: 6_500 }, (_, n) => `"f${n}":1`).join(',')}}`.slice(0, 65_000),
       `{"playerId":[${Array(15_000).fill('{}').join(',')}]}`,
       `{"meta":{"a":"${'\\u0041'.repeat(10_500)}"}}`,

@@ -10,12 +10,16 @@ import { freshDatabase, query, withHub } from './stage';
 const OPERATOR_PER_SECOND = 50;
 const QUIET_PER_SECOND = 10;
 const LOUD = { token: 'token-of-the-loud-rgs', secret: 'secret-of-the-loud-rgs' };
-/** More requests of the loud one than this are never open at once: beyond it the hub, not the operator, would be the limit. */
+/**
+ * More requests of the loud one than this are never open at once: beyond it the hub, not the operator, would be the
+ * limit.
+ */
 const LOUD_OPEN_MAX = 256;
 
 /**
- * From sending a bet to its arrival at the operator, for a game server that sends little, beside one that offers half of what the hub can accept:
- * on an idle machine more than ten times what the operator takes. Alone and beside alternate, each at a hub of its own: the loud one's queue outlasts its window.
+ * From sending a bet to its arrival at the operator, for a game server that sends little, beside one that offers half
+ * of what the hub can accept: on an idle machine more than ten times what the operator takes. Alone and beside
+ * alternate, each at a hub of its own: the loud one's queue outlasts its window.
  */
 export const noisyNeighbour: Bench = {
   name: 'noisy_neighbour',
@@ -131,7 +135,10 @@ function loudCredit(port: number, reference: string): Buffer {
 }
 
 interface Times {
-  /** Milliseconds from sending a bet to its answer, and to its arrival at the operator; infinite for one that never arrived. */
+  /**
+   * Milliseconds from sending a bet to its answer, and to its arrival at the operator; infinite for one that never
+   * arrived.
+   */
   readonly answered: readonly number[];
   readonly arrived: readonly number[];
 }

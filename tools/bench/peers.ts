@@ -35,8 +35,9 @@ class Countdown {
 }
 
 /**
- * pg-boss with strict FIFO per key (policy key_strict_fifo), the one peer that keeps an order as the outbox does. The settings are the
- * fastest of those tried here: batches as large as it takes, fetched without a pause while they come back full.
+ * pg-boss with strict FIFO per key (policy key_strict_fifo), the one peer that keeps an order as the outbox does. The
+ * settings are the fastest of those tried here: batches as large as it takes, fetched without a pause while they come
+ * back full.
  */
 export async function drainPgBoss(url: string, messages: readonly PeerMessage[]): Promise<number> {
   const boss = new PgBoss({ connectionString: url, max: 8, supervise: false, schedule: false });
@@ -70,8 +71,9 @@ export async function drainPgBoss(url: string, messages: readonly PeerMessage[])
 }
 
 /**
- * graphile-worker as it comes, with as many jobs at a time as its pool has connections, and in no order: with a queue per player, which
- * would keep one, its fetch looks through all queues, and two thousand of them bring it down to some hundred jobs a second.
+ * graphile-worker as it comes, with as many jobs at a time as its pool has connections, and in no order: with a queue
+ * per player, which would keep one, its fetch looks through all queues, and two thousand of them bring it down to some
+ * hundred jobs a second.
  */
 export async function drainGraphile(url: string, messages: readonly PeerMessage[]): Promise<number> {
   const pool = new Pool({ connectionString: url, max: GRAPHILE_JOBS });

@@ -7,8 +7,8 @@ import { freshDatabase, query } from './stage';
 const PER_SECOND = 1_500;
 
 /**
- * How long a claim takes while somebody's transaction keeps every dead row version alive, as a long report or an abandoned session does.
- * Without the watermark each claim walks over all heads that were ever due.
+ * How long a claim takes while somebody's transaction keeps every dead row version alive, as a long report or an
+ * abandoned session does. Without the watermark each claim walks over all heads that were ever due.
  */
 export const pinnedSnapshot: Bench = {
   name: 'pinned_snapshot',

@@ -5,8 +5,8 @@ import net from 'node:net';
 export type Answerer = (path: string, body: string) => string | Promise<string>;
 
 /**
- * A partner that costs next to nothing: HTTP/1.1 over a plain socket, keep-alive, bodies by Content-Length, 200 with JSON. A receiver on
- * node:http takes as much of the two cores as the client that is measured.
+ * A partner that costs next to nothing: HTTP/1.1 over a plain socket, keep-alive, bodies by Content-Length, 200 with
+ * JSON. A receiver on node:http takes as much of the two cores as the client that is measured.
  */
 export async function withReceiver<T>(answer: Answerer, work: (url: string) => Promise<T>): Promise<T> {
   const sockets = new Set<net.Socket>();

@@ -2,7 +2,10 @@ import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { operatorRows, rgsRows } from './recon-world';
 
-/** Both partners' lists as a program of its own: `recon-lists.js <rows> <form>`, form being pages or array. Writes its port as its first line. */
+/**
+ * Both partners' lists as a program of its own: `recon-lists.js <rows> <form>`, form being pages or array. Writes its
+ * port as its first line.
+ */
 const rows = Number(process.argv[2]);
 const form = process.argv[3] ?? 'pages';
 const BLOCK = 1_000;

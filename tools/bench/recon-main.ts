@@ -174,7 +174,10 @@ function peakMb(pid: number): number {
   return Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024;
 }
 
-/** What the database alone takes for the same rows: one COPY into a plain table and the one aggregate that finds what differs. */
+/**
+ * What the database alone takes for the same rows: one COPY into a plain table and the one aggregate that finds what
+ * differs.
+ */
 async function yardstick(serverUrl: string, rows: number): Promise<{ copySeconds: number; groupSeconds: number }> {
   const url = await freshDatabase(serverUrl, 'recon_yardstick');
   const client = new Client({ connectionString: url });

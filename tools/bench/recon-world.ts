@@ -1,4 +1,7 @@
-/** Three sides of a made-up month: which row of which side is missing or differs is decided by its number, so that no side need be stored. */
+/**
+ * Three sides of a made-up month: which row of which side is missing or differs is decided by its number, so that no
+ * side need be stored.
+ */
 
 /** Of every 1 000 movements so many are broken, one in each way. */
 export const BROKEN_PER_1000 = 8;

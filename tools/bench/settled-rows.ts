@@ -18,10 +18,11 @@ export interface SettledRows {
 }
 
 /**
- * `count` settled debits as the hub leaves them: transaction, key, event, outcome and round, both messages and their attempts, lanes that are
- * idle, no heads. Keys, references and rounds are random, as most game servers make them, so their indexes are filled all over. Rounds begin
- * as those of the load do; in an index over texts all of its rounds would else lie side by side. A random page is written whole to the WAL
- * when it is first changed after a checkpoint: right after one that is nearly every insert, later few.
+ * `count` settled debits as the hub leaves them: transaction, key, event, outcome and round, both messages and their
+ * attempts, lanes that are idle, no heads. Keys, references and rounds are random, as most game servers make them, so
+ * their indexes are filled all over. Rounds begin as those of the load do; in an index over texts all of its rounds
+ * would else lie side by side. A random page is written whole to the WAL when it is first changed after a checkpoint:
+ * right after one that is nearly every insert, later few.
  */
 export async function settledRows(url: string, count: number, note: (text: string) => void): Promise<SettledRows> {
   const [{ operator, rgs } = { operator: 1, rgs: 2 }] = await query<{ operator: number; rgs: number }>(
@@ -127,7 +128,10 @@ async function inOrder(url: string, statements: readonly string[]): Promise<void
     );
 }
 
-/** Ids are of version 7, one after the other in time; what they end in is the number, so that related rows find each other without a join. */
+/**
+ * Ids are of version 7, one after the other in time; what they end in is the number, so that related rows find each
+ * other without a join.
+ */
 const HELPERS = `
   create function bench_at(n bigint, total bigint) returns timestamptz language sql stable as $$
     select date_trunc('second', now() - interval '${WEEKS - 1} weeks' + (interval '${WEEKS - 1} weeks' * n / total))

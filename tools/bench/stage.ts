@@ -11,10 +11,16 @@ import { migrate } from '../../src/database/migrate';
 import { hubArguments } from '../../test/support/hub/hub-command';
 import { ownedChild, withOwned } from '../../test/support/leftovers';
 
-/** A quarter of the machine's memory, as PostgreSQL's manual advises: with less, the indexes that are in no order are read and written again for each debit. */
+/**
+ * A quarter of the machine's memory, as PostgreSQL's manual advises: with less, the indexes that are in no order are
+ * read and written again for each debit.
+ */
 const SHARED_BUFFERS_MB = Math.floor(os.totalmem() / 4 / 1024 / 1024);
 
-/** A throw-away Postgres with real fsync, set as docs/scaling.md says; both a figure and its yardstick run on it. Checkpoints are far apart, so none falls into one's rounds only. */
+/**
+ * A throw-away Postgres with real fsync, set as docs/scaling.md says; both a figure and its yardstick run on it.
+ * Checkpoints are far apart, so none falls into one's rounds only.
+ */
 export async function withDatabase<T>(work: (url: string) => Promise<T>): Promise<T> {
   const dataDir = mkdtempSync(path.join(os.tmpdir(), 'hub-bench-'));
   const starting = startEmbeddedPostgres({
@@ -64,7 +70,9 @@ export interface Measured {
   readonly child: ChildProcess;
 }
 
-/** A built hub in its own process. `nodeOptions` come after those of `npm run start:hub`, and the last of a kind counts. */
+/**
+ * A built hub in its own process. `nodeOptions` come after those of `npm run start:hub`, and the last of a kind counts.
+ */
 export async function withHub<T>(
   env: Readonly<Record<string, string>>,
   work: (hub: Measured) => Promise<T>,

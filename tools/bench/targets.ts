@@ -7,7 +7,10 @@ interface Target {
 const value = (bound: Target['bound'], limit: number): Target => ({ what: 'value', bound, limit });
 const ratio = (bound: Target['bound'], limit: number): Target => ({ what: 'ratio', bound, limit });
 
-/** What the hub promises on two cores that it shares with its database, its partners and the load. docs/performance.md says why. */
+/**
+ * What the hub promises on two cores that it shares with its database, its partners and the load. docs/performance.md
+ * says why.
+ */
 const TARGETS: Readonly<Record<string, readonly Target[]>> = {
   ingest_http: [ratio('at least', 0.6)],
   ingest_http_p99_ms: [value('at most', 60)],

@@ -9,8 +9,8 @@ const RATE_PER_SECOND = 50;
 const OPERATOR_MS = 100;
 
 /**
- * What `Prefer: wait` adds to an operator that answers in 100 ms: the median time of a waiting debit less the median time that the same
- * operator takes by itself, from the arrival of the call to its answer, in the same seconds.
+ * What `Prefer: wait` adds to an operator that answers in 100 ms: the median time of a waiting debit less the median
+ * time that the same operator takes by itself, from the arrival of the call to its answer, in the same seconds.
  */
 export const wait: Bench = {
   name: 'wait',

@@ -9,7 +9,10 @@ export interface Violation {
   readonly transactionId: string | null;
 }
 
-/** The arrows of money-flow.md, written down a second time on purpose; the last line is what a person may do to parked money. */
+/**
+ * The arrows of money-flow.md, written down a second time on purpose; the last line is what a person may do to parked
+ * money.
+ */
 const ARROWS: Readonly<Record<string, readonly string[]>> = {
   initiated: ['confirmed', 'rejected', 'unknown', 'compensating', 'parked'],
   unknown: ['confirmed', 'rejected', 'compensating', 'parked'],
@@ -120,7 +123,8 @@ class Checker {
     );
   }
 
-  // ---- what the game server was answered ----------------------------------------------------------------------------------
+  // ---- what the game server was answered
+  // ----------------------------------------------------------------------------------
 
   private answered(): void {
     for (const text of this.log.unanswered) this.fault('every request is answered', text);
@@ -150,7 +154,8 @@ class Checker {
     return this.byBusinessKey.get(businessKey(route, body.playerId, body.refId));
   }
 
-  // ---- the hub's own tables ---------------------------------------------------------------------------------------------------
+  // ---- the hub's own tables
+  // ---------------------------------------------------------------------------------------------------
 
   private nothingLostNothingInvented(): void {
     const asked = new Map<string, PlannedRequest>();
@@ -302,7 +307,8 @@ class Checker {
     }
   }
 
-  // ---- the operator's books ----------------------------------------------------------------------------------------------------
+  // ---- the operator's books
+  // ----------------------------------------------------------------------------------------------------
 
   private booksHoldEachOnce(): void {
     const explained = new Set<Booking>();
@@ -484,7 +490,8 @@ class Checker {
     }
   }
 
-  // ---- what the RGS was told ------------------------------------------------------------------------------------------------------
+  // ---- what the RGS was told
+  // ------------------------------------------------------------------------------------------------------
 
   private toldOnce(): void {
     const planned = new Map(
@@ -559,13 +566,15 @@ class Checker {
       );
   }
 
-  // ---- order ------------------------------------------------------------------------------------------------------------------------
+  // ---- order
+  // ------------------------------------------------------------------------------------------------------------------------
 
   private orderAtTheOperator(): void {
     const seqs = new Map(
       this.facts.messages.filter(({ queue }) => queue === 'operator').map(({ id, lane_seq }) => [id, lane_seq]),
     );
-    // What was answered before the next was asked for comes first, whatever the hub's own numbers say; they decide among those asked at once.
+    // What was answered before the next was asked for comes first, whatever the hub's own numbers say; they decide
+    // among those asked at once.
     const groups = new Map(
       this.log.sent
         .filter(({ request }) => request.isFirst)
@@ -644,7 +653,8 @@ class Checker {
     }
   }
 
-  // ---- answers over time --------------------------------------------------------------------------------------------------------------
+  // ---- answers over time
+  // --------------------------------------------------------------------------------------------------------------
 
   private answersPerKey(): void {
     const byKey = grouped(
@@ -765,7 +775,8 @@ class Checker {
     }
   }
 
-  // ---- the machinery --------------------------------------------------------------------------------------------------------------------
+  // ---- the machinery
+  // --------------------------------------------------------------------------------------------------------------------
 
   private lanesAndLogs(): void {
     const { lanes, metrics, audit, logged, callbacks, parked } = this.facts;

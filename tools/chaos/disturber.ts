@@ -5,7 +5,10 @@ import type { World } from './world';
 const DELAYED_FOR_MS = 1_500;
 const READY_MS = 60_000;
 
-/** Carries out the plan of disturbances, each when its share of the work is done. Hubs, database and network are struck independently of each other. */
+/**
+ * Carries out the plan of disturbances, each when its share of the work is done. Hubs, database and network are struck
+ * independently of each other.
+ */
 export class Disturber {
   readonly done: Record<string, number> = {};
   /** What did not go as it should, in words: a process that did not come back, for example. */

@@ -7,7 +7,10 @@ import zlib from 'node:zlib';
 import { Random } from './prng';
 
 export interface Distance {
-  /** From the first SYN to the moment when the caller may write: for TLS the handshake, for a plain port the first bytes are held back as long. */
+  /**
+   * From the first SYN to the moment when the caller may write: for TLS the handshake, for a plain port the first bytes
+   * are held back as long.
+   */
   readonly connectMs: number;
   /** One way, for each piece of an answer. */
   readonly delayMs: number;
@@ -26,8 +29,9 @@ export const FAR: Distance = { connectMs: 300, delayMs: 0, pieces: 3, interim: t
 const HOP_BY_HOP = new Set(['connection', 'keep-alive', 'transfer-encoding', 'content-length']);
 
 /**
- * The network of the real world between a caller and a server: far away, through middle boxes that announce, pack and cut. With a key and a
- * certificate its own end speaks TLS; a delay before the handshake is then a connection that takes long, as TCP on the loopback never does.
+ * The network of the real world between a caller and a server: far away, through middle boxes that announce, pack and
+ * cut. With a key and a certificate its own end speaks TLS; a delay before the handshake is then a connection that
+ * takes long, as TCP on the loopback never does.
  */
 export class FarLink {
   /** When each call was there as a whole, in ms since the epoch. */

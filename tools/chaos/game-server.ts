@@ -50,7 +50,10 @@ const BACKOFF_MS = [10, 30, 80, 150, 300] as const;
 const SECRET = 'change_secret';
 const TOKEN = 'change_token';
 
-/** The players' games: each script in its order, many scripts at once, and every request again and again until it has an answer. */
+/**
+ * The players' games: each script in its order, many scripts at once, and every request again and again until it has an
+ * answer.
+ */
 export class GameServer {
   private readonly agent = new http.Agent({ keepAlive: true, maxSockets: Infinity });
   private readonly sent: Sent[] = [];

@@ -5,7 +5,10 @@ import { hubArguments } from '../../test/support/hub/hub-command';
 
 const START_PAUSE_MS = 300;
 
-/** The place of one hub: a port and an environment that stay, and processes that come and go. A process that cannot start is started again, as by any supervisor. */
+/**
+ * The place of one hub: a port and an environment that stay, and processes that come and go. A process that cannot
+ * start is started again, as by any supervisor.
+ */
 export class HubSlot {
   private child: ChildProcess | undefined;
   private wanted = false;

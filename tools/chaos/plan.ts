@@ -2,8 +2,8 @@ import { Random } from './prng';
 
 /** What a run is made of. The same options make the same plan, to the letter. */
 /**
- * What the operator can do, as its row in the hub says: `idempotent` recognises a repeat by its reference; `asked` would book it twice, but
- * shows its list; `blind` offers neither, so whatever is not known there is left to a person.
+ * What the operator can do, as its row in the hub says: `idempotent` recognises a repeat by its reference; `asked`
+ * would book it twice, but shows its list; `blind` offers neither, so whatever is not known there is left to a person.
  */
 export type OperatorKind = 'idempotent' | 'asked' | 'blind';
 
@@ -89,7 +89,10 @@ export type Link = 'postgres' | 'operator' | 'rgs' | 'callbacks';
 export type Disturbance =
   | { readonly kind: 'kill_hub' | 'stop_hub'; readonly hub: number; readonly downMs: number }
   | { readonly kind: 'kill_postgres'; readonly downMs: number }
-  /** cut: all connections at once; refuse: no new ones either; delay: every chunk that much later; swallow: open, but nothing passes any more. */
+  /**
+   * cut: all connections at once; refuse: no new ones either; delay: every chunk that much later; swallow: open, but
+   * nothing passes any more.
+   */
   | {
       readonly kind: 'network';
       readonly link: Link;
@@ -110,7 +113,10 @@ export interface Plan {
   readonly scripts: readonly PlayerScript[];
   /** Movements that the operator refuses whenever it is asked; armed before anything else, for the whole run. */
   readonly refusals: readonly FaultSpec[];
-  /** What single movements meet, one call after the other: mostly a call that is lost, and then an answer that speaks of its repeat only. */
+  /**
+   * What single movements meet, one call after the other: mostly a call that is lost, and then an answer that speaks of
+   * its repeat only.
+   */
   readonly misfortunes: ReadonlyMap<string, readonly (readonly FaultSpec[])[]>;
   readonly weather: readonly Weather[];
   readonly disturbances: readonly PlannedDisturbance[];
@@ -493,8 +499,9 @@ class ScriptWriter {
 }
 
 /**
- * What goes wrong at the partners, in phases. The operator makes every mistake but one: it never says that it did not book what it did
- * book. And no call of the hub acts later than RESOLVE_GRACE_SECONDS after its time-out: that is what the grace is for.
+ * What goes wrong at the partners, in phases. The operator makes every mistake but one: it never says that it did not
+ * book what it did book. And no call of the hub acts later than RESOLVE_GRACE_SECONDS after its time-out: that is what
+ * the grace is for.
  */
 function makeWeather(random: Random): Weather[] {
   const seed = (): number => random.integer(0, 0xffffffff);
@@ -585,7 +592,8 @@ function makeDisturbances(options: PlanOptions, random: Random): PlannedDisturba
       },
     });
   }
-  // A hub that loses the database for longer than its leases last, still gets answers from the operator, and comes back with them too late.
+  // A hub that loses the database for longer than its leases last, still gets answers from the operator, and comes back
+  // with them too late.
   const zombies = Math.ceil(options.kills / 4);
   for (let n = 0; n < zombies; n++)
     planned.push({

@@ -1,4 +1,7 @@
-/** Seeded draws (mulberry32). A fork has a stream of its own: one more draw in one place leaves all other places as they were. */
+/**
+ * Seeded draws (mulberry32). A fork has a stream of its own: one more draw in one place leaves all other places as they
+ * were.
+ */
 export class Random {
   private state: number;
 

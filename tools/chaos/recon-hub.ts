@@ -2,7 +2,10 @@ import { createHub } from '../../src/hub';
 import { parseConfig } from '../../src/config/config';
 import { EngineLimits } from '../../src/reconciliation/engine/run-engine';
 
-/** The hub, but a reconciliation goes in steps of a few rows: what is killed between two of them must not need a million to have two. */
+/**
+ * The hub, but a reconciliation goes in steps of a few rows: what is killed between two of them must not need a million
+ * to have two.
+ */
 async function main(): Promise<void> {
   const config = parseConfig(process.env);
   const app = await createHub(config);

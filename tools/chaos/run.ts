@@ -19,8 +19,9 @@ export interface ChaosOptions {
   readonly playersMin?: number;
   readonly operator?: OperatorKind;
   /**
-   * Failures in a row that open the breaker of a destination; the hub's own default is 10. The slow start after each opening then leaves most
-   * bets to their deadline. With many more the breaker seldom opens, and most bets reach the operator: two different storms.
+   * Failures in a row that open the breaker of a destination; the hub's own default is 10. The slow start after each
+   * opening then leaves most bets to their deadline. With many more the breaker seldom opens, and most bets reach the
+   * operator: two different storms.
    */
   readonly breakerFailures?: number;
   readonly network?: Network;
@@ -110,8 +111,9 @@ async function storm(
   problems.push(...check(plan, kind, played, facts));
   const parked = facts.parked.length;
 
-  // What is parked waits for a person. This one sends it again where that is safe, and then goes by the operator's books. What stood
-  // behind a parked bet goes on then, and the operator may refuse some of it: that is parked in its turn.
+  // What is parked waits for a person. This one sends it again where that is safe, and then goes by the operator's
+  // books. What stood behind a parked bet goes on then, and the operator may refuse some of it: that is parked in its
+  // turn.
   if (parked > 0 && problems.length === 0) {
     for (let round = 0; facts.parked.length > 0 && round < PERSON_ROUNDS_MAX; round++) {
       await resolveParked(world, facts, round === 0 && kind === 'idempotent' ? 'retry' : 'books');

@@ -45,7 +45,10 @@ export type Network = 'near' | 'slow';
 const PARTNERS_READ_ANEW_MS = 6_000;
 const ARMED_AT_ONCE = 32;
 
-/** Three kinds of processes and the cables between them, all on the loopback. The mocks live here, so that their books outlive every kill. */
+/**
+ * Three kinds of processes and the cables between them, all on the loopback. The mocks live here, so that their books
+ * outlive every kill.
+ */
 export class World {
   private constructor(
     readonly directory: string,
@@ -159,7 +162,9 @@ export class World {
     if (this.postgres.pid === pid) throw new Error('the database survived its death');
   }
 
-  /** Replaces all faults. The operator's hub cable is held still meanwhile, so that no call meets a half-armed board. */
+  /**
+   * Replaces all faults. The operator's hub cable is held still meanwhile, so that no call meets a half-armed board.
+   */
   async setFaults(
     operator: { readonly targeted: readonly (readonly FaultSpec[])[]; readonly weather: readonly FaultSpec[] },
     rgs: readonly FaultSpec[],
@@ -168,7 +173,8 @@ export class World {
     try {
       await delay(30);
       await control(this.operator.url, 'DELETE', '/admin/faults');
-      // Those of one movement in their order, and all of them before the weather: the first that matches is the one that strikes.
+      // Those of one movement in their order, and all of them before the weather: the first that matches is the one
+      // that strikes.
       for (let from = 0; from < operator.targeted.length; from += ARMED_AT_ONCE)
         await Promise.all(
           operator.targeted.slice(from, from + ARMED_AT_ONCE).map((faults) => this.arm(this.operator.url, faults)),
@@ -197,7 +203,10 @@ export class World {
   }
 }
 
-/** Partners behind TLS that takes 300 ms to set up, with middle boxes that announce, pack, cut into pieces, and now and then break off when the partner has done its work. */
+/**
+ * Partners behind TLS that takes 300 ms to set up, with middle boxes that announce, pack, cut into pieces, and now and
+ * then break off when the partner has done its work.
+ */
 async function farLinks(
   directory: string,
   near: { readonly operator: string; readonly rgs: string },

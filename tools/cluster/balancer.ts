@@ -25,9 +25,10 @@ export interface BalancerCounts {
 }
 
 /**
- * What deploy/haproxy.cfg says, in the few lines that a machine without HAProxy needs: requests go in turn to the processes whose
- * /health/ready says yes, over keep-alive connections. A request is tried at another process only when the connection was refused: once
- * a byte has left, only the caller may repeat it.
+ * What deploy/haproxy.cfg says, in the few lines that a machine without HAProxy needs: requests go in turn to the
+ * processes whose
+ * /health/ready says yes, over keep-alive connections. A request is tried at another process only when the connection
+ * was refused: once a byte has left, only the caller may repeat it.
  */
 export class Balancer {
   readonly counts: BalancerCounts = { requests: 0, moved: 0, failed: 0, reasons: [] };

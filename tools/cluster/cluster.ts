@@ -31,7 +31,10 @@ export interface ClusterOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** The compose profile `scale` as processes of this machine: a database, its replica, api processes behind a balancer, workers, and both mocks. */
+/**
+ * The compose profile `scale` as processes of this machine: a database, its replica, api processes behind a balancer,
+ * workers, and both mocks.
+ */
 export class Cluster {
   private constructor(
     readonly postgres: EmbeddedPostgres,
@@ -69,7 +72,10 @@ export class Cluster {
     }
   }
 
-  /** Stops one process as a supervisor does, and starts its successor, of this build, on the same port; answers the exit code. */
+  /**
+   * Stops one process as a supervisor does, and starts its successor, of this build, on the same port; answers the exit
+   * code.
+   */
   async restart(slot: HubSlot, program?: string): Promise<number | null> {
     const code = await slot.end('SIGTERM', STOP_MS);
     slot.program = program;
@@ -179,7 +185,8 @@ async function startDatabases(
   standbyOf(copy, postgres, postgres.port, 'hub-replica');
   const replica = await startEmbeddedPostgres({
     dataDir: copy,
-    // No hot_standby_feedback: a long report must not keep the primary from cleaning up. It may take five minutes instead.
+    // No hot_standby_feedback: a long report must not keep the primary from cleaning up. It may take five minutes
+    // instead.
     settings: { ...settings, hot_standby: 'on', hot_standby_feedback: 'off', max_standby_streaming_delay: '300s' },
   });
   parts.push(() => replica.stop());

@@ -18,8 +18,8 @@ const MIGRATION = 'Functions1999000000900';
 const CHANGED = { name: 'outbox_lease', mark: '-- of the next build' };
 
 /**
- * Copies dist/src, changes one SQL function in a way that does not matter, and adds the migration that every release with
- * a changed function has. Inside dist/, so that the packages are found from there as from the build itself.
+ * Copies dist/src, changes one SQL function in a way that does not matter, and adds the migration that every release
+ * with a changed function has. Inside dist/, so that the packages are found from there as from the build itself.
  */
 export function makeNextBuild(): NextBuild {
   const dist = path.resolve(path.dirname(hubArguments().at(-1) ?? ''), '..');

@@ -10,7 +10,10 @@ const CONFIG = [
   path.resolve(__dirname, '../../../deploy/pgbouncer/pgbouncer.ini'),
 ].find((file) => fs.existsSync(file));
 
-/** The pooler as deploy/pgbouncer/pgbouncer.ini sets it up, but for addresses and passwords, which are those of this machine. */
+/**
+ * The pooler as deploy/pgbouncer/pgbouncer.ini sets it up, but for addresses and passwords, which are those of this
+ * machine.
+ */
 export class PgBouncer {
   private constructor(
     readonly url: string,

@@ -32,8 +32,9 @@ export interface RollingRestart {
 }
 
 /**
- * Restarts every process of the cluster, one after the other (`inPairs`: an api and a worker at once), while `callers` game servers keep betting;
- * then holds the operator's books against what was accepted. With `next`, the first of them migrates, and both builds serve until the last is replaced.
+ * Restarts every process of the cluster, one after the other (`inPairs`: an api and a worker at once), while `callers`
+ * game servers keep betting; then holds the operator's books against what was accepted. With `next`, the first of them
+ * migrates, and both builds serve until the last is replaced.
  */
 export async function rollingRestart(
   cluster: Cluster,

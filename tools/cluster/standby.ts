@@ -3,7 +3,10 @@ import fs from 'node:fs';
 import path from 'node:path';
 import type { EmbeddedPostgres } from '../../src/database/embedded-postgres';
 
-/** The binaries come without pg_basebackup. The files of a server that was stopped in good order are a base backup as they are. */
+/**
+ * The binaries come without pg_basebackup. The files of a server that was stopped in good order are a base backup as
+ * they are.
+ */
 export function copyOfStopped(dataDir: string, copy: string): void {
   fs.mkdirSync(copy, { recursive: true });
   // With owners and modes, about which Postgres is strict.
@@ -12,7 +15,10 @@ export function copyOfStopped(dataDir: string, copy: string): void {
   fs.copyFileSync(path.join(dataDir, 'postgres.json'), path.join(copy, 'postgres.json'));
 }
 
-/** Makes a copy follow the server that stands at `port`. In its own file and not on the command line, so that a later copy can say otherwise. */
+/**
+ * Makes a copy follow the server that stands at `port`. In its own file and not on the command line, so that a later
+ * copy can say otherwise.
+ */
 export function standbyOf(copy: string, primary: EmbeddedPostgres, port: number, applicationName: string): void {
   const cluster = path.join(copy, 'postgres');
   const { username, password } = new URL(primary.superuserUrl);

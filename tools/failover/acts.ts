@@ -133,7 +133,8 @@ const away: Act = async (stage, log) => {
 const replay: Act = async (stage, log) => {
   const { store } = stage;
   const faults: string[] = [];
-  // Still in the same moment: stopped in good order it would take seconds, and the hub would have left the store by then.
+  // Still in the same moment: stopped in good order it would take seconds, and the hub would have left the store by
+  // then.
   for (const standby of store.standbys) store.signal(standby, 'SIGSTOP');
   const body = { playerId: 'replayed', amountCents: 700, currency: 'USD', refId: 'replayed-1' };
   const first = stage.post(stage.first, 'debit', body, 'replayed-key');
@@ -220,7 +221,10 @@ const readonly: Act = async (stage, log) => {
   return { numbers: { leftTheStandbyMs: leftMs }, faults };
 };
 
-/** Without synchronous replication a promotion loses what was acknowledged last. A checker that does not see it sees nothing. */
+/**
+ * Without synchronous replication a promotion loses what was acknowledged last. A checker that does not see it sees
+ * nothing.
+ */
 const async: Act = async (stage, log) => {
   const { store } = stage;
   const old = store.primary;

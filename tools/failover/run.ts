@@ -98,7 +98,8 @@ async function play(
   const open = await waitForQuiet(stage, log);
   const facts = await gatherFacts(stage);
   const own = new Set(facts.transactions.filter(({ ref_id }) => OWN.test(ref_id)).map(({ id }) => id));
-  // The acts' own movements are asked for one by one by the acts; of them the checker says only that nobody planned them.
+  // The acts' own movements are asked for one by one by the acts; of them the checker says only that nobody planned
+  // them.
   const violations = check(plan, 'idempotent', played, facts).filter(
     ({ invariant, transactionId }) =>
       !(invariant === 'nothing is invented' && transactionId !== null && own.has(transactionId)),

@@ -40,8 +40,9 @@ export interface StoreSetOptions {
 }
 
 /**
- * Three servers of which one takes the writes and any one of the others confirms them, behind one address. What a cluster manager does stands
- * in `promote`: it chooses the standby that is furthest, and leads the address to it. Connections that are open stay where they are.
+ * Three servers of which one takes the writes and any one of the others confirms them, behind one address. What a
+ * cluster manager does stands in `promote`: it chooses the standby that is furthest, and leads the address to it.
+ * Connections that are open stay where they are.
  */
 export class StoreSet {
   private primaryIndex = 0;

@@ -14,7 +14,10 @@ export interface TakenMovement {
 
 const KEPT_MAX = 500;
 
-/** Names of things that exist in the hub, learnt from its own answers: without them most requests would only ever find nothing. */
+/**
+ * Names of things that exist in the hub, learnt from its own answers: without them most requests would only ever find
+ * nothing.
+ */
 export class Pool {
   private readonly ids = new Map<string, string[]>();
   readonly movements: TakenMovement[] = [];

@@ -5,7 +5,10 @@ import type { Json, WalkedOperation } from '../../test/support/openapi-walk';
 import type { Pool } from './pool';
 import { damaged, hostileJson, hostileText } from './values';
 
-/** valid: as the document says, with ids that exist. near: that with one thing wrong. hostile: anything, but signed and with a token. stranger: without one of the two. */
+/**
+ * valid: as the document says, with ids that exist. near: that with one thing wrong. hostile: anything, but signed and
+ * with a token. stranger: without one of the two.
+ */
 export type Mode = 'valid' | 'near' | 'hostile' | 'stranger';
 
 export interface FuzzRequest {

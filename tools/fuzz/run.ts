@@ -11,7 +11,10 @@ export interface FuzzTarget {
   readonly url: string;
   readonly token: string;
   readonly secret: string;
-  /** Of the mock operator, where faults are armed and bookings planted so that there are breaks and parked money to work on. */
+  /**
+   * Of the mock operator, where faults are armed and bookings planted so that there are breaks and parked money to work
+   * on.
+   */
   readonly operatorUrl: string;
   /** False once the hub's process has ended. */
   readonly alive: () => boolean;

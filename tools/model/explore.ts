@@ -33,7 +33,10 @@ export interface WalkOptions {
   readonly liveness?: boolean;
 }
 
-/** Ids of states by 64 bits of hash, in open addressing. Two states with one hash would be taken for one: with 10^7 states the chance is 3 in a million. */
+/**
+ * Ids of states by 64 bits of hash, in open addressing. Two states with one hash would be taken for one: with 10^7
+ * states the chance is 3 in a million.
+ */
 class Seen {
   private capacity = 1 << 16;
   private low = new Uint32Array(this.capacity);
@@ -268,7 +271,10 @@ function wayTo(id: number, parents: Row, ordinals: Row, machine: Machine): Viola
   return steps;
 }
 
-/** The first rule that these steps break, each written as in a violation; null when they break none. Throws when a step cannot be taken. */
+/**
+ * The first rule that these steps break, each written as in a violation; null when they break none. Throws when a step
+ * cannot be taken.
+ */
 export function brokenBy(
   scenario: Scenario,
   keys: readonly string[],

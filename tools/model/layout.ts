@@ -2,8 +2,9 @@ import type { OutcomeClass } from '../../src/partners/operator-wire';
 import { TRANSITIONS, type TransactionState } from '../../src/wallet/transaction-state';
 
 /**
- * A state of the world is a row of bytes, so that ten million of them can be told apart: some counters, then one block for each movement of the
- * lane, with the transaction, the message that moves the money and the message that pays it back, each with up to two workers.
+ * A state of the world is a row of bytes, so that ten million of them can be told apart: some counters, then one block
+ * for each movement of the lane, with the transaction, the message that moves the money and the message that pays it
+ * back, each with up to two workers.
  */
 export const HEAD = 0; // which movement is at the head of the lane
 export const FAULT = 1; // what the last step did that must never happen (see invariants.ts); 0: nothing

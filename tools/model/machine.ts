@@ -46,7 +46,10 @@ const NOTICES: Readonly<Record<RgsOutcome, number>> = {
 /** A target is a movement (place * 4), one of its messages (+ leg * 2) and one of that message's workers (+ slot). */
 export const targetOf = (place: number, leg = 0, slot = 0): number => place * 4 + leg * 2 + slot;
 
-/** All that may happen next in a state. The rules are the hub's; what is written here is the store, the network, the operator, the RGS and the people. */
+/**
+ * All that may happen next in a state. The rules are the hub's; what is written here is the store, the network, the
+ * operator, the RGS and the people.
+ */
 export class Machine {
   readonly size: number;
   /** The state that a step leads to, while the sink is told of it. */
@@ -325,7 +328,8 @@ export class Machine {
     if (this.rules.beginsRepayment({ messageId: 'movement' }, to)) {
       const m = at.messageAt(place, 1);
       for (let offset = m; offset < m + at.BOOKED; offset += 1) this.set(offset, 0);
-      // Of an earlier repayment, which a person found refused, nothing can leave any more: whoever holds it finds its movement settled.
+      // Of an earlier repayment, which a person found refused, nothing can leave any more: whoever holds it finds its
+      // movement settled.
       this.next.fill(0, at.workerAt(m, 0), m + at.MESSAGE_SIZE);
       this.set(m + at.PLACE, at.IDLE);
       this.set(t + at.ABSENT, 0);
@@ -409,7 +413,8 @@ export class Machine {
     this.step();
     const old = at.workerAt(m, 0);
     if (this.now(old + at.PHASE) !== at.NOBODY) {
-      // Alive, and late: it works on beside the new one. One that is older still is forgotten, since nothing that it brings counts.
+      // Alive, and late: it works on beside the new one. One that is older still is forgotten, since nothing that it
+      // brings counts.
       if (held === at.LEASED && this.store.leasesExclude) this.set(old + at.STALE, 1);
       this.next.copyWithin(at.workerAt(m, 1), old, old + at.WORKER_SIZE);
     }

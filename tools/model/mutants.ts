@@ -15,7 +15,10 @@ export interface Mutant {
   readonly world?: string;
   /** Why nothing goes wrong without it, so far as money is concerned. */
   readonly survives?: string;
-  /** Which other rule holds the same, so that this one alone changes nothing; the other one is weakened by a mutant of its own, and found. */
+  /**
+   * Which other rule holds the same, so that this one alone changes nothing; the other one is weakened by a mutant of
+   * its own, and found.
+   */
   readonly equivalent?: string;
 }
 
@@ -65,9 +68,10 @@ const isOpen = ({ state }: Evidence): boolean => state === 'initiated' || state 
 const TURNS_REJECTED: Partial<Decision> = { to: 'rejected', notice: 'REJECTED', message: 'dead' };
 
 /**
- * Where two rules hold the same, as a rollback that the plan sees and that makes its message expire, both are weakened at once: one alone changes
- * nothing. The same goes for a leased message, whose claim wrote down until when it may be booked, and for an operator that can neither be asked
- * nor be sent a repeat, of which the plan says so as well as the decision.
+ * Where two rules hold the same, as a rollback that the plan sees and that makes its message expire, both are weakened
+ * at once: one alone changes nothing. The same goes for a leased message, whose claim wrote down until when it may be
+ * booked, and for an operator that can neither be asked nor be sent a repeat, of which the plan says so as well as the
+ * decision.
  */
 export const MUTANTS: readonly Mutant[] = [
   // The rules before faults 41 to 44 were mended.

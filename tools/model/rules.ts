@@ -44,8 +44,8 @@ export const RULES = {
 export type Rules = typeof RULES;
 
 /**
- * What the store does by itself, in SQL. The played traces (tools/model/play) hold it against a real database; here each part can be left out, to
- * see that the rules rest on it.
+ * What the store does by itself, in SQL. The played traces (tools/model/play) hold it against a real database; here
+ * each part can be left out, to see that the rules rest on it.
  */
 export const STORE = {
   /** A result counts only while its lease is held. */

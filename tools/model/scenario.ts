@@ -1,7 +1,10 @@
 import type { Movement } from '../../src/partners/operator-wire';
 import type { Budget } from './layout';
 
-/** The promises on which the money rests; each can be broken on purpose, to see what then happens (docs/money-machine.md). */
+/**
+ * The promises on which the money rests; each can be broken on purpose, to see what then happens
+ * (docs/money-machine.md).
+ */
 export const ASSUMPTIONS = [
   'late',
   'slow',

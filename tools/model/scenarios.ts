@@ -23,7 +23,10 @@ const OPERATORS = yes.flatMap((idempotent) =>
   ),
 );
 
-/** Worlds of one bet, of one win, and of a lane with a bet, its win and a second bet; each with other things that go wrong. */
+/**
+ * Worlds of one bet, of one win, and of a lane with a bet, its win and a second bet; each with other things that go
+ * wrong.
+ */
 export function allScenarios(): Scenario[] {
   return OPERATORS.flatMap((operator): Scenario[] => {
     const name = nameOf(operator);

@@ -7,7 +7,10 @@ const ROOT =
     fs.existsSync(path.join(folder, 'package.json')),
   ) ?? '';
 
-/** Arguments for Node that start the built hub exactly as `npm run start:hub` does, or with the same options another program below dist/. */
+/**
+ * Arguments for Node that start the built hub exactly as `npm run start:hub` does, or with the same options another
+ * program below dist/.
+ */
 export function hubArguments(program?: string): string[] {
   const { scripts } = JSON.parse(fs.readFileSync(path.join(ROOT, 'package.json'), 'utf8')) as {
     scripts: Record<string, string>;

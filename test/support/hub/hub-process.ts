@@ -12,7 +12,10 @@ export class HubProcess {
     private readonly output: string[],
   ) {}
 
-  /** Starts the built hub, or another program below dist/, and waits until it is ready. `options` for Node come after the usual ones. */
+  /**
+   * Starts the built hub, or another program below dist/, and waits until it is ready. `options` for Node come after
+   * the usual ones.
+   */
   static async start(
     env: Readonly<Record<string, string>>,
     main?: string,

@@ -21,9 +21,13 @@ import { TestHub } from './test-hub';
 import { waitFor } from '../wait-for';
 
 const TICK_SECONDS = TICK_MS / 1000;
-/** What is due within this time is due now: the queue's own pauses, of up to 15 s after some "try later", are no ticks. */
+/**
+ * What is due within this time is due now: the queue's own pauses, of up to 15 s after some "try later", are no ticks.
+ */
 const SLACK_MS = 20_000;
-/** On the embedded server a statement takes milliseconds; a step that takes longer has gone another way than the model. */
+/**
+ * On the embedded server a statement takes milliseconds; a step that takes longer has gone another way than the model.
+ */
 const STEP_MS = 10_000;
 
 export interface Step {
@@ -35,7 +39,10 @@ const STEPS_MIN = 10;
 /** Ages beyond this make no difference, and the model does not count them. */
 const OLDEST = 7;
 
-/** Steps that the world takes, sampled by these random numbers, and the state after each; at least ten, so that something happens. */
+/**
+ * Steps that the world takes, sampled by these random numbers, and the state after each; at least ten, so that
+ * something happens.
+ */
 export function sample(
   machine: Machine,
   steps: number,

@@ -6,7 +6,10 @@ import type { LeasedMessage, NewMessage, Outcome } from '../../../src/outbox/out
 import { type LockVerdict, OutboxStore, type SettledRow } from '../../../src/outbox/outbox.store';
 import { type TestDatabase, testDatabase } from './test-database';
 
-/** What must never be true of the lanes of a destination, whatever happened to them; each a count or a list of lane keys. */
+/**
+ * What must never be true of the lanes of a destination, whatever happened to them; each a count or a list of lane
+ * keys.
+ */
 export interface LaneFaults {
   /** Lanes that hold messages but no head: nobody would ever send them. */
   readonly withoutHead: string[];
@@ -18,7 +21,10 @@ export interface LaneFaults {
 
 export const NO_FAULTS: LaneFaults = { withoutHead: [], withGaps: [], withWrongHead: [] };
 
-/** The outbox's tables and functions without a hub: what a test calls here is what the hub calls, and nothing runs beside it. */
+/**
+ * The outbox's tables and functions without a hub: what a test calls here is what the hub calls, and nothing runs
+ * beside it.
+ */
 export class OutboxLanes {
   readonly store: OutboxStore;
   private readonly sql: Database;
@@ -74,7 +80,10 @@ export class OutboxLanes {
     return (await this.store.claim(destinationId, want, leaseMs, leaseMs, owner, new Date(0))).messages;
   }
 
-  /** As the hub settles: lock first, then, in a later statement of the same transaction, what is held and what came too late. */
+  /**
+   * As the hub settles: lock first, then, in a later statement of the same transaction, what is held and what came too
+   * late.
+   */
   async settle(leases: readonly LeasedMessage[], outcome: Outcome, delayMs = 0): Promise<Map<string, LockVerdict>> {
     return this.sql.transaction(async (tx) => {
       const verdicts = await this.store.lock(tx, leases);

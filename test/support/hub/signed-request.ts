@@ -1,6 +1,9 @@
 import { createHmac, randomUUID } from 'node:crypto';
 
-/** Written from docs/integration.md, on purpose not imported from src: a fault in the hub's signing must not cancel itself out here. */
+/**
+ * Written from docs/integration.md, on purpose not imported from src: a fault in the hub's signing must not cancel
+ * itself out here.
+ */
 export function signatureOf(secret: string, timestamp: string, body: string | Buffer): string {
   return createHmac('sha256', secret)
     .update(Buffer.concat([Buffer.from(`${timestamp}:`), Buffer.from(body)]))

@@ -15,7 +15,10 @@ export interface TestDatabase {
   readonly url: string;
   readonly ownerUrl: string;
   readonly superuserUrl: string;
-  /** Runs one statement beside the hub, as the superuser, to look at what it wrote; on connections that are called `test`. */
+  /**
+   * Runs one statement beside the hub, as the superuser, to look at what it wrote; on connections that are called
+   * `test`.
+   */
   query<T = Record<string, unknown>>(sql: string, parameters?: unknown[]): Promise<T[]>;
   /** Changes tables or makes new ones, which then belong to the owner as all do. */
   asOwner(sql: string): Promise<void>;
@@ -25,7 +28,8 @@ export interface TestDatabase {
 export async function testDatabase(): Promise<TestDatabase> {
   const name = `hub_${randomUUID().replaceAll('-', '')}`;
   const superuserUrl = await createDatabase(name, TEMPLATE);
-  // Kept open, since a test that waits looks fifty times a second, and a connection costs the server more than the look.
+  // Kept open, since a test that waits looks fifty times a second, and a connection costs the server more than the
+  // look.
   const pool = new Pool({ connectionString: superuserUrl, max: POOL_SIZE, application_name: 'test' });
   // Some tests end connections by force. One that is idle then is replaced; one at work fails its query.
   pool.on('error', () => undefined);

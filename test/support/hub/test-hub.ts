@@ -24,7 +24,8 @@ const QUICK: Readonly<Record<string, string>> = {
   OUTBOX_LEASE_SECONDS: '5',
   OUTBOX_RETRY_SCHEDULE_SECONDS: '0.05,0.05,0.1,0.1,0.2,0.2,0.5,0.5,1,1,1,1',
   BREAKER_OPEN_SECONDS: '0.1',
-  // Second hubs of a test often have mocks of their own; whether a start may change addresses is tried with real processes.
+  // Second hubs of a test often have mocks of their own; whether a start may change addresses is tried with real
+  // processes.
   PARTNER_CHANGE_ACCEPTED: 'true',
   // A busy machine is no silent store.
   DATABASE_STATEMENT_SECONDS: '20',
@@ -157,7 +158,10 @@ export class TestHub {
     );
   }
 
-  /** Waits until nothing comes any more: no message is open, and the operator has made its last callback. What is counted afterwards stays as it is. */
+  /**
+   * Waits until nothing comes any more: no message is open, and the operator has made its last callback. What is
+   * counted afterwards stays as it is.
+   */
   async quiet(): Promise<void> {
     await this.drained();
     await waitFor(

@@ -29,7 +29,8 @@ export default async function globalSetup(): Promise<void> {
       max_wal_size: '256MB',
     },
   });
-  // Jest has no teardown for a run that is broken off, and this one would leave a server behind and its files in memory.
+  // Jest has no teardown for a run that is broken off, and this one would leave a server behind and its files in
+  // memory.
   for (const [signal, code] of [
     ['SIGINT', 130],
     ['SIGTERM', 143],
@@ -48,8 +49,8 @@ const MEMORY_FOLDER_BYTES_MIN = 3_000_000_000;
 const MEMORY_BYTES_MIN = 6_000_000_000;
 
 /**
- * A database is 900 files, and a run makes more than a hundred of them: on a disk that takes half a second each, in memory a twentieth.
- * Where there is no such folder, or little memory, it is the folder for temporary files.
+ * A database is 900 files, and a run makes more than a hundred of them: on a disk that takes half a second each, in
+ * memory a twentieth. Where there is no such folder, or little memory, it is the folder for temporary files.
  */
 function fastFolder(): string {
   try {

@@ -7,9 +7,10 @@ const PACKAGES = /\/node_modules\//;
 const OF_JEST = /^(@jest\/|jest-|expect$)/;
 
 /**
- * Node loads a package once per worker, and not Jest anew for each test file: Nest, TypeORM and Swagger took two seconds of each. The hub's own
- * modules are still fresh in each file. Everything runs in Node's own context, so there is one `Error`, one `Array`, and `instanceof` holds.
- * The price: a private door of Jest (`executor`), and a test that changes a global for good changes it for the files after it.
+ * Node loads a package once per worker, and not Jest anew for each test file: Nest, TypeORM and Swagger took two
+ * seconds of each. The hub's own modules are still fresh in each file. Everything runs in Node's own context, so there
+ * is one `Error`, one `Array`, and `instanceof` holds. The price: a private door of Jest (`executor`), and a test that
+ * changes a global for good changes it for the files after it.
  */
 export default class PackagesOnceRuntime extends Runtime {
   constructor(...options) {

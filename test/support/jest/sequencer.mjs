@@ -7,8 +7,9 @@ const ROOT = path.resolve(import.meta.dirname, '../../..');
 const DURATIONS = JSON.parse(readFileSync(path.join(import.meta.dirname, 'durations.json'), 'utf8'));
 
 /**
- * The files that take longest come first: begun last, one of them would run on while the other worker has nothing left to do. Jest orders by
- * its cache instead, which a fresh clone does not have. A file without a duration is new, and comes first too.
+ * The files that take longest come first: begun last, one of them would run on while the other worker has nothing left
+ * to do. Jest orders by its cache instead, which a fresh clone does not have. A file without a duration is new, and
+ * comes first too.
  */
 export default class LongestFirst extends Sequencer {
   sort(tests) {

@@ -20,8 +20,8 @@ export interface Booking {
 }
 
 /**
- * A wallet with the routes that the contract's operator may or may not have, and as forgetful as a test wants: one that does not
- * recognise references books every call that reaches it, so a movement that is sent twice moves twice.
+ * A wallet with the routes that the contract's operator may or may not have, and as forgetful as a test wants: one that
+ * does not recognise references books every call that reaches it, so a movement that is sent twice moves twice.
  */
 export class FakeOperator {
   recognisesReferences = true;

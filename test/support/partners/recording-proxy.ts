@@ -18,7 +18,10 @@ export interface RecordedRequest {
   answer: string;
 }
 
-/** Stands between the hub and a partner, writes every request down to the byte, and can vanish like a machine that is switched off. */
+/**
+ * Stands between the hub and a partner, writes every request down to the byte, and can vanish like a machine that is
+ * switched off.
+ */
 export class RecordingProxy {
   requests: RecordedRequest[] = [];
   private server: http.Server | undefined;

@@ -25,14 +25,19 @@ function offsetAt(at: number, zone: string): number {
   );
 }
 
-/** When the clocks show `wall` for the first time; where they skip it, when they would have shown it without the change. */
+/**
+ * When the clocks show `wall` for the first time; where they skip it, when they would have shown it without the change.
+ */
 function instantOf(wall: number, zone: string): number {
   const [before, after] = [offsetAt(wall - 86_400_000, zone), offsetAt(wall + 86_400_000, zone)];
   const shown = [before, after].map((offset) => wall - offset).filter((at) => offsetAt(at, zone) === wall - at);
   return shown.length > 0 ? Math.min(...shown) : wall - before;
 }
 
-/** The last local date whose cut-off has come at an instant. Asks what the clocks of the zone show, and nothing else: no library of src/ is trusted here. */
+/**
+ * The last local date whose cut-off has come at an instant. Asks what the clocks of the zone show, and nothing else: no
+ * library of src/ is trusted here.
+ */
 export function businessDate(at: number, zone: string, cutoff: string): string {
   const [hour = 0, minute = 0] = cutoff.split(':').map(Number);
   const shown = at + offsetAt(at, zone);

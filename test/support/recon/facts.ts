@@ -2,8 +2,9 @@ import fc from 'fast-check';
 import type { Delivery, Facts, HubFact, ListSide, ListedFact, Moves, Question } from './oracle';
 
 /**
- * Random three-sided books. A story is what happened to one movement: what the hub has of it, what each list says, and how what they say
- * differs. Most rows are as they should be, since a fault is only seen where something next to it is right.
+ * Random three-sided books. A story is what happened to one movement: what the hub has of it, what each list says, and
+ * how what they say differs. Most rows are as they should be, since a fault is only seen where something next to it is
+ * right.
  */
 
 const MINUTE = 60_000;
@@ -195,7 +196,8 @@ export const PLANTED: readonly Story[] = [
   { ...PLAIN, operator: [], hub: PLAIN.hub && { ...PLAIN.hub, state: 'initiated', message: 'pending' }, rgs: [] },
   { ...PLAIN, operator: [], hub: PLAIN.hub && { ...PLAIN.hub, message: 'dead' }, after: DAY - MINUTE },
   { ...PLAIN, hub: PLAIN.hub && { ...PLAIN.hub, state: 'rejected' }, operator: [], rgs: [{ ...STRAIGHT, status: 3 }] },
-  // Refused by all that list it, once more than once, with other amounts, without one, in a currency that packs to nothing.
+  // Refused by all that list it, once more than once, with other amounts, without one, in a currency that packs to
+  // nothing.
   ...[[REFUSAL, REFUSAL], [{ ...REFUSAL, amount: 'more' as const }], [{ ...REFUSAL, amount: 'none' as const }]].map(
     (rgs) => ({ ...PLAIN, hub: PLAIN.hub && { ...PLAIN.hub, state: 'rejected' as const }, operator: [], rgs }),
   ),
@@ -226,7 +228,8 @@ export const PLANTED: readonly Story[] = [
   { ...PLAIN, after: DAY - MINUTE, rgs: [STRAIGHT, { ...STRAIGHT, lateBy: 2 * HOUR + 1 }] },
   // Of an unmatched movement one side leaves out the reference.
   { ...PLAIN, operator: [], rgs: [{ ...STRAIGHT, ref: 'empty' }] },
-  // Two that would be linked by nothing; by a direction on which their own sides do not agree; by one that nobody knows.
+  // Two that would be linked by nothing; by a direction on which their own sides do not agree; by one that nobody
+  // knows.
   { ...PLAIN, hub: null, currency: 'KWD', operator: [], rgs: [{ ...STRAIGHT, ref: 'empty' }] },
   { ...PLAIN, hub: null, currency: 'KWD', rgs: [], operator: [{ ...STRAIGHT, ref: 'empty' }] },
   { ...PLAIN, ref: 2, operator: [], rgs: [{ ...STRAIGHT, direction: 'opposite' }] },
@@ -402,7 +405,10 @@ function listedFact(
   };
 }
 
-/** In minor units, and in the words of the side: an RGS lists minor units, an operator major ones. The text is of major units in any case. */
+/**
+ * In minor units, and in the words of the side: an RGS lists minor units, an operator major ones. The text is of major
+ * units in any case.
+ */
 function amountOf(
   minor: bigint,
   change: Twist['amount'],

@@ -64,7 +64,10 @@ function partner(role: Partner['role']): Partner {
 }
 const PARTNERS = { rgs: partner('rgs'), operator: partner('operator') };
 
-/** Pages of lists that a test holds in its hands, as a partner with a time filter gives them. The cursor is the number of rows before the page. */
+/**
+ * Pages of lists that a test holds in its hands, as a partner with a time filter gives them. The cursor is the number
+ * of rows before the page.
+ */
 export class FakeReader extends SourceReader {
   lists: Lists = { rgs: [], operator: [] };
   pageRows = PAGE_ROWS;
@@ -175,7 +178,9 @@ export class ReconLab {
     await this.own.query(`with gone as (delete from recon.run) delete from recon.exception`);
   }
 
-  /** A run that this process holds. A report names its run, so the same report is made again only under the same `id`. */
+  /**
+   * A run that this process holds. A report names its run, so the same report is made again only under the same `id`.
+   */
   async held(request: Partial<RunRequest> = {}, id: string | null = null) {
     const { run } = await this.runs.create(requestOf(request), PAIR, this.listShards);
     if (id !== null) await this.database.rows('update recon.run set id = $2 where id = $1', [run.id, id]);

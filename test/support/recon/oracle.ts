@@ -1,6 +1,7 @@
 /**
- * What a reconciliation must say, written from its specification and from docs/reconciliation.md and not from the engine: loops over rows
- * in memory, no SQL, nothing of src/. Slow and plain on purpose; it is what the engine is held against.
+ * What a reconciliation must say, written from its specification and from docs/reconciliation.md and not from the
+ * engine: loops over rows in memory, no SQL, nothing of src/. Slow and plain on purpose; it is what the engine is held
+ * against.
  */
 
 import { businessDate } from './business-clock';
@@ -200,8 +201,8 @@ interface Judged {
 }
 
 /**
- * A row further than the padding from the time that owns its key belongs to the window in which it lies itself: that of the key may not have
- * read it.
+ * A row further than the padding from the time that owns its key belongs to the window in which it lies itself: that of
+ * the key may not have read it.
  */
 function judgedOf(bookings: readonly Booking[], { window }: Question): Judged {
   const others = bookings.filter(({ movement }) => movement !== null && movement.pair !== 'ours');
@@ -231,7 +232,10 @@ function anchorOf(bookings: readonly Booking[]): number | null {
   return earliest('hub') ?? earliest('operator') ?? earliest('rgs');
 }
 
-/** What stands in the totals: every row that says more than "refused". What an RGS only implies stands once, for a row that it does not list. */
+/**
+ * What stands in the totals: every row that says more than "refused". What an RGS only implies stands once, for a row
+ * that it does not list.
+ */
 function countedOf(group: readonly Booking[]): Booking[] {
   const booked = group.filter(({ status }) => status !== 'rejected');
   const listed = booked.filter(({ implied }) => !implied);
@@ -261,7 +265,10 @@ function isFetched(at: number | null, { window }: Question): boolean {
   return window === null || at === null || (at >= window.from - PAD_MS && at < window.to + PAD_MS);
 }
 
-/** All bookings that a run gets to see. The hub owns a movement whenever it took it, so one that is listed is found at any time. */
+/**
+ * All bookings that a run gets to see. The hub owns a movement whenever it took it, so one that is listed is found at
+ * any time.
+ */
 function seen({ listed, hub }: Facts, question: Question): Booking[] {
   const rows = listed.filter(({ at }) => isFetched(at, question)).flatMap(listedBookings);
   const listedKeys = new Set(rows.map(({ key }) => key));
@@ -376,7 +383,10 @@ const orNone = (word: string): string => (word === '' ? '(none)' : word);
 const firstRef = (bookings: readonly Booking[]): string =>
   smallest(bookings.map(({ ref }) => ref).filter((ref) => ref !== '')) ?? '';
 
-/** The fallback identifier: reference, direction and currency, where each side has exactly one candidate that the other side lacks. */
+/**
+ * The fallback identifier: reference, direction and currency, where each side has exactly one candidate that the other
+ * side lacks.
+ */
 function linksOf(groups: readonly Booking[][]): Map<string, string> {
   const candidates = { rgs: new Map<string, Booking[][]>(), operator: new Map<string, Booking[][]>() };
   for (const group of groups) {
@@ -467,7 +477,8 @@ function verdictOf(
   const anchor = anchorOf(isElsewhere ? [...operator, ...rgs] : group);
   const outbox = isLate ? NO_MESSAGE : outboxOf(group, presence);
   const amountOf = (rows: readonly Booking[]) => smallest(present(rows.map(({ amount }) => amount)));
-  // What may come right by itself: something is missing, or waits for its outcome, and nothing that is there contradicts.
+  // What may come right by itself: something is missing, or waits for its outcome, and nothing that is there
+  // contradicts.
   const contradicts =
     is.correlation_mismatch ||
     is.duplicate ||
@@ -586,7 +597,8 @@ function outboxOf(
   ]);
   const isDead = wanted.some(({ delivery }) => delivery === 'dead');
   const isPending = wanted.some(({ delivery }) => delivery === 'pending');
-  // In the queue of the side that lacks it, and never of the other; nothing is sent of what a person must look at first.
+  // In the queue of the side that lacks it, and never of the other; nothing is sent of what a person must look at
+  // first.
   const atOperator = (presence & BIT.operator) === 0 || ((presence & BIT.rgs) !== 0 && undecided);
   const id = hub.state === 'parked' ? null : ((atOperator ? toOperator : toRgs)?.id ?? null);
   return { id, state: id === null ? null : isDead ? 'dead' : isPending ? 'pending' : 'sent', isDead, isPending };

@@ -31,8 +31,9 @@ export interface PlantedRun {
 }
 
 /**
- * Writes a run as the engine leaves it behind, without reading any list: for tests of what is made from it. In one transaction, as the engine
- * seals: a hub signs sealed runs on its own, and would sign one whose items are still to come.
+ * Writes a run as the engine leaves it behind, without reading any list: for tests of what is made from it. In one
+ * transaction, as the engine seals: a hub signs sealed runs on its own, and would sign one whose items are still to
+ * come.
  */
 export async function plantRun(
   hub: Pick<TestHub, 'database'>,

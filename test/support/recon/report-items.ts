@@ -1,7 +1,10 @@
 import fc from 'fast-check';
 import type { ReportItem } from '../../../src/reconciliation/reports/report-columns';
 
-/** Text as a hostile partner would choose it: formulas, quotes, line ends, byte order marks, right-to-left marks, what looks like an escape. */
+/**
+ * Text as a hostile partner would choose it: formulas, quotes, line ends, byte order marks, right-to-left marks, what
+ * looks like an escape.
+ */
 const NASTY = [
   "=cmd|' /C calc'!A0",
   '+1',
