@@ -1,12 +1,5 @@
 import { Controller, Get, Header, Res } from '@nestjs/common';
-import {
-  ApiOkResponse,
-  ApiOperation,
-  ApiProduces,
-  ApiProperty,
-  ApiServiceUnavailableResponse,
-  ApiTags,
-} from '@nestjs/swagger';
+import { ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
 import { Database } from '../database/database';
 import { StoreWatch } from '../database/store-watch';
@@ -15,28 +8,12 @@ import { Heartbeats } from '../observability/heartbeats';
 import { Metrics } from '../observability/metrics';
 import { Access } from './access';
 import { Readiness } from './readiness';
+import { HealthAnswer, ReadyAnswer } from './health.dto';
+import { ApiHealth, ApiLive, ApiMetricsText, ApiReady } from './health.openapi';
 
 /** A worker's loop beats at least once a second; a minute of silence is a hang. */
 const WORKER_SILENCE_MS_MAX = 60_000;
 const DATABASE_ANSWER_MS_MAX = 2_000;
-
-class HealthAnswer {
-  @ApiProperty({ enum: ['ok'], example: 'ok' })
-  status!: 'ok';
-}
-
-class ReadyAnswer {
-  @ApiProperty({ enum: ['ok', 'unavailable'], example: 'ok' })
-  status!: 'ok' | 'unavailable';
-
-  @ApiProperty({
-    type: 'object',
-    additionalProperties: { type: 'string' },
-    description: '"ok" for each check, or the problem',
-    example: { accepting: 'ok', database: 'ok', migrations: 'ok', workers: 'ok' },
-  })
-  checks!: Record<string, string>;
-}
 
 @Controller()
 export class HealthController {
@@ -51,8 +28,7 @@ export class HealthController {
   @Get('health')
   @Access('public', { ownCommit: true })
   @ApiTags('health')
-  @ApiOperation({ summary: 'Whether the process responds' })
-  @ApiOkResponse({ description: 'The process is alive', type: HealthAnswer })
+  @ApiHealth()
   health(): HealthAnswer {
     return { status: 'ok' };
   }
@@ -60,8 +36,7 @@ export class HealthController {
   @Get('health/live')
   @Access('public', { ownCommit: true })
   @ApiTags('health')
-  @ApiOperation({ summary: 'Liveness; restart the process when this fails' })
-  @ApiOkResponse({ description: 'The process is alive', type: HealthAnswer })
+  @ApiLive()
   live(): HealthAnswer {
     return { status: 'ok' };
   }
@@ -69,19 +44,7 @@ export class HealthController {
   @Get('health/ready')
   @Access('public', { ownCommit: true })
   @ApiTags('health')
-  @ApiOperation({
-    summary: 'Readiness: database, migrations, worker heartbeat, not stopping',
-    description: '200 when every check is ok, 503 with the same shape otherwise.',
-  })
-  @ApiOkResponse({ description: 'Every check is ok', type: ReadyAnswer })
-  @ApiServiceUnavailableResponse({
-    description: 'At least one check is not ok',
-    type: ReadyAnswer,
-    example: {
-      status: 'unavailable',
-      checks: { accepting: 'ok', database: 'no answer in time', migrations: 'not known', workers: 'ok' },
-    },
-  })
+  @ApiReady()
   async ready(@Res({ passthrough: true }) response: Response): Promise<ReadyAnswer> {
     const silent = this.heartbeats.silent(WORKER_SILENCE_MS_MAX);
     const checks = {
@@ -97,16 +60,7 @@ export class HealthController {
   @Get('metrics')
   @Access('ops', { ownCommit: true })
   @ApiTags('ops')
-  @ApiOperation({ summary: 'Prometheus metrics' })
-  @ApiProduces('text/plain')
-  @ApiOkResponse({
-    description: 'Text exposition format 0.0.4',
-    schema: {
-      type: 'string',
-      example:
-        '# HELP hub_outbox_dead Dead letters and blocked messages that need a person\n# TYPE hub_outbox_dead gauge\nhub_outbox_dead{destination="operator"} 0\n',
-    },
-  })
+  @ApiMetricsText()
   @Header('Content-Type', 'text/plain; version=0.0.4; charset=utf-8')
   metricsText(): Promise<string> {
     return this.metrics.registry.metrics();

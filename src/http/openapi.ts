@@ -6,6 +6,14 @@ import { ERROR_CATALOGUE, type ErrorCode, type FieldFault, HubError } from '../k
 
 const PROBLEM_CODES = 'x-problem-codes';
 
+/**
+ * The OpenAPI document's words about a route, under one name: they are in a file beside the controller. In the order in which they would
+ * be above the route, since the document lists some of them in it.
+ */
+export function described(...decorators: Parameters<typeof applyDecorators>): ReturnType<typeof applyDecorators> {
+  return applyDecorators(...decorators.toReversed());
+}
+
 /** Documents the problems a route may answer; texts, statuses and examples come from the error catalogue. */
 export function ApiProblems(...codes: ErrorCode[]): MethodDecorator & ClassDecorator {
   return applyDecorators(

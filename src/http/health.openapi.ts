@@ -1,0 +1,46 @@
+import { ApiOkResponse, ApiOperation, ApiProduces, ApiServiceUnavailableResponse } from '@nestjs/swagger';
+import { HealthAnswer, ReadyAnswer } from './health.dto';
+import { described } from './openapi';
+
+export const ApiHealth = () =>
+  described(
+    ApiOperation({ summary: 'Whether the process responds' }),
+    ApiOkResponse({ description: 'The process is alive', type: HealthAnswer }),
+  );
+
+export const ApiLive = () =>
+  described(
+    ApiOperation({ summary: 'Liveness; restart the process when this fails' }),
+    ApiOkResponse({ description: 'The process is alive', type: HealthAnswer }),
+  );
+
+export const ApiReady = () =>
+  described(
+    ApiOperation({
+      summary: 'Readiness: database, migrations, worker heartbeat, not stopping',
+      description: '200 when every check is ok, 503 with the same shape otherwise.',
+    }),
+    ApiOkResponse({ description: 'Every check is ok', type: ReadyAnswer }),
+    ApiServiceUnavailableResponse({
+      description: 'At least one check is not ok',
+      type: ReadyAnswer,
+      example: {
+        status: 'unavailable',
+        checks: { accepting: 'ok', database: 'no answer in time', migrations: 'not known', workers: 'ok' },
+      },
+    }),
+  );
+
+export const ApiMetricsText = () =>
+  described(
+    ApiOperation({ summary: 'Prometheus metrics' }),
+    ApiProduces('text/plain'),
+    ApiOkResponse({
+      description: 'Text exposition format 0.0.4',
+      schema: {
+        type: 'string',
+        example:
+          '# HELP hub_outbox_dead Dead letters and blocked messages that need a person\n# TYPE hub_outbox_dead gauge\nhub_outbox_dead{destination="operator"} 0\n',
+      },
+    }),
+  );
