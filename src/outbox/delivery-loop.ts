@@ -84,6 +84,9 @@ export class DeliveryLoop {
   private readonly watermark = new Watermark();
   /** Whether a failure was reported and no success since: the next success must be reported too, to reset the count. */
   private failing = false;
+  /** RGSs of which nothing could leave for want of a permit when last claimed, and until when. */
+  private heldUp: ReadonlySet<number> = new Set();
+  private heldUpUntil = 0;
   /** Calls that went well and were not reported, so that a failure is reported with what it is a share of. */
   private unreportedOk = 0;
   /** Calls of an operator that were refused for their form one after the other. */
@@ -116,7 +119,9 @@ export class DeliveryLoop {
     this.running = this.run();
   }
 
-  wake = (): void => {
+  /** What another message of an RGS that waits for permits would find out is known: the loop looks again when there may be one. */
+  wake = (rgsId?: number): void => {
+    if (rgsId !== undefined && this.heldUp.has(rgsId) && performance.now() < this.heldUpUntil) return;
     this.signal.raise();
   };
 
@@ -192,7 +197,7 @@ export class DeliveryLoop {
             callbackTimeoutMs: this.settings.callbackTimeoutMs,
           })
         : null;
-    const { messages, waitMs, slowed } = await this.parts.store.claim(
+    const { messages, waitMs, slowed, heldUp } = await this.parts.store.claim(
       this.destinationId,
       free,
       lease.leaseMs,
@@ -210,6 +215,10 @@ export class DeliveryLoop {
       !slowed
     )
       this.watermark.drained(askedAt);
+    if (heldUp !== null && waitMs !== null) {
+      this.heldUp = new Set(heldUp);
+      this.heldUpUntil = performance.now() + waitMs;
+    }
     for (const message of messages) this.dispatch(message, lease);
     if (messages.length > 0) this.pollMs = POLL_MS_MIN;
     if (waitMs === null) {

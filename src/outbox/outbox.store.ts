@@ -19,6 +19,8 @@ export interface Claim {
   readonly waitMs: number | null;
   /** Whether more may be due, and the destination is only not trusted with it yet: slow start after an outage. */
   readonly slowed: boolean;
+  /** RGSs of which nothing can leave within `waitMs`, for want of a permit; null when permits are not what is wanting. */
+  readonly heldUp: readonly number[] | null;
 }
 
 export interface SettledRow {
@@ -105,6 +107,7 @@ interface ClaimRow extends Row {
   lands_in_ms: number | null;
   probe: boolean;
   wait_ms: number | null;
+  held_up: number[] | null;
 }
 
 /** A fence that no earlier lease of the message had: a result that comes late must not count for the new head. */
@@ -176,6 +179,7 @@ export class OutboxStore {
     return {
       messages: rows.filter((row) => row.id !== null).map((row) => leasedMessage(row, now)),
       waitMs: end?.wait_ms ?? null,
+      heldUp: end?.held_up ?? null,
       slowed: end?.probe ?? false,
     };
   }

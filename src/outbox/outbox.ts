@@ -46,8 +46,8 @@ export class Outbox {
   }
 
   /** For writers that enqueue inside a statement of their own, after it committed. */
-  wake(destinationId: number): void {
-    this.wakeUps.wake(destinationId);
+  wake(destinationId: number, rgsId?: number): void {
+    this.wakeUps.wake(destinationId, rgsId);
   }
 
   /** Must come before locks on the caller's own rows: everyone locks lane first, row second. */

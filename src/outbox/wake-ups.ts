@@ -1,16 +1,21 @@
 import { Injectable } from '@nestjs/common';
 import { Notifications } from '../database/notifications';
 
+interface Loop {
+  readonly wake: (rgsId?: number) => void;
+  readonly hasRoom: () => boolean;
+}
+
 /** Wakes the loops that deliver to a destination: in this process immediately, in others through the database when this one cannot do it all. */
 @Injectable()
 export class WakeUps {
-  private readonly local = new Map<number, { wake: () => void; hasRoom: () => boolean }>();
+  private readonly local = new Map<number, Loop>();
 
   constructor(private readonly notifications: Notifications) {
     notifications.onMessage((payload) => this.local.get(Number(payload))?.wake());
   }
 
-  register(destinationId: number, loop: { wake: () => void; hasRoom: () => boolean }): void {
+  register(destinationId: number, loop: Loop): void {
     this.local.set(destinationId, loop);
   }
 
@@ -18,9 +23,10 @@ export class WakeUps {
     this.local.delete(destinationId);
   }
 
-  wake(destinationId: number): void {
+  /** `rgsId`: whose message it is, where that is known: of an RGS that waits for permits no message is news. */
+  wake(destinationId: number, rgsId?: number): void {
     const loop = this.local.get(destinationId);
-    loop?.wake();
+    loop?.wake(rgsId);
     if (loop === undefined || !loop.hasRoom()) this.notifications.publish(String(destinationId));
   }
 }

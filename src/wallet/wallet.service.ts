@@ -124,7 +124,7 @@ export class WalletService {
     const { verdict, transactionId } = accepted;
     const created = verdict === 'created' || verdict === 'created_unmatched';
     this.metrics.movements.inc({ movement: movement.movement, verdict: created ? 'created' : verdict });
-    if (created) this.outbox.wake(movement.isFree ? movement.rgsId : movement.operatorId);
+    if (created) this.outbox.wake(movement.isFree ? movement.rgsId : movement.operatorId, movement.rgsId);
     if (created && movement.isFree) this.metrics.settled.inc({ movement: movement.movement, state: 'confirmed' });
     if (verdict === 'signature_reused') throw new HubError('signature_reused');
     if (verdict === 'key_reused') throw new HubError('idempotency_key_reused');

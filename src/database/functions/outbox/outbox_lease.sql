@@ -1,6 +1,7 @@
 -- Leases up to p_want due messages of one destination. Permits are taken before leasing, so nothing is leased that may
 -- not be sent. When fewer than p_want are leased, a last row with a null id says in wait_ms when it is worth asking
--- again.
+-- again, and in held_up which RGSs can send nothing before, for want of a permit; null when it is no permit that is
+-- wanting.
 -- Partners that share the destination get an equal part of what is short, and of it bets and the rest half each;
 -- docs/decisions/0097.
 -- p_land_ms is how long from now a call that leaves under this lease may still be booked; null for a destination where
@@ -15,7 +16,7 @@ create or replace function outbox_lease(p_destination integer, p_want integer, p
  RETURNS TABLE(id uuid, token bigint, attempts integer, claims integer, releases integer, lane_key text,
    event_type text, transaction_id uuid, path text, body text, expires_in_ms double precision,
    first_sent_at timestamp with time zone, may_land_until timestamp with time zone, lands_in_ms double precision,
-   probe boolean, wait_ms double precision)
+   probe boolean, wait_ms double precision, held_up integer[])
  LANGUAGE plpgsql
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
@@ -158,7 +159,7 @@ begin
     select m.id, l.token, l.attempts, l.claims, l.releases, m.lane_key, m.event_type, m.transaction_id, m.path, m.body,
       (extract(epoch from m.expires_at - v_now) * 1000)::double precision, l.first_sent_at, l.may_land_until,
       (extract(epoch from l.may_land_until - v_now) * 1000)::double precision, d.breaker <> 'closed',
-      null::double precision
+      null::double precision, null::integer[]
     from leased l join outbox_message m on m.id = l.message_id
     order by m.id;
     get diagnostics v_claimed = row_count;
@@ -184,6 +185,12 @@ begin
       v_wait := 50;
     elsif v_claimed = v_most and v_more and d.rate_per_second > 0 then
       v_wait := (1 - (v_tokens - v_claimed - floor(v_tokens - v_claimed))) / d.rate_per_second * 1000;
+      if v_permits > 0 then
+        held_up := array(select distinct k.share / 2 from unnest(v_shares, v_due, v_take) k (share, due, most)
+          where k.due > k.most);
+      else
+        held_up := array(select distinct k.share / 2 from outbox_share k where k.destination_id = p_destination);
+      end if;
     elsif v_more then
       -- What was counted is in other hands, and what was left out for it is due.
       v_wait := 5;
