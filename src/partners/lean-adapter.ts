@@ -137,7 +137,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   ) {
     this.departure = config.departure;
     // Armed for a connection that is there already; one that has to be made gets what is left from the moment when the call leaves.
-    this.timer = setTimeout(this.timeUp, Math.min(config.timeout ?? 0, this.latest - performance.now()));
+    this.timer = setTimeout(this.timeUp, Math.max(0, Math.min(config.timeout ?? 0, this.latest - performance.now())));
   }
 
   /** The last moment before the bytes. What is thrown here ends the call and leaves the connection to the next. */
