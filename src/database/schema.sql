@@ -865,7 +865,8 @@ create function outbox_enqueue(p_messages outbox_new_message[]) returns void lan
 
 -- Leases up to p_want due messages of one destination. Permits are taken before leasing, so nothing is leased that may
 -- not be sent. When fewer than p_want are leased, a last row with a null id says in wait_ms when it is worth asking
--- again.
+-- again, and in held_up which RGSs can send nothing before, for want of a permit; null when it is no permit that is
+-- wanting.
 -- Partners that share the destination get an equal part of what is short, and of it bets and the rest half each;
 -- docs/decisions/0097.
 -- p_land_ms is how long from now a call that leaves under this lease may still be booked; null for a destination where
@@ -879,8 +880,8 @@ create function outbox_lease(p_destination integer, p_want integer, p_lease_ms d
   p_land_ms double precision, p_owner text, p_floor timestamp with time zone) returns TABLE(id uuid, token bigint,
   attempts integer, claims integer, releases integer, lane_key text, event_type text, transaction_id uuid, path text,
   body text, expires_in_ms double precision, first_sent_at timestamp with time zone,
-  may_land_until timestamp with time zone, lands_in_ms double precision, probe boolean,
-  wait_ms double precision) language plpgsql;
+  may_land_until timestamp with time zone, lands_in_ms double precision, probe boolean, wait_ms double precision,
+  held_up integer[]) language plpgsql;
 
 -- First half of settling: locks the lanes, then the heads whose lease is still ours. 'busy': another transaction holds
 -- the lane, come back; 'stale': the lease was lost. The second half must be a later statement: it looks for the next
