@@ -53,7 +53,7 @@ export interface NewMovement {
   readonly isFree: boolean;
   /** What its answer warns of; null for nothing. */
   readonly warnings: readonly WarningCode[] | null;
-  /** Whether to find out if somebody moved money in its round before. */
+  /** Whether to find out if its round had a movement before. */
   readonly wantsMatch: boolean;
   /** Age from which it is not delivered any more; 0 = never. */
   readonly deadlineSeconds: number;
@@ -84,7 +84,7 @@ export interface Accepted {
   readonly transactionId: string | null;
 }
 
-/** What the operator's answer adds to an outcome that its callback told first. */
+/** What the operator's response adds to an outcome that its callback had first. */
 export interface Fill {
   readonly transactionId: string;
   readonly outcome: RgsOutcome;
@@ -248,7 +248,7 @@ export class WalletStore {
     );
   }
 
-  /** Claims the right to tell the RGS an outcome; answers the transactions for which nobody had claimed it before. */
+  /** Claims the right to notify the RGS of an outcome; returns the transactions for which it was not claimed before. */
   async claimOutcomes(
     tx: Tx,
     outcomes: readonly { readonly transactionId: string; readonly outcome: RgsOutcome; readonly messageId: string }[],
@@ -313,7 +313,7 @@ export class WalletStore {
     return rows.map(({ id }) => id);
   }
 
-  /** The webhook that told an outcome. */
+  /** The webhook of an outcome. */
   async webhookOf(tx: Tx, transactionId: string, outcome: RgsOutcome): Promise<string | undefined> {
     const [row] = await tx.rows<{ message_id: string }>(
       'select message_id from wallet_outcome where transaction_id = $1 and outcome = $2',
@@ -322,7 +322,7 @@ export class WalletStore {
     return row?.message_id;
   }
 
-  /** The outcome that the RGS was told of after the one that this webhook tells. */
+  /** The outcome that the RGS was notified of after the one of this webhook. */
   async outcomeAfter(tx: Tx, transactionId: string, messageId: string): Promise<RgsOutcome | undefined> {
     const [row] = await tx.rows<{ outcome: RgsOutcome }>(
       'select later.outcome from wallet_outcome o join wallet_outcome later on later.transaction_id = o.transaction_id and later.message_id > o.message_id where o.transaction_id = $1 and o.message_id = $2 limit 1',
