@@ -205,8 +205,19 @@ describe('the words', () => {
   ];
   const ALLOWED: readonly { readonly file: RegExp; readonly text: RegExp; readonly why: string }[] = [
     { file: /^docs\/glossary\.md$/, text: /^\|/, why: 'names the words that are not used' },
+    {
+      file: /^src\/wallet\/wallet\.service\.ts$/,
+      text: /no_round: 'without roundId nobody can tell/,
+      why: 'sent to RGSs, and again, byte for byte, when they repeat a request of an earlier release',
+    },
   ];
-  const prose = () => sources(ROOT).filter((file) => /^(mocks|scripts|deploy|docs|\.ci|\.github)\/|^[^/]+$/.test(file));
+  const prose = () =>
+    sources(ROOT).filter(
+      (file) => /^(src|mocks|scripts|deploy|docs|\.ci|\.github)\/|^[^/]+$/.test(file) && !NOT_YET.test(file),
+    );
+  /** Rewritten right now; cleaned with that. */
+  const NOT_YET =
+    /^src\/(database\/(embedded|functions\/recon)|reconciliation\/(matching|engine|reports\/report\.store|sources\/(list-rows|source)\.))/;
   const withoutPaths = (line: string) => line.replace(/[\w./-]+\.(ts|mjs|sql)\b/g, '');
   const isAllowed = (file: string, line: string) =>
     ALLOWED.find((each) => each.file.test(file) && each.text.test(line));
@@ -264,6 +275,31 @@ it('links in Markdown lead to a file and a heading', () => {
       .map((target) => `${file}: ${target}`),
   );
   expect(broken).toEqual([]);
+});
+
+it('paths in Markdown lead to a file or a folder', () => {
+  // Not of the changelog: what a release contained may have moved since.
+  const markdown = sources(ROOT).filter((file) => file.endsWith('.md') && file !== 'CHANGELOG.md');
+  const found = markdown.flatMap((file) =>
+    [...textOf(file).matchAll(/(?<![\w./-])(src|test|tools|mocks|scripts|deploy)\/[\w./-]*\w/g)]
+      .map(([name]) => name)
+      .filter((name) => !existsSync(path.join(ROOT, name)))
+      .map((name) => `${file}: ${name}`),
+  );
+  expect(found).toEqual([]);
+});
+
+it('the changelog names its releases, what kind each change is, and for whom', () => {
+  const lines = textOf('CHANGELOG.md').split('\n');
+  const releases = lines.filter((line) => line.startsWith('## '));
+  expect(releases[0]).toBe('## [Unreleased]');
+  expect(releases.slice(1).filter((line) => !/^## \[\d+\.\d+\.\d+\] - \d{4}-\d{2}-\d{2}$/.test(line))).toEqual([]);
+  const { version } = JSON.parse(textOf('package.json')) as { version: string };
+  expect(releases[1]).toContain(`[${version}]`);
+  const kinds = /^### (Added|Changed|Deprecated|Removed|Fixed|Security)$/;
+  expect(lines.filter((line) => line.startsWith('### ') && !kinds.test(line))).toEqual([]);
+  const readers = /^- (RGS|Operators|Ops|Finance|Developers): /;
+  expect(lines.filter((line) => line.startsWith('- ') && !readers.test(line))).toEqual([]);
 });
 
 /** What people write by hand; generated and installed files are not. */
