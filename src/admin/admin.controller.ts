@@ -8,7 +8,13 @@ import { HubError } from '../kernel/errors';
 import { recordJson } from '../outbox/outbox-records.store';
 import { AdminService } from './admin.service';
 import { DestinationView, OverdueRound } from './admin.dto';
-import { ApiClearDatabase, ApiDestinations, ApiOverdueRounds, ApiReplay, ApiResume } from './admin.openapi';
+import {
+  ApiClearDatabase,
+  ApiListDestinations,
+  ApiListOverdueRounds,
+  ApiReplayOutboxRecord,
+  ApiResumeDestination,
+} from './admin.openapi';
 
 @ApiTags('ops')
 @Controller('admin')
@@ -18,8 +24,8 @@ export class AdminController {
 
   @Post('replay/:queue/:recordId')
   @HttpCode(200)
-  @ApiReplay()
-  async replay(
+  @ApiReplayOutboxRecord()
+  async replayOutboxRecord(
     @Actor() actor: string,
     @Param('queue') queue: string,
     @Param('recordId') recordId: string,
@@ -32,21 +38,21 @@ export class AdminController {
   }
 
   @Get('destinations')
-  @ApiDestinations()
-  destinations(): Promise<DestinationView[]> {
+  @ApiListDestinations()
+  listDestinations(): Promise<DestinationView[]> {
     return this.admin.destinations();
   }
 
   @Post('destinations/:code/resume')
   @HttpCode(200)
-  @ApiResume()
-  resume(@Actor() actor: string, @Param('code') code: string): Promise<{ code: string; resumed: boolean }> {
+  @ApiResumeDestination()
+  resumeDestination(@Actor() actor: string, @Param('code') code: string): Promise<{ code: string; resumed: boolean }> {
     return this.admin.resume(actor, code);
   }
 
   @Get('rounds/overdue')
-  @ApiOverdueRounds()
-  overdueRounds(): Promise<OverdueRound[]> {
+  @ApiListOverdueRounds()
+  listOverdueRounds(): Promise<OverdueRound[]> {
     return this.admin.overdueRounds();
   }
 

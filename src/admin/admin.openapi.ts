@@ -3,7 +3,7 @@ import { ApiProblems, described } from '../http/openapi';
 import { OutboxRecordView } from '../outbox/outbox.dto';
 import { DestinationView, OverdueRound } from './admin.dto';
 
-export const ApiReplay = () =>
+export const ApiReplayOutboxRecord = () =>
   described(
     ApiOperation({
       summary: 'Replay an outbox record',
@@ -21,13 +21,13 @@ export const ApiReplay = () =>
     ApiProblems('outbox_record_not_found', 'money_in_flight', 'replay_refused'),
   );
 
-export const ApiDestinations = () =>
+export const ApiListDestinations = () =>
   described(
     ApiOperation({ summary: 'Destinations with their waiting messages, and why they are not called' }),
     ApiOkResponse({ description: 'One destination per partner', type: [DestinationView] }),
   );
 
-export const ApiResume = () =>
+export const ApiResumeDestination = () =>
   described(
     ApiOperation({
       summary: 'Resume a paused destination',
@@ -52,7 +52,7 @@ export const ApiResume = () =>
     ApiProblems('not_found'),
   );
 
-export const ApiOverdueRounds = () =>
+export const ApiListOverdueRounds = () =>
   described(
     ApiOperation({ summary: 'Rounds that have been open for longer than ROUND_OVERDUE_MINUTES, oldest first' }),
     ApiOkResponse({ description: 'Overdue rounds, at most 500', type: [OverdueRound] }),

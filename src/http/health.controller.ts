@@ -9,7 +9,7 @@ import { Metrics } from '../observability/metrics';
 import { Access } from './access';
 import { Readiness } from './readiness';
 import { HealthAnswer, ReadyAnswer } from './health.dto';
-import { ApiHealth, ApiLive, ApiMetricsText, ApiReady } from './health.openapi';
+import { ApiGetHealth, ApiGetLiveness, ApiGetMetrics, ApiGetReadiness } from './health.openapi';
 
 /** A worker's loop beats at least once a second; a minute of silence is a hang. */
 const WORKER_SILENCE_MS_MAX = 60_000;
@@ -28,24 +28,24 @@ export class HealthController {
   @Get('health')
   @Access('public', { ownCommit: true })
   @ApiTags('health')
-  @ApiHealth()
-  health(): HealthAnswer {
+  @ApiGetHealth()
+  getHealth(): HealthAnswer {
     return { status: 'ok' };
   }
 
   @Get('health/live')
   @Access('public', { ownCommit: true })
   @ApiTags('health')
-  @ApiLive()
-  live(): HealthAnswer {
+  @ApiGetLiveness()
+  getLiveness(): HealthAnswer {
     return { status: 'ok' };
   }
 
   @Get('health/ready')
   @Access('public', { ownCommit: true })
   @ApiTags('health')
-  @ApiReady()
-  async ready(@Res({ passthrough: true }) response: Response): Promise<ReadyAnswer> {
+  @ApiGetReadiness()
+  async getReadiness(@Res({ passthrough: true }) response: Response): Promise<ReadyAnswer> {
     const silent = this.heartbeats.silent(WORKER_SILENCE_MS_MAX);
     const checks = {
       accepting: this.readiness.stopping ? 'the process is stopping' : 'ok',
@@ -60,9 +60,9 @@ export class HealthController {
   @Get('metrics')
   @Access('ops', { ownCommit: true })
   @ApiTags('ops')
-  @ApiMetricsText()
+  @ApiGetMetrics()
   @Header('Content-Type', 'text/plain; version=0.0.4; charset=utf-8')
-  metricsText(): Promise<string> {
+  getMetrics(): Promise<string> {
     return this.metrics.registry.metrics();
   }
 

@@ -2,19 +2,19 @@ import { ApiOkResponse, ApiOperation, ApiProduces, ApiServiceUnavailableResponse
 import { HealthAnswer, ReadyAnswer } from './health.dto';
 import { described } from './openapi';
 
-export const ApiHealth = () =>
+export const ApiGetHealth = () =>
   described(
     ApiOperation({ summary: 'Whether the process responds' }),
     ApiOkResponse({ description: 'The process is alive', type: HealthAnswer }),
   );
 
-export const ApiLive = () =>
+export const ApiGetLiveness = () =>
   described(
     ApiOperation({ summary: 'Liveness; restart the process when this fails' }),
     ApiOkResponse({ description: 'The process is alive', type: HealthAnswer }),
   );
 
-export const ApiReady = () =>
+export const ApiGetReadiness = () =>
   described(
     ApiOperation({
       summary: 'Readiness: database, migrations, worker heartbeat, not stopping',
@@ -31,7 +31,7 @@ export const ApiReady = () =>
     }),
   );
 
-export const ApiMetricsText = () =>
+export const ApiGetMetrics = () =>
   described(
     ApiOperation({ summary: 'Prometheus metrics' }),
     ApiProduces('text/plain'),

@@ -5,7 +5,7 @@ import { CallingRgs } from '../http/caller';
 import type { Partner } from '../partners/partner';
 import { Outbox } from './outbox';
 import { RgsStanding } from './outbox.dto';
-import { ApiMe } from './me.openapi';
+import { ApiGetStanding } from './me.openapi';
 
 @Controller('v1/me')
 export class MeController {
@@ -14,8 +14,8 @@ export class MeController {
   @Get()
   @Access('rgs', { signed: true })
   @ApiTags('wallet')
-  @ApiMe()
-  async me(@CallingRgs() { rgs }: { rgs: Partner }): Promise<RgsStanding> {
+  @ApiGetStanding()
+  async getStanding(@CallingRgs() { rgs }: { rgs: Partner }): Promise<RgsStanding> {
     const { pausedAt, pauseReason, waiting } = await this.outbox.standing(rgs.id);
     return {
       code: rgs.code,

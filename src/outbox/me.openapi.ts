@@ -2,7 +2,7 @@ import { ApiOkResponse, ApiOperation } from '@nestjs/swagger';
 import { described } from '../http/openapi';
 import { RgsStanding } from './outbox.dto';
 
-export const ApiMe = () =>
+export const ApiGetStanding = () =>
   described(
     ApiOperation({
       summary: 'Whether your webhook is called, and how many webhooks wait',

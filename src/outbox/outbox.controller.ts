@@ -6,7 +6,7 @@ import { readPage } from '../kernel/page';
 import { Outbox } from './outbox';
 import { recordJson } from './outbox-records.store';
 import { OutboxQuery } from './outbox.dto';
-import { ApiList } from './outbox.openapi';
+import { ApiListOutboxRecords } from './outbox.openapi';
 
 @ApiTags('ops')
 @Controller('webhooks/outbox')
@@ -15,8 +15,11 @@ export class OutboxController {
   constructor(private readonly outbox: Outbox) {}
 
   @Get()
-  @ApiList()
-  async list(@Query() query: OutboxQuery, @Res({ passthrough: true }) response: Response): Promise<string> {
+  @ApiListOutboxRecords()
+  async listOutboxRecords(
+    @Query() query: OutboxQuery,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<string> {
     const { cursor, limit, ...filter } = query;
     const { items, nextCursor } = await readPage(
       limit,

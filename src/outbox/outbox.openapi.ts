@@ -2,7 +2,7 @@ import { ApiOkResponse, ApiOperation } from '@nestjs/swagger';
 import { ApiProblems, described } from '../http/openapi';
 import { OutboxRecordView } from './outbox.dto';
 
-export const ApiList = () =>
+export const ApiListOutboxRecords = () =>
   described(
     ApiOperation({
       summary: 'Outbox records, newest first',

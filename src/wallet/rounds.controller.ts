@@ -5,7 +5,7 @@ import { CallingRgs } from '../http/caller';
 import type { Partner } from '../partners/partner';
 import { RoundView } from './rounds.dto';
 import { WalletService } from './wallet.service';
-import { ApiCloseRound, ApiRound, ApiRounds } from './rounds.openapi';
+import { ApiCloseRound, ApiGetRound, ApiRounds } from './rounds.openapi';
 
 @ApiTags('wallet')
 @Controller('rounds')
@@ -15,8 +15,8 @@ export class RoundsController {
   constructor(private readonly wallet: WalletService) {}
 
   @Get(':roundId')
-  @ApiRound()
-  round(@CallingRgs() { rgs }: { rgs: Partner }, @Param('roundId') roundId: string): Promise<RoundView> {
+  @ApiGetRound()
+  getRound(@CallingRgs() { rgs }: { rgs: Partner }, @Param('roundId') roundId: string): Promise<RoundView> {
     return this.wallet.round(rgs, roundId);
   }
 

@@ -8,7 +8,7 @@ export const ApiRounds = () =>
     ApiProblems('not_found'),
   );
 
-export const ApiRound = () =>
+export const ApiGetRound = () =>
   described(
     ApiOperation({ summary: 'A round with its movements, totals and state' }),
     ApiOkResponse({ description: 'The current round', type: RoundView }),

@@ -35,7 +35,7 @@ import {
   rollbackResult,
 } from './wallet.service';
 import type { Transaction } from './transaction';
-import { ApiCredit, ApiDebit, ApiRollback, ApiTransaction, ApiTransactions } from './wallet.openapi';
+import { ApiCredit, ApiDebit, ApiRollback, ApiGetTransaction, ApiListTransactions } from './wallet.openapi';
 
 const BALANCE_GRACE_MS = 250;
 
@@ -110,16 +110,16 @@ export class WalletController {
 
   @Get('transactions/:transactionId')
   @Access('rgs', { signed: true })
-  @ApiTransaction()
-  transaction(@CallingRgs() { rgs }: Pair, @Param('transactionId') transactionId: string): Promise<TransactionView> {
+  @ApiGetTransaction()
+  getTransaction(@CallingRgs() { rgs }: Pair, @Param('transactionId') transactionId: string): Promise<TransactionView> {
     if (!isUUID(transactionId)) throw new HubError('not_found');
     return this.wallet.find(rgs, transactionId);
   }
 
   @Get('transactions')
   @Access('rgs', { signed: true })
-  @ApiTransactions()
-  transactions(@CallingRgs() { rgs }: Pair, @Query() query: TransactionQuery): Promise<TransactionPage> {
+  @ApiListTransactions()
+  listTransactions(@CallingRgs() { rgs }: Pair, @Query() query: TransactionQuery): Promise<TransactionPage> {
     const { limit, cursor, ...filter } = query;
     if (Object.values(filter).every((value) => value === undefined))
       throw new HubError('validation_failed', {

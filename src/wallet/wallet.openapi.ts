@@ -178,7 +178,7 @@ export const ApiRollback = () =>
     ),
   );
 
-export const ApiTransaction = () =>
+export const ApiGetTransaction = () =>
   described(
     ApiOperation({ summary: 'One transaction with its timeline' }),
     ApiParam({
@@ -191,7 +191,7 @@ export const ApiTransaction = () =>
     ApiProblems('not_found'),
   );
 
-export const ApiTransactions = () =>
+export const ApiListTransactions = () =>
   described(
     ApiOperation({
       summary: 'Transactions by any identifier, newest first',

@@ -5,7 +5,7 @@ import { callingOperator, rawBodyOf } from '../http/caller';
 import { TakesJson } from '../http/json-body.guard';
 import { CallbackAnswer, OperatorCallback } from './operator-callbacks.dto';
 import { OperatorCallbacksService } from './operator-callbacks.service';
-import { ApiIncoming } from './operator-callbacks.openapi';
+import { ApiReceiveOperatorCallback } from './operator-callbacks.openapi';
 
 @Controller('webhooks')
 export class OperatorCallbacksController {
@@ -16,8 +16,11 @@ export class OperatorCallbacksController {
   @Access('operator', { signed: true, ownCommit: true })
   @TakesJson()
   @ApiTags('webhooks')
-  @ApiIncoming()
-  async incoming(@Req() request: HubRequest, @Body() callback: OperatorCallback): Promise<CallbackAnswer> {
+  @ApiReceiveOperatorCallback()
+  async receiveOperatorCallback(
+    @Req() request: HubRequest,
+    @Body() callback: OperatorCallback,
+  ): Promise<CallbackAnswer> {
     await this.callbacks.receive(callingOperator(request), callback, rawBodyOf(request).toString('utf8'));
     return { status: 'accepted' };
   }

@@ -2,7 +2,7 @@ import { ApiBody, ApiOkResponse, ApiOperation } from '@nestjs/swagger';
 import { ApiProblems, described } from '../http/openapi';
 import { CallbackAnswer, OperatorCallback } from './operator-callbacks.dto';
 
-export const ApiIncoming = () =>
+export const ApiReceiveOperatorCallback = () =>
   described(
     ApiOperation({
       summary: 'An operator reports the outcome of a movement',

@@ -38,7 +38,7 @@ client.setConfig({ baseUrl: HUB, fetch: (...given: Parameters<typeof fetch>) => 
 const debit = async (body: DebitRequest) => (await sdk.debit({ body })).response?.status;
 const credit = async (body: CreditRequest) => (await sdk.credit({ body })).response?.status;
 const rollback = async (body: RollbackRequest) => (await sdk.rollback({ body })).response?.status;
-const look = async (refId: string) => { const { data } = await sdk.transactions({ query: { refId } }); const amount: number | bigint | undefined = data?.items[0]?.amountCents; return Number(amount); };`,
+const look = async (refId: string) => { const { data } = await sdk.listTransactions({ query: { refId } }); const amount: number | bigint | undefined = data?.items[0]?.amountCents; return Number(amount); };`,
   },
   {
     name: 'swagger-typescript-api',
@@ -48,7 +48,7 @@ const api = new Api({ baseUrl: HUB, customFetch: (...given: Parameters<typeof fe
 const debit = async (body: DebitRequest) => (await api.wallet.debit(body)).status;
 const credit = async (body: CreditRequest) => (await api.wallet.credit(body)).status;
 const rollback = async (body: RollbackRequest) => (await api.wallet.rollback(body)).status;
-const look = async (refId: string) => { const { data } = await api.wallet.transactions({ refId }); const amount: number | undefined = data.items[0]?.amountCents; return amount; };`,
+const look = async (refId: string) => { const { data } = await api.wallet.listTransactions({ refId }); const amount: number | undefined = data.items[0]?.amountCents; return amount; };`,
   },
 ];
 

@@ -32,11 +32,11 @@ describe('the answer of a route', () => {
     expect(routes.length).toBeGreaterThan(20);
     const [hot, others] = [routes.filter(({ times }) => times === 0), routes.filter(({ times }) => times !== 0)];
     expect(hot.map(({ route }) => route).toSorted()).toEqual([
-      'HealthController.health',
-      'HealthController.live',
-      'HealthController.metricsText',
-      'HealthController.ready',
-      'OperatorCallbacksController.incoming',
+      'HealthController.getHealth',
+      'HealthController.getLiveness',
+      'HealthController.getMetrics',
+      'HealthController.getReadiness',
+      'OperatorCallbacksController.receiveOperatorCallback',
       'WalletController.credit',
       'WalletController.debit',
     ]);

@@ -58,14 +58,15 @@ export class Pool {
     ) as Json[];
     for (const row of rows.slice(0, 50)) {
       if (typeof row !== 'object' || row === null) continue;
-      if (operation === 'list') this.add(`outbox:${String(row.queue)}`, row.id);
-      if (operation === 'failedTransactions') this.add('parked', row.transactionId);
+      if (operation === 'listOutboxRecords') this.add(`outbox:${String(row.queue)}`, row.id);
+      if (operation === 'listFailedTransactions') this.add('parked', row.transactionId);
       if (operation === 'listExceptions' || operation === 'getException') this.add('exception', row.id);
       if (operation === 'listRuns' || operation === 'getRun')
         this.add(row.state === 'sealed' ? 'sealed' : 'run', row.id);
       if (operation === 'startRun' || operation === 'retryRun') this.add('fresh', row.id);
       if (operation === 'cancelRun') this.add('cancelled', row.id);
-      if (operation === 'transactions' || operation === 'transaction') this.add('transaction', row.transactionId);
+      if (operation === 'listTransactions' || operation === 'getTransaction')
+        this.add('transaction', row.transactionId);
     }
     const row = rows[0];
     if (

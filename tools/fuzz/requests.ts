@@ -86,11 +86,11 @@ function partsOf(random: Random, operation: WalkedOperation, pool: Pool, serial:
       values.set(parameter.name, choices === undefined ? textOf(parameter.sample) : textOf(random.pick(choices)));
     }
   }
-  if (operation.id === 'transactions') values.set('playerId', `player-${random.integer(1, 40)}`);
-  if (operation.id === 'transactions')
+  if (operation.id === 'listTransactions') values.set('playerId', `player-${random.integer(1, 40)}`);
+  if (operation.id === 'listTransactions')
     for (const name of ['cursor', 'refId', 'correlationId', 'roundId']) values.delete(name);
-  if (operation.path.endsWith('s') || operation.id === 'list') values.delete('cursor');
-  if (operation.id === 'download') {
+  if (operation.path.endsWith('s') || operation.id === 'listOutboxRecords') values.delete('cursor');
+  if (operation.id === 'downloadReconciliationData') {
     // Of all time it is a run over everything that the fuzzing has made; now and then that is enough.
     for (const name of ['run', 'from', 'to', 'tz', 'cutoff', 'grace', 'raw']) values.delete(name);
     if (random.chance(0.6)) values.set('run', 'latest');
@@ -153,7 +153,7 @@ function fieldsOf(random: Random, operation: WalkedOperation, pool: Pool, serial
         reason: 'fuzz',
       };
     }
-    case 'incoming': {
+    case 'receiveOperatorCallback': {
       const known = pool.movements.length === 0 ? undefined : random.pick(pool.movements);
       if (known === undefined) return sample;
       const { playerId, amountCents, currency, refId, transactionId, movement } = known;
@@ -167,9 +167,9 @@ function fieldsOf(random: Random, operation: WalkedOperation, pool: Pool, serial
         correlationId: transactionId,
       };
     }
-    case 'resolve':
+    case 'resolveFailedTransaction':
       return { resolution: random.pick(['applied', 'not_applied', 'applied', 'retry']), reason: 'fuzz resolves it' };
-    case 'resolveMany':
+    case 'resolveFailedTransactions':
       return {
         ids: [pool.some(random, 'parked') ?? sample.ids?.[0]],
         resolution: 'applied',

@@ -69,10 +69,10 @@ const HEAVY: ReadonlySet<string> = new Set([
   'startRun',
   'retryRun',
   'cancelRun',
-  'download',
-  'xlsx',
+  'downloadReconciliationData',
+  'downloadReportXlsx',
   'clearDatabase',
-  'metricsText',
+  'getMetrics',
 ]);
 /** What must never reach a caller: stack lines, SQL, files of ours, names of our machinery. */
 const LEAKS = [
@@ -249,7 +249,7 @@ class Fuzzer {
         serial,
       );
     if (status < 400) return;
-    if (request.operation === 'ready' && status === 503) return;
+    if (request.operation === 'getReadiness' && status === 503) return;
     const leak = LEAKS.find((pattern) => pattern.test(text.slice(0, 20_000)));
     if (leak !== undefined)
       this.found('leak', `the answer matches ${String(leak)}`, told(request), text.slice(0, 2_000), serial);

@@ -90,7 +90,7 @@ export class ReconciliationController {
     },
   })
   @ApiProblems('upstream_failed', 'not_found', 'validation_failed')
-  async download(
+  async downloadReconciliationData(
     @Query() query: ReconciliationQuery,
     @Headers('prefer') prefer: string | undefined,
     @Actor() actor: string,

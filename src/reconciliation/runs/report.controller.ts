@@ -80,7 +80,7 @@ export class ReportController {
     schema: { type: 'string', example: 'runId,seq,businessDate,…\r\n' },
   })
   @ApiProblems('not_found', 'run_state_conflict', 'validation_failed')
-  async csv(
+  async downloadReportCsv(
     @Param('runId') runId: string,
     @Query() { bom, sep, raw }: ReportQuery,
     @Headers() headers: Record<string, string | undefined>,
@@ -113,7 +113,7 @@ export class ReportController {
     schema: { type: 'string', example: '{"seq":1,"class":"missing_in_rgs"}\n' },
   })
   @ApiProblems('not_found', 'run_state_conflict')
-  async ndjson(
+  async downloadReportNdjson(
     @Param('runId') runId: string,
     @Headers() headers: Record<string, string | undefined>,
     @Res() response: Response,
@@ -140,7 +140,7 @@ export class ReportController {
     schema: { type: 'string', format: 'binary', example: 'PK…' },
   })
   @ApiProblems('not_found', 'run_state_conflict', 'report_too_long')
-  async xlsx(
+  async downloadReportXlsx(
     @Param('runId') runId: string,
     @Headers() headers: Record<string, string | undefined>,
     @Res() response: Response,
@@ -163,7 +163,7 @@ export class ReportController {
   @runParam
   @ApiOkResponse({ description: 'The manifest with its digest and signature', type: SignedManifestView })
   @ApiProblems('not_found', 'run_state_conflict', 'report_too_long', 'validation_failed')
-  async runManifest(
+  async getRunManifest(
     @Param('runId') runId: string,
     @Query() { file, bom, sep, raw }: ManifestQuery,
   ): Promise<SignedManifest> {

@@ -155,7 +155,7 @@ export class RunsController {
   @runParam
   @ApiOkResponse({ description: 'A page of the list', type: ItemPage })
   @ApiProblems('not_found', 'run_state_conflict', 'validation_failed')
-  listItems(@Param('runId') runId: string, @Query() query: ItemQuery): Promise<ItemPage> {
+  listRunItems(@Param('runId') runId: string, @Query() query: ItemQuery): Promise<ItemPage> {
     return this.runs.items(known(runId), query);
   }
 
@@ -164,7 +164,7 @@ export class RunsController {
   @runParam
   @ApiOkResponse({ description: 'The totals; without any line nothing was booked', type: RunSummary })
   @ApiProblems('not_found', 'run_state_conflict')
-  runSummary(@Param('runId') runId: string): Promise<RunSummary> {
+  getRunSummary(@Param('runId') runId: string): Promise<RunSummary> {
     return this.runs.summary(known(runId));
   }
 
@@ -177,7 +177,7 @@ export class RunsController {
   @runParam
   @ApiOkResponse({ description: 'The proof, line by line', type: RunBridge })
   @ApiProblems('not_found', 'run_state_conflict')
-  runBridge(@Param('runId') runId: string): Promise<RunBridge> {
+  getRunBridge(@Param('runId') runId: string): Promise<RunBridge> {
     return this.runs.bridge(known(runId));
   }
 
@@ -206,7 +206,7 @@ export class RunsController {
     description: 'Keep it separate from the reports: the key inside a manifest detects only accidental changes.',
   })
   @ApiOkResponse({ description: 'The public signing key', type: SigningKeyView })
-  signingKey(): SigningKeyView {
+  getSigningKey(): SigningKeyView {
     return { algorithm: 'Ed25519', keyId: this.reports.key.keyId, publicKey: this.reports.key.publicKey };
   }
 

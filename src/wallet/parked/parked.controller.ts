@@ -13,7 +13,7 @@ import {
   ResolveRequest,
 } from './parked.dto';
 import { ParkedService } from './parked.service';
-import { ApiFailedTransactions, ApiResolve, ApiResolveMany } from './parked.openapi';
+import { ApiListFailedTransactions, ApiResolveFailedTransaction, ApiResolveFailedTransactions } from './parked.openapi';
 
 @ApiTags('ops')
 @Controller('admin/failed-transactions')
@@ -22,15 +22,15 @@ export class ParkedController {
   constructor(private readonly parked: ParkedService) {}
 
   @Get()
-  @ApiFailedTransactions()
-  failedTransactions(@Query() query: ParkedQuery): Promise<FailedTransactionPage> {
+  @ApiListFailedTransactions()
+  listFailedTransactions(@Query() query: ParkedQuery): Promise<FailedTransactionPage> {
     return this.parked.list(query);
   }
 
   @Patch(':transactionId')
   @TakesJson()
-  @ApiResolve()
-  async resolve(
+  @ApiResolveFailedTransaction()
+  async resolveFailedTransaction(
     @Actor() actor: string,
     @Param('transactionId') transactionId: string,
     @Body() request: ResolveRequest,
@@ -45,8 +45,8 @@ export class ParkedController {
   @Post('resolve')
   @HttpCode(200)
   @TakesJson()
-  @ApiResolveMany()
-  resolveMany(@Actor() actor: string, @Body() request: BulkResolveRequest): Promise<BulkResolveAnswer> {
+  @ApiResolveFailedTransactions()
+  resolveFailedTransactions(@Actor() actor: string, @Body() request: BulkResolveRequest): Promise<BulkResolveAnswer> {
     return this.parked.resolveMany(actor, request.ids, request.resolution, request.reason, request.dryRun);
   }
 }

@@ -2,7 +2,7 @@ import { ApiBody, ApiOkResponse, ApiOperation, ApiParam } from '@nestjs/swagger'
 import { ApiProblems, described } from '../../http/openapi';
 import { BulkResolveAnswer, BulkResolveRequest, FailedTransactionPage, ResolveRequest } from './parked.dto';
 
-export const ApiFailedTransactions = () =>
+export const ApiListFailedTransactions = () =>
   described(
     ApiOperation({
       summary: 'Parked money, oldest first',
@@ -13,7 +13,7 @@ export const ApiFailedTransactions = () =>
     ApiProblems('validation_failed'),
   );
 
-export const ApiResolve = () =>
+export const ApiResolveFailedTransaction = () =>
   described(
     ApiOperation({
       summary: 'Resolve a parked transaction',
@@ -50,7 +50,7 @@ export const ApiResolve = () =>
     ),
   );
 
-export const ApiResolveMany = () =>
+export const ApiResolveFailedTransactions = () =>
   described(
     ApiOperation({ summary: 'Resolve many parked transactions, or preview it' }),
     ApiBody({ type: BulkResolveRequest }),
