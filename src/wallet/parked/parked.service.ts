@@ -110,7 +110,7 @@ export class ParkedService {
         {
           transaction: { ...transaction, undo },
           change: {
-            ...changeBy('admin', transaction, to, to === 'confirmed' ? null : 'resolved by hand', {
+            ...changeBy('admin', transaction, to, to === 'confirmed' ? null : 'manually_resolved', {
               actor,
               reason,
               resolution,
@@ -123,7 +123,7 @@ export class ParkedService {
       await this.outbox.finish(
         tx,
         [{ id: messageId, destinationId: transaction.operatorId, outcome: resolution === 'applied' ? 'sent' : 'dead' }],
-        'resolved by hand',
+        'manually_resolved',
       );
     }
     const entry = {
