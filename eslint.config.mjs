@@ -40,7 +40,7 @@ export default tseslint.config(
   },
   {
     // Takes the PG… variables of the shell away; it reads none.
-    files: ['src/database/embedded-postgres.ts'],
+    files: ['src/database/embedded/embedded-postgres.ts'],
     rules: { 'no-restricted-properties': 'off' },
   },
   {

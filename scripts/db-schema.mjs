@@ -11,7 +11,7 @@ await installIfNeeded();
 await buildIfNeeded();
 
 const built = createRequire(path.join(root, 'dist', 'src', 'main.js'));
-const { startEmbeddedPostgres } = built('./database/embedded-postgres.js');
+const { startEmbeddedPostgres } = built('./database/embedded/embedded-postgres.js');
 const { migrate } = built('./database/migrate.js');
 const { describeSchema } = built('./database/describe-schema.js');
 const { Client } = built('pg');

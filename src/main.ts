@@ -7,7 +7,7 @@ import { type Config, describeConfig, parseConfig, roleOf } from './config/confi
 import type { Exception } from './config/production';
 import { checkConnections } from './database/connections';
 import { directUrlOf, pooledUrlOf } from './database/data-source';
-import { type EmbeddedPostgres, startEmbeddedPostgres } from './database/embedded-postgres';
+import { type EmbeddedPostgres, startEmbeddedPostgres } from './database/embedded/embedded-postgres';
 import { historyOf, migrate, powersOf } from './database/migrate';
 import { HubServer } from './http/http-server';
 import { Readiness } from './http/readiness';

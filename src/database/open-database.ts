@@ -3,7 +3,7 @@ import { DataSource } from 'typeorm';
 import type { DatabaseConfig } from '../config/config';
 import { dataSourceOptions } from './data-source';
 import { Database } from './database';
-import { startEmbeddedPostgres } from './embedded-postgres';
+import { startEmbeddedPostgres } from './embedded/embedded-postgres';
 
 type Place = Pick<DatabaseConfig, 'databaseUrl' | 'databaseOwnerUrl' | 'dataDir'>;
 

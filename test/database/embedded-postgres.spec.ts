@@ -8,8 +8,8 @@ import * as path from 'node:path';
 import * as readline from 'node:readline';
 import { transformFileSync } from '@swc/core';
 import { Client } from 'pg';
-import { startEmbeddedPostgres } from '../../src/database/embedded-postgres';
-import type { EmbeddedPostgres } from '../../src/database/embedded-postgres';
+import { startEmbeddedPostgres } from '../../src/database/embedded/embedded-postgres';
+import type { EmbeddedPostgres } from '../../src/database/embedded/embedded-postgres';
 
 // These tests are about processes and files, not about disks: without fsync they take a third of the time.
 const settings = { fsync: 'off', shared_buffers: '16MB', max_connections: '20' };
@@ -27,15 +27,19 @@ beforeAll(() => {
   // A program that starts Postgres, says so on one line, and stops it when its input ends. Its own process, so that it
   // can be killed.
   launcher = path.join(scratch, 'launcher.cjs');
-  const { code } = transformFileSync(path.join(root, 'src', 'database', 'embedded-postgres.ts'), {
-    jsc: { target: 'es2023', parser: { syntax: 'typescript' } },
-    module: { type: 'commonjs' },
-  });
-  fs.writeFileSync(path.join(scratch, 'embedded-postgres.cjs'), code);
+  const source = path.join(root, 'src', 'database', 'embedded');
+  fs.mkdirSync(path.join(scratch, 'embedded'));
+  for (const file of fs.readdirSync(source)) {
+    const { code } = transformFileSync(path.join(source, file), {
+      jsc: { target: 'es2023', parser: { syntax: 'typescript' } },
+      module: { type: 'commonjs' },
+    });
+    fs.writeFileSync(path.join(scratch, 'embedded', file.replace(/\.ts$/, '.js')), code);
+  }
   fs.copyFileSync(path.join(root, 'src', 'database', 'hand-over.sql'), path.join(scratch, 'hand-over.sql'));
   fs.writeFileSync(
     launcher,
-    `const { startEmbeddedPostgres } = require('./embedded-postgres.cjs');
+    `const { startEmbeddedPostgres } = require('./embedded/embedded-postgres.js');
      startEmbeddedPostgres({ dataDir: process.argv[2], settings: ${JSON.stringify(settings)} }).then(async (pg) => {
        console.log(JSON.stringify({ port: pg.port, pid: pg.pid, owned: pg.owned, url: pg.url, superuserUrl: pg.superuserUrl }));
        process.stdin.on('end', () => pg.stop().then(() => process.exit(0))).resume();

@@ -10,7 +10,7 @@ import { verifyChain } from '../../src/audit/audit-chain';
 import { AuditStore } from '../../src/audit/audit.store';
 import { roleOf } from '../../src/config/config';
 import { Database } from '../../src/database/database';
-import { startEmbeddedPostgres } from '../../src/database/embedded-postgres';
+import { startEmbeddedPostgres } from '../../src/database/embedded/embedded-postgres';
 import { migrate, pendingMigrations, powersOf } from '../../src/database/migrate';
 import { DELETED_FROM, rightsOn } from '../../src/database/roles';
 import { OutboxStore } from '../../src/outbox/outbox.store';

@@ -3,7 +3,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { type MockOperator, startMockOperator } from '../../mocks/operator/start';
 import { type MockRgs, startMockRgs } from '../../mocks/rgs/start';
-import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/database/embedded-postgres';
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/database/embedded/embedded-postgres';
 import { HubProcess } from '../support/hub/hub-process';
 import { NO_FAULTS, OutboxLanes } from '../support/hub/outbox-lanes';
 import { signedRequest } from '../support/hub/signed-request';

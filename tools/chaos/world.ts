@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
 import { type MockOperator, startMockOperator } from '../../mocks/operator/start';
 import { type MockRgs, startMockRgs } from '../../mocks/rgs/start';
-import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/database/embedded-postgres';
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/database/embedded/embedded-postgres';
 import { selfSigned } from '../../test/support/partners/odd-server';
 import { FAR, FarLink } from './far-link';
 import { HubSlot } from './hub-slot';

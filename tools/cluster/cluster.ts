@@ -5,7 +5,7 @@ import { type MockOperator, startMockOperator } from '../../mocks/operator/start
 import { type MockRgs, startMockRgs } from '../../mocks/rgs/start';
 import { parseConfig } from '../../src/config/config';
 import { connectionBudget } from '../../src/database/connections';
-import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/database/embedded-postgres';
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/database/embedded/embedded-postgres';
 import { HubSlot } from '../chaos/hub-slot';
 import { freePort } from '../../test/support/hub/hub-process';
 import { waitFor } from '../../test/support/wait-for';

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
-import type { EmbeddedPostgres } from '../../src/database/embedded-postgres';
+import type { EmbeddedPostgres } from '../../src/database/embedded/embedded-postgres';
 
 /**
  * The binaries come without pg_basebackup. The files of a server that was stopped in good order are a base backup as

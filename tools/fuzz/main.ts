@@ -4,7 +4,7 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { startMockOperator } from '../../mocks/operator/start';
 import { startMockRgs } from '../../mocks/rgs/start';
-import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/database/embedded-postgres';
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/database/embedded/embedded-postgres';
 import { HubProcess } from '../../test/support/hub/hub-process';
 import { endAllOnSignals, withOwned } from '../../test/support/leftovers';
 import { type FuzzReport, fuzz } from './run';

@@ -2,7 +2,7 @@ import { constants, accessSync, mkdtempSync, statfsSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { roleOf } from '../../../src/config/config';
-import { startEmbeddedPostgres } from '../../../src/database/embedded-postgres';
+import { startEmbeddedPostgres } from '../../../src/database/embedded/embedded-postgres';
 import { migrate } from '../../../src/database/migrate';
 import { type TestServer, discardServer } from './global-teardown';
 import {

@@ -1,5 +1,5 @@
 import { rmSync } from 'node:fs';
-import type { EmbeddedPostgres } from '../../../src/database/embedded-postgres';
+import type { EmbeddedPostgres } from '../../../src/database/embedded/embedded-postgres';
 
 export interface TestServer {
   readonly server: EmbeddedPostgres;

@@ -573,7 +573,7 @@ async function setUpRoles(home: Home, { port }: RunningServer, log: Log): Promis
 /** One statement at a time, each of which is right by itself: killed half-way, the next start does the rest. */
 async function handOver(client: Client): Promise<number> {
   const { rows } = await client.query<{ statement: string }>(
-    fs.readFileSync(path.join(__dirname, 'hand-over.sql'), 'utf8'),
+    fs.readFileSync(path.join(__dirname, '..', 'hand-over.sql'), 'utf8'),
   );
   for (const { statement } of rows) await client.query(statement);
   return rows.length;
