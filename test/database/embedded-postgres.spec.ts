@@ -219,42 +219,25 @@ describe('the embedded Postgres', () => {
     for (const password of passwords) expect(lines.join('\n')).not.toContain(password);
   });
 
-  it('gives a data directory of the release before a password, and keeps its data', async () => {
-    const first = await start();
-    await query(first, 'CREATE TABLE kept (n int); INSERT INTO kept VALUES (5)');
-    await makeFormer(first);
-    await first.stop();
-    forgetPassword();
-
-    const second = await start();
-    expect(await strangersSeen(second)).toEqual(['refused', 'refused', 'refused', 'refused']);
-    expect(await query(second, 'SELECT n FROM kept')).toEqual([{ n: 5 }]);
-    expect(second.port).toBe(first.port);
-    expect(modeOf(path.join(dataDir, 'postgres.json'))).toBe('600');
-    await second.stop();
-    expect((await start()).url).toBe(second.url);
-  });
-
-  it('starts a server of the release before anew when its owner was killed, and leaves it alone while the owner lives', async () => {
-    const former = await launch();
-    await query(former, 'CREATE TABLE kept (n int); INSERT INTO kept VALUES (6)');
+  it('refuses a data directory of release 0.1.0, and leaves it as it is, whether its server runs or not', async () => {
+    const former = await start();
+    await query(former, 'CREATE TABLE kept (n int); INSERT INTO kept VALUES (5)');
     await makeFormer(former);
-    forgetPassword();
-    const guest = await start();
-    expect(guest).toMatchObject({
-      pid: former.pid,
-      owned: false,
-      url: `postgres://postgres@127.0.0.1:${former.port}/postgres`,
-      ownerUrl: undefined,
-    });
-    await guest.stop();
+    const refusal = /made by release 0\.1\.0, .* nothing was changed: choose another DATA_DIR/;
+    const files = ['postgres.json', 'postgres/pg_hba.conf'].map((file) => path.join(dataDir, file));
+    const stateOf = (): string[] => files.map((file) => `${modeOf(file)} ${fs.readFileSync(file, 'utf8')}`);
+    const before = stateOf();
+    await expect(start()).rejects.toThrow(refusal);
+    expect(stateOf()).toEqual(before);
+    // It still runs, and lets in whom it let in.
+    const url = `postgres://postgres@127.0.0.1:${former.port}/postgres`;
+    expect(await queryAt(url, 'SELECT n FROM kept')).toEqual([{ n: 5 }]);
+    await former.stop();
 
-    await kill(former.child);
-    const next = await start();
-    expect(next.owned).toBe(true);
-    expect(next.pid).not.toBe(former.pid);
-    expect(await strangersSeen(next)).toEqual(['refused', 'refused', 'refused', 'refused']);
-    expect(await query(next, 'SELECT n FROM kept')).toEqual([{ n: 6 }]);
+    forgetPassword();
+    const stopped = stateOf();
+    await expect(start()).rejects.toThrow(refusal);
+    expect(stateOf()).toEqual(stopped);
   });
 
   it('has two roles that are no superusers: the hub serves as one, and what it serves belongs to the other', async () => {

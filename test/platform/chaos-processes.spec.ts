@@ -116,7 +116,7 @@ describe('hub processes under fire', () => {
   const startHub = async (): Promise<HubProcess> =>
     HubProcess.start({
       DATABASE_URL: postgres.url,
-      DATABASE_OWNER_URL: postgres.ownerUrl ?? '',
+      DATABASE_OWNER_URL: postgres.ownerUrl,
       OPERATOR_BASE_URL: operator.url,
       RGS_WEBHOOK_URL: `${rgs.url}/webhooks`,
       RATE_LIMIT_PER_MINUTE: '0',
@@ -266,7 +266,7 @@ describe('hub processes under fire', () => {
 
     const lanes = await OutboxLanes.open(1, {
       url: postgres.url,
-      ownerUrl: postgres.ownerUrl ?? '',
+      ownerUrl: postgres.ownerUrl,
       superuserUrl: postgres.superuserUrl,
       asOwner: () => Promise.reject(new Error('not used')),
       query: () => Promise.reject(new Error('not used')),

@@ -75,7 +75,7 @@ describe(`a run whose processes are killed (RECON_SEED=${SEED})`, () => {
     HubProcess.start(
       {
         DATABASE_URL: postgres.url,
-        DATABASE_OWNER_URL: postgres.ownerUrl ?? '',
+        DATABASE_OWNER_URL: postgres.ownerUrl,
         OPERATOR_BASE_URL: servers.operator?.url ?? '',
         RGS_WEBHOOK_URL: `${servers.rgs?.url}/webhooks`,
         RECON_LEASE_SECONDS: '1',
@@ -88,7 +88,7 @@ describe(`a run whose processes are killed (RECON_SEED=${SEED})`, () => {
 
   beforeAll(async () => {
     postgres = await startPostgres();
-    await migrate(postgres.ownerUrl ?? '', { role: roleOf(postgres.url), mayClear: true });
+    await migrate(postgres.ownerUrl, { role: roleOf(postgres.url), mayClear: true });
     // Nothing waits in the outbox: a hub would send it.
     const facts = factsOf([PLANTED, PLANTED, PLANTED, PLANTED], BEGIN);
     const hubFacts = facts.hub.map((each) => ({

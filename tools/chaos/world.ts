@@ -97,7 +97,7 @@ export class World {
             ...HUB_ENVIRONMENT,
             BREAKER_FAILURES: String(breakerFailures),
             DATABASE_URL: throughPort(postgres.url, cable.port),
-            DATABASE_OWNER_URL: throughPort(postgres.ownerUrl ?? '', cable.port),
+            DATABASE_OWNER_URL: throughPort(postgres.ownerUrl, cable.port),
             OPERATOR_BASE_URL: `${far?.operator.url ?? near.operator}/`,
             RGS_WEBHOOK_URL: `${far?.rgs.url ?? near.rgs}/webhooks`,
             ...(far === null ? {} : { NODE_EXTRA_CA_CERTS: far.certificate }),

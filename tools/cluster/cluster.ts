@@ -115,7 +115,7 @@ async function startParts(options: ClusterOptions, parts: Part[], make: (...made
   const env = {
     LOG_LEVEL: 'info',
     DATABASE_URL: pgbouncer?.url ?? postgres.url,
-    DATABASE_OWNER_URL: postgres.ownerUrl ?? '',
+    DATABASE_OWNER_URL: postgres.ownerUrl,
     ...(pgbouncer === undefined ? {} : { DATABASE_DIRECT_URL: postgres.url }),
     ...(replica === undefined ? {} : { REPORTS_DATABASE_URL: replica.url }),
     DRAIN_SECONDS: String(DRAIN_SECONDS),

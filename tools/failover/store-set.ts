@@ -101,7 +101,7 @@ export class StoreSet {
 
   /** Of the owner of the tables, likewise. */
   get ownerUrl(): string {
-    return this.throughAddress(this.primary.postgres.ownerUrl ?? '');
+    return this.throughAddress(this.primary.postgres.ownerUrl);
   }
 
   private throughAddress(address: string): string {

@@ -68,7 +68,7 @@ async function fuzzHubOn(
     hub = await HubProcess.start({
       NODE_ENV: 'development',
       DATABASE_URL: databaseUrl,
-      DATABASE_OWNER_URL: ownerUrl ?? '',
+      DATABASE_OWNER_URL: ownerUrl,
       OPERATOR_BASE_URL: operator.url,
       RGS_WEBHOOK_URL: `${rgs.url}/webhooks`,
       RATE_LIMIT_PER_MINUTE: '0',

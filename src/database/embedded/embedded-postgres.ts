@@ -17,8 +17,8 @@ import { APPLICATION, type EmbeddedPostgres, type EmbeddedPostgresOptions, OWNER
 import { isSelf, signal } from './processes';
 import { chooseRunner } from './server-user';
 import { isServerOf, waitForRunning } from './running-server';
+import { refuseFolderOf010 } from './password';
 import { setUpRoles } from './server-roles';
-import { endIfOpen } from './set-password';
 import { claimOwnership, startServer } from './start-server';
 import { stopServer } from './stop-server';
 
@@ -36,11 +36,10 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     const runner = await chooseRunner(home);
     await makeCluster(native, home, runner, options.settings ?? {}, log);
 
+    refuseFolderOf010(home);
+
     const found = await waitForRunning(home, log);
-    const running =
-      found !== undefined && !(await endIfOpen(home, found, log))
-        ? found
-        : await startServer(native, home, runner, options, log);
+    const running = found ?? (await startServer(native, home, runner, options, log));
     const mine = claimOwnership(home, running, options, log);
     const other = mine ? null : (readRecord(home)?.owner ?? null);
     if (options.port !== undefined && options.port !== running.port) {
@@ -56,8 +55,8 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     let stopping: Promise<void> | undefined;
     let stopped = false;
     return {
-      url: passwords === undefined ? superuserUrl : urlOf(running.port, APPLICATION, passwords[APPLICATION]),
-      ownerUrl: passwords === undefined ? undefined : urlOf(running.port, OWNER, passwords[OWNER]),
+      url: urlOf(running.port, APPLICATION, passwords[APPLICATION]),
+      ownerUrl: urlOf(running.port, OWNER, passwords[OWNER]),
       superuserUrl,
       port: running.port,
       pid: running.pid,

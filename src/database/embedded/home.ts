@@ -8,9 +8,9 @@ interface RunRecord {
   port: number | null;
   /** Null after a clean stop. */
   owner: (ProcessName & { address?: string | undefined }) | null;
-  /** Of the superuser. Undefined: the cluster was made by a release that had none, or the record was lost. */
+  /** Of the superuser. Undefined: the record was lost. */
   password?: string | undefined;
-  /** Of the two roles, by name. Undefined: the cluster is of a release in which the superuser did all. */
+  /** Of the two roles, by name. Undefined before the first start, or when the record was lost. */
   rolePasswords?: RolePasswords | undefined;
 }
 

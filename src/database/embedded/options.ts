@@ -16,11 +16,8 @@ export interface EmbeddedPostgresOptions {
 export interface EmbeddedPostgres {
   /** Of the role that the hub serves as. */
   url: string;
-  /**
-   * Of the role that owns the tables. Undefined: a server of the release before, whose owner still lives, has one role
-   * for all.
-   */
-  ownerUrl: string | undefined;
+  /** Of the role that owns the tables. */
+  ownerUrl: string;
   /** For what needs the server itself, such as another database; no part of the hub uses it. */
   superuserUrl: string;
   port: number;

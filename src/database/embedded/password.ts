@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import type { Home } from './home';
+import { OR_SET_URL } from './options';
 
 export function newPassword(): string {
   // Stands in URLs and in quotes as it is.
@@ -15,17 +16,19 @@ export function passwordUnknown(home: Home): string {
   );
 }
 
-/** Releases before this one let every user of the machine in, over TCP and as superuser. */
-export function isOpen(home: Home): boolean {
-  return fs
-    .readFileSync(accessFileOf(home), 'utf8')
-    .split('\n')
-    .some((line) => TRUSTING_LINE.test(line));
+/**
+ * Release 0.1.0 let every user of the machine in, over TCP and as superuser, and no later release takes over its tables.
+ * Checked before anything is changed: with a password, that release could not start on its folder any more.
+ */
+export function refuseFolderOf010(home: Home): void {
+  const lines = fs.readFileSync(path.join(home.cluster, 'pg_hba.conf'), 'utf8').split('\n');
+  if (!lines.some((line) => TRUSTING_LINE.test(line))) return;
+  throw new Error(
+    `${home.cluster} was made by release 0.1.0, whose data no later release carries over, and nothing was changed: ` +
+      'choose another DATA_DIR, and keep this one with release 0.1.0 for as long as its records are needed. ' +
+      OR_SET_URL,
+  );
 }
 
-/** As in pg_hba.conf, whose method is the last word of a line. */
-export const TRUSTING_LINE = /^([^#]*\s)trust(\s*(?:#.*)?)$/;
-
-export function accessFileOf(home: Home): string {
-  return path.join(home.cluster, 'pg_hba.conf');
-}
+/** The method is the last word of a line. */
+const TRUSTING_LINE = /^[^#]*\strust\s*(?:#.*)?$/;

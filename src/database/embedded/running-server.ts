@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
 import { type Home, readRecord } from './home';
 import { type Log, OR_SET_URL, PING_TIMEOUT_MS, POLL_MS, READY_TIMEOUT_MS, SUPERUSER } from './options';
-import { isOpen, passwordUnknown } from './password';
+import { passwordUnknown } from './password';
 import { codeOf, commandLineOf, readIfThere, startTimeOf } from './processes';
 
 export interface RunningServer {
@@ -103,7 +103,7 @@ export async function ask(home: Home, port: number): Promise<'ours' | 'refused' 
     return result.rows[0]?.directory === home.cluster ? 'ours' : 'no';
   } catch (error) {
     // Without a password it is the driver that gives up.
-    return codeOf(error) === INVALID_PASSWORD || (password === undefined && !isOpen(home)) ? 'refused' : 'no';
+    return codeOf(error) === INVALID_PASSWORD || password === undefined ? 'refused' : 'no';
   } finally {
     await client.end().catch(() => undefined);
   }

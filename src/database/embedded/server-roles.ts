@@ -3,17 +3,14 @@ import * as path from 'node:path';
 import { Client } from 'pg';
 import { changeRecord, type Home, readRecord, type RolePasswords } from './home';
 import { APPLICATION, type Log, OR_SET_URL, OWNER, PING_TIMEOUT_MS, SUPERUSER } from './options';
-import { isOpen, newPassword } from './password';
+import { newPassword } from './password';
 import type { RunningServer } from './running-server';
 
 /**
  * The hub serves as a role that owns nothing, and its tables belong to another; neither is a superuser. Whatever is not
- * so is made so at each start: in a folder of the release before, in which the superuser made the tables, and after
- * that release has run here once more. Undefined on a server of a release without passwords, which is left alone as
- * long as its owner lives.
+ * so is made so at each start: what the superuser has made here is handed over.
  */
-export async function setUpRoles(home: Home, { port }: RunningServer, log: Log): Promise<RolePasswords | undefined> {
-  if (isOpen(home)) return undefined;
+export async function setUpRoles(home: Home, { port }: RunningServer, log: Log): Promise<RolePasswords> {
   const { password, rolePasswords: known } = readRecord(home) ?? {};
   const client = new Client({
     host: '127.0.0.1',

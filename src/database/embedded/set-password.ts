@@ -3,42 +3,24 @@ import * as path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { changeRecord, type Home, readRecord } from './home';
 import { type Log, OR_SET_URL, POLL_MS, READY_TIMEOUT_MS, SUPERUSER } from './options';
-import { accessFileOf, isOpen, newPassword, TRUSTING_LINE } from './password';
-import { isAlive, run } from './processes';
+import { newPassword } from './password';
+import { run } from './processes';
 import type { Runner } from './server-user';
-import { ignoreStaleLock, type RunningServer } from './running-server';
-import { endServer } from './stop-server';
+import { ignoreStaleLock } from './running-server';
 
 /**
- * Ends a server that trusts everybody and whose owner has died, so that it comes back with a password. A living owner
- * of the release before is left alone: it could not connect any more.
+ * Gives a stopped cluster a new password when its own is lost. In single-user mode, which opens no port: who may write
+ * these files may set it, and no one else can come in meanwhile. Killed half-way, the next start does it again.
  */
-export async function endIfOpen(home: Home, running: RunningServer, log: Log): Promise<boolean> {
-  const owner = readRecord(home)?.owner ?? null;
-  if (!isOpen(home) || owner === null || isAlive(owner)) return false;
-  log(
-    `embedded Postgres: the server that runs (process id ${running.pid}) lets every user of this machine in; ` +
-      'starting it again with a password',
-  );
-  await endServer(home, running, log);
-  return true;
-}
-
-/**
- * Gives a stopped cluster a password when it has none, or when nobody knows it any more. In single-user mode, which
- * opens no port: whoever may write these files may set it, and nobody else can come in meanwhile. Killed half-way, the
- * next start does it again.
- */
-export async function closeCluster(native: string, home: Home, runner: Runner, log: Log): Promise<void> {
-  const known = readRecord(home)?.password;
-  if (known !== undefined && !isOpen(home)) return;
+export async function replaceLostPassword(native: string, home: Home, runner: Runner, log: Log): Promise<void> {
+  if (readRecord(home)?.password !== undefined) return;
   if (fs.existsSync(path.join(home.cluster, 'standby.signal'))) {
     throw new Error(
       `${home.cluster} is a standby, which has the password of its primary. ` +
         `Copy the primary's postgres.json to ${home.record}. ${OR_SET_URL}`,
     );
   }
-  const password = known ?? newPassword();
+  const password = newPassword();
   const deadline = Date.now() + READY_TIMEOUT_MS;
   const args = [
     '--single',
@@ -67,17 +49,5 @@ export async function closeCluster(native: string, home: Home, runner: Runner, l
     await delay(10 * POLL_MS);
   }
   changeRecord(home, { password });
-  const file = accessFileOf(home);
-  const { uid, gid } = fs.statSync(file);
-  const text = fs
-    .readFileSync(file, 'utf8')
-    .split('\n')
-    .map((line) => line.replace(TRUSTING_LINE, '$1scram-sha-256$2'))
-    .join('\n');
-  const fresh = `${file}.new`;
-  fs.rmSync(fresh, { force: true });
-  fs.writeFileSync(fresh, text, { mode: 0o600 });
-  fs.chownSync(fresh, uid, gid);
-  fs.renameSync(fresh, file);
-  log(`embedded Postgres: ${home.cluster} has a password now, which stands in ${home.record}`);
+  log(`embedded Postgres: ${home.cluster} has a new password, which is in ${home.record}`);
 }

@@ -9,7 +9,7 @@ import { freePort, isFree, otherPort } from './ports';
 import { isAlive, isSelf, messageOf, self, SERVER_ENVIRONMENT } from './processes';
 import type { Runner } from './server-user';
 import { ask, ignoreStaleLock, readServerLock, type RunningServer } from './running-server';
-import { closeCluster } from './set-password';
+import { replaceLostPassword } from './set-password';
 
 const DEFAULT_SETTINGS: Readonly<Record<string, string>> = {
   listen_addresses: '127.0.0.1',
@@ -65,7 +65,7 @@ export async function startServer(
 ): Promise<RunningServer> {
   const deadline = Date.now() + READY_TIMEOUT_MS;
   const settings = { ...DEFAULT_SETTINGS, ...options.settings };
-  await closeCluster(native, home, runner, log);
+  await replaceLostPassword(native, home, runner, log);
   let port = options.port ?? readRecord(home)?.port ?? options.firstPort ?? (await freePort());
   let isWaiting = false;
 
