@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { HubError, messageOf } from '../kernel/errors';
 import { openList } from '../partners/lists/list-answer';
 import { type ListedRow, type LookUp, lookUp } from '../partners/lists/look-up';
-import { classOfStatusWord, undoReference } from '../partners/operator-wire';
+import { classOfStatusWord, reversalReference } from '../partners/operator-wire';
 import type { Partner } from '../partners/partner';
 import { PartnerDirectory } from '../partners/partner-directory';
 import { PartnerHttp } from '../partners/partner-http';
@@ -31,7 +31,7 @@ export class OperatorInquiry {
       throw new HubError('exception_state_conflict', { detail: 'the exception has no reference to ask by' });
     if (!operator.statusQuery)
       throw new HubError('exception_state_conflict', { detail: 'the operator cannot be asked about single movements' });
-    const reference = leg === 'undo' && !/^rollback:/i.test(refId) ? undoReference(refId) : refId;
+    const reference = leg === 'undo' && !/^rollback:/i.test(refId) ? reversalReference(refId) : refId;
     const said = await this.look(operator, reference);
     if (said.verdict === 'no_answer')
       throw new HubError('upstream_failed', { detail: `the operator's list is no answer: ${said.reason}` });

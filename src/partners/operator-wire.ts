@@ -99,14 +99,14 @@ export function movementOfMessage(
   };
 }
 
-/** What is looked for in a list or expected of a callback. `undo`: what refunds a debit. */
+/** What is looked for in a list or expected of a callback. `reversal`: what refunds a debit. */
 export function askedMovement(
   operator: Partner,
   transaction: OperatorMovement & { readonly playerId: string; readonly operatorReference: string },
-  undo: boolean,
+  reversal: boolean,
 ): AskedMovement {
   const { movement, externalPlayerId, playerId, amountMinor, exponent, currency, correlationId } = transaction;
-  const route = undo
+  const route = reversal
     ? operator.rollbackRoute
       ? 'rollback'
       : 'deposit'
@@ -114,7 +114,7 @@ export function askedMovement(
       ? 'withdraw'
       : 'deposit';
   return {
-    reference: operatorReference(transaction, undo),
+    reference: operatorReference(transaction, reversal),
     directions: directionsOf(route),
     playerIds: [externalPlayerId, playerId],
     amount: { minor: amountMinor, exponent },
@@ -126,9 +126,9 @@ export function askedMovement(
 /** The reference that the operator sees of a movement, or of what refunds it. */
 export function operatorReference(
   { operatorReference: reference }: { readonly operatorReference: string },
-  undo: boolean,
+  reversal: boolean,
 ): string {
-  return undo ? undoReference(reference) : reference;
+  return reversal ? reversalReference(reference) : reference;
 }
 
 function directionsOf(route: string): AskedMovement['directions'] {
@@ -146,16 +146,20 @@ export function externalReference(scope: ReferenceScope, refId: string, transact
 }
 
 /** Reference under which a debit is refunded; one per debit, so refunding twice is a repeat. */
-export function undoReference(refId: string): string {
+export function reversalReference(refId: string): string {
   return `rollback:${refId}`;
 }
 
 /** Path and exact body that undo a debit: the operator's rollback route where it has one, else a deposit of the same amount. */
-export function operatorUndoMessage(
+export function operatorReversalMessage(
   operator: Partner,
   bet: Omit<OperatorMovement, 'movement'>,
 ): { path: string; body: string } {
-  const deposit = operatorMovementMessage(operator, { ...bet, movement: 'credit', refId: undoReference(bet.refId) });
+  const deposit = operatorMovementMessage(operator, {
+    ...bet,
+    movement: 'credit',
+    refId: reversalReference(bet.refId),
+  });
   if (!operator.rollbackRoute) return deposit;
   return {
     path: deposit.path.replace(/deposit$/, 'rollback'),

@@ -4,7 +4,7 @@ import { CONFIG } from '../config/config.module';
 import { Database } from '../database/database';
 import { Outbox } from '../outbox/outbox';
 import { Periodic } from '../scheduling/periodic';
-import { deadlineEnds } from './rules/undo';
+import { deadlineEnds } from './rules/reversal';
 import { Settlement, changeBy } from './settlement';
 import { WalletStore } from './wallet.store';
 

@@ -11,7 +11,7 @@ import { Outbox } from '../outbox/outbox';
 import { PartnerDirectory, isEnvironmentPair } from '../partners/partner-directory';
 import { isAddressablePlayer } from '../partners/operator-wire';
 import { RollbackStore } from './rollback.store';
-import { undoingOf } from './rules/undo';
+import { reversalStepOf } from './rules/reversal';
 import { Settlement, changeBy } from './settlement';
 import type { MoneyTransaction, Transaction } from './transaction';
 import type { RollbackRequest } from './wallet.dto';
@@ -88,7 +88,7 @@ export class RollbackService {
       const bet = await this.store.lockDebit(tx, place);
       // Neither there nor its place: a movement of another name has the same hashes. The debit could not be stored either.
       if (bet === undefined) throw new HubError('reference_reused');
-      const applied = neverCame ? false : await this.undo(tx, bet);
+      const applied = neverCame ? false : await this.reverse(tx, bet);
       const stored = await this.rollbacks.insertRollback(tx, {
         id,
         original: bet,
@@ -139,10 +139,10 @@ export class RollbackService {
   }
 
   /** Starts undoing a debit. True: it is undone already; false: there is nothing to undo; null: it will be known later. */
-  private async undo(tx: Tx, bet: MoneyTransaction): Promise<boolean | null> {
+  private async reverse(tx: Tx, bet: MoneyTransaction): Promise<boolean | null> {
     const isOpen =
       bet.messageId !== null && (bet.state === 'initiated' || bet.state === 'unknown' || bet.state === 'parked');
-    const { answer, step, endsWithWin } = undoingOf(
+    const { answer, step, endsWithWin } = reversalStepOf(
       bet,
       isOpen && (await this.outbox.position(tx, bet.messageId)).maybeSent,
     );
@@ -153,33 +153,33 @@ export class RollbackService {
       case 'pay_back':
         await this.settlement.write(tx, [
           {
-            transaction: { ...bet, undo: 'rollback' },
-            change: { ...changeBy('rgs', bet, 'rolling_back', 'rolled_back', {}), undo: 'rollback' },
+            transaction: { ...bet, reversal: 'rollback' },
+            change: { ...changeBy('rgs', bet, 'rolling_back', 'rolled_back', {}), reversal: 'rollback' },
             notice: null,
           },
         ]);
-        return bet.messageId === null ? this.undoFreeBet(tx, bet) : answer;
+        return bet.messageId === null ? this.reverseFreeBet(tx, bet) : answer;
       case 'end':
         // It never left, so it ends here; its message is finished now, or when its turn comes.
         await this.settlement.write(tx, [
           {
             transaction: bet,
-            change: { ...changeBy('rgs', bet, 'rejected', 'rolled_back', {}), undo: 'rollback' },
+            change: { ...changeBy('rgs', bet, 'rejected', 'rolled_back', {}), reversal: 'rollback' },
             notice: 'REJECTED',
           },
         ]);
         await this.outbox.finish(tx, [{ ...messageOf(bet), outcome: 'dead' }], 'rolled_back');
         return answer;
       case 'recall':
-        await this.store.requestUndo(tx, bet.id);
+        await this.store.requestReversal(tx, bet.id);
         await this.outbox.recall(tx, messageOf(bet));
         return answer;
     }
   }
 
   /** Nothing was taken, so there is nothing to wait for. */
-  private async undoFreeBet(tx: Tx, bet: MoneyTransaction): Promise<true> {
-    const rolling: MoneyTransaction = { ...bet, state: 'rolling_back', undo: 'rollback' };
+  private async reverseFreeBet(tx: Tx, bet: MoneyTransaction): Promise<true> {
+    const rolling: MoneyTransaction = { ...bet, state: 'rolling_back', reversal: 'rollback' };
     await this.settlement.write(tx, [
       {
         transaction: rolling,

@@ -12,7 +12,7 @@ import type { DeliveryHandler, Plan } from '../outbox/delivery-handler';
 import { Outbox } from '../outbox/outbox';
 import type { Disposition, LeasedMessage, NewMessage, OperatorResult, Queue } from '../outbox/outbox-message';
 import type { MessagePosition } from '../outbox/outbox.store';
-import { askedMovement, operatorUndoMessage } from '../partners/operator-wire';
+import { askedMovement, operatorReversalMessage } from '../partners/operator-wire';
 import type { Partner } from '../partners/partner';
 import { PartnerDirectory } from '../partners/partner-directory';
 import { type RgsOutcome, rgsWebhookBody } from '../partners/rgs-wire';
@@ -30,7 +30,7 @@ import {
   judge,
   statementOf,
 } from './rules/statement';
-import { beginsRepayment, rollbacksHear, undoAfter } from './rules/transition';
+import { beginsReversal, rollbacksHear, reversalAfter } from './rules/transition';
 import { type Decision, ENDED } from './transaction-state';
 import { Waiters } from './waiters';
 import { type Fill, WalletStore } from './wallet.store';
@@ -73,14 +73,14 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
     const transaction = await this.store.findMoney(this.database, transactionIdOf(message));
     invariant(transaction !== undefined, () => `message ${message.id} belongs to no transaction`);
     const operator = this.partners.byId(transaction.operatorId);
-    const isUndo = message.id === transaction.undoMessageId;
+    const isReversal = message.id === transaction.reversalMessageId;
     const planned = planOf(
       {
         state: transaction.state,
         movement: transaction.movement,
-        undo: transaction.undo,
-        isUndo,
-        undoing: transaction.undoMessageId !== null,
+        reversal: transaction.reversal,
+        isReversal,
+        reversing: transaction.reversalMessageId !== null,
         isExpired: expiredAtClaim(message),
         mayBeBooked: message.mayLandUntil !== null,
       },
@@ -91,7 +91,7 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
       case 'give_up':
         return { action: planned };
       case 'ask':
-        return ask(operator, transaction, isUndo);
+        return ask(operator, transaction, isReversal);
       case 'finish_sent':
         return { action: 'finish', outcome: 'sent' };
       case 'finish_dead':
@@ -143,7 +143,7 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
     switch (
       replayRefusal(
         transaction,
-        id === transaction.messageId || id === transaction.undoMessageId,
+        id === transaction.messageId || id === transaction.reversalMessageId,
         this.partners.byId(transaction.operatorId),
         position,
       )
@@ -234,18 +234,19 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
   /** Writes changes with all that follows from them: history, reversal, the rollbacks that waited for them, and the RGS's webhook. */
   async write(tx: Tx, moves: readonly Move[]): Promise<void> {
     if (moves.length === 0) return;
-    const undoMessages = moves.flatMap(({ transaction, change }) =>
-      change.kind === 'transition' && beginsRepayment(transaction, change.to) ? [this.undoMessage(transaction)] : [],
+    const reversalMessages = moves.flatMap(({ transaction, change }) =>
+      change.kind === 'transition' && beginsReversal(transaction, change.to) ? [this.reversalMessage(transaction)] : [],
     );
     await this.store.change(
       tx,
       moves.map(({ change }) => ({
         ...change,
-        undoMessageId: undoMessages.find(({ transactionId }) => transactionId === change.transactionId)?.id ?? null,
+        reversalMessageId:
+          reversalMessages.find(({ transactionId }) => transactionId === change.transactionId)?.id ?? null,
       })),
     );
     await this.tell(tx, moves);
-    await this.outbox.enqueue(tx, undoMessages);
+    await this.outbox.enqueue(tx, reversalMessages);
     const heard = moves.flatMap(({ transaction, change }) => {
       const said = change.kind === 'transition' ? rollbacksHear(transaction, change.to) : null;
       return said === null ? [] : [{ originalId: transaction.id, balanceMinor: change.balanceMinor, ...said }];
@@ -293,7 +294,7 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
     );
   }
 
-  private undoMessage(transaction: MoneyTransaction): NewMessage {
+  private reversalMessage(transaction: MoneyTransaction): NewMessage {
     const operator = this.partners.byId(transaction.operatorId);
     return {
       id: newId(),
@@ -305,7 +306,7 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
       eventType: 'rollback',
       transactionId: transaction.id,
       expiresInSeconds: null,
-      ...operatorUndoMessage(operator, {
+      ...operatorReversalMessage(operator, {
         ...transaction,
         refId: transaction.operatorReference,
         correlationId: transaction.id,
@@ -354,8 +355,8 @@ export function inFlight(
   });
 }
 
-function ask(operator: Partner, transaction: MoneyTransaction, undo: boolean): Plan {
-  const movement = askedMovement(operator, { ...transaction, correlationId: transaction.id }, undo);
+function ask(operator: Partner, transaction: MoneyTransaction, reversal: boolean): Plan {
+  const movement = askedMovement(operator, { ...transaction, correlationId: transaction.id }, reversal);
   return { action: 'ask', path: `/v2/transactions?reference=${encodeURIComponent(movement.reference)}`, movement };
 }
 
@@ -373,11 +374,11 @@ function changeOf(transaction: MoneyTransaction, statement: Statement, decision:
     ...(to === 'confirmed'
       ? { reason: null, reasonCode: null }
       : to === 'compensating' || statement.class === 'absent'
-        ? hubReason(transaction.undo === 'rollback' ? 'rolled_back' : 'deadline')
+        ? hubReason(transaction.reversal === 'rollback' ? 'rolled_back' : 'deadline')
         : statement.reason === null
           ? { reason: transaction.reason, reasonCode: transaction.reasonCode }
           : { reason: statement.reason, reasonCode: reasonCodeOf(statement.class, statement.reason) }),
-    undo: undoAfter(to, transaction.undo),
+    reversal: reversalAfter(to, transaction.reversal),
     evidence: statement.evidence,
   };
 }
@@ -400,10 +401,10 @@ function fillOf(transaction: MoneyTransaction, statement: Statement): Fill | nul
 }
 
 function outcomeThatAgrees(
-  { state, undoMessageId }: MoneyTransaction,
+  { state, reversalMessageId }: MoneyTransaction,
   { class: said, messageId }: Statement,
 ): RgsOutcome | null {
-  if (messageId !== null && messageId === undoMessageId)
+  if (messageId !== null && messageId === reversalMessageId)
     return said === 'applied' && (state === 'compensated' || state === 'rolled_back') ? 'ROLLED_BACK' : null;
   if (state === 'confirmed' && said === 'applied') return 'OK';
   return state === 'rejected' && said === 'rejected_business' ? 'REJECTED' : null;
@@ -436,7 +437,7 @@ export function changeBy(
     to,
     balanceMinor: null,
     ...hubReason(reason),
-    undo: transaction.undo,
+    reversal: transaction.reversal,
     evidence,
   };
 }
@@ -453,7 +454,7 @@ function moved(transaction: MoneyTransaction, change: TransactionChange): MoneyT
     balanceMinor,
     reason: change.reason,
     reasonCode: change.reasonCode,
-    undo: change.undo,
+    reversal: change.reversal,
   };
 }
 

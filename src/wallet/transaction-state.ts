@@ -36,7 +36,7 @@ export interface Evidence {
   readonly state: TransactionState;
   readonly movement: Movement;
   /** Whether it speaks about the movement itself or about the message that refunds it. */
-  readonly about: 'movement' | 'undo';
+  readonly about: 'movement' | 'reversal';
   readonly class: OutcomeClass;
   /** A callback speaks about the transaction itself; a response to a repeat may speak about the repeat only. */
   readonly source: 'operator_response' | 'operator_callback' | 'operator_list';
@@ -55,7 +55,7 @@ export interface Evidence {
   /** Whether "absent" is proof: the operator said it before, the two questions began far enough apart, and nothing could still be booked when this one began. */
   readonly absentProven: boolean;
   /** Whether refunding was begun, so the movement itself is known to be applied, also while its reversal is parked. */
-  readonly undoing: boolean;
+  readonly reversing: boolean;
 }
 
 export interface Decision {
@@ -88,13 +88,13 @@ const contradict = (message: Decision['message']): Decision => ({
 
 /** The heart of the hub: what an operator's response, list or callback does to a transaction. Pure; the tests are a table over it. */
 export function decide(evidence: Evidence): Decision {
-  return evidence.about === 'undo' ? decideUndo(evidence) : decideMovement(evidence);
+  return evidence.about === 'reversal' ? decideReversal(evidence) : decideMovement(evidence);
 }
 
 function decideMovement(evidence: Evidence): Decision {
   const { movement } = evidence;
   // What is parked then is the reversal: no word about the movement may begin another one.
-  const state = evidence.state === 'parked' && evidence.undoing ? 'compensating' : evidence.state;
+  const state = evidence.state === 'parked' && evidence.reversing ? 'compensating' : evidence.state;
   const open = state === 'initiated' || state === 'unknown';
   switch (evidence.class) {
     case 'applied':
@@ -152,12 +152,12 @@ function decideMovement(evidence: Evidence): Decision {
 }
 
 /** Paying back has no deadline: it goes on until the operator took it, and a refusal waits for a person. */
-function decideUndo(evidence: Evidence): Decision {
+function decideReversal(evidence: Evidence): Decision {
   const { state, class: said, source, lastAttempt, resolvable, repeated } = evidence;
-  const undone = state === 'compensated' || state === 'rolled_back';
+  const reversed = state === 'compensated' || state === 'rolled_back';
   const wanted = state === 'compensating' || state === 'rolling_back' || state === 'parked';
   // A person decided meanwhile that the debit stands: nothing more is sent.
-  if (!undone && !wanted) return said === 'applied' ? contradict('sent') : stay('dead');
+  if (!reversed && !wanted) return said === 'applied' ? contradict('sent') : stay('dead');
   switch (said) {
     case 'applied':
       if (state === 'compensating' || state === 'parked') return move('compensated', 'sent', 'ROLLED_BACK');
@@ -169,18 +169,18 @@ function decideUndo(evidence: Evidence): Decision {
     case 'expired':
       if (wanted && !lastAttempt && saysNothingOfEarlier(evidence)) return stay('after_landing');
       if (wanted && state !== 'parked') return move('parked', 'dead');
-      return undone && said === 'rejected_business' ? contradict('dead') : stay('dead');
+      return reversed && said === 'rejected_business' ? contradict('dead') : stay('dead');
 
     case 'absent':
-      if (undone) return stay('sent');
+      if (reversed) return stay('sent');
       return stay(evidence.absentProven ? 'again' : 'ask_again');
 
     case 'throttled':
-      return undone ? stay('sent') : stay('proposed');
+      return reversed ? stay('sent') : stay('proposed');
 
     case 'accepted':
     case 'unknown':
-      if (undone) return stay('sent');
+      if (reversed) return stay('sent');
       if (source === 'operator_callback' || (said === 'accepted' && !repeated)) return stay('proposed');
       if (lastAttempt || !resolvable) return state === 'parked' ? stay('dead') : move('parked', 'dead');
       return stay('proposed');

@@ -43,8 +43,8 @@ export interface Transaction {
   /** The place of a debit that was rolled back before it came. */
   readonly tombstone: boolean;
   /** Why an applied debit must be refunded instead of confirmed. */
-  readonly undo: 'deadline' | 'rollback' | null;
-  readonly undoMessageId: string | null;
+  readonly reversal: 'deadline' | 'rollback' | null;
+  readonly reversalMessageId: string | null;
   /** How long ago the first question began to which the operator said that it does not know the debit. */
   readonly absentForMs: number | null;
   /** Of a rollback: whether money was refunded; null while that is not known. */
@@ -83,9 +83,9 @@ export interface TransactionChange {
   readonly balanceMinor: bigint | null;
   readonly reason: string | null;
   readonly reasonCode: ReasonCode | null;
-  readonly undo: 'deadline' | 'rollback' | null;
+  readonly reversal: 'deadline' | 'rollback' | null;
   /** Set by the settlement when this change causes a reversal. */
-  readonly undoMessageId?: string | null;
+  readonly reversalMessageId?: string | null;
   readonly evidence: Record<string, unknown>;
 }
 
@@ -174,8 +174,8 @@ export function transactionOf(row: TransactionRow): Transaction {
     messageId: row.message_id,
     originalId: row.original_id,
     tombstone: row.tombstone,
-    undo: row.undo,
-    undoMessageId: row.undo_message_id,
+    reversal: row.undo,
+    reversalMessageId: row.undo_message_id,
     absentForMs: row.absent_for_ms,
     applied: row.applied,
     waited: row.waited,

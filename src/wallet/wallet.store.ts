@@ -239,8 +239,8 @@ export class WalletStore {
             balance_minor: c.balanceMinor?.toString() ?? null,
             reason: c.reason,
             reason_code: c.reasonCode,
-            undo: c.undo,
-            undo_message_id: c.undoMessageId ?? null,
+            undo: c.reversal,
+            undo_message_id: c.reversalMessageId ?? null,
             evidence: c.evidence,
           })),
         ),
@@ -331,7 +331,7 @@ export class WalletStore {
     return row?.outcome;
   }
 
-  async requestUndo(tx: Tx, id: string): Promise<void> {
+  async requestReversal(tx: Tx, id: string): Promise<void> {
     await tx.rows(`update wallet_transaction set undo = 'rollback' where id = $1`, [id]);
   }
 

@@ -115,8 +115,8 @@ export class OperatorCallbacksService implements OnApplicationBootstrap {
       throw new HubError('unknown_reference');
     }
     // Of a debit's two messages the reference tells which one is meant: the movement, or what refunds it.
-    const undo = callback.refId !== operatorReference(transaction, false);
-    const mismatch = mismatchOf(operator, transaction, callback, undo);
+    const reversal = callback.refId !== operatorReference(transaction, false);
+    const mismatch = mismatchOf(operator, transaction, callback, reversal);
     if (mismatch !== null) {
       await this.keepMore(operator, { ...record, verdict: 'mismatched' }, transaction.id);
       this.heard('mismatched', operator, callback, transaction.id, mismatch);
@@ -137,9 +137,9 @@ export class OperatorCallbacksService implements OnApplicationBootstrap {
         ],
       });
     }
-    const messageId = undo ? transaction.undoMessageId : transaction.messageId;
-    const statement = statementOf(operator, transaction, callback, undo ? messageId : null);
-    if (saysNothingNew(transaction, undo, statement.class)) {
+    const messageId = reversal ? transaction.reversalMessageId : transaction.messageId;
+    const statement = statementOf(operator, transaction, callback, reversal ? messageId : null);
+    if (saysNothingNew(transaction, reversal, statement.class)) {
       // The usual case: the response to the hub's call was first.
       await this.keepMore(operator, { ...record, verdict: 'repeated' }, transaction.id);
       this.heard('repeated', operator, callback, transaction.id);
@@ -228,7 +228,7 @@ export class OperatorCallbacksService implements OnApplicationBootstrap {
     if (transaction?.operatorId !== operator.id) return undefined;
     const sent =
       (operatorReference(transaction, false) === refId && transaction.messageId !== null) ||
-      (operatorReference(transaction, true) === refId && transaction.undoMessageId !== null);
+      (operatorReference(transaction, true) === refId && transaction.reversalMessageId !== null);
     return sent ? transaction : undefined;
   }
 
@@ -278,7 +278,7 @@ function mismatchOf(
   operator: Partner,
   transaction: Transaction,
   callback: OperatorCallback,
-  undo: boolean,
+  reversal: boolean,
 ): 'playerId' | 'amount' | 'currency' | 'event' | 'refId' | 'correlationId' | null {
   const field = disagreement(
     askedMovement(
@@ -288,7 +288,7 @@ function mismatchOf(
         movement: transaction.movement === 'debit' ? 'debit' : 'credit',
         correlationId: transaction.id,
       },
-      undo,
+      reversal,
     ),
     callback,
   );

@@ -23,7 +23,7 @@ const CLASSES: readonly Evidence['class'][] = [
 ];
 const MOVEMENTS = ['debit', 'credit'] as const;
 const SOURCES = ['operator_response', 'operator_callback', 'operator_list'] as const;
-const ABOUT = ['movement', 'undo'] as const;
+const ABOUT = ['movement', 'reversal'] as const;
 const FLAGS = [
   'lastAttempt',
   'resolvable',
@@ -32,7 +32,7 @@ const FLAGS = [
   'refusalIsFinal',
   'unwanted',
   'absentProven',
-  'undoing',
+  'reversing',
 ] as const;
 
 const product = <A, B>(left: readonly A[], right: readonly B[]): readonly (A & B)[] =>
@@ -90,7 +90,7 @@ const givesUp = (said: Evidence['class'], if_: (evidence: Evidence) => boolean):
     about: 'movement',
     said: [said],
     while: ['parked'],
-    when: { ...debit, undoing: false },
+    when: { ...debit, reversing: false },
     if: if_,
     then: 'stay',
     message: 'blocked',
@@ -99,7 +99,7 @@ const givesUp = (said: Evidence['class'], if_: (evidence: Evidence) => boolean):
     about: 'movement',
     said: [said],
     while: ['parked'],
-    when: { ...credit, undoing: false },
+    when: { ...credit, reversing: false },
     if: if_,
     then: 'stay',
     message: 'dead',
@@ -132,7 +132,7 @@ const TABLE: readonly Line[] = [
     about: 'movement',
     said: ['applied'],
     while: ['parked'],
-    when: { unwanted: false, undoing: false },
+    when: { unwanted: false, reversing: false },
     then: '-> confirmed',
     told: 'OK',
     message: 'sent',
@@ -141,7 +141,7 @@ const TABLE: readonly Line[] = [
     about: 'movement',
     said: ['applied'],
     while: ['parked'],
-    when: { unwanted: true, undoing: false },
+    when: { unwanted: true, reversing: false },
     then: '-> compensating',
     message: 'sent',
   },
@@ -171,7 +171,7 @@ const TABLE: readonly Line[] = [
     about: 'movement',
     said: ['rejected_business'],
     while: ['parked'],
-    when: { ...debit, undoing: false },
+    when: { ...debit, reversing: false },
     if: final,
     then: '-> rejected',
     told: 'REJECTED',
@@ -181,7 +181,7 @@ const TABLE: readonly Line[] = [
     about: 'movement',
     said: ['rejected_business'],
     while: ['parked'],
-    when: { ...credit, undoing: false },
+    when: { ...credit, reversing: false },
     if: final,
     then: 'stay',
     message: 'dead',
@@ -208,7 +208,7 @@ const TABLE: readonly Line[] = [
     about: 'movement',
     said: ['rejected_business'],
     while: ['parked'],
-    when: { lastAttempt: false, undoing: false },
+    when: { lastAttempt: false, reversing: false },
     if: early,
     then: 'stay',
     message: 'after_landing',
@@ -288,7 +288,7 @@ const TABLE: readonly Line[] = [
     about: 'movement',
     said: ['rejected_contract'],
     while: ['parked'],
-    when: { ...debit, undoing: false },
+    when: { ...debit, reversing: false },
     then: 'stay',
     message: 'blocked',
   },
@@ -296,7 +296,7 @@ const TABLE: readonly Line[] = [
     about: 'movement',
     said: ['rejected_contract'],
     while: ['parked'],
-    when: { ...credit, undoing: false },
+    when: { ...credit, reversing: false },
     then: 'stay',
     message: 'dead',
   },
@@ -330,7 +330,7 @@ const TABLE: readonly Line[] = [
     about: 'movement',
     said: ['throttled'],
     while: ['parked'],
-    when: { undoing: false },
+    when: { reversing: false },
     then: 'stay',
     message: 'proposed',
   },
@@ -355,7 +355,7 @@ const TABLE: readonly Line[] = [
     about: 'movement',
     said: ['accepted'],
     while: ['parked'],
-    when: { repeated: false, undoing: false },
+    when: { repeated: false, reversing: false },
     then: 'stay',
     message: 'proposed',
   },
@@ -374,7 +374,7 @@ const TABLE: readonly Line[] = [
         about: 'movement',
         said: [said],
         while: ['parked'],
-        when: { undoing: false },
+        when: { reversing: false },
         if: (e) => silence(e) && callback(e),
         then: 'stay',
         message: 'proposed',
@@ -399,7 +399,7 @@ const TABLE: readonly Line[] = [
         about: 'movement',
         said: [said],
         while: ['parked'],
-        when: { undoing: false },
+        when: { reversing: false },
         if: (e) => silence(e) && heard(e) && !spent(e),
         then: 'stay',
         message: 'proposed',
@@ -412,7 +412,7 @@ const TABLE: readonly Line[] = [
   ...(
     [
       { while: OPEN, when: {} },
-      { while: ['parked'], when: { undoing: false } },
+      { while: ['parked'], when: { reversing: false } },
     ] as const
   ).flatMap((place): Line[] => [
     {
@@ -443,14 +443,21 @@ const TABLE: readonly Line[] = [
   ]),
 
   { about: 'movement', said: ['expired'], while: OPEN, then: '-> rejected', told: 'REJECTED', message: 'dead' },
-  { about: 'movement', said: ['expired'], while: ['parked'], when: { undoing: false }, then: 'stay', message: 'dead' },
+  {
+    about: 'movement',
+    said: ['expired'],
+    while: ['parked'],
+    when: { reversing: false },
+    then: 'stay',
+    message: 'dead',
+  },
 
   // Parked for its repayment: the movement is known to be applied, so no word about it begins anything.
   {
     about: 'movement',
     said: ['applied', 'throttled', 'accepted', 'unknown', 'absent', 'expired'],
     while: ['parked'],
-    when: { undoing: true },
+    when: { reversing: true },
     then: 'stay',
     message: 'sent',
   },
@@ -458,7 +465,7 @@ const TABLE: readonly Line[] = [
     about: 'movement',
     said: ['rejected_business'],
     while: ['parked'],
-    when: { undoing: true },
+    when: { reversing: true },
     then: 'contradiction',
     message: 'dead',
   },
@@ -466,13 +473,13 @@ const TABLE: readonly Line[] = [
     about: 'movement',
     said: ['rejected_contract'],
     while: ['parked'],
-    when: { undoing: true },
+    when: { reversing: true },
     then: 'stay',
     message: 'dead',
   },
 
   {
-    about: 'undo',
+    about: 'reversal',
     said: ['applied'],
     while: ['compensating', 'parked'],
     then: '-> compensated',
@@ -480,7 +487,7 @@ const TABLE: readonly Line[] = [
     message: 'sent',
   },
   {
-    about: 'undo',
+    about: 'reversal',
     said: ['applied'],
     while: ['rolling_back'],
     then: '-> rolled_back',
@@ -488,7 +495,7 @@ const TABLE: readonly Line[] = [
     message: 'sent',
   },
   {
-    about: 'undo',
+    about: 'reversal',
     said: ['rejected_business', 'rejected_contract', 'expired'],
     while: ['compensating', 'rolling_back'],
     if: (e) => final(e) || e.lastAttempt,
@@ -496,7 +503,7 @@ const TABLE: readonly Line[] = [
     message: 'dead',
   },
   {
-    about: 'undo',
+    about: 'reversal',
     said: ['rejected_business', 'rejected_contract', 'expired'],
     while: ['parked'],
     if: (e) => final(e) || e.lastAttempt,
@@ -504,7 +511,7 @@ const TABLE: readonly Line[] = [
     message: 'dead',
   },
   {
-    about: 'undo',
+    about: 'reversal',
     said: ['rejected_business', 'rejected_contract', 'expired'],
     while: PAYING_BACK,
     when: { lastAttempt: false },
@@ -512,18 +519,25 @@ const TABLE: readonly Line[] = [
     then: 'stay',
     message: 'after_landing',
   },
-  { about: 'undo', said: ['throttled'], while: PAYING_BACK, then: 'stay', message: 'proposed' },
+  { about: 'reversal', said: ['throttled'], while: PAYING_BACK, then: 'stay', message: 'proposed' },
   {
-    about: 'undo',
+    about: 'reversal',
     said: ['absent'],
     while: PAYING_BACK,
     when: { absentProven: false },
     then: 'stay',
     message: 'ask_again',
   },
-  { about: 'undo', said: ['absent'], while: PAYING_BACK, when: { absentProven: true }, then: 'stay', message: 'again' },
   {
-    about: 'undo',
+    about: 'reversal',
+    said: ['absent'],
+    while: PAYING_BACK,
+    when: { absentProven: true },
+    then: 'stay',
+    message: 'again',
+  },
+  {
+    about: 'reversal',
     said: ['accepted'],
     while: PAYING_BACK,
     when: { repeated: false },
@@ -534,7 +548,7 @@ const TABLE: readonly Line[] = [
     const silence = (evidence: Evidence) => said === 'unknown' || evidence.repeated;
     return [
       {
-        about: 'undo',
+        about: 'reversal',
         said: [said],
         while: PAYING_BACK,
         if: (e) => silence(e) && (callback(e) || !spent(e)),
@@ -542,7 +556,7 @@ const TABLE: readonly Line[] = [
         message: 'proposed',
       },
       {
-        about: 'undo',
+        about: 'reversal',
         said: [said],
         while: ['parked'],
         if: (e) => silence(e) && heard(e) && spent(e),
@@ -550,7 +564,7 @@ const TABLE: readonly Line[] = [
         message: 'dead',
       },
       {
-        about: 'undo',
+        about: 'reversal',
         said: [said],
         while: ['compensating', 'rolling_back'],
         if: (e) => silence(e) && heard(e) && spent(e),
@@ -561,20 +575,20 @@ const TABLE: readonly Line[] = [
   }),
 
   {
-    about: 'undo',
+    about: 'reversal',
     said: ['applied', 'throttled', 'accepted', 'unknown', 'absent'],
     while: UNDONE,
     then: 'stay',
     message: 'sent',
   },
-  { about: 'undo', said: ['rejected_business'], while: UNDONE, then: 'contradiction', message: 'dead' },
-  { about: 'undo', said: ['rejected_contract', 'expired'], while: UNDONE, then: 'stay', message: 'dead' },
+  { about: 'reversal', said: ['rejected_business'], while: UNDONE, then: 'contradiction', message: 'dead' },
+  { about: 'reversal', said: ['rejected_contract', 'expired'], while: UNDONE, then: 'stay', message: 'dead' },
 
   // A person decided that the bet stands while its repayment was on its way: nothing more is sent, and a repayment that
   // arrived is an incident.
-  { about: 'undo', said: ['applied'], while: STANDS, then: 'contradiction', message: 'sent' },
+  { about: 'reversal', said: ['applied'], while: STANDS, then: 'contradiction', message: 'sent' },
   {
-    about: 'undo',
+    about: 'reversal',
     said: ['rejected_business', 'rejected_contract', 'expired', 'throttled', 'accepted', 'unknown', 'absent'],
     while: STANDS,
     then: 'stay',
@@ -657,7 +671,7 @@ describe('the state machine', () => {
       const { to, contradiction } = decide(evidence);
       return (
         (to !== null && known(evidence.state)) ||
-        (contradiction && !known(evidence.state) && !(evidence.state === 'parked' && evidence.undoing))
+        (contradiction && !known(evidence.state) && !(evidence.state === 'parked' && evidence.reversing))
       );
     });
     expect(wrong).toEqual([]);
@@ -680,9 +694,9 @@ describe('the state machine', () => {
   it('calls a message sent only when the operator said applied, or when that was known before', () => {
     const wrong = EVERY_INPUT.filter((evidence) => {
       const appliedBefore =
-        evidence.about === 'undo'
+        evidence.about === 'reversal'
           ? evidence.state === 'compensated' || evidence.state === 'rolled_back'
-          : (known(evidence.state) && evidence.state !== 'rejected') || evidence.undoing;
+          : (known(evidence.state) && evidence.state !== 'rejected') || evidence.reversing;
       return decide(evidence).message === 'sent' && evidence.class !== 'applied' && !appliedBefore;
     });
     expect(wrong.slice(0, 3)).toEqual([]);
@@ -724,22 +738,22 @@ describe('the state machine', () => {
         fc.array(anyEvidence, { maxLength: 40 }),
         (movement, resolvable, words) => {
           let state: TransactionState = 'initiated';
-          let undoing = false;
+          let reversing = false;
           const told: string[] = [];
           for (const word of words) {
-            if (word.about === 'undo' && !undoing) continue;
+            if (word.about === 'reversal' && !reversing) continue;
             const { to, notice } = decide({
               ...word,
               unwanted: word.unwanted && movement === 'debit',
               state,
               movement,
               resolvable,
-              undoing,
+              reversing,
             });
             if (to !== null) {
               expect(TRANSITIONS[state]).toContain(to);
               state = to;
-              undoing ||= to === 'compensating';
+              reversing ||= to === 'compensating';
             }
             if (notice !== null) told.push(notice);
           }

@@ -177,8 +177,8 @@ export class Machine {
     return {
       state: this.stateAt(t),
       movement: this.scenario.movements[place] as Facts['movement'],
-      undo: UNDO_WORDS[this.now(t + at.UNDO)] ?? null,
-      undoMessageId: this.now(at.messageAt(place, 1) + at.PLACE) === at.NOWHERE ? null : 'undo',
+      reversal: UNDO_WORDS[this.now(t + at.UNDO)] ?? null,
+      reversalMessageId: this.now(at.messageAt(place, 1) + at.PLACE) === at.NOWHERE ? null : 'undo',
       absentForMs: absent === 0 ? null : (absent - 1) * TICK_MS,
     };
   }
@@ -277,8 +277,8 @@ export class Machine {
     this.step();
     const state = this.stateAt(t);
     const isOpen = state === 'initiated' || state === 'unknown' || state === 'parked';
-    const { answer, step, endsWithWin } = this.rules.undoingOf(
-      { state, undo: UNDO_WORDS[this.now(t + at.UNDO)] ?? null, tombstone: this.now(t + at.TOMBSTONE) === 1 },
+    const { answer, step, endsWithWin } = this.rules.reversalStepOf(
+      { state, reversal: UNDO_WORDS[this.now(t + at.UNDO)] ?? null, tombstone: this.now(t + at.TOMBSTONE) === 1 },
       isOpen && this.position(m).maybeSent,
     );
     const hasWin = this.scenario.movements.some(
@@ -323,9 +323,9 @@ export class Machine {
 
   private goTo(place: number, to: TransactionState, notice: RgsOutcome | null): void {
     const t = at.movementAt(place);
-    const undo = UNDO_WORDS[this.now(t + at.UNDO)] ?? null;
+    const reversal = UNDO_WORDS[this.now(t + at.UNDO)] ?? null;
     this.set(t + at.STATE, at.STATE_OF[to]);
-    if (this.rules.beginsRepayment({ messageId: 'movement' }, to)) {
+    if (this.rules.beginsReversal({ messageId: 'movement' }, to)) {
       const m = at.messageAt(place, 1);
       for (let offset = m; offset < m + at.BOOKED; offset += 1) this.set(offset, 0);
       // Of an earlier repayment, which a person found refused, nothing can leave any more: whoever holds it finds its
@@ -335,7 +335,10 @@ export class Machine {
       this.set(t + at.ABSENT, 0);
     }
     if (notice !== null) this.set(t + at.TOLD, this.now(t + at.TOLD) | NOTICES[notice]);
-    const heard = this.rules.rollbacksHear({ movement: this.scenario.movements[place] as Facts['movement'], undo }, to);
+    const heard = this.rules.rollbacksHear(
+      { movement: this.scenario.movements[place] as Facts['movement'], reversal },
+      to,
+    );
     if (heard !== null && this.now(t + at.ASKED) === at.ASKED_WAITS)
       this.set(
         t + at.ASKED,
@@ -535,9 +538,9 @@ export class Machine {
         {
           state: this.stateAt(t),
           movement: this.scenario.movements[place] as Facts['movement'],
-          undo: UNDO_WORDS[this.now(t + at.UNDO)] ?? null,
-          isUndo: leg === 1,
-          undoing: this.now(at.messageAt(place, 1) + at.PLACE) !== at.NOWHERE,
+          reversal: UNDO_WORDS[this.now(t + at.UNDO)] ?? null,
+          isReversal: leg === 1,
+          reversing: this.now(at.messageAt(place, 1) + at.PLACE) !== at.NOWHERE,
           isExpired: message.expiresInMs !== null && message.expiresInMs <= 0,
           mayBeBooked: message.mayLandUntil !== null,
         },
@@ -912,8 +915,8 @@ export class Machine {
     )
       this.fault('confirmedLate');
     if (decision.to !== null) {
-      const undo = this.rules.undoAfter(decision.to, facts.undo);
-      this.set(t + at.UNDO, UNDO_WORDS.indexOf(undo));
+      const reversal = this.rules.reversalAfter(decision.to, facts.reversal);
+      this.set(t + at.UNDO, UNDO_WORDS.indexOf(reversal));
       this.goTo(place, decision.to, decision.notice);
     }
     return decision;
@@ -1060,9 +1063,12 @@ export class Machine {
       if (this.rules.isInFlight(this.position(m))) continue;
       this.spend('persons');
       if (errs) this.spend('breaches');
-      const { undo, undoMessageId } = this.facts(place);
-      const resolved = this.rules.resolvedTo({ undo, undoMessageId, pastDeadline: this.pastDeadline(t) }, finding);
-      this.set(t + at.UNDO, UNDO_WORDS.indexOf(resolved.undo));
+      const { reversal, reversalMessageId } = this.facts(place);
+      const resolved = this.rules.resolvedTo(
+        { reversal, reversalMessageId, pastDeadline: this.pastDeadline(t) },
+        finding,
+      );
+      this.set(t + at.UNDO, UNDO_WORDS.indexOf(resolved.reversal));
       this.goTo(place, resolved.to, this.rules.noticeOf(resolved.to));
       this.finish(place, leg, finding === 'applied' ? 'sent' : 'dead');
       this.tell(finding === 'applied' ? ACTION.personApplied : ACTION.personNotApplied, targetOf(place, leg));

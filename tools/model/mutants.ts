@@ -121,7 +121,7 @@ export const MUTANTS: readonly Mutant[] = [
   ),
   {
     name: 'neither the plan sees a rollback nor does its message expire',
-    rules: { planOf: (facts, operator) => RULES.planOf({ ...facts, undo: null }, operator) },
+    rules: { planOf: (facts, operator) => RULES.planOf({ ...facts, reversal: null }, operator) },
     store: { recallExpires: false },
   },
   of(
@@ -133,7 +133,10 @@ export const MUTANTS: readonly Mutant[] = [
     'a bet that may be booked expires',
     {
       planOf: (facts, operator) =>
-        RULES.planOf({ ...facts, mayBeBooked: facts.mayBeBooked && facts.undo === null && !facts.isExpired }, operator),
+        RULES.planOf(
+          { ...facts, mayBeBooked: facts.mayBeBooked && facts.reversal === null && !facts.isExpired },
+          operator,
+        ),
     },
     { world: 'a bet' },
   ),
@@ -146,7 +149,7 @@ export const MUTANTS: readonly Mutant[] = [
     'a plan does not see that the movement is settled',
     {
       planOf: (facts, operator) =>
-        RULES.planOf({ ...facts, undoing: false, state: facts.isUndo ? facts.state : 'unknown' }, operator),
+        RULES.planOf({ ...facts, reversing: false, state: facts.isReversal ? facts.state : 'unknown' }, operator),
     },
     { world: 'a bet and its callbacks' },
   ),
@@ -154,13 +157,13 @@ export const MUTANTS: readonly Mutant[] = [
     'a plan does not see that the repayment is settled',
     {
       planOf: (facts, operator) =>
-        RULES.planOf({ ...facts, state: facts.isUndo ? 'rolling_back' : facts.state }, operator),
+        RULES.planOf({ ...facts, state: facts.isReversal ? 'rolling_back' : facts.state }, operator),
     },
     { world: 'a bet, accepted and replayed' },
   ),
   of(
     'a plan does not see that a parked bet is being paid back',
-    { planOf: (facts, operator) => RULES.planOf({ ...facts, undoing: false }, operator) },
+    { planOf: (facts, operator) => RULES.planOf({ ...facts, reversing: false }, operator) },
     { world: 'a repayment whose bet is forgotten' },
   ),
   of(
@@ -308,8 +311,8 @@ export const MUTANTS: readonly Mutant[] = [
   of(
     'a callback that contradicts is taken for a repeat',
     {
-      saysNothingNew: (facts, isUndo, class_) =>
-        RULES.saysNothingNew(facts, isUndo, class_) || facts.state === 'confirmed' || facts.state === 'rejected',
+      saysNothingNew: (facts, isReversal, class_) =>
+        RULES.saysNothingNew(facts, isReversal, class_) || facts.state === 'confirmed' || facts.state === 'rejected',
     },
     { world: 'an operator that contradicts itself' },
   ),
@@ -352,7 +355,7 @@ export const MUTANTS: readonly Mutant[] = [
   ),
   of(
     'a repayment that was begun is forgotten',
-    byEvidence(() => ({ undoing: false })),
+    byEvidence(() => ({ reversing: false })),
     { world: 'a bet with no help at all' },
   ),
   of(
@@ -429,7 +432,7 @@ export const MUTANTS: readonly Mutant[] = [
   of(
     'a repayment that is refused is called done',
     byDecision((d, e) =>
-      e.about === 'undo' && d.to === 'parked'
+      e.about === 'reversal' && d.to === 'parked'
         ? { to: e.state === 'rolling_back' ? 'rolled_back' : 'compensated', notice: 'ROLLED_BACK' }
         : {},
     ),
@@ -437,13 +440,13 @@ export const MUTANTS: readonly Mutant[] = [
   ),
   of(
     'a repayment that is not known is forgotten',
-    byDecision((d, e) => (e.about === 'undo' && d.to === 'parked' && e.class === 'unknown' ? { to: null } : {})),
+    byDecision((d, e) => (e.about === 'reversal' && d.to === 'parked' && e.class === 'unknown' ? { to: null } : {})),
     { world: 'a bet' },
   ),
   of(
     'a repayment that is absent is called done',
     byDecision((_d, e) =>
-      e.about === 'undo' && e.class === 'absent' && (e.state === 'compensating' || e.state === 'rolling_back')
+      e.about === 'reversal' && e.class === 'absent' && (e.state === 'compensating' || e.state === 'rolling_back')
         ? { to: e.state === 'compensating' ? 'compensated' : 'rolled_back', notice: 'ROLLED_BACK', message: 'sent' }
         : {},
     ),
@@ -452,7 +455,7 @@ export const MUTANTS: readonly Mutant[] = [
   of(
     'a refused repeat of a repayment parks it as refused',
     byDecision((d, e) =>
-      e.about === 'undo' && d.message === 'after_landing'
+      e.about === 'reversal' && d.message === 'after_landing'
         ? { to: e.state === 'parked' ? null : 'parked', message: 'dead' }
         : {},
     ),
@@ -546,7 +549,7 @@ export const MUTANTS: readonly Mutant[] = [
   }),
 
   // What follows from a transition.
-  of('a repayment is never begun', { beginsRepayment: () => false }),
+  of('a repayment is never begun', { beginsReversal: () => false }),
   of('a rollback never hears of its bet', { rollbacksHear: () => null }),
   of('a rollback hears "undone" of a bet that was refused', {
     rollbacksHear: (facts, to) =>
@@ -562,32 +565,38 @@ export const MUTANTS: readonly Mutant[] = [
 
   // Rollback, deadline, ops, people.
   of('a rollback of a confirmed bet pays nothing back', {
-    undoingOf: (bet, maybeSent) =>
-      bet.state === 'confirmed' ? { answer: false, step: 'none', endsWithWin: true } : RULES.undoingOf(bet, maybeSent),
+    reversalStepOf: (bet, maybeSent) =>
+      bet.state === 'confirmed'
+        ? { answer: false, step: 'none', endsWithWin: true }
+        : RULES.reversalStepOf(bet, maybeSent),
   }),
   of('a rollback is answered before the money is back', {
-    undoingOf: (bet, maybeSent) =>
+    reversalStepOf: (bet, maybeSent) =>
       bet.state === 'rolling_back' || bet.state === 'compensating'
         ? { answer: true, step: 'none', endsWithWin: false }
-        : RULES.undoingOf(bet, maybeSent),
+        : RULES.reversalStepOf(bet, maybeSent),
   }),
-  of('a rollback ends a bet that may have left', { undoingOf: (bet) => RULES.undoingOf(bet, false) }),
+  of('a rollback ends a bet that may have left', { reversalStepOf: (bet) => RULES.reversalStepOf(bet, false) }),
   of('a rollback ends a parked bet', {
-    undoingOf: (bet, maybeSent) =>
-      bet.state === 'parked' ? { answer: false, step: 'end', endsWithWin: false } : RULES.undoingOf(bet, maybeSent),
+    reversalStepOf: (bet, maybeSent) =>
+      bet.state === 'parked'
+        ? { answer: false, step: 'end', endsWithWin: false }
+        : RULES.reversalStepOf(bet, maybeSent),
   }),
   of('a rollback of a rejected bet says "undone"', {
-    undoingOf: (bet, maybeSent) =>
-      bet.state === 'rejected' ? { answer: true, step: 'none', endsWithWin: false } : RULES.undoingOf(bet, maybeSent),
+    reversalStepOf: (bet, maybeSent) =>
+      bet.state === 'rejected'
+        ? { answer: true, step: 'none', endsWithWin: false }
+        : RULES.reversalStepOf(bet, maybeSent),
   }),
   of('a rollback pays a bet back that is being paid back', {
-    undoingOf: (bet, maybeSent) =>
+    reversalStepOf: (bet, maybeSent) =>
       bet.state === 'compensating' || bet.state === 'rolling_back'
         ? { answer: null, step: 'pay_back', endsWithWin: false }
-        : RULES.undoingOf(bet, maybeSent),
+        : RULES.reversalStepOf(bet, maybeSent),
   }),
   of('a rollback passes a win', {
-    undoingOf: (bet, maybeSent) => ({ ...RULES.undoingOf(bet, maybeSent), endsWithWin: false }),
+    reversalStepOf: (bet, maybeSent) => ({ ...RULES.reversalStepOf(bet, maybeSent), endsWithWin: false }),
   }),
   of('the deadline ends a bet that may have left', { deadlineEnds: (bet) => RULES.deadlineEnds(bet, false) }),
   of('the deadline ends a bet before its time', {
@@ -610,14 +619,16 @@ export const MUTANTS: readonly Mutant[] = [
       RULES.replayRefusal(facts, isCurrent, operator, { ...position, place: 'idle', landsInMs: 0 }),
   }),
   of('a person confirms what the RGS rolled back', {
-    resolvedTo: (facts, finding) => RULES.resolvedTo({ ...facts, undo: null, pastDeadline: false }, finding),
+    resolvedTo: (facts, finding) => RULES.resolvedTo({ ...facts, reversal: null, pastDeadline: false }, finding),
   }),
   of('a person who finds the repayment booked confirms the bet', {
-    resolvedTo: (facts, finding) => RULES.resolvedTo({ ...facts, undoMessageId: null }, finding),
+    resolvedTo: (facts, finding) => RULES.resolvedTo({ ...facts, reversalMessageId: null }, finding),
   }),
   of('a person who finds the repayment missing calls it done', {
     resolvedTo: (facts, finding) =>
-      facts.undoMessageId !== null ? { to: 'compensated', undo: facts.undo } : RULES.resolvedTo(facts, finding),
+      facts.reversalMessageId !== null
+        ? { to: 'compensated', reversal: facts.reversal }
+        : RULES.resolvedTo(facts, finding),
   }),
 
   // What the store does by itself.

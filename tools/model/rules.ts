@@ -5,7 +5,7 @@ import * as byHand from '../../src/wallet/rules/by-hand';
 import * as plan from '../../src/wallet/rules/plan';
 import * as statement from '../../src/wallet/rules/statement';
 import * as transition from '../../src/wallet/rules/transition';
-import * as undo from '../../src/wallet/rules/undo';
+import * as reversal from '../../src/wallet/rules/reversal';
 
 /** The hub's own rules, by name; a mutant replaces some of them. */
 export const RULES = {
@@ -30,12 +30,12 @@ export const RULES = {
   judge: statement.judge,
   absenceAfter: statement.absenceAfter,
   dispositionOf: statement.dispositionOf,
-  undoAfter: transition.undoAfter,
-  beginsRepayment: transition.beginsRepayment,
+  reversalAfter: transition.reversalAfter,
+  beginsReversal: transition.beginsReversal,
   rollbacksHear: transition.rollbacksHear,
   noticeOf: transition.noticeOf,
-  undoingOf: undo.undoingOf,
-  deadlineEnds: undo.deadlineEnds,
+  reversalStepOf: reversal.reversalStepOf,
+  deadlineEnds: reversal.deadlineEnds,
   isInFlight: byHand.isInFlight,
   replayRefusal: byHand.replayRefusal,
   resolvedTo: byHand.resolvedTo,

@@ -1,8 +1,8 @@
-import { undoReference } from '../../partners/operator-wire';
+import { reversalReference } from '../../partners/operator-wire';
 import type { ReconRun } from '../run/run';
 import { FLAG, SOURCE, STATUS_CODE } from './stage-lines';
 
-const UNDO_PREFIX = undoReference('');
+const UNDO_PREFIX = reversalReference('');
 
 /**
  * What the state of a movement says about its booking at the operator. A parked bet with a repayment was booked, else its place is unknown.

@@ -1,5 +1,5 @@
 import { protocolWord } from '../../kernel/protocol-word';
-import { undoReference } from '../../partners/operator-wire';
+import { reversalReference } from '../../partners/operator-wire';
 import { undoKey } from '../sources/correlation-key';
 import type { RowSink, RowStatus, Side, StagedRow } from '../sources/source';
 
@@ -85,7 +85,7 @@ export class StageLines implements RowSink {
     // An RGS is told ROLLED_BACK under the name of the bet: it says that the bet is paid back, and that there was one. Where the bet was
     // never told as OK (it was undone before that) this is all that the RGS knows of it.
     if (this.side === 'rgs' && row.movement === 'debit' && protocolWord(row.statusRaw) === 'ROLLED_BACK') {
-      this.line(row, SOURCE.rgs, undoKey(row.key), 'credit', undoReference(row.refId), true, row.at);
+      this.line(row, SOURCE.rgs, undoKey(row.key), 'credit', reversalReference(row.refId), true, row.at);
       this.line(row, SOURCE.implied, row.key, 'debit', row.refId, false, null);
       this.implied += 1;
       return;
@@ -154,7 +154,7 @@ export const STAGE_COLUMNS =
   'k, amt, attrs, ts, src, flags, undo, cur, dir_raw, st_raw, ref_id, corr, amt_raw, player, row_id';
 
 function isUndo({ movement, direction, refId }: StagedRow): boolean {
-  return movement === 'credit' && (refId.startsWith(undoReference('')) || protocolWord(direction) === 'ROLLBACK');
+  return movement === 'credit' && (refId.startsWith(reversalReference('')) || protocolWord(direction) === 'ROLLBACK');
 }
 
 function addTo(totals: Totals, attrs: number, amount: bigint | null): void {

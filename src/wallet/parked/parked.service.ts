@@ -104,18 +104,18 @@ export class ParkedService {
       const refusal = inFlight(id, position);
       if (refusal !== null) throw refusal;
       const resolved = resolvedTo(transaction, resolution);
-      const { undo } = resolved;
+      const { reversal } = resolved;
       to = resolved.to;
       await this.settlement.write(tx, [
         {
-          transaction: { ...transaction, undo },
+          transaction: { ...transaction, reversal },
           change: {
             ...changeBy('admin', transaction, to, to === 'confirmed' ? null : 'manually_resolved', {
               actor,
               reason,
               resolution,
             }),
-            undo,
+            reversal,
           },
           notice: noticeOf(to),
         },
@@ -146,12 +146,12 @@ export class ParkedService {
     if (seen === undefined) throw new HubError('not_found');
     await this.outbox.lockLane(tx, seen.operatorId, seen.externalPlayerId);
     // A reversal, and a message that was sent again by hand, has no lane: its head is what everyone locks before the row.
-    const messageId = seen.undoMessageId ?? seen.messageId;
+    const messageId = seen.reversalMessageId ?? seen.messageId;
     if (messageId === null || seen.movement === 'rollback') throw new HubError('not_parked', { correlationId: id });
     const position = await this.outbox.position(tx, messageId);
     const transaction = (await this.wallet.lock(tx, [id])).get(id);
     // A reversal that began meanwhile has a message of its own, and then the transaction is not parked.
-    if (transaction?.state !== 'parked' || (transaction.undoMessageId ?? transaction.messageId) !== messageId)
+    if (transaction?.state !== 'parked' || (transaction.reversalMessageId ?? transaction.messageId) !== messageId)
       throw new HubError('not_parked', { correlationId: id });
     return { transaction, messageId, position };
   }

@@ -1,7 +1,7 @@
 import type { MessagePosition } from '../../outbox/outbox.store';
 import type { MoneyTransaction } from '../transaction';
 import type { Capabilities } from './plan';
-import { undoAfter } from './transition';
+import { reversalAfter } from './transition';
 
 /** Whether anything of a movement may still be booked, so that nothing may be done about it by hand. */
 export function isInFlight({ place, landsInMs }: Pick<MessagePosition, 'place' | 'landsInMs'>): boolean {
@@ -26,13 +26,20 @@ export function replayRefusal(
 
 /** What a person's finding makes of a parked transaction. */
 export function resolvedTo(
-  { undo, undoMessageId, pastDeadline }: Pick<MoneyTransaction, 'undo' | 'undoMessageId' | 'pastDeadline'>,
+  {
+    reversal,
+    reversalMessageId,
+    pastDeadline,
+  }: Pick<MoneyTransaction, 'reversal' | 'reversalMessageId' | 'pastDeadline'>,
   finding: 'applied' | 'not_applied',
-): { readonly to: 'compensated' | 'confirmed' | 'rejected' | 'compensating'; readonly undo: MoneyTransaction['undo'] } {
+): {
+  readonly to: 'compensated' | 'confirmed' | 'rejected' | 'compensating';
+  readonly reversal: MoneyTransaction['reversal'];
+} {
   // The reversal was parked: booked means undone; not booked means that the stake is still with the operator, and the debit stands.
-  if (undoMessageId !== null) return { to: finding === 'applied' ? 'compensated' : 'confirmed', undo };
-  if (finding === 'not_applied') return { to: 'rejected', undo };
+  if (reversalMessageId !== null) return { to: finding === 'applied' ? 'compensated' : 'confirmed', reversal };
+  if (finding === 'not_applied') return { to: 'rejected', reversal };
   // An applied debit that the RGS wants undone, or whose time is over, is refunded now: the game continued without it, however it is found booked.
-  const to = undo !== null || pastDeadline ? 'compensating' : 'confirmed';
-  return { to, undo: undoAfter(to, undo) };
+  const to = reversal !== null || pastDeadline ? 'compensating' : 'confirmed';
+  return { to, reversal: reversalAfter(to, reversal) };
 }

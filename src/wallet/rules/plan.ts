@@ -8,11 +8,11 @@ export type Capabilities = Pick<Partner, 'idempotentByReference' | 'statusQuery'
 export interface LeaseFacts {
   readonly state: Transaction['state'];
   readonly movement: Transaction['movement'];
-  readonly undo: Transaction['undo'];
+  readonly reversal: Transaction['reversal'];
   /** Whether the message is the one that refunds the debit. */
-  readonly isUndo: boolean;
+  readonly isReversal: boolean;
   /** Whether refunding was begun, so that the debit is known to be booked, also while its reversal is parked. */
-  readonly undoing: boolean;
+  readonly reversing: boolean;
   readonly isExpired: boolean;
   /** Whether a call of it left whose answer was lost, and which is not proven unbooked. */
   readonly mayBeBooked: boolean;
@@ -23,19 +23,19 @@ export type Planned =
 
 /** What a lease may do with a message that may have left before, or that must not be sent any more. */
 export function planOf(
-  { state, movement, undo, isUndo, undoing, isExpired, mayBeBooked }: LeaseFacts,
+  { state, movement, reversal, isReversal, reversing, isExpired, mayBeBooked }: LeaseFacts,
   operator: Capabilities,
 ): Planned {
   // Of a reversal it is known when the debit's end is: a confirmed debit that a person let stand is refunded no more.
-  if (isUndo ? ENDED.has(state) : known(state))
-    return (isUndo && state === 'confirmed') || endOf(state) === 'dead' ? 'finish_dead' : 'finish_sent';
+  if (isReversal ? ENDED.has(state) : known(state))
+    return (isReversal && state === 'confirmed') || endOf(state) === 'dead' ? 'finish_dead' : 'finish_sent';
 
-  if (!isUndo && undoing) return 'finish_sent';
+  if (!isReversal && reversing) return 'finish_sent';
 
   // A credit is always wanted: it may be expired as well, once a callback refused it while a call of it was out.
-  const unwanted = !isUndo && movement === 'debit' && (undo !== null || isExpired);
+  const unwanted = !isReversal && movement === 'debit' && (reversal !== null || isExpired);
   const open = state === 'initiated' || state === 'unknown';
-  if (unwanted && open && !mayBeBooked) return undo === 'rollback' ? 'expire_rolled_back' : 'expire_deadline';
+  if (unwanted && open && !mayBeBooked) return reversal === 'rollback' ? 'expire_rolled_back' : 'expire_deadline';
   // A look-up moves no money, so it is the way to resolve a debit with a void request; otherwise a repeat also applies the debit.
   if (unwanted && operator.statusQuery) return 'ask';
   if (operator.idempotentByReference || !mayBeBooked) return 'send';

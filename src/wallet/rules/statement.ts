@@ -99,7 +99,7 @@ export function landsInMs({ message, traces }: Pick<Heard, 'message' | 'traces'>
 }
 
 /** The parts of a transaction that decide what a statement about it means. */
-export type Facts = Pick<MoneyTransaction, 'state' | 'movement' | 'undo' | 'undoMessageId' | 'absentForMs'>;
+export type Facts = Pick<MoneyTransaction, 'state' | 'movement' | 'reversal' | 'reversalMessageId' | 'absentForMs'>;
 
 /** `apartMs`: the operator's timeout and the grace. */
 export function evidenceOf(
@@ -112,16 +112,17 @@ export function evidenceOf(
     ...statement,
     state: transaction.state,
     movement: transaction.movement,
-    about: statement.messageId !== null && statement.messageId === transaction.undoMessageId ? 'undo' : 'movement',
+    about:
+      statement.messageId !== null && statement.messageId === transaction.reversalMessageId ? 'reversal' : 'movement',
     resolvable: operator.idempotentByReference || operator.statusQuery,
     // A callback may speak of a call that was sent in time and is still in flight; what was looked up or sent after the deadline cannot.
     unwanted:
       transaction.movement === 'debit' &&
-      (transaction.undo !== null ||
+      (transaction.reversal !== null ||
         (statement.expired && (transaction.state !== 'initiated' || statement.source !== 'operator_callback'))),
     refusalIsFinal: operator.refusalIsFinal,
     absentProven: statement.class === 'absent' && shortfallMs(transaction, statement, apartMs) <= 0,
-    undoing: transaction.undoMessageId !== null,
+    reversing: transaction.reversalMessageId !== null,
   };
 }
 
@@ -168,8 +169,12 @@ export function absenceAfter(
 }
 
 /** Whether a callback repeats what is settled. A settled state does not go back, so no lock is needed to know it. */
-export function saysNothingNew({ state }: Pick<Transaction, 'state'>, isUndo: boolean, said: OutcomeClass): boolean {
-  if (isUndo) return (state === 'compensated' || state === 'rolled_back') && said === 'applied';
+export function saysNothingNew(
+  { state }: Pick<Transaction, 'state'>,
+  isReversal: boolean,
+  said: OutcomeClass,
+): boolean {
+  if (isReversal) return (state === 'compensated' || state === 'rolled_back') && said === 'applied';
   return (state === 'confirmed' && said === 'applied') || (state === 'rejected' && said === 'rejected_business');
 }
 

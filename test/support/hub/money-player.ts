@@ -459,7 +459,7 @@ export class MoneyPlayer {
           incident: state[t + at.INCIDENT] === 1,
           absent: absent === 0 ? null : absent - 1,
           movement: message(0),
-          undoing: message(1),
+          reversing: message(1),
         },
       ];
     });
@@ -497,7 +497,7 @@ export class MoneyPlayer {
         incident: row.incident,
         absent: row.absent_ms === null ? null : Math.min(OLDEST, Math.floor(row.absent_ms / TICK_MS)),
         movement: await this.messageSeen(row.message_id, place, 0),
-        undoing: row.undo_message_id === null ? null : await this.messageSeen(row.undo_message_id, place, 1),
+        reversing: row.undo_message_id === null ? null : await this.messageSeen(row.undo_message_id, place, 1),
       });
     }
     return found;

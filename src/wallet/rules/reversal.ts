@@ -1,7 +1,7 @@
 import type { MoneyTransaction } from '../transaction';
 
 /** What a rollback does to its debit. */
-export interface Undoing {
+export interface ReversalStep {
   /** True: it is undone; false: there is nothing to undo; null: it will be known later. */
   readonly answer: boolean | null;
   /** pay_back: the debit is booked. end: it never left. recall: from now on its outcome is asked for, and undone. */
@@ -10,22 +10,22 @@ export interface Undoing {
   readonly endsWithWin: boolean;
 }
 
-const NOTHING: Undoing = { answer: false, step: 'none', endsWithWin: false };
-const UNDONE: Undoing = { answer: true, step: 'none', endsWithWin: false };
-const UNDER_WAY: Undoing = { answer: null, step: 'none', endsWithWin: false };
+const NOTHING: ReversalStep = { answer: false, step: 'none', endsWithWin: false };
+const REVERSED: ReversalStep = { answer: true, step: 'none', endsWithWin: false };
+const UNDER_WAY: ReversalStep = { answer: null, step: 'none', endsWithWin: false };
 
 /** `maybeSent`: whether its message may have left; asked for open debits only. */
-export function undoingOf(
-  { state, undo, tombstone }: Pick<MoneyTransaction, 'state' | 'undo' | 'tombstone'>,
+export function reversalStepOf(
+  { state, reversal, tombstone }: Pick<MoneyTransaction, 'state' | 'reversal' | 'tombstone'>,
   maybeSent: boolean,
-): Undoing {
+): ReversalStep {
   switch (state) {
     case 'rejected':
       return NOTHING;
     case 'rolled_back':
-      return tombstone ? NOTHING : UNDONE;
+      return tombstone ? NOTHING : REVERSED;
     case 'compensated':
-      return UNDONE;
+      return REVERSED;
     case 'rolling_back':
     case 'compensating':
       return UNDER_WAY;
@@ -35,8 +35,8 @@ export function undoingOf(
     case 'unknown':
     case 'parked':
       return state === 'initiated' && !maybeSent
-        ? { answer: false, step: 'end', endsWithWin: undo === null }
-        : { answer: null, step: 'recall', endsWithWin: undo === null };
+        ? { answer: false, step: 'end', endsWithWin: reversal === null }
+        : { answer: null, step: 'recall', endsWithWin: reversal === null };
   }
 }
 
