@@ -3,13 +3,13 @@ import { protocolWord } from '../kernel/protocol-word';
 import { decimalText } from '../json/exact-json';
 import { amountFromMajor } from './lists/list-amounts';
 
-export type Direction = 'withdraw' | 'deposit' | 'rollback';
+export type WireDirection = 'withdraw' | 'deposit' | 'rollback';
 
 /** A movement as it was sent to the operator, or as it is looked up. Unknown fields are not compared. */
 export interface AskedMovement {
   /** The reference that the operator sees. */
   readonly reference: string;
-  readonly directions: readonly Direction[];
+  readonly directions: readonly WireDirection[];
   /** Any of them names the player; none: the player is not known. */
   readonly playerIds: readonly string[];
   readonly amount: { readonly minor: bigint; readonly exponent: number } | null;
@@ -32,7 +32,7 @@ export interface SaidMovement {
 }
 
 /** Each side's words for the two ways in which money goes. */
-const DIRECTIONS: ReadonlyMap<string, Direction> = new Map([
+const DIRECTIONS: ReadonlyMap<string, WireDirection> = new Map([
   ['WITHDRAW', 'withdraw'],
   ['DEBIT', 'withdraw'],
   ['DEPOSIT', 'deposit'],
@@ -41,7 +41,7 @@ const DIRECTIONS: ReadonlyMap<string, Direction> = new Map([
   ['ROLLBACK', 'rollback'],
 ]);
 
-export function directionOf(word: string): Direction | null {
+export function wireDirectionOf(word: string): WireDirection | null {
   return DIRECTIONS.get(protocolWord(word)) ?? null;
 }
 
@@ -74,7 +74,7 @@ export function disagreement(
 }
 
 function isDirection({ directions }: AskedMovement, word: unknown): boolean {
-  const direction = typeof word === 'string' ? directionOf(word) : null;
+  const direction = typeof word === 'string' ? wireDirectionOf(word) : null;
   return direction !== null && directions.includes(direction);
 }
 

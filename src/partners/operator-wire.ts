@@ -7,7 +7,7 @@ import type { Partner, ReferenceScope } from './partner';
 import type { Answer } from './partner-http';
 
 /** What moves money at an operator. */
-export type Movement = 'debit' | 'credit';
+export type Direction = 'debit' | 'credit';
 
 /**
  * The classes of money-flow: what a response says about the player's money. Two more come without a movement being sent:
@@ -50,7 +50,7 @@ const NAMING: readonly (keyof SaidMovement)[] = [
 ];
 
 export interface OperatorMovement {
-  readonly movement: Movement;
+  readonly movement: Direction;
   readonly externalPlayerId: string;
   readonly amountMinor: bigint;
   readonly exponent: number;

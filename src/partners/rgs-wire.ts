@@ -1,7 +1,7 @@
 import { stringify } from 'lossless-json';
 import { invariant } from '../kernel/invariant';
 import { whatCame } from './answer-words';
-import type { Movement } from './operator-wire';
+import type { Direction } from './operator-wire';
 import type { Answer } from './partner-http';
 
 export type RgsOutcome = 'OK' | 'REJECTED' | 'ROLLED_BACK';
@@ -11,7 +11,7 @@ export interface RgsNotice {
   readonly amountMinor: bigint;
   readonly currency: string;
   readonly status: RgsOutcome;
-  readonly movement: Movement;
+  readonly movement: Direction;
   readonly refId: string;
   readonly transactionId: string;
   readonly state: string;

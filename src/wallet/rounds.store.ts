@@ -1,12 +1,12 @@
 import { Injectable } from '@nestjs/common';
 import { Database, ReportsDatabase } from '../database/database';
-import type { Movement } from '../partners/operator-wire';
+import type { Direction } from '../partners/operator-wire';
 import { COLUMNS, type Transaction, type TransactionRow, transactionOf } from './transaction';
 import type { TransactionState } from './transaction-state';
 
 /** A round's debits or credits of one currency that are in one state. */
 export interface RoundTally {
-  readonly movement: Movement;
+  readonly movement: Direction;
   readonly currency: string;
   readonly state: TransactionState;
   /** Places of debits that were rolled back before they came; their currency is empty. */
@@ -50,7 +50,7 @@ export class RoundsStore {
    */
   async round(rgsId: number, roundId: string): Promise<Round> {
     const tallies = await this.database.rows<{
-      movement: Movement | 'rollback';
+      movement: Direction | 'rollback';
       currency: string;
       state: TransactionState;
       tombstone: boolean;

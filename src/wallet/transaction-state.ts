@@ -1,7 +1,7 @@
-import type { Movement, OutcomeClass } from '../partners/operator-wire';
+import type { Direction, OutcomeClass } from '../partners/operator-wire';
 import type { RgsOutcome } from '../partners/rgs-wire';
 
-export type TransactionMovement = Movement | 'rollback';
+export type TransactionMovement = Direction | 'rollback';
 export type TransactionState =
   | 'initiated'
   | 'confirmed'
@@ -34,7 +34,7 @@ export const SETTLED: ReadonlySet<TransactionState> = new Set([...ENDED, 'rollin
 
 export interface Evidence {
   readonly state: TransactionState;
-  readonly movement: Movement;
+  readonly movement: Direction;
   /** Whether it speaks about the movement itself or about the message that refunds it. */
   readonly about: 'movement' | 'reversal';
   readonly class: OutcomeClass;
@@ -192,7 +192,7 @@ function saysNothingOfEarlier({ source, inFlight, refusalIsFinal }: Evidence): b
   return source === 'operator_response' && inFlight && !refusalIsFinal;
 }
 
-function refused(movement: Movement): Decision {
+function refused(movement: Direction): Decision {
   return movement === 'debit' ? move('rejected', 'dead', 'REJECTED') : move('parked', 'dead');
 }
 
@@ -204,7 +204,7 @@ function stillUnknown({ state, movement, source, lastAttempt, resolvable }: Evid
 }
 
 /** A debit of unknown outcome blocks its lane: a credit of the same round must not overtake it. A credit blocks nothing. */
-function giveUp(movement: Movement, state: TransactionState): Decision {
+function giveUp(movement: Direction, state: TransactionState): Decision {
   const message = movement === 'debit' ? 'blocked' : 'dead';
   return state === 'parked' ? stay(message) : move('parked', message);
 }

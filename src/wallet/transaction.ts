@@ -1,6 +1,6 @@
 import { invariant } from '../kernel/invariant';
 import type { Row } from '../database/database';
-import type { Movement } from '../partners/operator-wire';
+import type { Direction } from '../partners/operator-wire';
 import type { ReasonCode } from './reason-code';
 import type { TransactionMovement, TransactionState } from './transaction-state';
 
@@ -58,7 +58,7 @@ export interface Transaction {
 
 /** A debit or credit: what moves money by itself. */
 export interface MoneyTransaction extends Transaction {
-  readonly movement: Movement;
+  readonly movement: Direction;
 }
 
 export type EventSource = 'operator_response' | 'operator_callback' | 'operator_list' | 'rgs' | 'hub' | 'admin';

@@ -12,7 +12,7 @@ import { Durability } from '../database/durability';
 import { HubError } from '../kernel/errors';
 import { invariant } from '../kernel/invariant';
 import { currentContext } from '../observability/request-context';
-import type { Movement } from '../partners/operator-wire';
+import type { Direction } from '../partners/operator-wire';
 import { RollbackService } from './rollback.service';
 import { ENDED } from './transaction-state';
 import { Waiters } from './waiters';
@@ -129,7 +129,7 @@ export class WalletController {
   }
 
   private async accept(
-    movement: Movement,
+    movement: Direction,
     body: DebitRequest | CreditRequest,
     request: HubRequest,
     response: Response,

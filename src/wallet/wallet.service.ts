@@ -15,7 +15,7 @@ import { Outbox } from '../outbox/outbox';
 import type { Partner } from '../partners/partner';
 import { PartnerDirectory, isEnvironmentPair } from '../partners/partner-directory';
 import {
-  type Movement,
+  type Direction,
   externalReference,
   isAddressablePlayer,
   operatorMovementMessage,
@@ -47,7 +47,7 @@ const QUEUE_MAX = 4_000;
 export interface MovementContext {
   readonly rgs: Partner;
   readonly operator: Partner;
-  readonly movement: Movement;
+  readonly movement: Direction;
   readonly idempotencyKey: string | null;
   /** Method and path of the route, and the body as received: together they are what a repeat must repeat. */
   readonly route: string;
@@ -295,7 +295,7 @@ export class WalletService {
 
 /** What can be seen in the request itself; whether anybody debit in its round is for the store to say. */
 function warningsOf(
-  movement: Movement,
+  movement: Direction,
   kind: MovementKind,
   amountMinor: bigint,
   roundId: string | null,

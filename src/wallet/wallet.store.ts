@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { Batcher } from '../database/batcher';
 import { Database, HotDatabase, type Sql, type Tx } from '../database/database';
-import type { Movement } from '../partners/operator-wire';
+import type { Direction } from '../partners/operator-wire';
 import type { RgsOutcome } from '../partners/rgs-wire';
 import type { ReasonCode } from './reason-code';
 import {
@@ -24,7 +24,7 @@ export interface NewMovement {
   readonly id: string;
   readonly operatorId: number;
   readonly rgsId: number;
-  readonly movement: Movement;
+  readonly movement: Direction;
   readonly playerId: string;
   readonly externalPlayerId: string;
   readonly refId: string;
@@ -146,7 +146,7 @@ export class WalletStore {
     readonly rgsId: number;
     readonly operatorId: number;
     readonly playerId: string;
-    readonly movement: Movement;
+    readonly movement: Direction;
     readonly refId: string;
     readonly idempotencyKey: string | null;
   }): Promise<boolean> {
@@ -409,7 +409,7 @@ export class WalletStore {
   /** Oldest first. */
   async parked(filter: {
     readonly after?: string;
-    readonly movement?: Movement;
+    readonly movement?: Direction;
     readonly limit: number;
   }): Promise<{ transaction: MoneyTransaction; parkedAt: Date; inFlightUntil: Date | null }[]> {
     const rows = await this.database.rows<TransactionRow & { parked_at: Date; in_flight_until: Date | null }>(

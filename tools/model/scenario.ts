@@ -1,4 +1,4 @@
-import type { Movement } from '../../src/partners/operator-wire';
+import type { Direction } from '../../src/partners/operator-wire';
 import type { Budget } from './layout';
 
 /**
@@ -24,7 +24,7 @@ export type Assumption = (typeof ASSUMPTIONS)[number];
 export interface Scenario {
   readonly name: string;
   /** The lane, in the order in which the RGS places them. */
-  readonly movements: readonly Movement[];
+  readonly movements: readonly Direction[];
   readonly idempotent: boolean;
   readonly status: boolean;
   /** The operator keeps its refusals with the reference, and is declared so. */
