@@ -22,16 +22,16 @@ import { type ReasonCode, hubReasonCode, reasonCodeOf } from './reason-code';
 import { isInFlight, replayRefusal } from './rules/by-hand';
 import { planOf } from './rules/plan';
 import {
-  type Applied,
-  type Statement,
+  type AppliedTransition,
+  type OperatorReport,
   absenceAfter,
   dispositionOf,
   expiredAtClaim,
   judge,
-  statementOf,
-} from './rules/statement';
+  reportOf,
+} from './rules/operator-report';
 import { beginsReversal, rollbacksHear, reversalAfter } from './rules/transition';
-import { type Decision, ENDED } from './transaction-state';
+import { type Transition, ENDED } from './transaction-state';
 import { Waiters } from './waiters';
 import { type Fill, WalletStore } from './wallet.store';
 
@@ -105,12 +105,12 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
 
   async settle(tx: Tx, results: readonly OperatorResult[]): Promise<Disposition[]> {
     const now = performance.now();
-    const decisions = await this.apply(
+    const transitions = await this.apply(
       tx,
-      results.map((result) => statementOf(result, transactionIdOf(result.message), now)),
+      results.map((result) => reportOf(result, transactionIdOf(result.message), now)),
     );
     const settledAt = performance.now();
-    return results.map((result, index) => dispositionOf(result, decisions[index], settledAt));
+    return results.map((result, index) => dispositionOf(result, transitions[index], settledAt));
   }
 
   async refuseReplay(
@@ -166,37 +166,37 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
   }
 
   /** One decision per statement, in order. The caller holds the lanes of all transactions. */
-  async apply(tx: Tx, statements: readonly Statement[]): Promise<Applied[]> {
-    const transactions = await this.store.lock(tx, [...new Set(statements.map(({ transactionId }) => transactionId))]);
-    const decisions: Applied[] = [];
+  async apply(tx: Tx, reports: readonly OperatorReport[]): Promise<AppliedTransition[]> {
+    const transactions = await this.store.lock(tx, [...new Set(reports.map(({ transactionId }) => transactionId))]);
+    const transitions: AppliedTransition[] = [];
     // Two statements about one transaction in a batch (its message was replayed while it was in flight) are written one after the other.
     const seen = new Set<string>();
     let moves: Move[] = [];
     const fills: { readonly fill: Fill; readonly transaction: MoneyTransaction }[] = [];
-    for (const statement of statements) {
-      const transaction = transactions.get(statement.transactionId);
+    for (const report of reports) {
+      const transaction = transactions.get(report.transactionId);
       invariant(
         transaction !== undefined,
-        () => `message of transaction ${statement.transactionId}, which does not exist`,
+        () => `message of transaction ${report.transactionId}, which does not exist`,
       );
       if (seen.has(transaction.id)) {
         await this.write(tx, moves);
         moves = [];
         seen.clear();
       }
-      const decision = judge(
+      const transition = judge(
         transaction,
-        statement,
+        report,
         this.partners.byId(transaction.operatorId),
         this.apartMs(transaction),
       );
-      decisions.push(decision);
-      const absence = absenceAfter(transaction, statement.class, decision.message);
-      if (absence === 'begins') await this.store.markAbsent(tx, transaction.id, statement.askedMsAgo);
+      transitions.push(transition);
+      const absence = absenceAfter(transaction, report.class, transition.message);
+      if (absence === 'begins') await this.store.markAbsent(tx, transaction.id, report.askedMsAgo);
       else if (absence === 'ends') await this.store.forgetAbsence(tx, transaction.id);
-      const change = changeOf(transaction, statement, decision);
+      const change = changeOf(transaction, report, transition);
       if (change === null) {
-        const fill = fillOf(transaction, statement);
+        const fill = fillOf(transaction, report);
         if (fill === null) continue;
         const filled = {
           ...transaction,
@@ -209,12 +209,12 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
         continue;
       }
       seen.add(transaction.id);
-      moves.push({ transaction, change, notice: decision.notice, incomplete: saysLess(statement, change) });
+      moves.push({ transaction, change, notice: transition.notice, incomplete: isIncomplete(report, change) });
       if (change.kind === 'transition') transactions.set(transaction.id, moved(transaction, change));
     }
     await this.write(tx, moves);
     for (const { fill, transaction } of fills) await this.fillIn(tx, fill, transaction);
-    return decisions;
+    return transitions;
   }
 
   /** Webhooks and look-ups must say the same: the webhook gets what the response adds while it is not sent. */
@@ -360,35 +360,39 @@ function ask(operator: Partner, transaction: MoneyTransaction, reversal: boolean
   return { action: 'ask', path: `/v2/transactions?reference=${encodeURIComponent(movement.reference)}`, movement };
 }
 
-function changeOf(transaction: MoneyTransaction, statement: Statement, decision: Decision): TransactionChange | null {
-  if (decision.to === null && !decision.contradiction) return null;
-  const to = decision.to ?? transaction.state;
+function changeOf(
+  transaction: MoneyTransaction,
+  report: OperatorReport,
+  transition: Transition,
+): TransactionChange | null {
+  if (transition.to === null && !transition.contradiction) return null;
+  const to = transition.to ?? transaction.state;
   return {
     transactionId: transaction.id,
-    kind: decision.contradiction ? 'contradiction' : 'transition',
-    source: statement.class === 'expired' ? 'hub' : statement.source,
+    kind: transition.contradiction ? 'contradiction' : 'transition',
+    source: report.class === 'expired' ? 'hub' : report.source,
     from: transaction.state,
     to,
-    balanceMinor: balanceOf(statement, transaction.exponent),
+    balanceMinor: balanceOf(report, transaction.exponent),
     // A debit that ended by a void request has that as its reason, however it was found out; the finding is in the history.
     ...(to === 'confirmed'
       ? { reason: null, reasonCode: null }
-      : to === 'compensating' || statement.class === 'absent'
+      : to === 'compensating' || report.class === 'absent'
         ? hubReason(transaction.reversal === 'rollback' ? 'rolled_back' : 'deadline')
-        : statement.reason === null
+        : report.reason === null
           ? { reason: transaction.reason, reasonCode: transaction.reasonCode }
-          : { reason: statement.reason, reasonCode: reasonCodeOf(statement.class, statement.reason) }),
+          : { reason: report.reason, reasonCode: reasonCodeOf(report.class, report.reason) }),
     reversal: reversalAfter(to, transaction.reversal),
-    evidence: statement.evidence,
+    evidence: report.evidence,
   };
 }
 
 /** A callback that came before the response may carry no balance and no reason; the response that says the same fills them in. */
-function fillOf(transaction: MoneyTransaction, statement: Statement): Fill | null {
-  const outcome = outcomeThatAgrees(transaction, statement);
-  if (outcome === null || statement.source !== 'operator_response') return null;
-  const balanceMinor = transaction.balanceMinor === null ? balanceOf(statement, transaction.exponent) : null;
-  const reason = outcome === 'REJECTED' && statement.reason !== transaction.reason ? statement.reason : null;
+function fillOf(transaction: MoneyTransaction, report: OperatorReport): Fill | null {
+  const outcome = outcomeThatAgrees(transaction, report);
+  if (outcome === null || report.source !== 'operator_response') return null;
+  const balanceMinor = transaction.balanceMinor === null ? balanceOf(report, transaction.exponent) : null;
+  const reason = outcome === 'REJECTED' && report.reason !== transaction.reason ? report.reason : null;
   return balanceMinor === null && reason === null
     ? null
     : {
@@ -396,13 +400,13 @@ function fillOf(transaction: MoneyTransaction, statement: Statement): Fill | nul
         outcome,
         balanceMinor,
         reason,
-        reasonCode: reason === null ? null : reasonCodeOf(statement.class, reason),
+        reasonCode: reason === null ? null : reasonCodeOf(report.class, reason),
       };
 }
 
 function outcomeThatAgrees(
   { state, reversalMessageId }: MoneyTransaction,
-  { class: said, messageId }: Statement,
+  { class: said, messageId }: OperatorReport,
 ): RgsOutcome | null {
   if (messageId !== null && messageId === reversalMessageId)
     return said === 'applied' && (state === 'compensated' || state === 'rolled_back') ? 'ROLLED_BACK' : null;
@@ -411,12 +415,12 @@ function outcomeThatAgrees(
 }
 
 /** Whether the response in flight may add to what this statement tells the RGS. */
-function saysLess({ answerInFlight, balance, class: said }: Statement, { to }: TransactionChange): boolean {
+function isIncomplete({ answerInFlight, balance, class: said }: OperatorReport, { to }: TransactionChange): boolean {
   return answerInFlight && ENDED.has(to) && (balance === null || said === 'rejected_business');
 }
 
 /** Null for a balance that is no amount or that no JSON client would read exactly: a wrong one would be worse than none. */
-function balanceOf({ balance }: Statement, exponent: number): bigint | null {
+function balanceOf({ balance }: OperatorReport, exponent: number): bigint | null {
   const minor = balance === null ? null : toMinorUnits(balance, exponent);
   return minor !== null && minor <= MINOR_UNITS_MAX && minor >= -MINOR_UNITS_MAX ? minor : null;
 }

@@ -32,7 +32,7 @@ export const ENDED: ReadonlySet<TransactionState> = new Set(['confirmed', 'rejec
 /** States in which the movement's own outcome is known and notified: the final ones, and a confirmed debit that is being reversed. */
 export const SETTLED: ReadonlySet<TransactionState> = new Set([...ENDED, 'rolling_back']);
 
-export interface Evidence {
+export interface TransitionInput {
   readonly state: TransactionState;
   readonly movement: Direction;
   /** Whether it speaks about the movement itself or about the message that refunds it. */
@@ -58,7 +58,7 @@ export interface Evidence {
   readonly reversing: boolean;
 }
 
-export interface Decision {
+export interface Transition {
   /** Null: the state stays. */
   readonly to: TransactionState | null;
   /** The webhook to the RGS, once. */
@@ -72,14 +72,19 @@ export interface Decision {
   readonly message: 'sent' | 'dead' | 'blocked' | 'proposed' | 'if_unknown' | 'after_landing' | 'ask_again' | 'again';
 }
 
-const stay = (message: Decision['message']): Decision => ({ to: null, notice: null, contradiction: false, message });
-const move = (to: TransactionState, message: Decision['message'], notice: RgsOutcome | null = null): Decision => ({
+const stay = (message: Transition['message']): Transition => ({
+  to: null,
+  notice: null,
+  contradiction: false,
+  message,
+});
+const move = (to: TransactionState, message: Transition['message'], notice: RgsOutcome | null = null): Transition => ({
   to,
   notice,
   contradiction: false,
   message,
 });
-const contradict = (message: Decision['message']): Decision => ({
+const contradict = (message: Transition['message']): Transition => ({
   to: null,
   notice: null,
   contradiction: true,
@@ -87,26 +92,26 @@ const contradict = (message: Decision['message']): Decision => ({
 });
 
 /** The heart of the hub: what an operator's response, list or callback does to a transaction. Pure; the tests are a table over it. */
-export function decide(evidence: Evidence): Decision {
-  return evidence.about === 'reversal' ? decideReversal(evidence) : decideMovement(evidence);
+export function decide(input: TransitionInput): Transition {
+  return input.about === 'reversal' ? decideReversal(input) : decideMovement(input);
 }
 
-function decideMovement(evidence: Evidence): Decision {
-  const { movement } = evidence;
+function decideMovement(input: TransitionInput): Transition {
+  const { movement } = input;
   // What is parked then is the reversal: no word about the movement may begin another one.
-  const state = evidence.state === 'parked' && evidence.reversing ? 'compensating' : evidence.state;
+  const state = input.state === 'parked' && input.reversing ? 'compensating' : input.state;
   const open = state === 'initiated' || state === 'unknown';
-  switch (evidence.class) {
+  switch (input.class) {
     case 'applied':
       if (open || state === 'parked')
-        return evidence.unwanted ? move('compensating', 'sent') : move('confirmed', 'sent', 'OK');
+        return input.unwanted ? move('compensating', 'sent') : move('confirmed', 'sent', 'OK');
       return state === 'rejected' ? contradict('sent') : stay('sent');
 
     case 'rejected_business':
       if (state === 'rejected') return stay('dead');
       // "No funds" says that this request was not booked. One before it may be booked a moment later, and the RGS must not hear REJECTED then.
-      if ((open || state === 'parked') && saysNothingOfEarlier(evidence))
-        return evidence.lastAttempt
+      if ((open || state === 'parked') && isSilentOnEarlierCalls(input))
+        return input.lastAttempt
           ? giveUp(movement, state)
           : state === 'initiated'
             ? move('unknown', 'after_landing')
@@ -117,11 +122,11 @@ function decideMovement(evidence: Evidence): Decision {
       return contradict('dead');
 
     case 'rejected_contract':
-      if (open && !evidence.repeated) return refused(movement);
+      if (open && !input.repeated) return refused(movement);
       // "Wrong credentials" or "wrong path" says that this repeat was not applied; the lost request before it may have been.
       if (state === 'parked') return giveUp(movement, state);
       if (open)
-        return evidence.lastAttempt
+        return input.lastAttempt
           ? giveUp(movement, state)
           : state === 'unknown'
             ? stay('if_unknown')
@@ -134,26 +139,26 @@ function decideMovement(evidence: Evidence): Decision {
     case 'absent':
       if (known(state)) return stay(endOf(state));
       // Once is no proof: the lost call may still be in flight to the operator's books.
-      if (!evidence.absentProven) return stay('ask_again');
-      return evidence.unwanted ? move('rejected', 'dead', 'REJECTED') : stay('again');
+      if (!input.absentProven) return stay('ask_again');
+      return input.unwanted ? move('rejected', 'dead', 'REJECTED') : stay('again');
 
     case 'throttled':
       if (known(state)) return stay(endOf(state));
       // This call was turned away, but one before it left and its outcome was lost: a later refusal must not read as "never applied".
-      return evidence.repeated && state === 'initiated' ? move('unknown', 'proposed') : stay('proposed');
+      return input.repeated && state === 'initiated' ? move('unknown', 'proposed') : stay('proposed');
 
     case 'accepted':
       if (known(state)) return stay(endOf(state));
-      return evidence.repeated ? stillUnknown(evidence) : stay('proposed');
+      return input.repeated ? stillUnknown(input) : stay('proposed');
 
     case 'unknown':
-      return known(state) ? stay(endOf(state)) : stillUnknown(evidence);
+      return known(state) ? stay(endOf(state)) : stillUnknown(input);
   }
 }
 
 /** Paying back has no deadline: it goes on until the operator took it, and a refusal waits for a person. */
-function decideReversal(evidence: Evidence): Decision {
-  const { state, class: said, source, lastAttempt, resolvable, repeated } = evidence;
+function decideReversal(input: TransitionInput): Transition {
+  const { state, class: said, source, lastAttempt, resolvable, repeated } = input;
   const reversed = state === 'compensated' || state === 'rolled_back';
   const wanted = state === 'compensating' || state === 'rolling_back' || state === 'parked';
   // A person decided meanwhile that the debit stands: nothing more is sent.
@@ -167,13 +172,13 @@ function decideReversal(evidence: Evidence): Decision {
     case 'rejected_business':
     case 'rejected_contract':
     case 'expired':
-      if (wanted && !lastAttempt && saysNothingOfEarlier(evidence)) return stay('after_landing');
+      if (wanted && !lastAttempt && isSilentOnEarlierCalls(input)) return stay('after_landing');
       if (wanted && state !== 'parked') return move('parked', 'dead');
       return reversed && said === 'rejected_business' ? contradict('dead') : stay('dead');
 
     case 'absent':
       if (reversed) return stay('sent');
-      return stay(evidence.absentProven ? 'again' : 'ask_again');
+      return stay(input.absentProven ? 'again' : 'ask_again');
 
     case 'throttled':
       return reversed ? stay('sent') : stay('proposed');
@@ -188,15 +193,15 @@ function decideReversal(evidence: Evidence): Decision {
 }
 
 /** A refusal of a repeat while an earlier request may still be booked. A callback speaks about the transaction as a whole. */
-function saysNothingOfEarlier({ source, inFlight, refusalIsFinal }: Evidence): boolean {
+function isSilentOnEarlierCalls({ source, inFlight, refusalIsFinal }: TransitionInput): boolean {
   return source === 'operator_response' && inFlight && !refusalIsFinal;
 }
 
-function refused(movement: Direction): Decision {
+function refused(movement: Direction): Transition {
   return movement === 'debit' ? move('rejected', 'dead', 'REJECTED') : move('parked', 'dead');
 }
 
-function stillUnknown({ state, movement, source, lastAttempt, resolvable }: Evidence): Decision {
+function stillUnknown({ state, movement, source, lastAttempt, resolvable }: TransitionInput): Transition {
   // A callback with an unconfigured word proves nothing; the attempt in flight decides.
   if (source === 'operator_callback') return stay('proposed');
   if (lastAttempt || !resolvable) return giveUp(movement, state);
@@ -204,7 +209,7 @@ function stillUnknown({ state, movement, source, lastAttempt, resolvable }: Evid
 }
 
 /** A debit of unknown outcome blocks its lane: a credit of the same round must not overtake it. A credit blocks nothing. */
-function giveUp(movement: Direction, state: TransactionState): Decision {
+function giveUp(movement: Direction, state: TransactionState): Transition {
   const message = movement === 'debit' ? 'blocked' : 'dead';
   return state === 'parked' ? stay(message) : move('parked', message);
 }

@@ -17,9 +17,9 @@ import { askedMovement, classOfStatusWord, operatorReference } from '../partners
 import type { Partner } from '../partners/partner';
 import { PartnerDirectory } from '../partners/partner-directory';
 import { Periodic } from '../scheduling/periodic';
-import { type Statement, callbackStatement, saysNothingNew } from '../wallet/rules/statement';
+import { type OperatorReport, callbackReport, isRepeatedReport } from '../wallet/rules/operator-report';
 import { Settlement } from '../wallet/settlement';
-import type { Decision } from '../wallet/transaction-state';
+import type { Transition } from '../wallet/transaction-state';
 import type { Transaction } from '../wallet/transaction';
 import { WalletStore } from '../wallet/wallet.store';
 import { CallbackAllowance } from './callback-allowance';
@@ -40,19 +40,19 @@ const QUEUE_MAX = 4_000;
 const BUSY_RETRY_MS = 5;
 
 /** A callback that may settle something. */
-interface Heard {
+interface PendingCallback {
   readonly operator: Partner;
   readonly laneKey: string;
   /** The message that it speaks about. */
   readonly messageId: string | null;
-  readonly statement: Statement;
+  readonly report: OperatorReport;
   readonly record: Omit<CallbackRecord, 'verdict'>;
 }
 
 /** Hears operators out: each callback is kept, and moves its transaction at most once. */
 @Injectable()
 export class OperatorCallbacksService implements OnApplicationBootstrap {
-  private readonly settling: Batcher<Heard, CallbackVerdict | 'busy'> = new Batcher({
+  private readonly settling: Batcher<PendingCallback, CallbackVerdict | 'busy'> = new Batcher({
     run: (batch) => this.settle(batch),
     batchMax: BATCH_MAX,
     flightsMax: 2,
@@ -138,14 +138,14 @@ export class OperatorCallbacksService implements OnApplicationBootstrap {
       });
     }
     const messageId = reversal ? transaction.reversalMessageId : transaction.messageId;
-    const statement = statementOf(operator, transaction, callback, reversal ? messageId : null);
-    if (saysNothingNew(transaction, reversal, statement.class)) {
+    const report = reportOf(operator, transaction, callback, reversal ? messageId : null);
+    if (isRepeatedReport(transaction, reversal, report.class)) {
       // The usual case: the response to the hub's call was first.
       await this.keepMore(operator, { ...record, verdict: 'repeated' }, transaction.id);
       this.heard('repeated', operator, callback, transaction.id);
       return;
     }
-    const heard: Heard = { operator, laneKey: transaction.externalPlayerId, messageId, statement, record };
+    const heard: PendingCallback = { operator, laneKey: transaction.externalPlayerId, messageId, report, record };
     let verdict = await this.settling.add(heard);
     while (verdict === 'busy') {
       await delay(BUSY_RETRY_MS);
@@ -161,7 +161,7 @@ export class OperatorCallbacksService implements OnApplicationBootstrap {
   }
 
   /** Callbacks that came in the same moment, in one commit. busy: another transaction holds the player's lane, as the settling of the response does. */
-  private settle(batch: readonly Heard[]): Promise<(CallbackVerdict | 'busy')[]> {
+  private settle(batch: readonly PendingCallback[]): Promise<(CallbackVerdict | 'busy')[]> {
     return this.hot.transaction(async (tx) => {
       // Lane before row, as everywhere; then no other transaction settles these messages in between.
       const free = await this.outbox.lockFreeLanes(
@@ -174,21 +174,21 @@ export class OperatorCallbacksService implements OnApplicationBootstrap {
       const positions = await this.outbox.positions(tx, [
         ...new Set(held.flatMap(({ messageId }) => (messageId === null ? [] : [messageId]))),
       ]);
-      const decisions = await this.settlement.apply(
+      const transitions = await this.settlement.apply(
         tx,
-        held.map(({ statement, messageId }) => ({
-          ...statement,
+        held.map(({ report, messageId }) => ({
+          ...report,
           answerInFlight: messageId !== null && positions.get(messageId)?.place === 'in_flight',
         })),
       );
-      const verdicts = new Map<Heard, CallbackVerdict>();
+      const verdicts = new Map<PendingCallback, CallbackVerdict>();
       const finished: FinishedMessage[] = [];
       held.forEach((heard, place) => {
-        const decision = decisions[place];
-        invariant(decision !== undefined, 'a statement got no decision');
-        verdicts.set(heard, verdictOf(decision, heard.statement));
-        if (isEnd(decision.message) && heard.messageId !== null)
-          finished.push({ id: heard.messageId, destinationId: heard.operator.id, outcome: decision.message });
+        const transition = transitions[place];
+        invariant(transition !== undefined, 'a statement got no decision');
+        verdicts.set(heard, verdictOf(transition, heard.report));
+        if (isEnd(transition.message) && heard.messageId !== null)
+          finished.push({ id: heard.messageId, destinationId: heard.operator.id, outcome: transition.message });
       });
       await this.outbox.finish(tx, finished, 'callback');
       await this.store.record(
@@ -201,7 +201,7 @@ export class OperatorCallbacksService implements OnApplicationBootstrap {
 
   /** Forgets callbacks whose time is over: unmatched ones after the week in which they are matched again, all others with the messages that they were about. */
   async purge(): Promise<void> {
-    for (let statements = 0; statements < PURGE_STATEMENTS_MAX; statements += 1)
+    for (let reports = 0; reports < PURGE_STATEMENTS_MAX; reports += 1)
       if ((await this.store.purge(this.config.outboxMessageRetentionDays, PURGE_BATCH)) < PURGE_BATCH) return;
   }
 
@@ -295,16 +295,16 @@ function mismatchOf(
   return field === 'direction' ? 'event' : field === 'reference' ? 'refId' : field;
 }
 
-function statementOf(
+function reportOf(
   operator: Partner,
   transaction: Transaction,
   callback: OperatorCallback,
   messageId: string | null,
-): Statement {
+): OperatorReport {
   const outcome = classOfStatusWord(operator, callback.status) ?? 'unknown';
   const reason = outcome === 'applied' ? null : (callback.reason ?? callback.status);
   const balance = decimalText(callback.balance);
-  return callbackStatement(
+  return callbackReport(
     {
       transactionId: transaction.id,
       messageId,
@@ -317,8 +317,8 @@ function statementOf(
   );
 }
 
-function verdictOf(decision: Decision, statement: Statement): CallbackVerdict {
-  if (decision.contradiction) return 'contradicted';
-  if (decision.to !== null) return 'applied';
-  return statement.class === 'applied' || statement.class === 'rejected_business' ? 'repeated' : 'undecided';
+function verdictOf(transition: Transition, report: OperatorReport): CallbackVerdict {
+  if (transition.contradiction) return 'contradicted';
+  if (transition.to !== null) return 'applied';
+  return report.class === 'applied' || report.class === 'rejected_business' ? 'repeated' : 'undecided';
 }

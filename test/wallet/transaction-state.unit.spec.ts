@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import {
-  type Decision,
-  type Evidence,
+  type Transition,
+  type TransitionInput,
   SETTLED,
   TRANSITIONS,
   type TransactionState,
@@ -11,7 +11,7 @@ import {
 } from '../../src/wallet/transaction-state';
 
 const STATES = Object.keys(TRANSITIONS) as TransactionState[];
-const CLASSES: readonly Evidence['class'][] = [
+const CLASSES: readonly TransitionInput['class'][] = [
   'applied',
   'rejected_business',
   'rejected_contract',
@@ -40,7 +40,7 @@ const product = <A, B>(left: readonly A[], right: readonly B[]): readonly (A & B
 const every = <K extends string, V>(name: K, values: readonly V[]) =>
   values.map((value) => ({ [name]: value }) as Record<K, V>);
 
-const EVERY_INPUT: readonly Evidence[] = FLAGS.reduce<readonly object[]>(
+const EVERY_INPUT: readonly TransitionInput[] = FLAGS.reduce<readonly object[]>(
   (inputs, flag) => product(inputs, every(flag, [false, true])),
   product(
     product(
@@ -49,20 +49,20 @@ const EVERY_INPUT: readonly Evidence[] = FLAGS.reduce<readonly object[]>(
     ),
     every('about', ABOUT),
   ),
-) as readonly Evidence[];
+) as readonly TransitionInput[];
 
 type Wanted = 'stay' | 'contradiction' | `-> ${TransactionState}`;
 
 interface Line {
-  readonly about: Evidence['about'];
-  readonly said: readonly Evidence['class'][];
+  readonly about: TransitionInput['about'];
+  readonly said: readonly TransitionInput['class'][];
   readonly while: readonly TransactionState[];
-  readonly when?: Partial<Evidence>;
+  readonly when?: Partial<TransitionInput>;
   /** Another condition, for what single fields cannot say. */
-  readonly if?: (evidence: Evidence) => boolean;
+  readonly if?: (evidence: TransitionInput) => boolean;
   readonly then: Wanted;
-  readonly told?: Decision['notice'];
-  readonly message: Decision['message'];
+  readonly told?: Transition['notice'];
+  readonly message: Transition['message'];
 }
 
 const OPEN = ['initiated', 'unknown'] as const;
@@ -73,17 +73,17 @@ const PAYING_BACK = ['compensating', 'rolling_back', 'parked'] as const;
 const STANDS = ['initiated', 'unknown', 'confirmed', 'rejected'] as const;
 const debit = { movement: 'debit' } as const;
 const credit = { movement: 'credit' } as const;
-const callback = ({ source }: Evidence) => source === 'operator_callback';
+const callback = ({ source }: TransitionInput) => source === 'operator_callback';
 /** Nothing more will be tried, or may be. */
-const spent = ({ lastAttempt, resolvable }: Evidence) => lastAttempt || !resolvable;
-const heard = (evidence: Evidence) => !callback(evidence);
+const spent = ({ lastAttempt, resolvable }: TransitionInput) => lastAttempt || !resolvable;
+const heard = (evidence: TransitionInput) => !callback(evidence);
 /** A refusal that says nothing of an earlier call, which may be booked yet. */
-const early = ({ source, inFlight, refusalIsFinal }: Evidence) =>
+const early = ({ source, inFlight, refusalIsFinal }: TransitionInput) =>
   source === 'operator_response' && inFlight && !refusalIsFinal;
-const final = (evidence: Evidence) => !early(evidence);
+const final = (evidence: TransitionInput) => !early(evidence);
 
 /** A message about a movement whose place is not known stays with a person when there is nothing left to try. */
-const givesUp = (said: Evidence['class'], if_: (evidence: Evidence) => boolean): Line[] => [
+const givesUp = (said: TransitionInput['class'], if_: (evidence: TransitionInput) => boolean): Line[] => [
   { about: 'movement', said: [said], while: OPEN, when: debit, if: if_, then: '-> parked', message: 'blocked' },
   { about: 'movement', said: [said], while: OPEN, when: credit, if: if_, then: '-> parked', message: 'dead' },
   {
@@ -360,7 +360,7 @@ const TABLE: readonly Line[] = [
     message: 'proposed',
   },
   ...(['accepted', 'unknown'] as const).flatMap((said): Line[] => {
-    const silence = (evidence: Evidence) => said === 'unknown' || evidence.repeated;
+    const silence = (evidence: TransitionInput) => said === 'unknown' || evidence.repeated;
     return [
       {
         about: 'movement',
@@ -545,7 +545,7 @@ const TABLE: readonly Line[] = [
     message: 'proposed',
   },
   ...(['accepted', 'unknown'] as const).flatMap((said): Line[] => {
-    const silence = (evidence: Evidence) => said === 'unknown' || evidence.repeated;
+    const silence = (evidence: TransitionInput) => said === 'unknown' || evidence.repeated;
     return [
       {
         about: 'reversal',
@@ -596,14 +596,14 @@ const TABLE: readonly Line[] = [
   },
 ];
 
-const fits = (line: Line, evidence: Evidence): boolean =>
+const fits = (line: Line, evidence: TransitionInput): boolean =>
   line.about === evidence.about &&
   line.said.includes(evidence.class) &&
   line.while.includes(evidence.state) &&
-  Object.entries(line.when ?? {}).every(([field, value]) => evidence[field as keyof Evidence] === value) &&
+  Object.entries(line.when ?? {}).every(([field, value]) => evidence[field as keyof TransitionInput] === value) &&
   (line.if === undefined || line.if(evidence));
 
-const shown = ({ to, contradiction, notice, message }: Decision): string =>
+const shown = ({ to, contradiction, notice, message }: Transition): string =>
   `${contradiction ? 'contradiction' : to === null ? 'stay' : `-> ${to}`}, told ${notice ?? 'nothing'}, message ${message}`;
 
 describe("what an operator's word does to a transaction", () => {
@@ -635,9 +635,9 @@ describe("what an operator's word does to a transaction", () => {
   });
 });
 
-const anyEvidence: fc.Arbitrary<Evidence> = fc
+const anyEvidence: fc.Arbitrary<TransitionInput> = fc
   .integer({ min: 0, max: EVERY_INPUT.length - 1 })
-  .map((place) => EVERY_INPUT[place] as Evidence);
+  .map((place) => EVERY_INPUT[place] as TransitionInput);
 const debits = EVERY_INPUT.filter(({ movement }) => movement === 'debit');
 /** Arrows that an operator's word can cause; the rest are made by the RGS's rollback or by a person. */
 const DECIDED = new Set(
@@ -678,7 +678,7 @@ describe('the state machine', () => {
   });
 
   it('tells the RGS exactly when the effect becomes known', () => {
-    const TOLD: Partial<Record<TransactionState, Decision['notice']>> = {
+    const TOLD: Partial<Record<TransactionState, Transition['notice']>> = {
       confirmed: 'OK',
       rejected: 'REJECTED',
       compensated: 'ROLLED_BACK',
@@ -703,7 +703,7 @@ describe('the state machine', () => {
   });
 
   it('never calls a credit rejected by an operator that refuses it: a player who is owed money stays owed it', () => {
-    const REFUSALS: readonly Evidence['class'][] = ['rejected_business', 'rejected_contract'];
+    const REFUSALS: readonly TransitionInput['class'][] = ['rejected_business', 'rejected_contract'];
     const wrong = EVERY_INPUT.filter(
       (evidence) =>
         evidence.movement === 'credit' && REFUSALS.includes(evidence.class) && decide(evidence).to === 'rejected',

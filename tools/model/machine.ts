@@ -3,7 +3,7 @@ import type { Disposition, LeasedMessage } from '../../src/outbox/outbox-message
 import type { MessagePosition } from '../../src/outbox/outbox.store';
 import type { OutcomeClass } from '../../src/partners/operator-wire';
 import type { RgsOutcome } from '../../src/partners/rgs-wire';
-import type { Facts, Heard, Statement } from '../../src/wallet/rules/statement';
+import type { Facts, AttemptResult, OperatorReport } from '../../src/wallet/rules/operator-report';
 import type { TransactionState } from '../../src/wallet/transaction-state';
 import { known } from '../../src/wallet/transaction-state';
 import * as at from './layout';
@@ -895,7 +895,7 @@ export class Machine {
 
   // ---------------------------------------------------------------- what is heard
 
-  private hear(place: number, leg: number, statement: Statement): ReturnType<Rules['judge']> {
+  private hear(place: number, leg: number, statement: OperatorReport): ReturnType<Rules['judge']> {
     const t = at.movementAt(place);
     const facts = this.facts(place);
     const decision = this.rules.judge(facts, statement, this.operator, this.limits.timeoutMs + this.limits.graceMs);
@@ -923,7 +923,7 @@ export class Machine {
   }
 
   /** Whether the operator says the opposite of what the RGS was told. */
-  private contradicts(t: number, leg: number, { class: said, source, inFlight, repeated }: Statement): boolean {
+  private contradicts(t: number, leg: number, { class: said, source, inFlight, repeated }: OperatorReport): boolean {
     const told = this.now(t + at.TOLD);
     if (source === 'operator_list' && said !== 'applied') return false;
     if (leg === 0)
@@ -975,7 +975,7 @@ export class Machine {
               : null;
     const propose = (about: OutcomeClass): Disposition =>
       fixed ?? this.rules.propose('operator', about, null, message, this.retry, RANDOM);
-    const heard: Heard & { proposed: Disposition; ifUnknown: Disposition } = {
+    const heard: AttemptResult & { proposed: Disposition; ifUnknown: Disposition } = {
       message,
       status: kind === at.CALL ? 200 : null,
       tries,

@@ -1,7 +1,7 @@
-import type { Decision, Evidence } from '../../src/wallet/transaction-state';
+import type { Transition, TransitionInput } from '../../src/wallet/transaction-state';
 import { decide } from '../../src/wallet/transaction-state';
-import type { Facts, Statement } from '../../src/wallet/rules/statement';
-import { absenceAfter, evidenceOf, shortfallMs } from '../../src/wallet/rules/statement';
+import type { Facts, OperatorReport } from '../../src/wallet/rules/operator-report';
+import { absenceAfter, transitionInputOf, shortfallMs } from '../../src/wallet/rules/operator-report';
 import { RULES, type Rules, type Store } from './rules';
 
 /** One rule, weakened. The checker must find what then goes wrong. */
@@ -31,41 +31,48 @@ const without = (name: string, part: keyof Store, more: Partial<Mutant> = {}): M
 
 /** Judges by other evidence. */
 const byEvidence = (
-  change: (evidence: Evidence, facts: Facts, statement: Statement, apartMs: number) => Partial<Evidence>,
+  change: (
+    evidence: TransitionInput,
+    facts: Facts,
+    statement: OperatorReport,
+    apartMs: number,
+  ) => Partial<TransitionInput>,
 ): Pick<Rules, 'judge'> => ({
   judge: (facts, statement, operator, apartMs) => {
-    const evidence = evidenceOf(facts, statement, operator, apartMs);
+    const evidence = transitionInputOf(facts, statement, operator, apartMs);
     return settled(facts, statement, apartMs, decide({ ...evidence, ...change(evidence, facts, statement, apartMs) }));
   },
 });
 /** Decides otherwise. */
-const byDecision = (change: (decision: Decision, evidence: Evidence) => Partial<Decision>): Pick<Rules, 'judge'> => ({
+const byDecision = (
+  change: (decision: Transition, evidence: TransitionInput) => Partial<Transition>,
+): Pick<Rules, 'judge'> => ({
   judge: (facts, statement, operator, apartMs) => {
-    const evidence = evidenceOf(facts, statement, operator, apartMs);
+    const evidence = transitionInputOf(facts, statement, operator, apartMs);
     const decision = decide(evidence);
     return settled(facts, statement, apartMs, { ...decision, ...change(decision, evidence) });
   },
 });
 const settled = (
   facts: Facts,
-  statement: Statement,
+  statement: OperatorReport,
   apartMs: number,
-  decision: Decision,
+  decision: Transition,
 ): ReturnType<Rules['judge']> => ({
   ...decision,
   state: decision.to ?? facts.state,
   askAgainInMs: Math.max(0, shortfallMs(facts, statement, apartMs) - statement.askedMsAgo),
 });
 const said = (
-  change: (statement: Statement, result: Parameters<Rules['statementOf']>[0]) => Partial<Statement>,
+  change: (statement: OperatorReport, result: Parameters<Rules['statementOf']>[0]) => Partial<OperatorReport>,
 ): Pick<Rules, 'statementOf'> => ({
   statementOf: (result, id, now) => {
     const statement = RULES.statementOf(result, id, now);
     return { ...statement, ...change(statement, result) };
   },
 });
-const isOpen = ({ state }: Evidence): boolean => state === 'initiated' || state === 'unknown';
-const TURNS_REJECTED: Partial<Decision> = { to: 'rejected', notice: 'REJECTED', message: 'dead' };
+const isOpen = ({ state }: TransitionInput): boolean => state === 'initiated' || state === 'unknown';
+const TURNS_REJECTED: Partial<Transition> = { to: 'rejected', notice: 'REJECTED', message: 'dead' };
 
 /**
  * Where two rules hold the same, as a rollback that the plan sees and that makes its message expire, both are weakened

@@ -3,7 +3,7 @@ import { propose } from '../../src/outbox/retry-policy';
 import * as tries from '../../src/partners/tries';
 import * as byHand from '../../src/wallet/rules/by-hand';
 import * as plan from '../../src/wallet/rules/plan';
-import * as statement from '../../src/wallet/rules/statement';
+import * as statement from '../../src/wallet/rules/operator-report';
 import * as transition from '../../src/wallet/rules/transition';
 import * as reversal from '../../src/wallet/rules/reversal';
 
@@ -24,9 +24,9 @@ export const RULES = {
   mayLeave: tries.mayLeave,
   isRepeated: tries.isRepeated,
   planOf: plan.planOf,
-  statementOf: statement.statementOf,
-  callbackStatement: statement.callbackStatement,
-  saysNothingNew: statement.saysNothingNew,
+  statementOf: statement.reportOf,
+  callbackStatement: statement.callbackReport,
+  saysNothingNew: statement.isRepeatedReport,
   judge: statement.judge,
   absenceAfter: statement.absenceAfter,
   dispositionOf: statement.dispositionOf,

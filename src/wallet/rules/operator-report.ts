@@ -1,16 +1,16 @@
 import type { Disposition, LeasedMessage, OperatorResult } from '../../outbox/outbox-message';
 import type { OutcomeClass } from '../../partners/operator-wire';
 import type { MoneyTransaction, Transaction } from '../transaction';
-import { type Decision, type Evidence, decide } from '../transaction-state';
+import { type Transition, type TransitionInput, decide } from '../transaction-state';
 import type { Capabilities } from './plan';
 
 /** What an operator said about one transaction. */
-export interface Statement {
+export interface OperatorReport {
   readonly transactionId: string;
   /** Null for a callback about the movement. */
   readonly messageId: string | null;
   readonly class: OutcomeClass;
-  readonly source: Evidence['source'];
+  readonly source: TransitionInput['source'];
   readonly reason: string | null;
   /** Major units as the operator wrote them. */
   readonly balance: string | null;
@@ -30,7 +30,7 @@ export interface Statement {
 }
 
 /** The parts of a delivery's result that say something about money. */
-export interface Heard {
+export interface AttemptResult {
   readonly message: Pick<LeasedMessage, 'id' | 'eventType' | 'attempts' | 'mayLandUntil' | 'landsAt' | 'expiresInMs'>;
   readonly status: number | null;
   readonly tries: number;
@@ -40,7 +40,7 @@ export interface Heard {
 }
 
 /** What the response to a lease says, at `now` by `performance.now()`. */
-export function statementOf(result: Heard, transactionId: string, now: number): Statement {
+export function reportOf(result: AttemptResult, transactionId: string, now: number): OperatorReport {
   const { message, verdict } = result;
   return {
     transactionId,
@@ -71,10 +71,10 @@ export function statementOf(result: Heard, transactionId: string, now: number): 
 }
 
 /** What a callback says. It speaks about the transaction as a whole, and of no call in particular. */
-export function callbackStatement(
-  said: Pick<Statement, 'transactionId' | 'messageId' | 'class' | 'reason' | 'balance' | 'evidence'>,
+export function callbackReport(
+  said: Pick<OperatorReport, 'transactionId' | 'messageId' | 'class' | 'reason' | 'balance' | 'evidence'>,
   pastDeadline: boolean,
-): Statement {
+): OperatorReport {
   return {
     ...said,
     source: 'operator_callback',
@@ -94,7 +94,7 @@ export function expiredAtClaim({ expiresInMs }: Pick<LeasedMessage, 'expiresInMs
 }
 
 /** Until nothing of the message can be booked any more, calls of this attempt included, in ms from now. */
-export function landsInMs({ message, traces }: Pick<Heard, 'message' | 'traces'>, now: number): number {
+export function landsInMs({ message, traces }: Pick<AttemptResult, 'message' | 'traces'>, now: number): number {
   return Math.max(message.landsAt === null ? -Infinity : message.landsAt - now, traces.landsMs ?? -Infinity);
 }
 
@@ -102,26 +102,25 @@ export function landsInMs({ message, traces }: Pick<Heard, 'message' | 'traces'>
 export type Facts = Pick<MoneyTransaction, 'state' | 'movement' | 'reversal' | 'reversalMessageId' | 'absentForMs'>;
 
 /** `apartMs`: the operator's timeout and the grace. */
-export function evidenceOf(
+export function transitionInputOf(
   transaction: Facts,
-  statement: Statement,
+  report: OperatorReport,
   operator: Capabilities,
   apartMs: number,
-): Evidence {
+): TransitionInput {
   return {
-    ...statement,
+    ...report,
     state: transaction.state,
     movement: transaction.movement,
-    about:
-      statement.messageId !== null && statement.messageId === transaction.reversalMessageId ? 'reversal' : 'movement',
+    about: report.messageId !== null && report.messageId === transaction.reversalMessageId ? 'reversal' : 'movement',
     resolvable: operator.idempotentByReference || operator.statusQuery,
     // A callback may speak of a call that was sent in time and is still in flight; what was looked up or sent after the deadline cannot.
     unwanted:
       transaction.movement === 'debit' &&
       (transaction.reversal !== null ||
-        (statement.expired && (transaction.state !== 'initiated' || statement.source !== 'operator_callback'))),
+        (report.expired && (transaction.state !== 'initiated' || report.source !== 'operator_callback'))),
     refusalIsFinal: operator.refusalIsFinal,
-    absentProven: statement.class === 'absent' && shortfallMs(transaction, statement, apartMs) <= 0,
+    absentProven: report.class === 'absent' && shortfallMs(transaction, report, apartMs) <= 0,
     reversing: transaction.reversalMessageId !== null,
   };
 }
@@ -133,7 +132,7 @@ export function evidenceOf(
  */
 export function shortfallMs(
   { absentForMs }: Pick<Facts, 'absentForMs'>,
-  { askedMsAgo, landsInMs: ms }: Pick<Statement, 'askedMsAgo' | 'landsInMs'>,
+  { askedMsAgo, landsInMs: ms }: Pick<OperatorReport, 'askedMsAgo' | 'landsInMs'>,
   apartMs: number,
 ): number {
   const sinceFirstMs = absentForMs === null ? 0 : absentForMs - askedMsAgo;
@@ -141,27 +140,32 @@ export function shortfallMs(
 }
 
 /** A decision, and the state that the transaction is in after it. */
-export interface Applied extends Decision {
+export interface AppliedTransition extends Transition {
   readonly state: Transaction['state'];
   /** Of "absent": when a question can prove it. */
   readonly askAgainInMs: number;
 }
 
 /** What a statement does to its transaction. */
-export function judge(transaction: Facts, statement: Statement, operator: Capabilities, apartMs: number): Applied {
-  const decision = decide(evidenceOf(transaction, statement, operator, apartMs));
+export function judge(
+  transaction: Facts,
+  report: OperatorReport,
+  operator: Capabilities,
+  apartMs: number,
+): AppliedTransition {
+  const transition = decide(transitionInputOf(transaction, report, operator, apartMs));
   return {
-    ...decision,
-    state: decision.to ?? transaction.state,
-    askAgainInMs: Math.max(0, shortfallMs(transaction, statement, apartMs) - statement.askedMsAgo),
+    ...transition,
+    state: transition.to ?? transaction.state,
+    askAgainInMs: Math.max(0, shortfallMs(transaction, report, apartMs) - report.askedMsAgo),
   };
 }
 
 /** What a statement does to the proof that the operator does not know the movement: begins it, ends it, or nothing. */
 export function absenceAfter(
   { absentForMs }: Pick<Facts, 'absentForMs'>,
-  said: Statement['class'],
-  message: Decision['message'],
+  said: OperatorReport['class'],
+  message: Transition['message'],
 ): 'begins' | 'ends' | null {
   if (message === 'ask_again' && absentForMs === null) return 'begins';
   // Used up by the send that it allows, or void since a look-up had no result: the next proof starts over.
@@ -169,7 +173,7 @@ export function absenceAfter(
 }
 
 /** Whether a callback repeats what is settled. A settled state does not go back, so no lock is needed to know it. */
-export function saysNothingNew(
+export function isRepeatedReport(
   { state }: Pick<Transaction, 'state'>,
   isReversal: boolean,
   said: OutcomeClass,
@@ -180,11 +184,11 @@ export function saysNothingNew(
 
 /** What becomes of the message whose lease is settled, at `now` by `performance.now()`. */
 export function dispositionOf(
-  result: Heard & { readonly proposed: Disposition; readonly ifUnknown: Disposition },
-  decision: Applied | undefined,
+  result: AttemptResult & { readonly proposed: Disposition; readonly ifUnknown: Disposition },
+  transition: AppliedTransition | undefined,
   now: number,
 ): Disposition {
-  switch (decision?.message) {
+  switch (transition?.message) {
     case undefined:
     case 'proposed':
       return result.proposed;
@@ -193,12 +197,12 @@ export function dispositionOf(
     case 'after_landing':
       return { ...result.ifUnknown, delayMs: Math.max(result.ifUnknown.delayMs, landsInMs(result, now)) };
     case 'ask_again':
-      return { outcome: 'released', delayMs: decision.askAgainInMs };
+      return { outcome: 'released', delayMs: transition.askAgainInMs };
     case 'again':
       return { outcome: 'released', delayMs: 0, proven: true };
     case 'sent':
     case 'dead':
     case 'blocked':
-      return { outcome: decision.message, delayMs: 0, open: decision.state === 'parked' };
+      return { outcome: transition.message, delayMs: 0, open: transition.state === 'parked' };
   }
 }
