@@ -1,7 +1,7 @@
 import type { Tx } from '../database/database';
 import type { HubError } from '../kernel/errors';
 import type { AskedMovement } from '../partners/asked-movement';
-import type { Disposition, LeasedMessage, OperatorResult, Queue } from './outbox-message';
+import type { NextStep, LeasedMessage, OperatorResult, Queue } from './outbox-message';
 import type { MessagePosition } from './outbox.store';
 
 /** What to do with a message that cannot simply be sent: it may have left before, or it must not be sent any more. */
@@ -27,7 +27,7 @@ export interface DeliveryHandler {
    * Inside the settling transaction, with the lanes of all results locked and their leases checked. Answers one disposition per result,
    * in order; the transaction commits both or neither.
    */
-  settle(tx: Tx, results: readonly OperatorResult[]): Promise<Disposition[]>;
+  settle(tx: Tx, results: readonly OperatorResult[]): Promise<NextStep[]>;
   /** Why this message of a transaction must not be sent once more, or not yet; null when it may. The caller holds its lane and its head. */
   refuseReplay(
     tx: Tx,

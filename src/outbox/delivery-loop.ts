@@ -22,7 +22,7 @@ import {
   outlastsLease,
 } from './lease-rules';
 import type { LostLeases } from './lost-leases';
-import type { DeliveryResult, Disposition, LeasedMessage, OperatorResult, Traces } from './outbox-message';
+import type { DeliveryResult, NextStep, LeasedMessage, OperatorResult, Traces } from './outbox-message';
 import type { OutboxStore } from './outbox.store';
 import { type Sender, targetUrl } from './sender';
 import type { Settler } from './settler';
@@ -324,7 +324,7 @@ export class DeliveryLoop {
     { destination, claimedAt }: Lease,
     { class: said, outcome, reason }: Conclusion,
   ): OperatorResult {
-    const proposed: Disposition = { outcome, delayMs: 0 };
+    const proposed: NextStep = { outcome, delayMs: 0 };
     return {
       queue: 'operator',
       message,

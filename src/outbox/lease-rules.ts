@@ -1,6 +1,6 @@
 import type { OutcomeClass } from '../partners/operator-wire';
 import type { Plan } from './delivery-handler';
-import type { Disposition, LeasedMessage, OperatorResult, Outcome } from './outbox-message';
+import type { NextStep, LeasedMessage, OperatorResult, Outcome } from './outbox-message';
 import type { Landing, MessagePosition } from './outbox.store';
 
 /**
@@ -122,7 +122,7 @@ export function landingOf(
     readonly message: Pick<LeasedMessage, 'firstSentAt' | 'mayLandUntil'>;
     readonly traces: OperatorResult['traces'];
   },
-  { outcome, proven }: Disposition,
+  { outcome, proven }: NextStep,
 ): Landing | null {
   if (outcome === 'sent') return null;
   return {

@@ -1,6 +1,6 @@
 import type { Partner } from '../partners/partner';
-import type { OperatorVerdict } from '../partners/operator-wire';
-import type { WebhookVerdict } from '../partners/rgs-wire';
+import type { OperatorOutcome } from '../partners/operator-wire';
+import type { WebhookOutcome } from '../partners/rgs-wire';
 
 export type Queue = 'operator' | 'rgs';
 
@@ -53,7 +53,7 @@ export interface LeasedMessage {
 /** sent and dead finish the message, blocked stops its lane for a person, retry counts an attempt, released does not. */
 export type Outcome = 'sent' | 'dead' | 'blocked' | 'retry' | 'released';
 
-export interface Disposition {
+export interface NextStep {
   /** blocked, and dead for an unknown outcome, mean that the schedule is exhausted. */
   readonly outcome: Outcome;
   /** Until the next attempt, for retry and released. */
@@ -92,7 +92,7 @@ interface Delivery {
     readonly firstBytes: string;
   };
   /** What the outbox would do with it. */
-  readonly proposed: Disposition;
+  readonly proposed: NextStep;
 }
 
 /** What became of one attempt. */
@@ -100,12 +100,12 @@ export type DeliveryResult = OperatorResult | WebhookResult;
 
 export interface OperatorResult extends Delivery {
   readonly queue: 'operator';
-  readonly verdict: OperatorVerdict;
+  readonly verdict: OperatorOutcome;
   /** What the outbox would do if the outcome were unknown: for a response that says nothing about an earlier, lost attempt. */
-  readonly ifUnknown: Disposition;
+  readonly ifUnknown: NextStep;
 }
 
 export interface WebhookResult extends Delivery {
   readonly queue: 'rgs';
-  readonly verdict: WebhookVerdict;
+  readonly verdict: WebhookOutcome;
 }

@@ -46,7 +46,7 @@ export interface Landing {
 }
 
 /** held: the lease is ours and locked. busy: another transaction holds the lane, come back. stale: the lease was lost. */
-export type LockVerdict = 'ok' | 'busy' | 'stale';
+export type LockResult = 'ok' | 'busy' | 'stale';
 
 export interface BreakerMove {
   readonly was: string;
@@ -220,12 +220,12 @@ export class OutboxStore {
   }
 
   /** A verdict per lease, in the order given: one message can be there twice, under the lease that was lost and under the one that is held. */
-  async lock(tx: Tx, leases: readonly { readonly id: string; readonly token: string }[]): Promise<LockVerdict[]> {
-    const rows = await tx.rows<{ place: number; verdict: LockVerdict }>(
+  async lock(tx: Tx, leases: readonly { readonly id: string; readonly token: string }[]): Promise<LockResult[]> {
+    const rows = await tx.rows<{ place: number; verdict: LockResult }>(
       'select place, verdict from outbox_lock($1, $2)',
       [leases.map(({ id }) => id), leases.map(({ token }) => token)],
     );
-    const verdicts: LockVerdict[] = leases.map(() => 'stale');
+    const verdicts: LockResult[] = leases.map(() => 'stale');
     for (const { place, verdict } of rows) verdicts[place] = verdict;
     return verdicts;
   }

@@ -1,6 +1,6 @@
-import type { OperatorVerdict } from '../partners/operator-wire';
-import type { WebhookVerdict } from '../partners/rgs-wire';
-import type { Disposition } from './outbox-message';
+import type { OperatorOutcome } from '../partners/operator-wire';
+import type { WebhookOutcome } from '../partners/rgs-wire';
+import type { NextStep } from './outbox-message';
 
 export interface RetryRules {
   /** Upper bounds of the delay before attempt 2, 3, …; the message is given up after the last. */
@@ -26,7 +26,7 @@ export function jitteredDelayMs(boundSeconds: number, random: number): number {
  */
 export function propose(
   queue: 'operator' | 'rgs',
-  verdictClass: OperatorVerdict['class'] | WebhookVerdict['class'],
+  verdictClass: OperatorOutcome['class'] | WebhookOutcome['class'],
   retryAfterMs: number | null,
   counts: {
     readonly attempts: number;
@@ -36,7 +36,7 @@ export function propose(
   },
   rules: RetryRules,
   random: number,
-): Disposition {
+): NextStep {
   switch (verdictClass) {
     case 'applied':
     case 'delivered':
@@ -74,7 +74,7 @@ function again(
   { attempts, expiresInMs }: { attempts: number; expiresInMs: number | null },
   rules: RetryRules,
   random: number,
-): Disposition {
+): NextStep {
   const bound = rules.scheduleSeconds[attempts];
   if (bound !== undefined) return later('retry', untilExpiry(jitteredDelayMs(bound, random), expiresInMs));
   // A movement of unknown outcome blocks its lane: later ones may depend on it. An undelivered webhook does not.
@@ -86,10 +86,10 @@ function untilExpiry(delayMs: number, expiresInMs: number | null): number {
   return expiresInMs !== null && expiresInMs > 0 ? Math.min(delayMs, expiresInMs + EXPIRY_SLACK_MS) : delayMs;
 }
 
-function final(outcome: 'sent' | 'dead'): Disposition {
+function final(outcome: 'sent' | 'dead'): NextStep {
   return { outcome, delayMs: 0 };
 }
 
-function later(outcome: 'retry' | 'released', delayMs: number): Disposition {
+function later(outcome: 'retry' | 'released', delayMs: number): NextStep {
   return { outcome, delayMs };
 }

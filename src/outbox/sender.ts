@@ -5,7 +5,7 @@ import type { Partner } from '../partners/partner';
 import { bodyKind, firstBytes, ownWords, whatCame } from '../partners/answer-words';
 import { openList } from '../partners/lists/list-answer';
 import { LOOK_UP_LIMITS, type LookUp, lookUp } from '../partners/lists/look-up';
-import { type OperatorVerdict, classOfStatusWord, classifyOperatorAnswer } from '../partners/operator-wire';
+import { type OperatorOutcome, classOfStatusWord, classifyOperatorAnswer } from '../partners/operator-wire';
 import { type Answer, PartnerHttp, type PostRequest } from '../partners/partner-http';
 import { classifyWebhookAnswer } from '../partners/rgs-wire';
 import { standardWebhookSignature } from '../partners/signature';
@@ -84,7 +84,7 @@ export class Sender {
     deadline: AbortSignal,
   ): Promise<{ result: DeliveryResult; healthy: boolean }> {
     const started = performance.now();
-    const about = (verdict: OperatorVerdict, status: number | null = null): OperatorResult => ({
+    const about = (verdict: OperatorOutcome, status: number | null = null): OperatorResult => ({
       queue: 'operator',
       message,
       destination,
@@ -110,7 +110,7 @@ export class Sender {
       const said = await lookUp(answer, question.movement, { url, isApplied, rowsWanted: 1 });
       if (said.verdict === 'no_answer' && said.field !== null)
         this.reportMismatch('list', said.field, message, destination);
-      return { result: about(verdictOf(said)), healthy: said.verdict !== 'no_answer' || !said.isBroken };
+      return { result: about(outcomeOf(said)), healthy: said.verdict !== 'no_answer' || !said.isBroken };
     } catch (error) {
       // Whatever went wrong, the question has no response yet.
       const { status, retryAfterMs } = this.http.refusal(error);
@@ -138,7 +138,7 @@ export class Sender {
   }
 
   private operatorResult(base: ResultBase, answer: Answer, began: number): DeliveryResult {
-    const verdict = settledVerdict(
+    const verdict = settledOutcome(
       explained(classifyOperatorAnswer(base.destination, answer, base.message), answer),
       answer.tries,
     );
@@ -152,7 +152,7 @@ export class Sender {
   private traces(
     { timeoutMs, answersLater }: Partner,
     answer: Answer,
-    verdict: OperatorVerdict,
+    verdict: OperatorOutcome,
     began: number,
   ): Traces {
     return {
@@ -196,7 +196,7 @@ export class Sender {
   }
 }
 
-function verdictOf(said: LookUp): OperatorVerdict {
+function outcomeOf(said: LookUp): OperatorOutcome {
   const rest = { balance: null, retryAfterMs: null } as const;
   switch (said.verdict) {
     case 'found':
@@ -214,7 +214,7 @@ const MISCONFIGURED = 'operator_misconfigured';
 const ABOUT_THE_MOVEMENT = new Set([400, 402, 404, 409, 422]);
 
 /** The operator's own words and what came with them, for our people; outwards, a refusal of the hub's credentials or of its form is no word about the player. */
-function explained(verdict: OperatorVerdict, answer: Answer): OperatorVerdict {
+function explained(verdict: OperatorOutcome, answer: Answer): OperatorOutcome {
   if (answer.kind !== 'answered') return verdict;
   if (verdict.class === 'rejected_contract') {
     const isAboutUs =
@@ -227,7 +227,7 @@ function explained(verdict: OperatorVerdict, answer: Answer): OperatorVerdict {
   return saysMore ? { ...verdict, detail: whatCame(answer) } : verdict;
 }
 
-function settledVerdict(verdict: OperatorVerdict, tries: number): OperatorVerdict {
+function settledOutcome(verdict: OperatorOutcome, tries: number): OperatorOutcome {
   const settled = classAfterTries(verdict.class, tries);
   return settled === verdict.class ? verdict : { ...verdict, class: settled };
 }

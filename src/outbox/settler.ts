@@ -7,9 +7,9 @@ import { messageOf } from '../kernel/errors';
 import { Logger } from '../observability/logger';
 import { Metrics } from '../observability/metrics';
 import { Outbox } from './outbox';
-import type { DeliveryResult, Disposition, OperatorResult, Queue } from './outbox-message';
+import type { DeliveryResult, NextStep, OperatorResult, Queue } from './outbox-message';
 import { landingOf } from './lease-rules';
-import { type LockVerdict, OutboxStore, type SettledRow } from './outbox.store';
+import { type LockResult, OutboxStore, type SettledRow } from './outbox.store';
 import { targetUrl } from './sender';
 
 const BATCH_MAX = 500;
@@ -20,8 +20,8 @@ const BUSY_RETRY_MS = 5;
 const STORE_RETRY_MS = 250;
 
 interface Settled {
-  readonly verdict: LockVerdict;
-  readonly disposition: Disposition | null;
+  readonly verdict: LockResult;
+  readonly nextStep: NextStep | null;
 }
 
 /** Writes results down: the outcome of the transaction, the webhook it causes and the state of the lane in one commit. */
@@ -81,11 +81,11 @@ export class Settler {
         results.map(({ message }) => message),
       );
       const held = results.filter((_result, index) => verdicts[index] === 'ok');
-      const dispositions = await this.dispositions(tx, held);
+      const nextSteps = await this.dispositions(tx, held);
       if (held.length > 0)
         await this.store.settle(
           tx,
-          held.map((result) => settledRow(result, dispositions.get(result.message.id) ?? result.proposed)),
+          held.map((result) => settledRow(result, nextSteps.get(result.message.id) ?? result.proposed)),
           this.replica,
         );
       const stale = results.filter((_result, index) => verdicts[index] === 'stale');
@@ -97,7 +97,7 @@ export class Settler {
         );
       return results.map(({ message }, index): Settled => ({
         verdict: verdicts[index] ?? 'stale',
-        disposition: dispositions.get(message.id) ?? null,
+        nextStep: nextSteps.get(message.id) ?? null,
       }));
     });
     stop();
@@ -105,7 +105,7 @@ export class Settler {
     return settled;
   }
 
-  private async dispositions(tx: Tx, held: DeliveryResult[]): Promise<Map<string, Disposition>> {
+  private async dispositions(tx: Tx, held: DeliveryResult[]): Promise<Map<string, NextStep>> {
     const operator = held.filter((result): result is OperatorResult => result.queue === 'operator');
     const decided = operator.length === 0 ? [] : await this.outbox.handler.settle(tx, operator);
     const byId = new Map(held.map((result) => [result.message.id, result.proposed]));
@@ -113,9 +113,9 @@ export class Settler {
     return byId;
   }
 
-  private record(result: DeliveryResult, { verdict, disposition }: Settled): void {
+  private record(result: DeliveryResult, { verdict, nextStep }: Settled): void {
     if (verdict === 'busy') return;
-    const outcome = verdict === 'stale' ? 'stale' : (disposition?.outcome ?? result.proposed.outcome);
+    const outcome = verdict === 'stale' ? 'stale' : (nextStep?.outcome ?? result.proposed.outcome);
     if (verdict === 'stale') this.metrics.staleSettles.inc();
     this.metrics.deliveries.inc({ queue: result.queue, class: result.verdict.class });
     if (result.durationMs !== null)
@@ -140,8 +140,7 @@ export class Settler {
       status: result.status,
       reason: result.verdict.detail ?? result.verdict.reason,
       outcome,
-      nextAttemptInMs:
-        outcome === 'retry' || outcome === 'released' ? Math.round(disposition?.delayMs ?? 0) : undefined,
+      nextAttemptInMs: outcome === 'retry' || outcome === 'released' ? Math.round(nextStep?.delayMs ?? 0) : undefined,
       durationMs: result.durationMs,
       ...(level === 'warn'
         ? { url: shownUrl(targetUrl(result.destination, result.message.path)), ...result.seen }
@@ -150,7 +149,7 @@ export class Settler {
   }
 }
 
-function settledRow(result: DeliveryResult, disposition: Disposition): SettledRow {
+function settledRow(result: DeliveryResult, disposition: NextStep): SettledRow {
   const failed = disposition.outcome !== 'sent';
   return {
     id: result.message.id,

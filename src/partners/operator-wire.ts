@@ -16,7 +16,7 @@ export type Direction = 'debit' | 'credit';
 export type OutcomeClass =
   'applied' | 'rejected_business' | 'rejected_contract' | 'throttled' | 'accepted' | 'unknown' | 'absent' | 'expired';
 
-export interface OperatorVerdict {
+export interface OperatorOutcome {
   readonly class: OutcomeClass;
   /** The operator's own word for it, or what went wrong. */
   readonly reason: string | null;
@@ -191,7 +191,7 @@ export function classifyOperatorAnswer(
   operator: Partner,
   answer: Answer,
   message: { readonly path: string; readonly body: string },
-): OperatorVerdict {
+): OperatorOutcome {
   if (answer.kind === 'not_sent') return verdict('throttled', answer.error);
   if (answer.kind === 'lost') return verdict('unknown', answer.error);
 
@@ -244,7 +244,7 @@ export function classifyOperatorAnswer(
   return verdict('unknown', reason === null ? `HTTP ${status}` : `HTTP ${status}: ${reason}`);
 }
 
-function verdict(outcome: OutcomeClass, reason: string | null): OperatorVerdict {
+function verdict(outcome: OutcomeClass, reason: string | null): OperatorOutcome {
   return { class: outcome, reason, balance: null, retryAfterMs: null };
 }
 

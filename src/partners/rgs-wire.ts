@@ -45,7 +45,7 @@ export function rgsWebhookBody(notice: RgsNotice): string {
 
 export type WebhookClass = 'delivered' | 'gone' | 'throttled' | 'failed';
 
-export interface WebhookVerdict {
+export interface WebhookOutcome {
   readonly class: WebhookClass;
   readonly reason: string | null;
   readonly retryAfterMs: number | null;
@@ -54,7 +54,7 @@ export interface WebhookVerdict {
 }
 
 /** 2xx is delivered, 410 stops the endpoint, everything else is tried again. */
-export function classifyWebhookAnswer(answer: Answer): WebhookVerdict {
+export function classifyWebhookAnswer(answer: Answer): WebhookOutcome {
   if (answer.kind === 'not_sent') return { class: 'throttled', reason: answer.error, retryAfterMs: null };
   if (answer.kind === 'lost') return { class: 'failed', reason: answer.error, retryAfterMs: null };
   const { status, retryAfterMs } = answer;

@@ -10,7 +10,7 @@ import { Logger } from '../observability/logger';
 import { Metrics } from '../observability/metrics';
 import type { DeliveryHandler, Plan } from '../outbox/delivery-handler';
 import { Outbox } from '../outbox/outbox';
-import type { Disposition, LeasedMessage, NewMessage, OperatorResult, Queue } from '../outbox/outbox-message';
+import type { NextStep, LeasedMessage, NewMessage, OperatorResult, Queue } from '../outbox/outbox-message';
 import type { MessagePosition } from '../outbox/outbox.store';
 import { askedMovement, operatorReversalMessage } from '../partners/operator-wire';
 import type { Partner } from '../partners/partner';
@@ -103,7 +103,7 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
     }
   }
 
-  async settle(tx: Tx, results: readonly OperatorResult[]): Promise<Disposition[]> {
+  async settle(tx: Tx, results: readonly OperatorResult[]): Promise<NextStep[]> {
     const now = performance.now();
     const transitions = await this.apply(
       tx,

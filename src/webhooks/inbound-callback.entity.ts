@@ -1,6 +1,6 @@
 import { Check, Column, Entity, Index, PrimaryGeneratedColumn, Unique } from 'typeorm';
 
-export type CallbackVerdict = 'applied' | 'repeated' | 'contradicted' | 'mismatched' | 'undecided' | 'unmatched';
+export type CallbackResult = 'applied' | 'repeated' | 'contradicted' | 'mismatched' | 'undecided' | 'unmatched';
 
 /** A callback as an operator sent it; equal bodies of one operator share a row. */
 @Entity('inbound_callback')
@@ -34,7 +34,7 @@ export class InboundCallbackEntity {
   correlationId!: string;
 
   @Column('text')
-  verdict!: CallbackVerdict;
+  verdict!: CallbackResult;
 
   @Column('uuid', { name: 'transaction_id', nullable: true })
   transactionId!: string | null;

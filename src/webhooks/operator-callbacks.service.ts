@@ -23,7 +23,7 @@ import type { Transition } from '../wallet/transaction-state';
 import type { Transaction } from '../wallet/transaction';
 import { WalletStore } from '../wallet/wallet.store';
 import { CallbackAllowance } from './callback-allowance';
-import type { CallbackVerdict } from './inbound-callback.entity';
+import type { CallbackResult } from './inbound-callback.entity';
 import type { OperatorCallback } from './operator-callbacks.dto';
 import { type CallbackRecord, OperatorCallbacksStore } from './operator-callbacks.store';
 
@@ -52,7 +52,7 @@ interface PendingCallback {
 /** Hears operators out: each callback is kept, and moves its transaction at most once. */
 @Injectable()
 export class OperatorCallbacksService implements OnApplicationBootstrap {
-  private readonly settling: Batcher<PendingCallback, CallbackVerdict | 'busy'> = new Batcher({
+  private readonly settling: Batcher<PendingCallback, CallbackResult | 'busy'> = new Batcher({
     run: (batch) => this.settle(batch),
     batchMax: BATCH_MAX,
     flightsMax: 2,
@@ -161,7 +161,7 @@ export class OperatorCallbacksService implements OnApplicationBootstrap {
   }
 
   /** Callbacks that came in the same moment, in one commit. busy: another transaction holds the player's lane, as the settling of the response does. */
-  private settle(batch: readonly PendingCallback[]): Promise<(CallbackVerdict | 'busy')[]> {
+  private settle(batch: readonly PendingCallback[]): Promise<(CallbackResult | 'busy')[]> {
     return this.hot.transaction(async (tx) => {
       // Lane before row, as everywhere; then no other transaction settles these messages in between.
       const free = await this.outbox.lockFreeLanes(
@@ -181,7 +181,7 @@ export class OperatorCallbacksService implements OnApplicationBootstrap {
           answerInFlight: messageId !== null && positions.get(messageId)?.place === 'in_flight',
         })),
       );
-      const verdicts = new Map<PendingCallback, CallbackVerdict>();
+      const verdicts = new Map<PendingCallback, CallbackResult>();
       const finished: FinishedMessage[] = [];
       held.forEach((heard, place) => {
         const transition = transitions[place];
@@ -233,7 +233,7 @@ export class OperatorCallbacksService implements OnApplicationBootstrap {
   }
 
   private heard(
-    verdict: CallbackVerdict,
+    verdict: CallbackResult,
     operator: Partner,
     callback: OperatorCallback,
     correlationId: string | null,
@@ -317,7 +317,7 @@ function reportOf(
   );
 }
 
-function verdictOf(transition: Transition, report: OperatorReport): CallbackVerdict {
+function verdictOf(transition: Transition, report: OperatorReport): CallbackResult {
   if (transition.contradiction) return 'contradicted';
   if (transition.to !== null) return 'applied';
   return report.class === 'applied' || report.class === 'rejected_business' ? 'repeated' : 'undecided';

@@ -2,19 +2,19 @@ import { Injectable } from '@nestjs/common';
 import { hash } from 'node:crypto';
 import { Batcher } from '../database/batcher';
 import { Database, HotDatabase, type Tx } from '../database/database';
-import type { CallbackVerdict } from './inbound-callback.entity';
+import type { CallbackResult } from './inbound-callback.entity';
 
 export interface CallbackRecord {
   readonly operatorId: number;
   readonly body: string;
   readonly refId: string;
   readonly correlationId: string;
-  readonly verdict: CallbackVerdict;
+  readonly verdict: CallbackResult;
   readonly transactionId: string | null;
 }
 
 /** Verdicts that a later look may better. */
-const OPEN: ReadonlySet<CallbackVerdict> = new Set(['unmatched', 'undecided']);
+const OPEN: ReadonlySet<CallbackResult> = new Set(['unmatched', 'undecided']);
 
 /** All SQL of what operators tell us. */
 @Injectable()
@@ -43,7 +43,7 @@ export class OperatorCallbacksStore {
   async record(tx: Tx, callbacks: readonly CallbackRecord[]): Promise<void> {
     const bodies = new Map<
       string,
-      Record<string, unknown> & { verdict: CallbackVerdict; transaction_id: string | null; seen: number }
+      Record<string, unknown> & { verdict: CallbackResult; transaction_id: string | null; seen: number }
     >();
     for (const { operatorId, body, refId, correlationId, verdict, transactionId } of callbacks) {
       const sha256 = hash('sha256', body, 'hex');

@@ -1,5 +1,5 @@
 import type { BookingLimits } from '../../src/outbox/lease-rules';
-import type { Disposition, LeasedMessage } from '../../src/outbox/outbox-message';
+import type { NextStep, LeasedMessage } from '../../src/outbox/outbox-message';
 import type { MessagePosition } from '../../src/outbox/outbox.store';
 import type { OutcomeClass } from '../../src/partners/operator-wire';
 import type { RgsOutcome } from '../../src/partners/rgs-wire';
@@ -384,7 +384,7 @@ export class Machine {
   private settle(
     place: number,
     leg: number,
-    disposition: Disposition,
+    disposition: NextStep,
     landing: ReturnType<Rules['landingOf']>,
     had: number,
   ): void {
@@ -962,7 +962,7 @@ export class Machine {
     const said = at.CLASSES[this.now(w + at.CLASS)] as OutcomeClass;
     const message = this.leased(leg, w);
     const tries = kind === at.CALL || kind === at.QUESTION ? this.now(w + at.TRIES) : 0;
-    const ended = (outcome: Disposition['outcome']): Disposition => ({ outcome, delayMs: 0 });
+    const ended = (outcome: NextStep['outcome']): NextStep => ({ outcome, delayMs: 0 });
     const fixed =
       kind === at.CONCLUDED_SENT
         ? ended('sent')
@@ -973,9 +973,9 @@ export class Machine {
             : kind === at.UNSENT
               ? ended('released')
               : null;
-    const propose = (about: OutcomeClass): Disposition =>
+    const propose = (about: OutcomeClass): NextStep =>
       fixed ?? this.rules.propose('operator', about, null, message, this.retry, RANDOM);
-    const heard: AttemptResult & { proposed: Disposition; ifUnknown: Disposition } = {
+    const heard: AttemptResult & { proposed: NextStep; ifUnknown: NextStep } = {
       message,
       status: kind === at.CALL ? 200 : null,
       tries,

@@ -1,4 +1,4 @@
-import type { Disposition, LeasedMessage, OperatorResult } from '../../outbox/outbox-message';
+import type { NextStep, LeasedMessage, OperatorResult } from '../../outbox/outbox-message';
 import type { OutcomeClass } from '../../partners/operator-wire';
 import type { MoneyTransaction, Transaction } from '../transaction';
 import { type Transition, type TransitionInput, decide } from '../transaction-state';
@@ -36,7 +36,7 @@ export interface AttemptResult {
   readonly tries: number;
   readonly traces: OperatorResult['traces'];
   readonly verdict: Pick<OperatorResult['verdict'], 'class' | 'reason' | 'balance' | 'detail'>;
-  readonly ifUnknown: Pick<Disposition, 'outcome'>;
+  readonly ifUnknown: Pick<NextStep, 'outcome'>;
 }
 
 /** What the response to a lease says, at `now` by `performance.now()`. */
@@ -184,10 +184,10 @@ export function isRepeatedReport(
 
 /** What becomes of the message whose lease is settled, at `now` by `performance.now()`. */
 export function dispositionOf(
-  result: AttemptResult & { readonly proposed: Disposition; readonly ifUnknown: Disposition },
+  result: AttemptResult & { readonly proposed: NextStep; readonly ifUnknown: NextStep },
   transition: AppliedTransition | undefined,
   now: number,
-): Disposition {
+): NextStep {
   switch (transition?.message) {
     case undefined:
     case 'proposed':

@@ -3,7 +3,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { dataSourceOptions } from '../../../src/database/data-source';
 import { Database, HotDatabase, type Parameter, type Row, type Tx } from '../../../src/database/database';
 import type { LeasedMessage, NewMessage, Outcome } from '../../../src/outbox/outbox-message';
-import { type LockVerdict, OutboxStore, type SettledRow } from '../../../src/outbox/outbox.store';
+import { type LockResult, OutboxStore, type SettledRow } from '../../../src/outbox/outbox.store';
 import { type TestDatabase, testDatabase } from './test-database';
 
 /**
@@ -84,10 +84,10 @@ export class OutboxLanes {
    * As the hub settles: lock first, then, in a later statement of the same transaction, what is held and what came too
    * late.
    */
-  async settle(leases: readonly LeasedMessage[], outcome: Outcome, delayMs = 0): Promise<Map<string, LockVerdict>> {
+  async settle(leases: readonly LeasedMessage[], outcome: Outcome, delayMs = 0): Promise<Map<string, LockResult>> {
     return this.sql.transaction(async (tx) => {
       const verdicts = await this.store.lock(tx, leases);
-      const rows = (verdict: LockVerdict): SettledRow[] =>
+      const rows = (verdict: LockResult): SettledRow[] =>
         leases.filter((_lease, index) => verdicts[index] === verdict).map(({ id }) => settledRow(id, outcome, delayMs));
       if (rows('ok').length > 0) await this.store.settle(tx, rows('ok'), 'lanes');
       if (rows('stale').length > 0) await this.store.logStale(tx, rows('stale'), 'lanes');
