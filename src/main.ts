@@ -21,7 +21,7 @@ import { StoppedWhileStarting, StopSignals } from './stop-signals';
 async function main(signals: StopSignals): Promise<void> {
   const config = parseConfig(process.env);
   const logger = new Logger(config.logLevel, undefined, config.logFormat);
-  signals.tellRepeats((signal) => logger.event('info', 'hub.stopping_already', { signal }));
+  signals.onRepeated((signal) => logger.event('info', 'hub.stopping_already', { signal }));
   // A stop that hangs before the hub is there; once it is, stopWhenTold() does the same with what it knows.
   void signals.first.then(() =>
     setTimeout(
@@ -29,8 +29,8 @@ async function main(signals: StopSignals): Promise<void> {
       (config.shutdownTimeoutSeconds + EMBEDDED_STOP_SECONDS) * 1000,
     ),
   );
-  tellWhatIsInsecure(config, logger);
-  tellIgnoredFile(logger);
+  warnOfInsecureSettings(config, logger);
+  warnOfIgnoredFile(logger);
 
   // Before anything else: a process that cannot have its port must not have written anything.
   const server = new HubServer();
@@ -59,13 +59,13 @@ async function main(signals: StopSignals): Promise<void> {
 /** What stopping the embedded database may take beyond SHUTDOWN_TIMEOUT_SECONDS. */
 const EMBEDDED_STOP_SECONDS = 30;
 
-function tellWhatIsInsecure(config: Config, logger: Logger): void {
+function warnOfInsecureSettings(config: Config, logger: Logger): void {
   // What a role may do is known to its server.
   for (const { exception, faults } of config.insecureAccepted)
-    if (exception !== 'database_superuser') tellException(exception, faults, logger);
+    if (exception !== 'database_superuser') warnOfException(exception, faults, logger);
 }
 
-function tellException(exception: Exception, faults: readonly string[], logger: Logger): void {
+function warnOfException(exception: Exception, faults: readonly string[], logger: Logger): void {
   logger.event(
     'warn',
     'config.insecure_accepted',
@@ -76,7 +76,7 @@ function tellException(exception: Exception, faults: readonly string[], logger: 
 }
 
 /** People put a `.env` beside the hub and expect it to be heard. `npm start` and docker compose read it; the hub itself does not. */
-function tellIgnoredFile(logger: Logger): void {
+function warnOfIgnoredFile(logger: Logger): void {
   if (!existsSync('.env')) return;
   const ignored = Object.entries(parseEnv(readFileSync('.env', 'utf8'))).filter(
     ([name, value]) => value !== undefined && value !== '' && process.env[name] !== value,
@@ -152,7 +152,7 @@ async function checkRole(config: Config, logger: Logger): Promise<void> {
   const { role, isSuperuser, powers } = await powersOf(directUrlOf(config));
   const says = `the role "${role}" of DATABASE_URL ${powers.join(', ')}`;
   const isAccepted = config.insecureAccepted.some(({ exception }) => exception === 'database_superuser');
-  if (isAccepted) tellException('database_superuser', isSuperuser ? [says] : [], logger);
+  if (isAccepted) warnOfException('database_superuser', isSuperuser ? [says] : [], logger);
   if (powers.length === 0) return;
   if (config.databaseOwnerUrl !== undefined)
     throw new Error(

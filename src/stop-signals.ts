@@ -35,7 +35,7 @@ export class StopSignals {
     });
   }
 
-  tellRepeats(listener: (signal: StopSignal) => void): void {
+  onRepeated(listener: (signal: StopSignal) => void): void {
     this.onRepeat = listener;
   }
 

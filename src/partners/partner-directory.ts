@@ -68,7 +68,7 @@ export class PartnerDirectory implements OnModuleInit {
     if (turn < this.shown) return;
     this.shown = turn;
     this.snapshot = snapshot;
-    this.tellDisagreement();
+    this.reportDisagreement();
   }
 
   /** Partners that the bearer token with this hash speaks for; empty when it is not known. */
@@ -177,7 +177,7 @@ export class PartnerDirectory implements OnModuleInit {
   }
 
   /** A process that uses rows changed by another one logs it, once for each change. */
-  private tellDisagreement(): void {
+  private reportDisagreement(): void {
     const disagreements = this.pairOfEnvironment().flatMap((wanted) => {
       const row = this.byCode(wanted.code);
       if (row === undefined) return [];

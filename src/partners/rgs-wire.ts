@@ -6,7 +6,7 @@ import type { Answer } from './partner-http';
 
 export type RgsOutcome = 'OK' | 'REJECTED' | 'ROLLED_BACK';
 
-export interface RgsNotice {
+export interface RgsNotification {
   readonly playerId: string;
   readonly amountMinor: bigint;
   readonly currency: string;
@@ -23,21 +23,21 @@ export interface RgsNotice {
 }
 
 /** Exact body of the webhook that tells an RGS what became of its movement. bigints are written as JSON integers. */
-export function rgsWebhookBody(notice: RgsNotice): string {
+export function rgsWebhookBody(notification: RgsNotification): string {
   const body = stringify({
-    playerId: notice.playerId,
-    amountCents: notice.amountMinor,
-    currency: notice.currency,
-    status: notice.status,
-    event: notice.movement,
-    refId: notice.refId,
-    correlationId: notice.transactionId,
-    transactionId: notice.transactionId,
-    state: notice.state,
-    roundId: notice.roundId,
-    balanceCents: notice.balanceMinor,
-    reason: notice.reason,
-    reasonCode: notice.reasonCode,
+    playerId: notification.playerId,
+    amountCents: notification.amountMinor,
+    currency: notification.currency,
+    status: notification.status,
+    event: notification.movement,
+    refId: notification.refId,
+    correlationId: notification.transactionId,
+    transactionId: notification.transactionId,
+    state: notification.state,
+    roundId: notification.roundId,
+    balanceCents: notification.balanceMinor,
+    reason: notification.reason,
+    reasonCode: notification.reasonCode,
   });
   invariant(body !== undefined, 'a webhook body cannot be written as JSON');
   return body;

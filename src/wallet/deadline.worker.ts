@@ -93,7 +93,7 @@ export class DeadlineWorker implements OnModuleInit, OnApplicationBootstrap {
       )
         return false;
       await this.settlement.write(tx, [
-        { transaction, change: changeBy('hub', transaction, 'rejected', 'deadline', {}), notice: 'REJECTED' },
+        { transaction, change: changeBy('hub', transaction, 'rejected', 'deadline', {}), notification: 'REJECTED' },
       ]);
       await this.outbox.finish(
         tx,

@@ -155,7 +155,7 @@ export class RollbackService {
           {
             transaction: { ...bet, reversal: 'rollback' },
             change: { ...changeBy('rgs', bet, 'rolling_back', 'rolled_back', {}), reversal: 'rollback' },
-            notice: null,
+            notification: null,
           },
         ]);
         return bet.messageId === null ? this.reverseFreeBet(tx, bet) : answer;
@@ -165,7 +165,7 @@ export class RollbackService {
           {
             transaction: bet,
             change: { ...changeBy('rgs', bet, 'rejected', 'rolled_back', {}), reversal: 'rollback' },
-            notice: 'REJECTED',
+            notification: 'REJECTED',
           },
         ]);
         await this.outbox.finish(tx, [{ ...messageOf(bet), outcome: 'dead' }], 'rolled_back');
@@ -184,7 +184,7 @@ export class RollbackService {
       {
         transaction: rolling,
         change: changeBy('hub', rolling, 'rolled_back', 'rolled_back', {}),
-        notice: 'ROLLED_BACK',
+        notification: 'ROLLED_BACK',
       },
     ]);
     return true;

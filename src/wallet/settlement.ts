@@ -45,7 +45,7 @@ const ANSWER_WAIT_MS = 500;
 export interface Move {
   readonly transaction: MoneyTransaction;
   readonly change: TransactionChange;
-  readonly notice: RgsOutcome | null;
+  readonly notification: RgsOutcome | null;
   /** Whether the operator's response may say more about this outcome in a moment. */
   readonly incomplete?: boolean;
 }
@@ -209,7 +209,12 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
         continue;
       }
       seen.add(transaction.id);
-      moves.push({ transaction, change, notice: transition.notice, incomplete: isIncomplete(report, change) });
+      moves.push({
+        transaction,
+        change,
+        notification: transition.notification,
+        incomplete: isIncomplete(report, change),
+      });
       if (change.kind === 'transition') transactions.set(transaction.id, moved(transaction, change));
     }
     await this.write(tx, moves);
@@ -245,7 +250,7 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
           reversalMessages.find(({ transactionId }) => transactionId === change.transactionId)?.id ?? null,
       })),
     );
-    await this.tell(tx, moves);
+    await this.enqueueNotifications(tx, moves);
     await this.outbox.enqueue(tx, reversalMessages);
     const heard = moves.flatMap(({ transaction, change }) => {
       const said = change.kind === 'transition' ? rollbacksHear(transaction, change.to) : null;
@@ -264,14 +269,14 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
     return this.partners.byId(operatorId).timeoutMs + this.config.resolveGraceSeconds * 1000;
   }
 
-  private async tell(tx: Tx, moves: readonly Move[]): Promise<void> {
-    const planned = moves.flatMap(({ transaction, change, notice, incomplete = false }) =>
-      notice === null || change.kind !== 'transition'
+  private async enqueueNotifications(tx: Tx, moves: readonly Move[]): Promise<void> {
+    const planned = moves.flatMap(({ transaction, change, notification, incomplete = false }) =>
+      notification === null || change.kind !== 'transition'
         ? []
         : [
             {
               transactionId: transaction.id,
-              outcome: notice,
+              outcome: notification,
               messageId: newId(),
               transaction: moved(transaction, change),
               incomplete,

@@ -62,7 +62,7 @@ export interface Transition {
   /** Null: the state stays. */
   readonly to: TransactionState | null;
   /** The webhook to the RGS, once. */
-  readonly notice: RgsOutcome | null;
+  readonly notification: RgsOutcome | null;
   /** The evidence says the opposite of what is settled. Nothing changes, and a person must look. */
   readonly contradiction: boolean;
   /**
@@ -74,19 +74,23 @@ export interface Transition {
 
 const stay = (message: Transition['message']): Transition => ({
   to: null,
-  notice: null,
+  notification: null,
   contradiction: false,
   message,
 });
-const move = (to: TransactionState, message: Transition['message'], notice: RgsOutcome | null = null): Transition => ({
+const move = (
+  to: TransactionState,
+  message: Transition['message'],
+  notification: RgsOutcome | null = null,
+): Transition => ({
   to,
-  notice,
+  notification,
   contradiction: false,
   message,
 });
 const contradict = (message: Transition['message']): Transition => ({
   to: null,
-  notice: null,
+  notification: null,
   contradiction: true,
   message,
 });

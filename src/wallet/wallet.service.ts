@@ -20,7 +20,7 @@ import {
   isAddressablePlayer,
   operatorMovementMessage,
 } from '../partners/operator-wire';
-import { type RgsNotice, rgsWebhookBody } from '../partners/rgs-wire';
+import { type RgsNotification, rgsWebhookBody } from '../partners/rgs-wire';
 import type {
   CreditRequest,
   DebitRequest,
@@ -319,7 +319,7 @@ function warned(codes: readonly WarningCode[] | null): { warnings?: { code: Warn
 
 /** The webhook of a free bet, which is known from the start. */
 function freeBetMessage(
-  bet: Omit<RgsNotice, 'movement' | 'status' | 'state' | 'balanceMinor' | 'reason' | 'reasonCode'>,
+  bet: Omit<RgsNotification, 'movement' | 'status' | 'state' | 'balanceMinor' | 'reason' | 'reasonCode'>,
 ): { path: string; body: string } {
   return {
     path: '',

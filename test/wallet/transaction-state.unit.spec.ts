@@ -61,7 +61,7 @@ interface Line {
   /** Another condition, for what single fields cannot say. */
   readonly if?: (evidence: TransitionInput) => boolean;
   readonly then: Wanted;
-  readonly told?: Transition['notice'];
+  readonly told?: Transition['notification'];
   readonly message: Transition['message'];
 }
 
@@ -603,8 +603,8 @@ const fits = (line: Line, evidence: TransitionInput): boolean =>
   Object.entries(line.when ?? {}).every(([field, value]) => evidence[field as keyof TransitionInput] === value) &&
   (line.if === undefined || line.if(evidence));
 
-const shown = ({ to, contradiction, notice, message }: Transition): string =>
-  `${contradiction ? 'contradiction' : to === null ? 'stay' : `-> ${to}`}, told ${notice ?? 'nothing'}, message ${message}`;
+const shown = ({ to, contradiction, notification, message }: Transition): string =>
+  `${contradiction ? 'contradiction' : to === null ? 'stay' : `-> ${to}`}, told ${notification ?? 'nothing'}, message ${message}`;
 
 describe("what an operator's word does to a transaction", () => {
   it('is said by exactly one line of the table for each of the 221184 possible inputs', () => {
@@ -678,15 +678,15 @@ describe('the state machine', () => {
   });
 
   it('tells the RGS exactly when the effect becomes known', () => {
-    const TOLD: Partial<Record<TransactionState, Transition['notice']>> = {
+    const TOLD: Partial<Record<TransactionState, Transition['notification']>> = {
       confirmed: 'OK',
       rejected: 'REJECTED',
       compensated: 'ROLLED_BACK',
       rolled_back: 'ROLLED_BACK',
     };
     const wrong = EVERY_INPUT.filter((evidence) => {
-      const { to, notice } = decide(evidence);
-      return notice !== (to === null ? null : (TOLD[to] ?? null));
+      const { to, notification } = decide(evidence);
+      return notification !== (to === null ? null : (TOLD[to] ?? null));
     });
     expect(wrong.slice(0, 3)).toEqual([]);
   });
@@ -742,7 +742,7 @@ describe('the state machine', () => {
           const told: string[] = [];
           for (const word of words) {
             if (word.about === 'reversal' && !reversing) continue;
-            const { to, notice } = decide({
+            const { to, notification } = decide({
               ...word,
               unwanted: word.unwanted && movement === 'debit',
               state,
@@ -755,7 +755,7 @@ describe('the state machine', () => {
               state = to;
               reversing ||= to === 'compensating';
             }
-            if (notice !== null) told.push(notice);
+            if (notification !== null) told.push(notification);
           }
           expect(told).toEqual([...new Set(told)]);
           expect(told.length).toBeLessThanOrEqual(1);

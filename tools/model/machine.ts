@@ -321,7 +321,7 @@ export class Machine {
     return { place: 'done', maybeSent: true, landsInMs };
   }
 
-  private goTo(place: number, to: TransactionState, notice: RgsOutcome | null): void {
+  private goTo(place: number, to: TransactionState, notification: RgsOutcome | null): void {
     const t = at.movementAt(place);
     const reversal = UNDO_WORDS[this.now(t + at.UNDO)] ?? null;
     this.set(t + at.STATE, at.STATE_OF[to]);
@@ -334,7 +334,7 @@ export class Machine {
       this.set(m + at.PLACE, at.IDLE);
       this.set(t + at.ABSENT, 0);
     }
-    if (notice !== null) this.set(t + at.TOLD, this.now(t + at.TOLD) | NOTICES[notice]);
+    if (notification !== null) this.set(t + at.TOLD, this.now(t + at.TOLD) | NOTICES[notification]);
     const heard = this.rules.rollbacksHear(
       { movement: this.scenario.movements[place] as Facts['movement'], reversal },
       to,
@@ -917,7 +917,7 @@ export class Machine {
     if (decision.to !== null) {
       const reversal = this.rules.reversalAfter(decision.to, facts.reversal);
       this.set(t + at.UNDO, UNDO_WORDS.indexOf(reversal));
-      this.goTo(place, decision.to, decision.notice);
+      this.goTo(place, decision.to, decision.notification);
     }
     return decision;
   }

@@ -72,7 +72,7 @@ const said = (
   },
 });
 const isOpen = ({ state }: TransitionInput): boolean => state === 'initiated' || state === 'unknown';
-const TURNS_REJECTED: Partial<Transition> = { to: 'rejected', notice: 'REJECTED', message: 'dead' };
+const TURNS_REJECTED: Partial<Transition> = { to: 'rejected', notification: 'REJECTED', message: 'dead' };
 
 /**
  * Where two rules hold the same, as a rollback that the plan sees and that makes its message expire, both are weakened
@@ -378,7 +378,7 @@ export const MUTANTS: readonly Mutant[] = [
     'OK revives a rejected bet',
     byDecision((_d, e) =>
       e.class === 'applied' && e.state === 'rejected' && e.about === 'movement'
-        ? { to: 'confirmed', notice: 'OK', contradiction: false }
+        ? { to: 'confirmed', notification: 'OK', contradiction: false }
         : {},
     ),
     { world: 'an operator that contradicts itself' },
@@ -392,7 +392,7 @@ export const MUTANTS: readonly Mutant[] = [
     'accepted is taken for applied',
     byDecision((_d, e) =>
       e.class === 'accepted' && isOpen(e) && e.about === 'movement'
-        ? { to: 'confirmed', notice: 'OK', message: 'sent' }
+        ? { to: 'confirmed', notification: 'OK', message: 'sent' }
         : {},
     ),
     { world: 'a bet with no help at all' },
@@ -440,7 +440,7 @@ export const MUTANTS: readonly Mutant[] = [
     'a repayment that is refused is called done',
     byDecision((d, e) =>
       e.about === 'reversal' && d.to === 'parked'
-        ? { to: e.state === 'rolling_back' ? 'rolled_back' : 'compensated', notice: 'ROLLED_BACK' }
+        ? { to: e.state === 'rolling_back' ? 'rolled_back' : 'compensated', notification: 'ROLLED_BACK' }
         : {},
     ),
     { world: 'a bet' },
@@ -454,7 +454,11 @@ export const MUTANTS: readonly Mutant[] = [
     'a repayment that is absent is called done',
     byDecision((_d, e) =>
       e.about === 'reversal' && e.class === 'absent' && (e.state === 'compensating' || e.state === 'rolling_back')
-        ? { to: e.state === 'compensating' ? 'compensated' : 'rolled_back', notice: 'ROLLED_BACK', message: 'sent' }
+        ? {
+            to: e.state === 'compensating' ? 'compensated' : 'rolled_back',
+            notification: 'ROLLED_BACK',
+            message: 'sent',
+          }
         : {},
     ),
     { world: 'a bet at an operator that books each call' },

@@ -33,7 +33,7 @@ export const RULES = {
   reversalAfter: transition.reversalAfter,
   beginsReversal: transition.beginsReversal,
   rollbacksHear: transition.rollbacksHear,
-  noticeOf: transition.noticeOf,
+  noticeOf: transition.notificationOf,
   reversalStepOf: reversal.reversalStepOf,
   deadlineEnds: reversal.deadlineEnds,
   isInFlight: byHand.isInFlight,

@@ -7,7 +7,7 @@ import { Logger } from '../../observability/logger';
 import { Outbox } from '../../outbox/outbox';
 import type { MessagePosition } from '../../outbox/outbox.store';
 import { resolvedTo } from '../rules/by-hand';
-import { noticeOf } from '../rules/transition';
+import { notificationOf } from '../rules/transition';
 import { Settlement, changeBy, inFlight } from '../settlement';
 import type { MoneyTransaction } from '../transaction';
 import type { TransactionState } from '../transaction-state';
@@ -117,7 +117,7 @@ export class ParkedService {
             }),
             reversal,
           },
-          notice: noticeOf(to),
+          notification: notificationOf(to),
         },
       ]);
       await this.outbox.finish(

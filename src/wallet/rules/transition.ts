@@ -32,6 +32,6 @@ const NOTHING_TAKEN = { state: 'confirmed', applied: false } as const;
 const STANDS = { state: 'rejected', applied: false } as const;
 
 /** The webhook of a movement that a person resolved. */
-export function noticeOf(to: TransactionState): RgsOutcome | null {
+export function notificationOf(to: TransactionState): RgsOutcome | null {
   return to === 'confirmed' ? 'OK' : to === 'rejected' ? 'REJECTED' : to === 'compensated' ? 'ROLLED_BACK' : null;
 }
