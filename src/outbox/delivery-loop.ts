@@ -25,7 +25,7 @@ import type { LostLeases } from './lost-leases';
 import type { DeliveryResult, NextStep, LeasedMessage, OperatorResult, Traces } from './outbox-message';
 import type { OutboxStore } from './outbox.store';
 import { type Sender, targetUrl } from './sender';
-import type { Settler } from './settler';
+import type { ResultCommitter } from './result-committer';
 import { Signal } from './signal';
 import { Watermark } from './watermark';
 
@@ -100,7 +100,7 @@ export class DeliveryLoop {
       readonly store: OutboxStore;
       readonly outbox: Outbox;
       readonly sender: Sender;
-      readonly settler: Settler;
+      readonly committer: ResultCommitter;
       readonly lostLeases: LostLeases;
       readonly logger: Logger;
       readonly metrics: Metrics;
@@ -257,24 +257,24 @@ export class DeliveryLoop {
   }
 
   private async deliver(message: LeasedMessage, lease: Lease): Promise<void> {
-    const { lostLeases, settler } = this.parts;
+    const { lostLeases, committer } = this.parts;
     switch (await lostLeases.judge(message)) {
       case 'usual':
-        return settler.add(await this.attempt(message, lease), this.giveUp.signal);
+        return committer.add(await this.attempt(message, lease), this.giveUp.signal);
       case 'alone':
         try {
-          await settler.add(await this.attempt(message, lease), this.giveUp.signal);
+          await committer.add(await this.attempt(message, lease), this.giveUp.signal);
         } finally {
           lostLeases.done();
         }
         return;
       case 'later':
-        return settler.add(
+        return committer.add(
           this.unsent(message, lease, 'messages that may end a process are handled one by one', ALONE_RETRY_MS),
           this.giveUp.signal,
         );
       case 'set_aside':
-        return settler.add(this.setAside(message, lease), this.giveUp.signal);
+        return committer.add(this.setAside(message, lease), this.giveUp.signal);
     }
   }
 

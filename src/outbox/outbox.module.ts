@@ -8,7 +8,7 @@ import { OutboxRecordsStore } from './outbox-records.store';
 import { OutboxStore } from './outbox.store';
 import { OutboxWorker } from './outbox.worker';
 import { Sender } from './sender';
-import { Settler } from './settler';
+import { ResultCommitter } from './result-committer';
 import { WakeUps } from './wake-ups';
 
 @Global()
@@ -20,7 +20,7 @@ import { WakeUps } from './wake-ups';
     WakeUps,
     Outbox,
     Sender,
-    Settler,
+    ResultCommitter,
     LostLeases,
     OutboxWorker,
     OutboxMaintenance,

@@ -85,7 +85,7 @@ export interface DestinationHealth {
 export interface MessagePosition {
   readonly place: 'in_flight' | 'idle' | 'waiting' | 'done';
   /** Whether it may have left before. */
-  readonly maybeSent: boolean;
+  readonly possiblySent: boolean;
   /** How long something of it may still be booked, in ms; 0 when nothing can be, and while it is in flight the least that is known. */
   readonly landsInMs: number;
 }
@@ -348,7 +348,7 @@ export class OutboxStore {
       [messageIds],
     );
     for (const { message_id: id, leased, claims, lands_in_ms: landsInMs } of heads)
-      positions.set(id, { place: leased ? 'in_flight' : 'idle', maybeSent: leased || claims > 0, landsInMs });
+      positions.set(id, { place: leased ? 'in_flight' : 'idle', possiblySent: leased || claims > 0, landsInMs });
     const others = messageIds.filter((id) => !positions.has(id));
     if (others.length === 0) return positions;
     const queued = await tx.rows<{ id: string }>(
@@ -362,10 +362,10 @@ export class OutboxStore {
     for (const id of others)
       positions.set(id, {
         place: 'done',
-        maybeSent: true,
+        possiblySent: true,
         landsInMs: dead.find((row) => row.message_id === id)?.lands_in_ms ?? 0,
       });
-    for (const { id } of queued) positions.set(id, { place: 'waiting', maybeSent: false, landsInMs: 0 });
+    for (const { id } of queued) positions.set(id, { place: 'waiting', possiblySent: false, landsInMs: 0 });
     return positions;
   }
 

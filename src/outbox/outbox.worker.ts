@@ -14,7 +14,7 @@ import { LostLeases } from './lost-leases';
 import { Outbox } from './outbox';
 import { type DestinationSettings, OutboxStore } from './outbox.store';
 import { Sender } from './sender';
-import { Settler } from './settler';
+import { ResultCommitter } from './result-committer';
 import { WakeUps } from './wake-ups';
 
 const PARTNER_CHECK_MS = 5_000;
@@ -38,13 +38,13 @@ export class OutboxWorker implements OnApplicationBootstrap, BeforeApplicationSh
     readonly store: OutboxStore,
     readonly outbox: Outbox,
     readonly sender: Sender,
-    readonly settler: Settler,
+    readonly committer: ResultCommitter,
     readonly lostLeases: LostLeases,
     readonly logger: Logger,
     readonly metrics: Metrics,
     readonly heartbeats: Heartbeats,
   ) {
-    settler.nameReplica(this.replica);
+    committer.nameReplica(this.replica);
   }
 
   async onApplicationBootstrap(): Promise<void> {

@@ -89,7 +89,7 @@ export class DeadlineWorker implements OnModuleInit, OnApplicationBootstrap {
       const transaction = (await this.store.lock(tx, [id])).get(id);
       if (
         transaction === undefined ||
-        !deadlineEnds(transaction, (await this.outbox.position(tx, messageId)).maybeSent)
+        !deadlineEnds(transaction, (await this.outbox.position(tx, messageId)).possiblySent)
       )
         return false;
       await this.settlement.write(tx, [

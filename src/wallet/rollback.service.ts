@@ -144,7 +144,7 @@ export class RollbackService {
       bet.messageId !== null && (bet.state === 'initiated' || bet.state === 'unknown' || bet.state === 'parked');
     const { answer, step, endsWithWin } = reversalStepOf(
       bet,
-      isOpen && (await this.outbox.position(tx, bet.messageId)).maybeSent,
+      isOpen && (await this.outbox.position(tx, bet.messageId)).possiblySent,
     );
     if (endsWithWin) await this.refuseAfterCredit(tx, bet);
     switch (step) {

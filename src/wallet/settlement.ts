@@ -32,7 +32,7 @@ import {
 } from './rules/operator-report';
 import { beginsReversal, rollbacksHear, reversalAfter } from './rules/transition';
 import { type Transition, ENDED } from './transaction-state';
-import { Waiters } from './waiters';
+import { OutcomeWaiters } from './outcome-waiters';
 import { type Fill, WalletStore } from './wallet.store';
 
 /**
@@ -60,7 +60,7 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
     private readonly rollbacks: RollbackStore,
     private readonly outbox: Outbox,
     private readonly partners: PartnerDirectory,
-    private readonly waiters: Waiters,
+    private readonly outcomeWaiters: OutcomeWaiters,
     private readonly logger: Logger,
     private readonly metrics: Metrics,
   ) {}
@@ -215,7 +215,7 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
         notification: transition.notification,
         incomplete: isIncomplete(report, change),
       });
-      if (change.kind === 'transition') transactions.set(transaction.id, moved(transaction, change));
+      if (change.kind === 'transition') transactions.set(transaction.id, applyChange(transaction, change));
     }
     await this.write(tx, moves);
     for (const { fill, transaction } of fills) await this.fillIn(tx, fill, transaction);
@@ -232,7 +232,7 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
     // A notified reason does not change; a balance that was not notified is better known than not.
     const rollbacks = await this.store.fillIn(tx, rewritten ? fill : { ...fill, reason: null, reasonCode: null });
     tx.afterCommit(() => {
-      for (const id of [...(transaction.waited ? [transaction.id] : []), ...rollbacks]) this.waiters.settled(id);
+      for (const id of [...(transaction.waited ? [transaction.id] : []), ...rollbacks]) this.outcomeWaiters.settled(id);
     });
   }
 
@@ -260,7 +260,7 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
     tx.afterCommit(() => {
       for (const move of moves) this.report(move);
       // Those of an incomplete outcome wait for its response as the debit does.
-      if (!moves.some(({ incomplete }) => incomplete)) for (const id of rollbacks) this.waiters.settled(id);
+      if (!moves.some(({ incomplete }) => incomplete)) for (const id of rollbacks) this.outcomeWaiters.settled(id);
     });
   }
 
@@ -278,7 +278,7 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
               transactionId: transaction.id,
               outcome: notification,
               messageId: newId(),
-              transaction: moved(transaction, change),
+              transaction: applyChange(transaction, change),
               incomplete,
             },
           ],
@@ -337,7 +337,7 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
     if (change.to === 'parked') this.metrics.parked.inc({ movement: transaction.movement });
     this.logger.event(change.to === 'parked' ? 'error' : 'info', 'wallet.state_changed', { ...about, to: change.to });
     // A waiting caller gets what the response adds; if none comes, the sweep of the waiters finds what is settled.
-    if (transaction.waited && !incomplete && ENDED.has(change.to)) this.waiters.settled(transaction.id);
+    if (transaction.waited && !incomplete && ENDED.has(change.to)) this.outcomeWaiters.settled(transaction.id);
   }
 }
 
@@ -455,7 +455,7 @@ function hubReason(reason: string | null): { reason: string | null; reasonCode: 
   return { reason, reasonCode: hubReasonCode(reason) };
 }
 
-function moved(transaction: MoneyTransaction, change: TransactionChange): MoneyTransaction {
+function applyChange(transaction: MoneyTransaction, change: TransactionChange): MoneyTransaction {
   const balanceMinor = ENDED.has(change.to) ? change.balanceMinor : (change.balanceMinor ?? transaction.balanceMinor);
   return {
     ...transaction,

@@ -138,25 +138,27 @@ function decideMovement(input: TransitionInput): Transition {
       return stay('dead');
 
     case 'expired':
-      return open ? move('rejected', 'dead', 'REJECTED') : stay(state === 'parked' ? 'dead' : endOf(state));
+      return open
+        ? move('rejected', 'dead', 'REJECTED')
+        : stay(state === 'parked' ? 'dead' : finalMessageOutcome(state));
 
     case 'absent':
-      if (known(state)) return stay(endOf(state));
+      if (isOutcomeKnown(state)) return stay(finalMessageOutcome(state));
       // Once is no proof: the lost call may still be in flight to the operator's books.
       if (!input.absentProven) return stay('ask_again');
       return input.unwanted ? move('rejected', 'dead', 'REJECTED') : stay('again');
 
     case 'throttled':
-      if (known(state)) return stay(endOf(state));
+      if (isOutcomeKnown(state)) return stay(finalMessageOutcome(state));
       // This call was turned away, but one before it left and its outcome was lost: a later refusal must not read as "never applied".
       return input.repeated && state === 'initiated' ? move('unknown', 'proposed') : stay('proposed');
 
     case 'accepted':
-      if (known(state)) return stay(endOf(state));
+      if (isOutcomeKnown(state)) return stay(finalMessageOutcome(state));
       return input.repeated ? stillUnknown(input) : stay('proposed');
 
     case 'unknown':
-      return known(state) ? stay(endOf(state)) : stillUnknown(input);
+      return isOutcomeKnown(state) ? stay(finalMessageOutcome(state)) : stillUnknown(input);
   }
 }
 
@@ -219,11 +221,11 @@ function giveUp(movement: Direction, state: TransactionState): Transition {
 }
 
 /** Whether it is known what became of the movement itself. */
-export function known(state: TransactionState): boolean {
+export function isOutcomeKnown(state: TransactionState): boolean {
   return SETTLED.has(state) || state === 'compensating';
 }
 
 /** How a movement's message ends when its outcome became known by other means. */
-export function endOf(state: TransactionState): 'sent' | 'dead' {
+export function finalMessageOutcome(state: TransactionState): 'sent' | 'dead' {
   return state === 'rejected' ? 'dead' : 'sent';
 }

@@ -15,7 +15,7 @@ import { currentContext } from '../observability/request-context';
 import type { Direction } from '../partners/operator-wire';
 import { RollbackService } from './rollback.service';
 import { ENDED } from './transaction-state';
-import { Waiters } from './waiters';
+import { OutcomeWaiters } from './outcome-waiters';
 import {
   CreditRequest,
   DebitRequest,
@@ -45,7 +45,7 @@ export class WalletController {
   constructor(
     private readonly wallet: WalletService,
     private readonly rollbacks: RollbackService,
-    private readonly waiters: Waiters,
+    private readonly outcomeWaiters: OutcomeWaiters,
     private readonly durability: Durability,
   ) {}
 
@@ -166,14 +166,14 @@ export class WalletController {
     let transaction = mayBeSettled ? await this.wallet.findAny(transactionId) : undefined;
     if (waitSeconds === null && transaction?.waited !== true) return { transaction, isOutcome: false };
     if (waitSeconds !== null && (transaction === undefined || !isFinal(transaction))) {
-      const hungUp = new AbortController();
-      response.once('close', () => hungUp.abort());
-      whenHalfClosed(response, () => hungUp.abort());
-      isTold = await this.waiters.wait(transactionId, waitSeconds * 1000, hungUp.signal);
+      const clientDisconnected = new AbortController();
+      response.once('close', () => clientDisconnected.abort());
+      whenHalfClosed(response, () => clientDisconnected.abort());
+      isTold = await this.outcomeWaiters.wait(transactionId, waitSeconds * 1000, clientDisconnected.signal);
       transaction = await this.wallet.findAny(transactionId);
       if (transaction !== undefined && isFinal(transaction) && lacksBalance(transaction)) {
         // A callback was faster than the response that carries the balance; that response is in flight.
-        await this.waiters.wait(transactionId, BALANCE_GRACE_MS, hungUp.signal);
+        await this.outcomeWaiters.wait(transactionId, BALANCE_GRACE_MS, clientDisconnected.signal);
         transaction = await this.wallet.findAny(transactionId);
       }
     }

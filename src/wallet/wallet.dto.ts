@@ -14,7 +14,7 @@ import {
   type ValidationOptions,
   registerDecorator,
 } from 'class-validator';
-import { IsPlainText, UsuallyLike, check, isUsualText } from '../http/validation';
+import { IsPlainText, FastPath, check, isPlainText } from '../http/validation';
 import { REASON_CODES, type ReasonCode } from './reason-code';
 import { type MovementKind, WARNING_CODES, type WarningCode, isFreeBet } from './transaction';
 
@@ -84,7 +84,7 @@ function stakeMin(kind: unknown): 0 | 1 {
 }
 
 /** A movement as nearly every game server writes it: the fields of the class, in plain characters and without `meta`. */
-function isUsualMovement(
+function isPlainMovement(
   body: Readonly<Record<string, unknown>>,
   amountMin: number,
   kinds: readonly MovementKind[],
@@ -93,16 +93,16 @@ function isUsualMovement(
     const value = body[name];
     switch (name) {
       case 'refId':
-        if (!isUsualText(value, 128) || RESERVED_REFERENCE.test(value as string)) return false;
+        if (!isPlainText(value, 128) || RESERVED_REFERENCE.test(value as string)) return false;
         break;
       case 'playerId':
       case 'roundId':
       case 'gameId':
       case 'sessionId':
-        if (!isUsualText(value, 128)) return false;
+        if (!isPlainText(value, 128)) return false;
         break;
       case 'currency':
-        if (!isUsualText(value, 16)) return false;
+        if (!isPlainText(value, 16)) return false;
         break;
       case 'amountCents':
         if (!Number.isSafeInteger(value) || (value as number) < amountMin) return false;
@@ -195,7 +195,7 @@ class MovementRequest {
   meta?: Record<string, unknown> | null;
 }
 
-@UsuallyLike((body) => isUsualMovement(body, stakeMin(body.kind), DEBIT_KINDS))
+@FastPath((body) => isPlainMovement(body, stakeMin(body.kind), DEBIT_KINDS))
 export class DebitRequest extends MovementRequest {
   @ApiProperty({
     type: 'integer',
@@ -223,7 +223,7 @@ export class DebitRequest extends MovementRequest {
   kind?: MovementKind | null;
 }
 
-@UsuallyLike((body) => isUsualMovement(body, 0, KINDS))
+@FastPath((body) => isPlainMovement(body, 0, KINDS))
 export class CreditRequest extends MovementRequest {
   @ApiProperty({
     type: 'integer',

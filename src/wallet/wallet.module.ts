@@ -7,7 +7,7 @@ import { RollbackStore } from './rollback.store';
 import { RoundsController } from './rounds.controller';
 import { RoundsStore } from './rounds.store';
 import { Settlement } from './settlement';
-import { Waiters } from './waiters';
+import { OutcomeWaiters } from './outcome-waiters';
 import { WalletController } from './wallet.controller';
 import { WalletService } from './wallet.service';
 import { WalletStore } from './wallet.store';
@@ -21,7 +21,7 @@ import { WalletStore } from './wallet.store';
     WalletService,
     RollbackService,
     Settlement,
-    Waiters,
+    OutcomeWaiters,
     DeadlineWorker,
     ParkedService,
   ],

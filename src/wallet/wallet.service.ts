@@ -172,7 +172,7 @@ export class WalletService {
   }
 
   findAny(transactionId: string): Promise<Transaction | undefined> {
-    return this.store.look(transactionId);
+    return this.store.findBatched(transactionId);
   }
 
   async find(rgs: Partner, transactionId: string): Promise<TransactionView> {

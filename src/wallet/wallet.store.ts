@@ -263,7 +263,7 @@ export class WalletStore {
   }
 
   /** As find, but outside a transaction and together with whatever else is looked up in the same moment. */
-  look(id: string): Promise<Transaction | undefined> {
+  findBatched(id: string): Promise<Transaction | undefined> {
     return this.lookUps.add(id);
   }
 

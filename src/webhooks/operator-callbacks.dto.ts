@@ -1,6 +1,6 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { IsIn, IsOptional, IsString, Length } from 'class-validator';
-import { IsPlainText, IsStorableText, UsuallyLike, check, isUsualText } from '../http/validation';
+import { IsPlainText, IsStorableText, FastPath, check, isPlainText } from '../http/validation';
 
 /**
  * A JSON number or decimal text; whether it is exact money is decided with the currency's exponent at hand. NaN stands for a number whose
@@ -17,21 +17,21 @@ function IsDecimal(): PropertyDecorator {
 }
 
 /** A callback as nearly every operator writes it: plain characters, amounts as numbers that a double holds. */
-function isUsualCallback(body: Readonly<Record<string, unknown>>): boolean {
+function isPlainCallback(body: Readonly<Record<string, unknown>>): boolean {
   for (const name of Object.keys(body)) {
     const value = body[name];
     switch (name) {
       case 'playerId':
       case 'refId':
       case 'reason':
-        if (!isUsualText(value, 256)) return false;
+        if (!isPlainText(value, 256)) return false;
         break;
       case 'status':
       case 'correlationId':
-        if (!isUsualText(value, 64)) return false;
+        if (!isPlainText(value, 64)) return false;
         break;
       case 'currency':
-        if (!isUsualText(value, 16)) return false;
+        if (!isPlainText(value, 16)) return false;
         break;
       case 'amount':
       case 'balance':
@@ -47,7 +47,7 @@ function isUsualCallback(body: Readonly<Record<string, unknown>>): boolean {
   return ['playerId', 'amount', 'currency', 'status', 'event', 'refId', 'correlationId'].every((name) => name in body);
 }
 
-@UsuallyLike(isUsualCallback)
+@FastPath(isPlainCallback)
 export class OperatorCallback {
   @ApiProperty({ description: "The operator's id of the player (or the RGS's)", example: 'player-1' })
   @IsString()

@@ -224,7 +224,7 @@ export class OperatorCallbacksService implements OnApplicationBootstrap {
     { refId, correlationId }: OperatorCallback,
   ): Promise<Transaction | undefined> {
     if (!isUUID(correlationId)) return undefined;
-    const transaction = await this.wallet.look(correlationId);
+    const transaction = await this.wallet.findBatched(correlationId);
     if (transaction?.operatorId !== operator.id) return undefined;
     const sent =
       (operatorReference(transaction, false) === refId && transaction.messageId !== null) ||

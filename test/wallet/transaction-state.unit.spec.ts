@@ -6,8 +6,8 @@ import {
   TRANSITIONS,
   type TransactionState,
   decide,
-  endOf,
-  known,
+  finalMessageOutcome,
+  isOutcomeKnown,
 } from '../../src/wallet/transaction-state';
 
 const STATES = Object.keys(TRANSITIONS) as TransactionState[];
@@ -670,8 +670,8 @@ describe('the state machine', () => {
     const wrong = EVERY_INPUT.filter((evidence) => evidence.about === 'movement').filter((evidence) => {
       const { to, contradiction } = decide(evidence);
       return (
-        (to !== null && known(evidence.state)) ||
-        (contradiction && !known(evidence.state) && !(evidence.state === 'parked' && evidence.reversing))
+        (to !== null && isOutcomeKnown(evidence.state)) ||
+        (contradiction && !isOutcomeKnown(evidence.state) && !(evidence.state === 'parked' && evidence.reversing))
       );
     });
     expect(wrong).toEqual([]);
@@ -696,7 +696,7 @@ describe('the state machine', () => {
       const appliedBefore =
         evidence.about === 'reversal'
           ? evidence.state === 'compensated' || evidence.state === 'rolled_back'
-          : (known(evidence.state) && evidence.state !== 'rejected') || evidence.reversing;
+          : (isOutcomeKnown(evidence.state) && evidence.state !== 'rejected') || evidence.reversing;
       return decide(evidence).message === 'sent' && evidence.class !== 'applied' && !appliedBefore;
     });
     expect(wrong.slice(0, 3)).toEqual([]);
@@ -775,7 +775,7 @@ describe('the state machine', () => {
   });
 
   it('ends the message of a rejected transaction as dead and of any other settled one as sent', () => {
-    expect(Object.fromEntries([...SETTLED].map((state) => [state, endOf(state)]))).toEqual({
+    expect(Object.fromEntries([...SETTLED].map((state) => [state, finalMessageOutcome(state)]))).toEqual({
       confirmed: 'sent',
       rejected: 'dead',
       compensated: 'sent',

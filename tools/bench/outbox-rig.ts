@@ -14,7 +14,7 @@ import { OutboxRecordsStore } from '../../src/outbox/outbox-records.store';
 import { OutboxStore } from '../../src/outbox/outbox.store';
 import type { SendLimits, Sender } from '../../src/outbox/sender';
 import { LostLeases } from '../../src/outbox/lost-leases';
-import { Settler } from '../../src/outbox/settler';
+import { ResultCommitter } from '../../src/outbox/result-committer';
 import type { WakeUps } from '../../src/outbox/wake-ups';
 import type { Partner } from '../../src/partners/partner';
 import type { PartnerDirectory } from '../../src/partners/partner-directory';
@@ -63,8 +63,8 @@ export class OutboxRig {
     const metrics = new Metrics();
     const store = new OutboxStore(plain, hot);
     const outbox = new Outbox(store, { wake: () => undefined } as unknown as WakeUps, new OutboxRecordsStore(plain));
-    const settler = new Settler(hot, store, outbox, logger, metrics);
-    settler.nameReplica('bench');
+    const committer = new ResultCommitter(hot, store, outbox, logger, metrics);
+    committer.nameReplica('bench');
     await store.upsertDestinations([
       { id: partner.id, queue: 'rgs', ratePerSecond: 0, burst: 1, breakerFailures: 10, breakerOpenSeconds: 10 },
     ]);
@@ -81,7 +81,7 @@ export class OutboxRig {
       store,
       outbox,
       sender: noop as unknown as Sender,
-      settler,
+      committer,
       lostLeases: new LostLeases(store, logger),
       logger,
       metrics,

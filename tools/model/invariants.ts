@@ -1,4 +1,4 @@
-import { type TransactionState, known } from '../../src/wallet/transaction-state';
+import { type TransactionState, isOutcomeKnown } from '../../src/wallet/transaction-state';
 import * as at from './layout';
 import type { Scenario } from './scenario';
 
@@ -148,7 +148,10 @@ export const AT_REST: readonly Invariant[] = [
     rule: 'money comes to its end, or a person has it',
     meaning: 'Whoever waits for it would wait for ever.',
     isBroken: (s, _p, t) =>
-      !known(state(s, t)) && state(s, t) !== 'rejected' && state(s, t) !== 'parked' && state(s, t) !== 'initiated',
+      !isOutcomeKnown(state(s, t)) &&
+      state(s, t) !== 'rejected' &&
+      state(s, t) !== 'parked' &&
+      state(s, t) !== 'initiated',
   },
   {
     rule: 'an end is told',

@@ -5,7 +5,7 @@ import type { OutcomeClass } from '../../src/partners/operator-wire';
 import type { RgsOutcome } from '../../src/partners/rgs-wire';
 import type { Facts, AttemptResult, OperatorReport } from '../../src/wallet/rules/operator-report';
 import type { TransactionState } from '../../src/wallet/transaction-state';
-import { known } from '../../src/wallet/transaction-state';
+import { isOutcomeKnown } from '../../src/wallet/transaction-state';
 import * as at from './layout';
 import { ACTION, type Action } from './actions';
 import { FAULTS } from './invariants';
@@ -279,7 +279,7 @@ export class Machine {
     const isOpen = state === 'initiated' || state === 'unknown' || state === 'parked';
     const { answer, step, endsWithWin } = this.rules.reversalStepOf(
       { state, reversal: UNDO_WORDS[this.now(t + at.UNDO)] ?? null, tombstone: this.now(t + at.TOMBSTONE) === 1 },
-      isOpen && this.position(m).maybeSent,
+      isOpen && this.position(m).possiblySent,
     );
     const hasWin = this.scenario.movements.some(
       (movement, other) =>
@@ -314,11 +314,11 @@ export class Machine {
   private position(m: number): MessagePosition {
     const place = this.now(m + at.PLACE);
     const landsInMs = Math.max(0, this.now(m + at.LANDS) - 1) * TICK_MS;
-    if (place === at.LEASED && this.now(m + at.DUE) > 0) return { place: 'in_flight', maybeSent: true, landsInMs };
+    if (place === at.LEASED && this.now(m + at.DUE) > 0) return { place: 'in_flight', possiblySent: true, landsInMs };
     if (place === at.IDLE || place === at.BLOCKED || place === at.LEASED)
-      return { place: 'idle', maybeSent: place === at.LEASED || this.now(m + at.CLAIMS) > 0, landsInMs };
-    if (place === at.WAITING) return { place: 'waiting', maybeSent: false, landsInMs: 0 };
-    return { place: 'done', maybeSent: true, landsInMs };
+      return { place: 'idle', possiblySent: place === at.LEASED || this.now(m + at.CLAIMS) > 0, landsInMs };
+    if (place === at.WAITING) return { place: 'waiting', possiblySent: false, landsInMs: 0 };
+    return { place: 'done', possiblySent: true, landsInMs };
   }
 
   private goTo(place: number, to: TransactionState, notification: RgsOutcome | null): void {
@@ -618,7 +618,7 @@ export class Machine {
       const b = at.movementAt(before);
       if (
         this.scenario.movements[before] === 'debit' &&
-        !known(this.stateAt(b)) &&
+        !isOutcomeKnown(this.stateAt(b)) &&
         this.stateAt(b) !== 'rejected' &&
         this.now(at.messageAt(before, 1) + at.PLACE) === at.NOWHERE
       )
@@ -843,7 +843,7 @@ export class Machine {
     const state = at.STATES[this.get(at.movementAt(place) + at.STATE)] as TransactionState;
     return leg === 1
       ? state === 'compensated' || state === 'rolled_back'
-      : known(state) || this.get(at.messageAt(place, 1) + at.PLACE) !== at.NOWHERE;
+      : isOutcomeKnown(state) || this.get(at.messageAt(place, 1) + at.PLACE) !== at.NOWHERE;
   }
 
   private callback(place: number, leg: number): void {
@@ -1006,7 +1006,7 @@ export class Machine {
     if (
       !this.rules.deadlineEnds(
         { state: this.stateAt(t), pastDeadline: this.pastDeadline(t) },
-        this.position(at.messageAt(place, 0)).maybeSent,
+        this.position(at.messageAt(place, 0)).possiblySent,
       )
     )
       return;

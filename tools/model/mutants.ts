@@ -576,42 +576,42 @@ export const MUTANTS: readonly Mutant[] = [
 
   // Rollback, deadline, ops, people.
   of('a rollback of a confirmed bet pays nothing back', {
-    reversalStepOf: (bet, maybeSent) =>
+    reversalStepOf: (bet, possiblySent) =>
       bet.state === 'confirmed'
         ? { answer: false, step: 'none', endsWithWin: true }
-        : RULES.reversalStepOf(bet, maybeSent),
+        : RULES.reversalStepOf(bet, possiblySent),
   }),
   of('a rollback is answered before the money is back', {
-    reversalStepOf: (bet, maybeSent) =>
+    reversalStepOf: (bet, possiblySent) =>
       bet.state === 'rolling_back' || bet.state === 'compensating'
         ? { answer: true, step: 'none', endsWithWin: false }
-        : RULES.reversalStepOf(bet, maybeSent),
+        : RULES.reversalStepOf(bet, possiblySent),
   }),
   of('a rollback ends a bet that may have left', { reversalStepOf: (bet) => RULES.reversalStepOf(bet, false) }),
   of('a rollback ends a parked bet', {
-    reversalStepOf: (bet, maybeSent) =>
+    reversalStepOf: (bet, possiblySent) =>
       bet.state === 'parked'
         ? { answer: false, step: 'end', endsWithWin: false }
-        : RULES.reversalStepOf(bet, maybeSent),
+        : RULES.reversalStepOf(bet, possiblySent),
   }),
   of('a rollback of a rejected bet says "undone"', {
-    reversalStepOf: (bet, maybeSent) =>
+    reversalStepOf: (bet, possiblySent) =>
       bet.state === 'rejected'
         ? { answer: true, step: 'none', endsWithWin: false }
-        : RULES.reversalStepOf(bet, maybeSent),
+        : RULES.reversalStepOf(bet, possiblySent),
   }),
   of('a rollback pays a bet back that is being paid back', {
-    reversalStepOf: (bet, maybeSent) =>
+    reversalStepOf: (bet, possiblySent) =>
       bet.state === 'compensating' || bet.state === 'rolling_back'
         ? { answer: null, step: 'pay_back', endsWithWin: false }
-        : RULES.reversalStepOf(bet, maybeSent),
+        : RULES.reversalStepOf(bet, possiblySent),
   }),
   of('a rollback passes a win', {
-    reversalStepOf: (bet, maybeSent) => ({ ...RULES.reversalStepOf(bet, maybeSent), endsWithWin: false }),
+    reversalStepOf: (bet, possiblySent) => ({ ...RULES.reversalStepOf(bet, possiblySent), endsWithWin: false }),
   }),
   of('the deadline ends a bet that may have left', { deadlineEnds: (bet) => RULES.deadlineEnds(bet, false) }),
   of('the deadline ends a bet before its time', {
-    deadlineEnds: (bet, maybeSent) => RULES.deadlineEnds({ ...bet, pastDeadline: true }, maybeSent),
+    deadlineEnds: (bet, possiblySent) => RULES.deadlineEnds({ ...bet, pastDeadline: true }, possiblySent),
   }),
   of('the deadline ends a bet in any state, also one that may have left', {
     deadlineEnds: (bet) => RULES.deadlineEnds({ ...bet, state: 'initiated' }, false),

@@ -1,6 +1,6 @@
 import type { Partner } from '../../partners/partner';
 import type { Transaction } from '../transaction';
-import { ENDED, endOf, known } from '../transaction-state';
+import { ENDED, finalMessageOutcome, isOutcomeKnown } from '../transaction-state';
 
 /** What an operator can do about a call whose answer was lost. */
 export type Capabilities = Pick<Partner, 'idempotentByReference' | 'statusQuery' | 'refusalIsFinal'>;
@@ -27,8 +27,10 @@ export function planOf(
   operator: Capabilities,
 ): Planned {
   // Of a reversal it is known when the debit's end is: a confirmed debit that a person let stand is refunded no more.
-  if (isReversal ? ENDED.has(state) : known(state))
-    return (isReversal && state === 'confirmed') || endOf(state) === 'dead' ? 'finish_dead' : 'finish_sent';
+  if (isReversal ? ENDED.has(state) : isOutcomeKnown(state))
+    return (isReversal && state === 'confirmed') || finalMessageOutcome(state) === 'dead'
+      ? 'finish_dead'
+      : 'finish_sent';
 
   if (!isReversal && reversing) return 'finish_sent';
 

@@ -17,7 +17,7 @@ const UNDER_WAY: ReversalStep = { answer: null, step: 'none', endsWithWin: false
 /** `maybeSent`: whether its message may have left; asked for open debits only. */
 export function reversalStepOf(
   { state, reversal, tombstone }: Pick<MoneyTransaction, 'state' | 'reversal' | 'tombstone'>,
-  maybeSent: boolean,
+  possiblySent: boolean,
 ): ReversalStep {
   switch (state) {
     case 'rejected':
@@ -34,7 +34,7 @@ export function reversalStepOf(
     case 'initiated':
     case 'unknown':
     case 'parked':
-      return state === 'initiated' && !maybeSent
+      return state === 'initiated' && !possiblySent
         ? { answer: false, step: 'end', endsWithWin: reversal === null }
         : { answer: null, step: 'recall', endsWithWin: reversal === null };
   }
@@ -43,7 +43,7 @@ export function reversalStepOf(
 /** Whether the deadline worker ends a debit: its time is over, and it never left. One that may have left is resolved when it is claimed. */
 export function deadlineEnds(
   { state, pastDeadline }: Pick<MoneyTransaction, 'state' | 'pastDeadline'>,
-  maybeSent: boolean,
+  possiblySent: boolean,
 ): boolean {
-  return state === 'initiated' && pastDeadline && !maybeSent;
+  return state === 'initiated' && pastDeadline && !possiblySent;
 }

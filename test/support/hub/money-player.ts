@@ -8,7 +8,7 @@ import { Outbox } from '../../../src/outbox/outbox';
 import type { DeliveryResult, LeasedMessage } from '../../../src/outbox/outbox-message';
 import { OutboxStore } from '../../../src/outbox/outbox.store';
 import { Sender } from '../../../src/outbox/sender';
-import { Settler } from '../../../src/outbox/settler';
+import { ResultCommitter } from '../../../src/outbox/result-committer';
 import { PartnerDirectory } from '../../../src/partners/partner-directory';
 import { DeadlineWorker } from '../../../src/wallet/deadline.worker';
 import { ACTIONS, type Action, type ActionName, wordsOf } from '../../../tools/model/actions';
@@ -624,7 +624,7 @@ export class MoneyStage {
   async lease(hand: Hand): Promise<LeasedMessage | undefined> {
     const get = <T>(type: abstract new (...parts: never[]) => T): T => this.hub.app.get<T>(type);
     const store = get(OutboxStore);
-    const settler = get(Settler);
+    const committer = get(ResultCommitter);
     const partners = get(PartnerDirectory);
     const operator = partners.byCode('operator');
     if (operator === undefined) throw new Error('there is no operator');
@@ -645,11 +645,11 @@ export class MoneyStage {
       await hand.mayAttempt.passed;
       return judge(message);
     };
-    const heldSettler = Object.create(settler) as Settler;
+    const heldSettler = Object.create(committer) as ResultCommitter;
     heldSettler.add = async (result, giveUp) => {
       hand.result = result;
       await hand.maySettle.passed;
-      await settler.add(result, giveUp);
+      await committer.add(result, giveUp);
       hand.isSettled = true;
     };
     const settings = {
@@ -665,7 +665,7 @@ export class MoneyStage {
       store: heldStore,
       outbox: get(Outbox),
       sender: get(Sender),
-      settler: heldSettler,
+      committer: heldSettler,
       lostLeases,
       logger: get(Logger),
       metrics: get(Metrics),

@@ -26,7 +26,7 @@ interface Settled {
 
 /** Writes results down: the outcome of the transaction, the webhook it causes and the state of the lane in one commit. */
 @Injectable()
-export class Settler {
+export class ResultCommitter {
   private replica = '';
   /**
    * One batcher per queue: a result of the operator enqueues webhooks and so waits for RGS lanes, which a batch that also held RGS results

@@ -13,7 +13,7 @@ const SWEEP_MS = 500;
  * settling transaction's commit, in this process at once and in others by notification.
  */
 @Injectable()
-export class Waiters implements OnModuleDestroy {
+export class OutcomeWaiters implements OnModuleDestroy {
   private readonly waiting = new Map<string, Set<(notified: boolean) => void>>();
   private sweepTimer: NodeJS.Timeout | undefined;
   private stopping = false;
@@ -42,17 +42,17 @@ export class Waiters implements OnModuleDestroy {
   async wait(transactionId: string, ms: number, cancelled: AbortSignal): Promise<boolean> {
     if (this.stopping || cancelled.aborted) return false;
     return new Promise<boolean>((resolve) => {
-      const hungUp = (): void => done(false);
+      const clientDisconnected = (): void => done(false);
       const done = (notified: boolean): void => {
         clearTimeout(timer);
-        cancelled.removeEventListener('abort', hungUp);
+        cancelled.removeEventListener('abort', clientDisconnected);
         const others = this.waiting.get(transactionId);
         others?.delete(done);
         if (others?.size === 0) this.waiting.delete(transactionId);
         resolve(notified);
       };
       const timer = setTimeout(() => done(false), ms);
-      cancelled.addEventListener('abort', hungUp, { once: true });
+      cancelled.addEventListener('abort', clientDisconnected, { once: true });
       const others = this.waiting.get(transactionId);
       if (others === undefined) this.waiting.set(transactionId, new Set([done]));
       else others.add(done);
