@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { HubError, messageOf } from '../kernel/errors';
-import { openList } from '../partners/lists/list-answer';
+import { openList } from '../partners/lists/list-response';
 import { type ListedRow, type LookUp, lookUp } from '../partners/lists/look-up';
 import { classOfStatusWord, reversalReference } from '../partners/operator-wire';
 import type { Partner } from '../partners/partner';

@@ -17,7 +17,7 @@ import { TakesJson } from '../http/json-body.guard';
 import { ApiProblems } from '../http/openapi';
 import { HubError } from '../kernel/errors';
 import { EXCEPTION_ID } from '../reconciliation/exceptions/exceptions.dto';
-import { ActionAnswer, ActionRequest, BulkAnswer, BulkRequest } from './recon-actions.dto';
+import { ActionResponse, ActionRequest, BulkResponse, BulkRequest } from './recon-actions.dto';
 import { ReconActionsService } from './recon-actions.service';
 
 const HEADERS = {
@@ -51,10 +51,10 @@ export class ReconActionsController {
     example: 'b1f7c1de-8f0e-4d3c-9b61-1c8f5f8d0a11',
   })
   @ApiBody({ type: ActionRequest })
-  @ApiOkResponse({ description: 'The action was performed', type: ActionAnswer, headers: HEADERS })
+  @ApiOkResponse({ description: 'The action was performed', type: ActionResponse, headers: HEADERS })
   @ApiAcceptedResponse({
     description: 'Another person must confirm with the same action',
-    type: ActionAnswer,
+    type: ActionResponse,
     headers: HEADERS,
   })
   @ApiProblems(
@@ -77,7 +77,7 @@ export class ReconActionsController {
     @Body() request: ActionRequest,
     @Headers('idempotency-key') key: string | undefined,
     @Res({ passthrough: true }) response: Response,
-  ): Promise<ActionAnswer> {
+  ): Promise<ActionResponse> {
     if (!isUUID(exceptionId)) throw new HubError('not_found');
     const { replayed, ...answer } = await this.actions.act(staff, exceptionId, request, checkedIdempotencyKey(key));
     if (replayed) response.setHeader('Idempotent-Replayed', 'true');
@@ -94,7 +94,7 @@ export class ReconActionsController {
       'Up to 100 ids, or a filter with a note and the count of a dry run. Each is independent; a refused one does not block the others.',
   })
   @ApiBody({ type: BulkRequest })
-  @ApiOkResponse({ description: 'The result for each', type: BulkAnswer })
+  @ApiOkResponse({ description: 'The result for each', type: BulkResponse })
   @ApiProblems(
     'malformed_request',
     'selection_changed',
@@ -102,7 +102,7 @@ export class ReconActionsController {
     'unsupported_media_type',
     'validation_failed',
   )
-  actOnExceptions(@CallingStaff() staff: Staff, @Body() request: BulkRequest): Promise<BulkAnswer> {
+  actOnExceptions(@CallingStaff() staff: Staff, @Body() request: BulkRequest): Promise<BulkResponse> {
     return this.actions.actOnMany(staff, request);
   }
 }

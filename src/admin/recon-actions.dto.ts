@@ -83,7 +83,7 @@ export class ActionRequest extends Reasoned {
   action!: ExceptionAction;
 }
 
-export class ActionAnswer {
+export class ActionResponse {
   @ApiProperty({ type: ExceptionView }) exception!: ExceptionView;
   @ApiProperty({ type: ActionView }) action!: ActionView;
   @ApiProperty({
@@ -148,7 +148,7 @@ export class BulkItem {
   code!: string | null;
 }
 
-export class BulkAnswer {
+export class BulkResponse {
   @ApiProperty({ example: true }) dryRun!: boolean;
   @ApiProperty({ type: 'integer', description: 'Exceptions that were selected', example: 1 }) count!: number;
   @ApiProperty({ type: [BulkItem] }) items!: BulkItem[];

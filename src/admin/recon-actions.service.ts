@@ -20,10 +20,10 @@ import {
 import { AuditStore } from '../audit/audit.store';
 import { OperatorInquiry } from './operator-inquiry';
 import {
-  type ActionAnswer,
+  type ActionResponse,
   type ActionRequest,
   BULK_FILTERED_MAX,
-  type BulkAnswer,
+  type BulkResponse,
   type BulkItem,
   type BulkRequest,
   type ExceptionAction,
@@ -40,7 +40,7 @@ interface Effect {
   readonly change: ExceptionChange;
   readonly before: Record<string, unknown>;
   readonly after: Record<string, unknown>;
-  readonly approval: ActionAnswer['approval'];
+  readonly approval: ActionResponse['approval'];
 }
 
 interface Act {
@@ -75,7 +75,7 @@ export class ReconActionsService {
     id: string,
     request: ActionRequest,
     key: string | undefined,
-  ): Promise<ActionAnswer & { replayed: boolean }> {
+  ): Promise<ActionResponse & { replayed: boolean }> {
     checkReason(request);
     const act: Act = { staff, request, key };
     if (request.action !== 'requery_operator') return this.database.transaction((tx) => this.actIn(tx, id, act));
@@ -102,7 +102,7 @@ export class ReconActionsService {
   }
 
   /** Each in a transaction of its own, so one that is refused keeps no other from being done. Throws validation_failed and selection_changed. */
-  async actOnMany(staff: Staff, request: BulkRequest): Promise<BulkAnswer> {
+  async actOnMany(staff: Staff, request: BulkRequest): Promise<BulkResponse> {
     const { ids, filter, action, dryRun } = request;
     checkReason(request);
     if (ids !== undefined && filter !== undefined)
@@ -151,7 +151,7 @@ export class ReconActionsService {
     }
   }
 
-  private async actIn(tx: Tx, id: string, act: Act): Promise<ActionAnswer & { replayed: boolean }> {
+  private async actIn(tx: Tx, id: string, act: Act): Promise<ActionResponse & { replayed: boolean }> {
     const repeated = await this.earlier(tx, id, act);
     if (repeated !== undefined) return repeated;
     const { exception, done } = await this.check(tx, id, act);
@@ -322,7 +322,7 @@ export class ReconActionsService {
   }
 
   /** The stored response to the same request with the same key. */
-  private async earlier(tx: Tx, id: string, act: Act): Promise<(ActionAnswer & { replayed: boolean }) | undefined> {
+  private async earlier(tx: Tx, id: string, act: Act): Promise<(ActionResponse & { replayed: boolean }) | undefined> {
     const key = keyOf(id, act);
     if (key === undefined) return undefined;
     // Behind the exception's lock, so that of two repeats at once the second finds what the first has done.

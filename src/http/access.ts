@@ -2,7 +2,7 @@ import { SetMetadata, UseInterceptors, applyDecorators } from '@nestjs/common';
 import { ApiSecurity } from '@nestjs/swagger';
 import type { Request } from 'express';
 import type { Partner } from '../partners/partner';
-import { DurableAnswers } from './durable-answers';
+import { DurableResponses } from './durable-responses';
 import { ApiProblems } from './openapi';
 
 export type AccessName = 'rgs' | 'operator' | 'ops' | 'finance' | 'public';
@@ -40,7 +40,7 @@ export function Access(
   const signed = options.signed ?? false;
   const names = typeof who === 'string' ? [who] : who;
   const rule: AccessRule = { names, signed };
-  const durable = options.ownCommit === true ? [] : [UseInterceptors(DurableAnswers)];
+  const durable = options.ownCommit === true ? [] : [UseInterceptors(DurableResponses)];
   if (who === 'public') return applyDecorators(SetMetadata(ACCESS_RULE, rule), ...durable);
   return applyDecorators(
     SetMetadata(ACCESS_RULE, rule),

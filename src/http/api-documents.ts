@@ -54,7 +54,7 @@ export function apiDocuments({
       path,
       new Promise<void>((resolve) => {
         response.once('close', resolve);
-        collectAnswer(response, (finished) => {
+        collectResponse(response, (finished) => {
           kept.set(path, finished);
           resolve();
           serve(finished, request, response, pacer);
@@ -90,7 +90,7 @@ function serve(document: KeptDocument, request: HubRequest, response: Response, 
 }
 
 /** Holds back what is written into the response until it is whole, and hands it over if it is a document; anything else goes out as it is. */
-function collectAnswer(response: Response, serveMade: (document: KeptDocument) => void): void {
+function collectResponse(response: Response, serveMade: (document: KeptDocument) => void): void {
   const chunks: Buffer[] = [];
   const { write, end } = response;
   const collect = (chunk: unknown): void => {

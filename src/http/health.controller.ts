@@ -8,7 +8,7 @@ import { Heartbeats } from '../observability/heartbeats';
 import { Metrics } from '../observability/metrics';
 import { Access } from './access';
 import { Readiness } from './readiness';
-import { HealthAnswer, ReadyAnswer } from './health.dto';
+import { HealthResponse, ReadyResponse } from './health.dto';
 import { ApiGetHealth, ApiGetLiveness, ApiGetMetrics, ApiGetReadiness } from './health.openapi';
 
 /** A worker's loop beats at least once a second; a minute of silence is a hang. */
@@ -29,7 +29,7 @@ export class HealthController {
   @Access('public', { ownCommit: true })
   @ApiTags('health')
   @ApiGetHealth()
-  getHealth(): HealthAnswer {
+  getHealth(): HealthResponse {
     return { status: 'ok' };
   }
 
@@ -37,7 +37,7 @@ export class HealthController {
   @Access('public', { ownCommit: true })
   @ApiTags('health')
   @ApiGetLiveness()
-  getLiveness(): HealthAnswer {
+  getLiveness(): HealthResponse {
     return { status: 'ok' };
   }
 
@@ -45,7 +45,7 @@ export class HealthController {
   @Access('public', { ownCommit: true })
   @ApiTags('health')
   @ApiGetReadiness()
-  async getReadiness(@Res({ passthrough: true }) response: Response): Promise<ReadyAnswer> {
+  async getReadiness(@Res({ passthrough: true }) response: Response): Promise<ReadyResponse> {
     const silent = this.heartbeats.silent(WORKER_SILENCE_MS_MAX);
     const checks = {
       accepting: this.readiness.stopping ? 'the process is stopping' : 'ok',

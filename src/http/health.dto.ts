@@ -1,11 +1,11 @@
 import { ApiProperty } from '@nestjs/swagger';
 
-export class HealthAnswer {
+export class HealthResponse {
   @ApiProperty({ enum: ['ok'], example: 'ok' })
   status!: 'ok';
 }
 
-export class ReadyAnswer {
+export class ReadyResponse {
   @ApiProperty({ enum: ['ok', 'unavailable'], example: 'ok' })
   status!: 'ok' | 'unavailable';
 

@@ -1,17 +1,17 @@
 import { ApiOkResponse, ApiOperation, ApiProduces, ApiServiceUnavailableResponse } from '@nestjs/swagger';
-import { HealthAnswer, ReadyAnswer } from './health.dto';
+import { HealthResponse, ReadyResponse } from './health.dto';
 import { described } from './openapi';
 
 export const ApiGetHealth = () =>
   described(
     ApiOperation({ summary: 'Whether the process responds' }),
-    ApiOkResponse({ description: 'The process is alive', type: HealthAnswer }),
+    ApiOkResponse({ description: 'The process is alive', type: HealthResponse }),
   );
 
 export const ApiGetLiveness = () =>
   described(
     ApiOperation({ summary: 'Liveness; restart the process when this fails' }),
-    ApiOkResponse({ description: 'The process is alive', type: HealthAnswer }),
+    ApiOkResponse({ description: 'The process is alive', type: HealthResponse }),
   );
 
 export const ApiGetReadiness = () =>
@@ -20,10 +20,10 @@ export const ApiGetReadiness = () =>
       summary: 'Readiness: database, migrations, worker heartbeat, not stopping',
       description: '200 when every check is ok, 503 with the same shape otherwise.',
     }),
-    ApiOkResponse({ description: 'Every check is ok', type: ReadyAnswer }),
+    ApiOkResponse({ description: 'Every check is ok', type: ReadyResponse }),
     ApiServiceUnavailableResponse({
       description: 'At least one check is not ok',
-      type: ReadyAnswer,
+      type: ReadyResponse,
       example: {
         status: 'unavailable',
         checks: { accepting: 'ok', database: 'no answer in time', migrations: 'not known', workers: 'ok' },

@@ -71,7 +71,7 @@ export class HubServer {
       socket.once('close', () => this.connections.delete(socket));
     });
     this.http.on('checkExpectation', (_request, response) => {
-      const { status, head, body } = answerTo('malformed_request');
+      const { status, head, body } = responseTo('malformed_request');
       response.writeHead(status, head).end(body);
     });
     this.refuseWhatIsNotHttp();
@@ -131,7 +131,7 @@ export class HubServer {
       if (!this.http.listening) this.http.closeIdleConnections();
     });
     if (this.isLeaving) sayGoodbye(response);
-    if (this.isStarting || this.app === undefined) answerWhileStarting(request, response);
+    if (this.isStarting || this.app === undefined) respondWhileStarting(request, response);
     else this.app(request, response);
   }
 
@@ -202,7 +202,7 @@ function whyNot(error: NodeJS.ErrnoException, port: number, host: string): strin
 }
 
 /** A process that waits for its database, or migrates it, lives and is not ready. */
-function answerWhileStarting(request: IncomingMessage, response: ServerResponse): void {
+function respondWhileStarting(request: IncomingMessage, response: ServerResponse): void {
   const path = (request.url ?? '').split('?', 1)[0];
   request.resume();
   const send = (status: number, type: string, body: unknown): void => {
@@ -234,7 +234,7 @@ function sayGoodbye(response: ServerResponse): void {
 
 function refuseConnection(socket: Duplex, code: ErrorCode): void {
   if (!socket.writable) return;
-  const { status, title, head, body } = answerTo(code);
+  const { status, title, head, body } = responseTo(code);
   const lines = [`HTTP/1.1 ${status} ${title}`, ...Object.entries(head).map(([name, value]) => `${name}: ${value}`)];
   endSoon(socket, `${lines.join('\r\n')}\r\n\r\n${body}`);
 }
@@ -245,7 +245,7 @@ function endSoon(socket: Duplex, text = ''): void {
   setTimeout(() => socket.destroy(), LINGER_MS).unref();
 }
 
-function answerTo(code: ErrorCode): { status: number; title: string; head: Record<string, string>; body: string } {
+function responseTo(code: ErrorCode): { status: number; title: string; head: Record<string, string>; body: string } {
   const problem = new HubError(code).toProblem();
   const body = JSON.stringify(problem);
   return {

@@ -1,7 +1,7 @@
 import { type INestApplication, type Type, applyDecorators } from '@nestjs/common';
 import { ApiExtension, ApiResponse, DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
 import { toOpenApi31 } from './openapi-31';
-import { rememberAnswer, signRequest } from './swagger-signing';
+import { rememberResponse, signRequest } from './swagger-signing';
 import { ERROR_CATALOGUE, type ErrorCode, type FieldFault, HubError } from '../kernel/errors';
 
 const PROBLEM_CODES = 'x-problem-codes';
@@ -176,7 +176,7 @@ const SIGNATURES = {
 /** How the page of Swagger UI differs from the usual one: it signs, and it keeps what was typed for as long as it is open. Without colours, since those of all the examples take seconds. */
 export const SWAGGER_UI_OPTIONS = {
   requestInterceptor: signRequest,
-  responseInterceptor: rememberAnswer,
+  responseInterceptor: rememberResponse,
   persistAuthorization: false,
   displayRequestDuration: true,
   tryItOutEnabled: true,
@@ -184,7 +184,7 @@ export const SWAGGER_UI_OPTIONS = {
   syntaxHighlight: false,
 };
 
-interface Answer {
+interface OperationResponse {
   description?: string;
   headers?: Record<string, unknown>;
   content?: unknown;
@@ -194,7 +194,7 @@ interface Operation {
   [extension: string]: unknown;
   parameters?: unknown[];
   security?: unknown[];
-  responses: Record<string, Answer>;
+  responses: Record<string, OperationResponse>;
 }
 
 const REQUEST_ID_PARAMETER = {

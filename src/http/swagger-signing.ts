@@ -7,7 +7,7 @@ interface PageRequest {
   loadSpec?: boolean;
 }
 
-interface PageAnswer {
+interface PageResponse {
   readonly url: string;
   readonly ok: boolean;
   readonly text?: unknown;
@@ -79,7 +79,7 @@ export async function signRequest(request: PageRequest): Promise<PageRequest> {
 }
 
 /** Runs in the page likewise: remembers what a debit was answered with, for the callback that may be tried next. */
-export function rememberAnswer(answer: PageAnswer): PageAnswer {
+export function rememberResponse(answer: PageResponse): PageResponse {
   if (!answer.ok || typeof answer.text !== 'string' || !/\/wallet\/(?:debit|credit)$/.test(answer.url)) return answer;
   const refId = /"refId":"([^"]+)"/.exec(answer.text)?.[1];
   const correlationId = /"correlationId":"([^"]+)"/.exec(answer.text)?.[1];

@@ -2,12 +2,12 @@ import { Inject, Injectable } from '@nestjs/common';
 import { type Config } from '../config/config';
 import { CONFIG } from '../config/config.module';
 import type { Partner } from '../partners/partner';
-import { bodyKind, firstBytes, ownWords, whatCame } from '../partners/answer-words';
-import { openList } from '../partners/lists/list-answer';
+import { bodyKind, firstBytes, ownWords, describeResponse } from '../partners/response-words';
+import { openList } from '../partners/lists/list-response';
 import { LOOK_UP_LIMITS, type LookUp, lookUp } from '../partners/lists/look-up';
-import { type OperatorOutcome, classOfStatusWord, classifyOperatorAnswer } from '../partners/operator-wire';
-import { type Answer, PartnerHttp, type PostRequest } from '../partners/partner-http';
-import { classifyWebhookAnswer } from '../partners/rgs-wire';
+import { type OperatorOutcome, classOfStatusWord, classifyOperatorResponse } from '../partners/operator-wire';
+import { type PartnerResponse, PartnerHttp, type PostRequest } from '../partners/partner-http';
+import { classifyWebhookResponse } from '../partners/rgs-wire';
 import { standardWebhookSignature } from '../partners/signature';
 import { underBase } from '../kernel/base-url';
 import { messageOf } from '../kernel/errors';
@@ -50,7 +50,7 @@ export class Sender {
 
   async send(destination: Partner, message: LeasedMessage, limits: SendLimits): Promise<Sent> {
     const began = performance.now();
-    const answer = await this.http.post(destination, {
+    const response = await this.http.post(destination, {
       url: targetUrl(destination, message.path),
       body: message.body,
       headers: this.headers(destination, message),
@@ -60,19 +60,19 @@ export class Sender {
     const base = {
       message,
       destination,
-      status: answer.kind === 'answered' ? answer.status : null,
-      tries: answer.tries,
-      durationMs: answer.durationMs,
-      ...seenIn(answer),
+      status: response.kind === 'answered' ? response.status : null,
+      tries: response.tries,
+      durationMs: response.durationMs,
+      ...unexpectedContentOf(response),
     };
-    const healthy = answer.kind === 'answered' && answer.status < 500;
+    const healthy = response.kind === 'answered' && response.status < 500;
     return {
       result:
         destination.role === 'operator'
-          ? this.operatorResult(base, answer, began)
-          : this.webhookResult(base, answer, began),
+          ? this.operatorResult(base, response, began)
+          : this.webhookResult(base, response, began),
       healthy,
-      waitedMs: answer.waitedMs,
+      waitedMs: response.waitedMs,
     };
   }
 
@@ -100,14 +100,14 @@ export class Sender {
       const url = targetUrl(destination, question.path);
       const isApplied = (word: string): boolean => classOfStatusWord(destination, word) === 'applied';
       // Once: the queue asks again by its own schedule, and each time with a permit.
-      const answer = await openList(
+      const response = await openList(
         this.http,
         destination,
         url,
         0,
         AbortSignal.any([deadline, AbortSignal.timeout(LOOK_UP_LIMITS.ms)]),
       );
-      const said = await lookUp(answer, question.movement, { url, isApplied, rowsWanted: 1 });
+      const said = await lookUp(response, question.movement, { url, isApplied, rowsWanted: 1 });
       if (said.verdict === 'no_answer' && said.field !== null)
         this.reportMismatch('list', said.field, message, destination);
       return { result: about(outcomeOf(said)), healthy: said.verdict !== 'no_answer' || !said.isBroken };
@@ -137,13 +137,13 @@ export class Sender {
     });
   }
 
-  private operatorResult(base: ResultBase, answer: Answer, began: number): DeliveryResult {
+  private operatorResult(base: ResultBase, response: PartnerResponse, began: number): DeliveryResult {
     const verdict = settledOutcome(
-      explained(classifyOperatorAnswer(base.destination, answer, base.message), answer),
-      answer.tries,
+      explained(classifyOperatorResponse(base.destination, response, base.message), response),
+      response.tries,
     );
     if (verdict.mismatch !== undefined) this.reportMismatch('answer', verdict.mismatch, base.message, base.destination);
-    const traces = this.traces(base.destination, answer, verdict, began);
+    const traces = this.traces(base.destination, response, verdict, began);
     const proposed = propose('operator', verdict.class, verdict.retryAfterMs, base.message, this.rules, Math.random());
     const ifUnknown = propose('operator', 'unknown', null, base.message, this.rules, Math.random());
     return { ...base, traces, queue: 'operator', verdict, proposed, ifUnknown };
@@ -151,14 +151,14 @@ export class Sender {
 
   private traces(
     { timeoutMs, answersLater }: Partner,
-    answer: Answer,
+    response: PartnerResponse,
     verdict: OperatorOutcome,
     began: number,
   ): Traces {
     return {
       began,
-      answered: answer.kind === 'answered',
-      landsMs: landsAfterMs(verdict.class, answer.tries, {
+      answered: response.kind === 'answered',
+      landsMs: landsAfterMs(verdict.class, response.tries, {
         timeoutMs,
         callbackTimeoutMs: this.rules.callbackTimeoutSeconds * 1000,
         graceMs: this.graceMs,
@@ -167,12 +167,12 @@ export class Sender {
     };
   }
 
-  private webhookResult(base: ResultBase, answer: Answer, began: number): DeliveryResult {
-    const verdict = classifyWebhookAnswer(answer);
+  private webhookResult(base: ResultBase, response: PartnerResponse, began: number): DeliveryResult {
+    const verdict = classifyWebhookResponse(response);
     const proposed = propose('rgs', verdict.class, verdict.retryAfterMs, base.message, this.rules, Math.random());
     return {
       ...base,
-      traces: { began, answered: answer.kind === 'answered', landsMs: null },
+      traces: { began, answered: response.kind === 'answered', landsMs: null },
       queue: 'rgs',
       verdict,
       proposed,
@@ -214,17 +214,17 @@ const MISCONFIGURED = 'operator_misconfigured';
 const ABOUT_THE_MOVEMENT = new Set([400, 402, 404, 409, 422]);
 
 /** The operator's own words and what came with them, for our people; outwards, a refusal of the hub's credentials or of its form is no word about the player. */
-function explained(verdict: OperatorOutcome, answer: Answer): OperatorOutcome {
-  if (answer.kind !== 'answered') return verdict;
+function explained(verdict: OperatorOutcome, response: PartnerResponse): OperatorOutcome {
+  if (response.kind !== 'answered') return verdict;
   if (verdict.class === 'rejected_contract') {
     const isAboutUs =
-      !ABOUT_THE_MOVEMENT.has(answer.status) || (answer.status !== 402 && ownWords(answer.body) === null);
-    return { ...verdict, detail: whatCame(answer), reason: isAboutUs ? MISCONFIGURED : verdict.reason };
+      !ABOUT_THE_MOVEMENT.has(response.status) || (response.status !== 402 && ownWords(response.body) === null);
+    return { ...verdict, detail: describeResponse(response), reason: isAboutUs ? MISCONFIGURED : verdict.reason };
   }
   const saysMore =
     verdict.class === 'throttled' ||
-    (verdict.class === 'unknown' && (answer.status >= 300 || bodyKind(answer) !== null));
-  return saysMore ? { ...verdict, detail: whatCame(answer) } : verdict;
+    (verdict.class === 'unknown' && (response.status >= 300 || bodyKind(response) !== null));
+  return saysMore ? { ...verdict, detail: describeResponse(response) } : verdict;
 }
 
 function settledOutcome(verdict: OperatorOutcome, tries: number): OperatorOutcome {
@@ -235,11 +235,15 @@ function settledOutcome(verdict: OperatorOutcome, tries: number): OperatorOutcom
 type ResultBase = Pick<DeliveryResult, 'message' | 'destination' | 'status' | 'tries' | 'durationMs' | 'seen'>;
 
 /** Nothing of a response that is a JSON object with a status below 300, which is nearly every one. */
-function seenIn(answer: Answer): Pick<DeliveryResult, 'seen'> {
-  if (answer.kind !== 'answered' || answer.head === undefined || (answer.status < 300 && answer.body.startsWith('{')))
+function unexpectedContentOf(response: PartnerResponse): Pick<DeliveryResult, 'seen'> {
+  if (
+    response.kind !== 'answered' ||
+    response.head === undefined ||
+    (response.status < 300 && response.body.startsWith('{'))
+  )
     return {};
-  const { contentType, contentEncoding } = answer.head;
-  return { seen: { contentType, contentEncoding, firstBytes: firstBytes(answer) } };
+  const { contentType, contentEncoding } = response.head;
+  return { seen: { contentType, contentEncoding, firstBytes: firstBytes(response) } };
 }
 
 /** The base URL of an operator is the root of its API; that of an RGS is the webhook itself. */

@@ -5,7 +5,7 @@ import { kParser, kSocket } from 'undici/lib/core/symbols';
 import Agent from 'undici/lib/dispatcher/agent';
 import { messageOf } from '../kernel/errors';
 import { splitCredentials } from '../kernel/base-url';
-import { type BodyText, bodyText } from './answer-body';
+import { type BodyText, bodyText } from './response-body';
 import { partnerConnector } from './connector';
 
 /** The call did not begin to be written to a connection, so the partner cannot have acted on it. Decided by that alone, never by an error's code. */
@@ -34,7 +34,7 @@ export interface LeanConfig extends InternalAxiosRequestConfig {
 }
 
 /** What a response says besides its status and text; for people who look for the cause of trouble. */
-export interface AnswerHead {
+export interface ResponseHead {
   readonly contentType: string | null;
   readonly contentEncoding: string | null;
   readonly location: string | null;
@@ -43,7 +43,7 @@ export interface AnswerHead {
 }
 
 export interface LeanResponse extends AxiosResponse<string> {
-  head: AnswerHead;
+  head: ResponseHead;
 }
 
 type Settle = (outcome: LeanResponse | AxiosError | typeof PERMIT_TOO_OLD) => void;

@@ -4,7 +4,7 @@ import { protocolWord } from '../kernel/protocol-word';
 import { type AskedMovement, type ComparedField, type SaidMovement, disagreement, isGiven } from './asked-movement';
 import { decimalText, parseExactJson } from '../json/exact-json';
 import type { Partner, ReferenceScope } from './partner';
-import type { Answer } from './partner-http';
+import type { PartnerResponse } from './partner-http';
 
 /** What moves money at an operator. */
 export type Direction = 'debit' | 'credit';
@@ -187,16 +187,16 @@ export function classOfStatusWord(
  * What an operator's response to a movement means. A 2xx is not success until the body says so, a failure that may have happened after the
  * money moved is unknown, not refused, and a response about another movement is no response.
  */
-export function classifyOperatorAnswer(
+export function classifyOperatorResponse(
   operator: Partner,
-  answer: Answer,
+  response: PartnerResponse,
   message: { readonly path: string; readonly body: string },
 ): OperatorOutcome {
-  if (answer.kind === 'not_sent') return verdict('throttled', answer.error);
-  if (answer.kind === 'lost') return verdict('unknown', answer.error);
+  if (response.kind === 'not_sent') return verdict('throttled', response.error);
+  if (response.kind === 'lost') return verdict('unknown', response.error);
 
-  const { status, retryAfterMs } = answer;
-  const body = readBody(answer.body);
+  const { status, retryAfterMs } = response;
+  const body = readBody(response.body);
   const word = typeof body?.status === 'string' ? classOfStatusWord(operator, body.status) : undefined;
   const reason =
     body === null

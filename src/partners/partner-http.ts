@@ -8,7 +8,7 @@ import { Clock } from '../kernel/clock';
 import { splitCredentials } from '../kernel/base-url';
 import { messageOf } from '../kernel/errors';
 import { PartnerHttpAgent, PartnerHttpsAgent } from './connector';
-import { type AnswerHead, Departure, LeanAdapter, type LeanConfig, NeverLeft } from './lean-adapter';
+import { type ResponseHead, Departure, LeanAdapter, type LeanConfig, NeverLeft } from './lean-adapter';
 import type { Partner } from './partner';
 import { retryAfterMs } from './retry-after';
 import { sign, signBound } from './signature';
@@ -17,22 +17,22 @@ import { isRepeated, mayLeave } from './tries';
 /** A response longer than this is not read to the end: no wallet says more in one status. */
 const ANSWER_BYTES_MAX = 16 * 1024;
 
-export interface AnsweredBody {
+export interface ResponseBody {
   readonly status: number;
   readonly retryAfterMs: number | null;
   readonly body: string;
   /** What else the response said; for people. */
-  readonly head?: AnswerHead;
+  readonly head?: ResponseHead;
 }
 
 /** What came of one delivery attempt; classifying it is the business of operator-wire.ts and rgs-wire.ts. */
-export type Answer = {
+export type PartnerResponse = {
   readonly tries: number;
   readonly durationMs: number;
   /** Of `durationMs`, what went by before the first try left: for a connection, or a permit. */
   readonly waitedMs: number;
 } & (
-  | ({ readonly kind: 'answered' } & AnsweredBody)
+  | ({ readonly kind: 'answered' } & ResponseBody)
   /** Nothing left this machine. */
   | { readonly kind: 'not_sent'; readonly error: string }
   /** The request left, or may have; no whole response came. */
@@ -65,7 +65,7 @@ export interface OpenStream {
 /** What the tries of one attempt share; each of them asks it whether it may leave. */
 class Attempt extends Departure {
   tries = 0;
-  last: Answer | undefined;
+  last: PartnerResponse | undefined;
   permitUntil: number;
 
   constructor(
@@ -138,7 +138,7 @@ export class PartnerHttp implements OnApplicationShutdown {
   }
 
   /** One delivery attempt of at most 1 + MAX_RETRIES tries. Never throws for what a partner or the network does. */
-  async post(partner: Partner, request: PostRequest): Promise<Answer> {
+  async post(partner: Partner, request: PostRequest): Promise<PartnerResponse> {
     const started = performance.now();
     const attempt = new Attempt(partner, request);
     const config: Partial<TryConfig> = {
@@ -310,7 +310,7 @@ export class PartnerHttp implements OnApplicationShutdown {
 
   private failure(
     error: unknown,
-  ): ({ kind: 'answered' } & AnsweredBody) | { kind: 'not_sent' | 'lost'; error: string } {
+  ): ({ kind: 'answered' } & ResponseBody) | { kind: 'not_sent' | 'lost'; error: string } {
     if (error instanceof NotSent) return { kind: 'not_sent', error: error.message };
     if (!(error instanceof AxiosError)) return { kind: 'lost', error: messageOf(error) };
     if (error.response !== undefined && typeof error.response.data === 'string')
@@ -324,7 +324,7 @@ export class PartnerHttp implements OnApplicationShutdown {
     };
   }
 
-  private answered(response: AxiosResponse<string> & { readonly head?: AnswerHead }): AnsweredBody {
+  private answered(response: AxiosResponse<string> & { readonly head?: ResponseHead }): ResponseBody {
     const { status, data: body, headers, head } = response;
     return {
       status,

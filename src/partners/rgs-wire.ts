@@ -1,8 +1,8 @@
 import { stringify } from 'lossless-json';
 import { invariant } from '../kernel/invariant';
-import { whatCame } from './answer-words';
+import { describeResponse } from './response-words';
 import type { Direction } from './operator-wire';
-import type { Answer } from './partner-http';
+import type { PartnerResponse } from './partner-http';
 
 export type RgsOutcome = 'OK' | 'REJECTED' | 'ROLLED_BACK';
 
@@ -54,12 +54,12 @@ export interface WebhookOutcome {
 }
 
 /** 2xx is delivered, 410 stops the endpoint, everything else is tried again. */
-export function classifyWebhookAnswer(answer: Answer): WebhookOutcome {
-  if (answer.kind === 'not_sent') return { class: 'throttled', reason: answer.error, retryAfterMs: null };
-  if (answer.kind === 'lost') return { class: 'failed', reason: answer.error, retryAfterMs: null };
-  const { status, retryAfterMs } = answer;
+export function classifyWebhookResponse(response: PartnerResponse): WebhookOutcome {
+  if (response.kind === 'not_sent') return { class: 'throttled', reason: response.error, retryAfterMs: null };
+  if (response.kind === 'lost') return { class: 'failed', reason: response.error, retryAfterMs: null };
+  const { status, retryAfterMs } = response;
   if (status >= 200 && status < 300) return { class: 'delivered', reason: null, retryAfterMs: null };
-  const said = { reason: `HTTP ${status}`, detail: whatCame(answer) };
+  const said = { reason: `HTTP ${status}`, detail: describeResponse(response) };
   if (status === 410) return { class: 'gone', ...said, retryAfterMs: null };
   if (status === 429 || (status === 503 && retryAfterMs !== null)) return { class: 'throttled', ...said, retryAfterMs };
   return { class: 'failed', ...said, retryAfterMs: null };

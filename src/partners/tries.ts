@@ -10,11 +10,12 @@ export function mayLeave(now: number, timeoutMs: number, endBy: number): boolean
  * queue to handle, not for a loop in one attempt.
  */
 export function isRepeated(
-  answer: { readonly kind: 'answered'; readonly retryAfterMs: number | null } | { readonly kind: 'not_sent' | 'lost' },
+  response:
+    { readonly kind: 'answered'; readonly retryAfterMs: number | null } | { readonly kind: 'not_sent' | 'lost' },
   repeatable: boolean,
   nextEnds: number,
   endBy: number,
 ): boolean {
-  if (answer.kind === 'not_sent' || (answer.kind === 'answered' && answer.retryAfterMs !== null)) return false;
+  if (response.kind === 'not_sent' || (response.kind === 'answered' && response.retryAfterMs !== null)) return false;
   return repeatable && nextEnds < endBy;
 }

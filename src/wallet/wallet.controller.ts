@@ -19,8 +19,8 @@ import { OutcomeWaiters } from './outcome-waiters';
 import {
   CreditRequest,
   DebitRequest,
-  MovementAnswer,
-  RollbackAnswer,
+  MovementResponse,
+  RollbackResponse,
   RollbackRequest,
   TransactionPage,
   TransactionQuery,
@@ -30,8 +30,8 @@ import {
   type AcceptedRequest,
   type MovementContext,
   WalletService,
-  initialAnswer,
-  outcomeAnswer,
+  initialResponse,
+  outcomeResponse,
   rollbackResult,
 } from './wallet.service';
 import type { Transaction } from './transaction';
@@ -58,7 +58,7 @@ export class WalletController {
     @Req() request: HubRequest,
     @Body() body: DebitRequest,
     @Res({ passthrough: true }) response: Response,
-  ): Promise<MovementAnswer> {
+  ): Promise<MovementResponse> {
     return this.accept('debit', body, request, response);
   }
 
@@ -71,7 +71,7 @@ export class WalletController {
     @Req() request: HubRequest,
     @Body() body: CreditRequest,
     @Res({ passthrough: true }) response: Response,
-  ): Promise<MovementAnswer> {
+  ): Promise<MovementResponse> {
     return this.accept('credit', body, request, response);
   }
 
@@ -84,7 +84,7 @@ export class WalletController {
     @Req() request: HubRequest,
     @Body() body: RollbackRequest,
     @Res({ passthrough: true }) response: Response,
-  ): Promise<RollbackAnswer> {
+  ): Promise<RollbackResponse> {
     const waitSeconds = preferredWait(request.get('prefer'));
     const accepted = await this.rollbacks.accept(
       { ...callOf(request), route: 'POST /wallet/rollback', waits: waitSeconds !== null },
@@ -104,8 +104,8 @@ export class WalletController {
       rollback.waited ||
       rollback.settledAt?.getTime() === rollback.createdAt.getTime();
     return answersOutcome
-      ? { ...outcomeAnswer(rollback), applied: rollback.applied, result: rollbackResult(rollback, bet) }
-      : { ...initialAnswer(rollback.refId, rollback.id, null), applied: null, result: 'in_progress' };
+      ? { ...outcomeResponse(rollback), applied: rollback.applied, result: rollbackResult(rollback, bet) }
+      : { ...initialResponse(rollback.refId, rollback.id, null), applied: null, result: 'in_progress' };
   }
 
   @Get('transactions/:transactionId')
@@ -133,15 +133,15 @@ export class WalletController {
     body: DebitRequest | CreditRequest,
     request: HubRequest,
     response: Response,
-  ): Promise<MovementAnswer> {
+  ): Promise<MovementResponse> {
     const waitSeconds = preferredWait(request.get('prefer'));
     const accepted = await this.wallet.accept(
       { ...callOf(request), movement, route: `POST /wallet/${movement}`, waits: waitSeconds !== null },
       body,
     );
     const { transaction, isOutcome } = await this.outcome(accepted, waitSeconds, response);
-    if (transaction !== undefined && isOutcome) return outcomeAnswer(transaction);
-    return initialAnswer(
+    if (transaction !== undefined && isOutcome) return outcomeResponse(transaction);
+    return initialResponse(
       accepted.refId,
       accepted.transactionId,
       transaction === undefined ? accepted.warnings : transaction.warnings,

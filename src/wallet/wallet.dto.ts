@@ -304,7 +304,7 @@ export class Warning {
 }
 
 /** The response to a movement. Without a wait its bytes depend only on what never changes, so a repeat gets the very same. */
-export class MovementAnswer {
+export class MovementResponse {
   @ApiProperty({
     enum: ['initiated', 'OK', 'REJECTED', 'ROLLED_BACK'],
     description: '"initiated": stored, the outcome comes by webhook. The others only after a wait',
@@ -351,7 +351,7 @@ export class MovementAnswer {
   warnings?: Warning[];
 }
 
-export class RollbackAnswer extends MovementAnswer {
+export class RollbackResponse extends MovementResponse {
   @ApiProperty({
     type: 'boolean',
     nullable: true,

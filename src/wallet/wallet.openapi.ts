@@ -5,8 +5,8 @@ import { WAIT_SECONDS_MAX } from '../http/prefer';
 import {
   CreditRequest,
   DebitRequest,
-  MovementAnswer,
-  RollbackAnswer,
+  MovementResponse,
+  RollbackResponse,
   RollbackRequest,
   TransactionPage,
   TransactionView,
@@ -91,7 +91,7 @@ const preferHeader = ApiHeader({
 const acceptedResponse = ApiAcceptedResponse({
   description:
     'The wait ended before the outcome was known; a repeat with the same Idempotency-Key, or Location, returns it later',
-  type: MovementAnswer,
+  type: MovementResponse,
   headers: {
     Location: {
       description: 'Where the outcome will be',
@@ -101,7 +101,7 @@ const acceptedResponse = ApiAcceptedResponse({
   },
 });
 
-const answerHeaders = {
+const responseHeaders = {
   'Preference-Applied': {
     description: 'Present when the response waited',
     schema: { type: 'string' as const, example: 'wait=5' },
@@ -124,8 +124,8 @@ export const ApiDebit = () =>
     preferHeader,
     ApiOkResponse({
       description: 'Stored, to be delivered; after a wait, the outcome',
-      type: MovementAnswer,
-      headers: answerHeaders,
+      type: MovementResponse,
+      headers: responseHeaders,
     }),
     acceptedResponse,
     movementProblems,
@@ -143,8 +143,8 @@ export const ApiCredit = () =>
     preferHeader,
     ApiOkResponse({
       description: 'Stored, to be delivered; after a wait, the outcome',
-      type: MovementAnswer,
-      headers: answerHeaders,
+      type: MovementResponse,
+      headers: responseHeaders,
     }),
     acceptedResponse,
     movementProblems,
@@ -162,8 +162,8 @@ export const ApiRollback = () =>
     preferHeader,
     ApiOkResponse({
       description: 'Accepted; `applied` says whether money was refunded',
-      type: RollbackAnswer,
-      headers: answerHeaders,
+      type: RollbackResponse,
+      headers: responseHeaders,
     }),
     acceptedResponse,
     ApiProblems(

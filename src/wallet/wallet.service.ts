@@ -24,7 +24,7 @@ import { type RgsNotification, rgsWebhookBody } from '../partners/rgs-wire';
 import type {
   CreditRequest,
   DebitRequest,
-  MovementAnswer,
+  MovementResponse,
   OutcomeStatus,
   RollbackResult,
   TimelineEntry,
@@ -366,11 +366,11 @@ function currencyFault(currency: string, { currencies, role }: Partner): string 
 }
 
 /** A pure function of what never changes about a transaction, so storing the response would only cost space. */
-export function initialAnswer(
+export function initialResponse(
   refId: string,
   transactionId: string,
   warnings: readonly WarningCode[] | null,
-): MovementAnswer {
+): MovementResponse {
   return {
     status: 'initiated',
     refId,
@@ -439,7 +439,7 @@ function toldReasonCode({ movement, state, reason, reasonCode }: Transaction): R
 }
 
 /** The outcome with the operator's own balance; "initiated" while there is none. */
-export function outcomeAnswer(transaction: Transaction): MovementAnswer {
+export function outcomeResponse(transaction: Transaction): MovementResponse {
   return {
     status: statusOf(transaction),
     refId: transaction.refId,

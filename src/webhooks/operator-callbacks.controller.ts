@@ -3,7 +3,7 @@ import { ApiTags } from '@nestjs/swagger';
 import { Access, type HubRequest } from '../http/access';
 import { callingOperator, rawBodyOf } from '../http/caller';
 import { TakesJson } from '../http/json-body.guard';
-import { CallbackAnswer, OperatorCallback } from './operator-callbacks.dto';
+import { CallbackResponse, OperatorCallback } from './operator-callbacks.dto';
 import { OperatorCallbacksService } from './operator-callbacks.service';
 import { ApiReceiveOperatorCallback } from './operator-callbacks.openapi';
 
@@ -20,7 +20,7 @@ export class OperatorCallbacksController {
   async receiveOperatorCallback(
     @Req() request: HubRequest,
     @Body() callback: OperatorCallback,
-  ): Promise<CallbackAnswer> {
+  ): Promise<CallbackResponse> {
     await this.callbacks.receive(callingOperator(request), callback, rawBodyOf(request).toString('utf8'));
     return { status: 'accepted' };
   }

@@ -113,7 +113,7 @@ export class OperatorCallback {
   balance?: number | string | null;
 }
 
-export class CallbackAnswer {
+export class CallbackResponse {
   @ApiProperty({ example: 'accepted' })
   status!: 'accepted';
 }

@@ -1,6 +1,6 @@
 import { ApiBody, ApiOkResponse, ApiOperation } from '@nestjs/swagger';
 import { ApiProblems, described } from '../http/openapi';
-import { CallbackAnswer, OperatorCallback } from './operator-callbacks.dto';
+import { CallbackResponse, OperatorCallback } from './operator-callbacks.dto';
 
 export const ApiReceiveOperatorCallback = () =>
   described(
@@ -12,7 +12,7 @@ export const ApiReceiveOperatorCallback = () =>
     ApiBody({ type: OperatorCallback }),
     ApiOkResponse({
       description: 'The callback is stored, and applied if it is the first definitive outcome',
-      type: CallbackAnswer,
+      type: CallbackResponse,
     }),
     ApiProblems(
       'malformed_request',

@@ -1,7 +1,7 @@
 import { INTERCEPTORS_METADATA, METHOD_METADATA } from '@nestjs/common/constants';
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
-import { DurableAnswers } from '../../src/http/durable-answers';
+import { DurableResponses } from '../../src/http/durable-responses';
 
 const SRC = path.resolve(__dirname, '../../src');
 type Controller = new (...args: never[]) => object;
@@ -22,7 +22,7 @@ const routes = controllers.flatMap((controller) =>
     .map(([name, handler]) => ({
       route: `${controller.name}.${name}`,
       times: [...interceptorsOf(controller), ...interceptorsOf(handler as object)].filter(
-        (each) => each === DurableAnswers,
+        (each) => each === DurableResponses,
       ).length,
     })),
 );

@@ -1,7 +1,7 @@
 import zlib from 'node:zlib';
 import * as fc from 'fast-check';
-import { bodyText } from '../../src/partners/answer-body';
-import { whatCame } from '../../src/partners/answer-words';
+import { bodyText } from '../../src/partners/response-body';
+import { describeResponse } from '../../src/partners/response-words';
 
 const MAX = 16 * 1024;
 const OK = '{"status":"OK","note":"é"}';
@@ -149,6 +149,6 @@ describe('an answer in one line', () => {
     ],
     ['a redirect within', 301, '', { location: '/v3?x=1' }, 'HTTP 301 to /v3'],
   ])('%s', (_what, status, body, fields, line) => {
-    expect(whatCame({ status, body, retryAfterMs: null, head: head(fields) })).toBe(line);
+    expect(describeResponse({ status, body, retryAfterMs: null, head: head(fields) })).toBe(line);
   });
 });

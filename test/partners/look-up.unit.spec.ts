@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { Readable } from 'node:stream';
 import type { AskedMovement } from '../../src/partners/asked-movement';
-import { lookedAt } from '../../src/partners/lists/list-answer';
+import { lookedAt } from '../../src/partners/lists/list-response';
 import { type LookUp, lookUp } from '../../src/partners/lists/look-up';
 
 /**

@@ -1,6 +1,6 @@
 import LinkHeader from 'http-link-header';
 import { decimalText } from '../../json/exact-json';
-import type { OpenAnswer } from './list-answer';
+import type { OpenResponse } from './list-response';
 import { ListFault } from './list-fault';
 
 const CURSOR_CHARS_MAX = 4096;
@@ -69,7 +69,7 @@ export function itemsPage(value: unknown): ItemsPage {
 }
 
 /** `X-Total-Count` and `X-Data-Available-End`, for lists that are bare arrays. */
-export function headerClaims(header: OpenAnswer['header']): PageClaims {
+export function headerClaims(header: OpenResponse['header']): PageClaims {
   const total = header('x-total-count');
   return {
     total: totalOf(total === null || !/^\d{1,15}$/.test(total) ? total : Number(total)),
@@ -82,7 +82,7 @@ export function headerClaims(header: OpenAnswer['header']): PageClaims {
  * it by scheme alone is the partner's too, since what stands behind a balancer does not know that the balancer speaks https. A link that
  * means next and cannot be read is a fault: taken for the end of the list, it would make every row behind it missing.
  */
-export function nextLink(header: OpenAnswer['header'], from: string): string | null {
+export function nextLink(header: OpenResponse['header'], from: string): string | null {
   const value = header('link');
   if (value === null) return null;
   let uri: string | undefined;
@@ -105,7 +105,7 @@ export function nextLink(header: OpenAnswer['header'], from: string): string | n
 }
 
 /** Why a response in one piece need not be the whole list, by its headers; null when nothing says so. Throws ListFault for a Link header that cannot be read. */
-export function moreByHeaders(header: OpenAnswer['header'], from: string, rows: number): string | null {
+export function moreByHeaders(header: OpenResponse['header'], from: string, rows: number): string | null {
   if (nextLink(header, from) !== null) return 'a Link header names a next page';
   const more = MORE_HEADERS.find((name) => saysYes(header(name)));
   if (more !== undefined) return `the header ${more} says that more follows`;

@@ -2,7 +2,7 @@ import { messageOf } from '../../kernel/errors';
 import { protocolWord } from '../../kernel/protocol-word';
 import { type AskedMovement, type ComparedField, type SaidMovement, disagreement, isGiven } from '../asked-movement';
 import { decimalText } from '../../json/exact-json';
-import { OPEN_BRACE, OPEN_BRACKET, type OpenAnswer, afterFirstByte, bounded } from './list-answer';
+import { OPEN_BRACE, OPEN_BRACKET, type OpenResponse, afterFirstByte, bounded } from './list-response';
 import { countOf, hasOtherTotal, holdsYes, moreBeside, moreByHeaders, plainName } from './list-end';
 import { ListFault } from './list-fault';
 import { arrayBatches, objectAroundItems } from '../../json/list-json';
@@ -71,12 +71,12 @@ export interface LookUpRules {
  * Looks for one movement in an opened list, whole or by reference. Reads one answer: a list that goes on elsewhere is not followed, since
  * each call of a look-up needs a permit of the destination's rate; a partner with more bookings than fit filters by reference.
  */
-export async function lookUp(answer: OpenAnswer, asked: AskedMovement, rules: LookUpRules): Promise<LookUp> {
+export async function lookUp(response: OpenResponse, asked: AskedMovement, rules: LookUpRules): Promise<LookUp> {
   const found = new Rows(asked, rules);
   let around: Record<string, unknown> | null = null;
   try {
-    const chunks = bounded(answer.chunks, LOOK_UP_LIMITS.bytes, 'it');
-    if (answer.first === OPEN_BRACE) {
+    const chunks = bounded(response.chunks, LOOK_UP_LIMITS.bytes, 'it');
+    if (response.first === OPEN_BRACE) {
       const value = await objectAroundItems(chunks, SLICE, (elements) => {
         found.add(elements);
         if (found.isEnough) throw new Enough();
@@ -84,15 +84,15 @@ export async function lookUp(answer: OpenAnswer, asked: AskedMovement, rules: Lo
       around = value as Record<string, unknown>;
       if (!Array.isArray(around.items)) throw new ListFault('not_a_list', 'it is an object without items');
       found.add(around.items);
-    } else if (answer.first === OPEN_BRACKET) {
+    } else if (response.first === OPEN_BRACKET) {
       for await (const { elements } of arrayBatches(afterFirstByte(chunks), SLICE)) {
         found.add(elements);
         if (found.isEnough) break;
       }
-    } else throw new ListFault('not_json', answer.first === undefined ? 'it is empty' : 'it is no JSON list');
+    } else throw new ListFault('not_json', response.first === undefined ? 'it is empty' : 'it is no JSON list');
     if (found.isEnough) return found.conclusion(null);
     return found.conclusion(
-      moreByHeaders(answer.header, rules.url, found.count) ??
+      moreByHeaders(response.header, rules.url, found.count) ??
         (around === null ? null : doubtBeside(around, found.count, asked, rules)),
     );
   } catch (error) {
@@ -100,7 +100,7 @@ export async function lookUp(answer: OpenAnswer, asked: AskedMovement, rules: Lo
     // What a connection broke off, or what was none of ours to read, is one thing to the caller: there is no response.
     return found.broken(messageOf(error));
   } finally {
-    await answer.chunks.return();
+    await response.chunks.return();
   }
 }
 
@@ -139,21 +139,21 @@ class Rows {
     if (this.certain.length > 0) return { verdict: 'found', rows: this.certain };
     if (this.agreeing.length > 0 && this.doubt === null && more === null)
       return { verdict: 'found', rows: this.agreeing };
-    if (this.doubt !== null) return this.noAnswer(this.doubt.reason, this.doubt.field, false);
-    if (more !== null) return this.noAnswer(`the list need not be whole: ${more}`, null, false);
+    if (this.doubt !== null) return this.inconclusive(this.doubt.reason, this.doubt.field, false);
+    if (more !== null) return this.inconclusive(`the list need not be whole: ${more}`, null, false);
     return { verdict: 'absent' };
   }
 
   broken(reason: string): LookUp {
     if (this.certain.length > 0) return { verdict: 'found', rows: this.certain };
-    return this.noAnswer(
+    return this.inconclusive(
       this.doubt?.reason ?? `the list could not be read: ${reason}`,
       this.doubt?.field ?? null,
       true,
     );
   }
 
-  private noAnswer(reason: string, field: ComparedField | null, isBroken: boolean): LookUp {
+  private inconclusive(reason: string, field: ComparedField | null, isBroken: boolean): LookUp {
     return { verdict: 'no_answer', reason, field, rows: [...this.agreeing, ...this.doubtful], isBroken };
   }
 

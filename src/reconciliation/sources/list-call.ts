@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '../../kernel/errors';
 import type { Partner } from '../../partners/partner';
-import { type OpenAnswer, openList } from '../../partners/lists/list-answer';
+import { type OpenResponse, openList } from '../../partners/lists/list-response';
 import { ListFault } from '../../partners/lists/list-fault';
 import { ListJsonError } from '../../json/list-json';
 import type { PartnerHttp } from '../../partners/partner-http';
@@ -37,7 +37,7 @@ export class ListCall {
    * Opens the list and has it used. Broken connections, 5xx and requests to wait are tried again, also while `use` reads: what it has made
    * until then is dropped. The clock of the page runs on after `use`, until `pause`.
    */
-  async fetch<T>(url: string, use: (answer: OpenAnswer) => Promise<T>): Promise<T> {
+  async fetch<T>(url: string, use: (answer: OpenResponse) => Promise<T>): Promise<T> {
     for (let failures = 0, throttled = 0; ;) {
       try {
         return await use(await this.open(url));
@@ -100,7 +100,7 @@ export class ListCall {
     return new SourceError(this.side, reason, detail, { cause });
   }
 
-  private async open(url: string): Promise<OpenAnswer> {
+  private async open(url: string): Promise<OpenResponse> {
     if (this.gone.aborted) throw this.fault('aborted', 'no caller waits for it any more');
     this.current?.abort();
     const controller = new AbortController();

@@ -1,6 +1,12 @@
 import { createHash } from 'node:crypto';
 import { stringify } from 'lossless-json';
-import { OPEN_BRACE, OPEN_BRACKET, type OpenAnswer, afterFirstByte, bounded } from '../../partners/lists/list-answer';
+import {
+  OPEN_BRACE,
+  OPEN_BRACKET,
+  type OpenResponse,
+  afterFirstByte,
+  bounded,
+} from '../../partners/lists/list-response';
 import { headerClaims, itemsPage, nextLink, type PageClaims } from '../../partners/lists/list-end';
 import { ListFault } from '../../partners/lists/list-fault';
 import { arrayBatches, ListJsonError, objectAroundItems } from '../../json/list-json';
@@ -35,7 +41,7 @@ type Fetched =
       readonly next: string | null;
       readonly claims: PageClaims;
     }
-  | { readonly kind: 'array'; readonly answer: OpenAnswer };
+  | { readonly kind: 'array'; readonly answer: OpenResponse };
 
 /**
  * One reading of one list, in whichever of the three forms the partner answers: the first response tells. Throws ListFault, ListJsonError,
@@ -90,14 +96,14 @@ export class ListReading {
   }
 
   /** The list as the legacy hub asked for it, which must be a bare array. */
-  private plain(): Promise<OpenAnswer> {
+  private plain(): Promise<OpenResponse> {
     return this.call.fetch(this.base, (answer) => {
       if (answer.first !== OPEN_BRACKET) throw unreadable(answer);
       return Promise.resolve(answer);
     });
   }
 
-  private async take(answer: OpenAnswer, { url, form }: Asked): Promise<Fetched> {
+  private async take(answer: OpenResponse, { url, form }: Asked): Promise<Fetched> {
     const rows = this.beginPage();
     const take = (elements: unknown[]): void => rows.add(elements);
     // A row of a page may be as long as the page.
@@ -114,7 +120,7 @@ export class ListReading {
     return { kind: 'page', form: 'link', rows, next, claims: headerClaims(answer.header) };
   }
 
-  private page({ chunks }: OpenAnswer): AsyncGenerator<Buffer, void, void> {
+  private page({ chunks }: OpenResponse): AsyncGenerator<Buffer, void, void> {
     return bounded(chunks, this.limits.pageBytesMax, 'a page');
   }
 
@@ -139,7 +145,7 @@ export class ListReading {
    * former reading stopped.
    */
   private async *array(
-    answer: OpenAnswer,
+    answer: OpenResponse,
     parameters: boolean,
     skip: ListPlace | null,
   ): AsyncGenerator<SourcePage, void, void> {
@@ -317,7 +323,7 @@ interface Asked {
   readonly form: ListPlace['form'] | null;
 }
 
-function unreadable({ first }: OpenAnswer): Error {
+function unreadable({ first }: OpenResponse): Error {
   if (first === undefined) return new ListJsonError('not_json', 'it is empty');
   return first === OPEN_BRACE || first === OPEN_BRACKET
     ? new ListFault('not_a_list', 'it changed its form between two pages')

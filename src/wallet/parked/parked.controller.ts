@@ -6,7 +6,7 @@ import { Actor } from '../../http/caller';
 import { TakesJson } from '../../http/json-body.guard';
 import { HubError } from '../../kernel/errors';
 import {
-  BulkResolveAnswer,
+  BulkResolveResponse,
   BulkResolveRequest,
   FailedTransactionPage,
   ParkedQuery,
@@ -46,7 +46,7 @@ export class ParkedController {
   @HttpCode(200)
   @TakesJson()
   @ApiResolveFailedTransactions()
-  resolveFailedTransactions(@Actor() actor: string, @Body() request: BulkResolveRequest): Promise<BulkResolveAnswer> {
+  resolveFailedTransactions(@Actor() actor: string, @Body() request: BulkResolveRequest): Promise<BulkResolveResponse> {
     return this.parked.resolveMany(actor, request.ids, request.resolution, request.reason, request.dryRun);
   }
 }

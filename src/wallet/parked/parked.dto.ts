@@ -101,7 +101,7 @@ export class BulkResolveItem {
   code!: string | null;
 }
 
-export class BulkResolveAnswer {
+export class BulkResolveResponse {
   @ApiProperty({ example: true }) dryRun!: boolean;
   @ApiProperty({ type: [BulkResolveItem] }) items!: BulkResolveItem[];
 }

@@ -1,6 +1,6 @@
 import { ApiBody, ApiOkResponse, ApiOperation, ApiParam } from '@nestjs/swagger';
 import { ApiProblems, described } from '../../http/openapi';
-import { BulkResolveAnswer, BulkResolveRequest, FailedTransactionPage, ResolveRequest } from './parked.dto';
+import { BulkResolveResponse, BulkResolveRequest, FailedTransactionPage, ResolveRequest } from './parked.dto';
 
 export const ApiListFailedTransactions = () =>
   described(
@@ -54,6 +54,6 @@ export const ApiResolveFailedTransactions = () =>
   described(
     ApiOperation({ summary: 'Resolve many parked transactions, or preview it' }),
     ApiBody({ type: BulkResolveRequest }),
-    ApiOkResponse({ description: 'The result for each', type: BulkResolveAnswer }),
+    ApiOkResponse({ description: 'The result for each', type: BulkResolveResponse }),
     ApiProblems('malformed_request', 'payload_too_large', 'unsupported_media_type', 'validation_failed'),
   );

@@ -13,7 +13,13 @@ import type { MoneyTransaction } from '../transaction';
 import type { TransactionState } from '../transaction-state';
 import { transactionView } from '../wallet.service';
 import { WalletStore } from '../wallet.store';
-import type { BulkResolveAnswer, BulkResolveItem, FailedTransactionPage, ParkedQuery, Resolution } from './parked.dto';
+import type {
+  BulkResolveResponse,
+  BulkResolveItem,
+  FailedTransactionPage,
+  ParkedQuery,
+  Resolution,
+} from './parked.dto';
 
 /** Money that waits for a person: the list, and what the person decides. */
 @Injectable()
@@ -63,7 +69,7 @@ export class ParkedService {
     resolution: Resolution,
     reason: string,
     dryRun: boolean,
-  ): Promise<BulkResolveAnswer> {
+  ): Promise<BulkResolveResponse> {
     const items: BulkResolveItem[] = [];
     for (const id of new Set(ids)) {
       try {

@@ -11,7 +11,7 @@ import { Durability } from '../database/durability';
  * observables, some percent of what the process spends on a debit.
  */
 @Injectable()
-export class DurableAnswers implements NestInterceptor {
+export class DurableResponses implements NestInterceptor {
   constructor(private readonly durability: Durability) {}
 
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {

@@ -13,7 +13,7 @@ export const OPEN_BRACKET = 0x5b;
 export const OPEN_BRACE = 0x7b;
 
 /** A response whose body is still to be read; `first` is its first byte that is no blank, and still in `chunks`. */
-export interface OpenAnswer {
+export interface OpenResponse {
   readonly first: number | undefined;
   readonly chunks: AsyncGenerator<Buffer, void, void>;
   readonly header: OpenStream['header'];
@@ -26,7 +26,7 @@ export async function openList(
   url: string,
   retries: number,
   signal: AbortSignal,
-): Promise<OpenAnswer> {
+): Promise<OpenResponse> {
   const { body, header } = await http.stream(partner, url, 'application/json', retries, signal);
   const stop = () => body.destroy(new Error('the reader left'));
   if (signal.aborted) stop();
@@ -69,7 +69,7 @@ export async function* bounded(
 }
 
 /** Reads up to the first byte that is no blank, which tells what kind of list it is. Takes a byte order mark away. */
-export async function lookedAt(body: AsyncIterable<Buffer>): Promise<Pick<OpenAnswer, 'first' | 'chunks'>> {
+export async function lookedAt(body: AsyncIterable<Buffer>): Promise<Pick<OpenResponse, 'first' | 'chunks'>> {
   const source = body[Symbol.asyncIterator]();
   let head: Buffer = Buffer.alloc(0);
   for (;;) {

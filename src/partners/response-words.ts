@@ -1,6 +1,6 @@
 import { shownUrl } from '../kernel/base-url';
 import { ExactJsonError, parseExactJson } from '../json/exact-json';
-import type { AnsweredBody } from './partner-http';
+import type { ResponseBody } from './partner-http';
 
 /** Of a response that makes no sense, as much as tells an error page from a typing error. */
 const FIRST_BYTES = 120;
@@ -51,22 +51,22 @@ function wordsIn(value: unknown): string[] {
 }
 
 /** A response in one line: status, where it redirects to, and what the body is, classified by what a person would check next. */
-export function whatCame(answer: AnsweredBody): string {
-  const { status, head } = answer;
+export function describeResponse(response: ResponseBody): string {
+  const { status, head } = response;
   const location = head?.location ?? null;
   if (status >= 300 && status < 400 && location !== null)
     return `HTTP ${status} to ${URL.canParse(location) ? shownUrl(location) : tidyText(location.split(/[?#]/, 1)[0] ?? '')}`;
-  const words = ownWords(answer.body);
+  const words = ownWords(response.body);
   if (words !== null) return `HTTP ${status}: ${words}`;
-  const body = bodyKind(answer);
+  const body = bodyKind(response);
   return body === null ? `HTTP ${status}` : `HTTP ${status} with ${body}`;
 }
 
 /** What a body is that is no JSON object; null for one that is. */
-export function bodyKind(answer: AnsweredBody): string | null {
-  const { body, head } = answer;
+export function bodyKind(response: ResponseBody): string | null {
+  const { body, head } = response;
   const type = head?.contentType ?? '';
-  const start = (): string => `, beginning ${JSON.stringify(firstBytes(answer))}`;
+  const start = (): string => `, beginning ${JSON.stringify(firstBytes(response))}`;
   if (head !== undefined && head.unreadable !== null) return `a body that ${head.unreadable}`;
   if (body.trim() === '') return 'an empty body';
   if (/^\s*<\?xml/i.test(body) || (/\bxml\b/i.test(type) && body.trimStart().startsWith('<')))
@@ -82,7 +82,7 @@ export function bodyKind(answer: AnsweredBody): string | null {
 }
 
 /** The beginning of what was read, or of the bytes where nothing could be. */
-export function firstBytes({ body, head }: AnsweredBody): string {
+export function firstBytes({ body, head }: ResponseBody): string {
   return tidyText(
     head !== undefined && head.unreadable !== null
       ? head.bytes.subarray(0, FIRST_BYTES).toString('latin1')
