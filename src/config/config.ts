@@ -1,4 +1,4 @@
-import { baseUrlFault, shownUrl } from '../kernel/base-url';
+import { baseUrlViolation, shownUrl } from '../kernel/base-url';
 import { EXCEPTIONS, type Exception, type NamedSecret, weaknessesOf } from './production';
 
 /** `auto`: for people on a terminal, for machines elsewhere. */
@@ -140,7 +140,7 @@ export function roleOf(url: string): string {
 }
 
 /** The owner grants its rights to the role of DATABASE_URL, so that one must be named, and another. */
-function ownerFaults(
+function ownerViolations(
   read: Reader,
   {
     databaseUrl,
@@ -176,7 +176,7 @@ export function parseDatabaseConfig(env: Environment): DatabaseConfig {
     dataDir: read.text('DATA_DIR', '.data'),
     allowClearDb: read.flag('ALLOW_CLEAR_DB', !isProduction(env)),
   };
-  ownerFaults(read, config);
+  ownerViolations(read, config);
   if (read.faults.length > 0) throw new ConfigError(read.faults);
   return config;
 }
@@ -289,7 +289,7 @@ export function parseConfig(env: Environment): Config {
       'SHUTDOWN_TIMEOUT_SECONDS',
       `must exceed DRAIN_SECONDS by at least one second (${config.drainSeconds} s)`,
     );
-  ownerFaults(read, config);
+  ownerViolations(read, config);
   // The embedded database has one address, and it is not known before it runs.
   for (const [name, url] of [
     ['DATABASE_DIRECT_URL', config.databaseDirectUrl],
@@ -423,7 +423,7 @@ class Reader {
 
   baseUrl(name: string, fallback: string): string {
     const value = this.raw(name) ?? fallback;
-    const fault = baseUrlFault(value);
+    const fault = baseUrlViolation(value);
     if (fault === null) return value;
     this.fault(name, fault);
     return fallback;

@@ -9,7 +9,7 @@ export const DEPTH_MAX = 32;
 /** Parameters of a query; the largest list takes nine. */
 export const PARAMETERS_MAX = 32;
 /** Violations reported for one request. With more of them the real one is the form. */
-export const FAULTS_TOLD_MAX = 20;
+export const VIOLATIONS_SHOWN_MAX = 20;
 /** Text in a field that its class does not bound itself. */
 export const TEXT_LENGTH_MAX = 4_096;
 

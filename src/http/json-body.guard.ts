@@ -28,7 +28,7 @@ export class JsonBodyGuard implements CanActivate {
       return true;
     }
     const raw = request.rawBody ?? Buffer.alloc(0);
-    const unread = mediaFault(request.headers['content-type']);
+    const unread = mediaTypeViolation(request.headers['content-type']);
     if (unread !== null) throw new HubError('unsupported_media_type', { detail: unread });
     if (raw.length === 0)
       throw new HubError('malformed_request', {
@@ -56,7 +56,7 @@ export class JsonBodyGuard implements CanActivate {
 }
 
 /** Why a body of this type cannot be read; null when it can. */
-function mediaFault(contentType: string | undefined): string | null {
+function mediaTypeViolation(contentType: string | undefined): string | null {
   const [type = '', ...parameters] = (contentType ?? '')
     .toLowerCase()
     .split(';')

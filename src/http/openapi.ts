@@ -2,7 +2,7 @@ import { type INestApplication, type Type, applyDecorators } from '@nestjs/commo
 import { ApiExtension, ApiResponse, DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
 import { toOpenApi31 } from './openapi-31';
 import { rememberResponse, signRequest } from './swagger-signing';
-import { ERROR_CATALOGUE, type ErrorCode, type FieldFault, HubError } from '../kernel/errors';
+import { ERROR_CATALOGUE, type ErrorCode, type FieldViolation, HubError } from '../kernel/errors';
 
 const PROBLEM_CODES = 'x-problem-codes';
 
@@ -29,7 +29,7 @@ const EVERYWHERE: readonly ErrorCode[] = ['malformed_request', 'headers_too_larg
 const WITH_BODY: readonly ErrorCode[] = ['payload_too_large', 'unsupported_media_type'];
 
 /** Some problems say nothing without the fault that they are about. */
-const EXAMPLE_FAULTS: Partial<Record<ErrorCode, readonly FieldFault[]>> = {
+const EXAMPLE_VIOLATIONS: Partial<Record<ErrorCode, readonly FieldViolation[]>> = {
   validation_failed: [{ field: 'currency', message: 'currency must be a string' }],
   unsupported_currency: [
     { field: 'currency', message: '"TRY" is not one of the currencies of your game server, EUR, USD' },
@@ -259,7 +259,7 @@ function exampleOf(code: ErrorCode, method: string): unknown {
   const errors =
     code === 'validation_failed' && method === 'get'
       ? [{ field: 'limit', message: 'limit must be an integer number' }]
-      : EXAMPLE_FAULTS[code];
+      : EXAMPLE_VIOLATIONS[code];
   return new HubError(code, errors === undefined ? {} : { errors }).toProblem();
 }
 

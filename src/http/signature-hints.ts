@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import type { FieldFault } from '../kernel/errors';
+import type { FieldViolation } from '../kernel/errors';
 
 const EXPECTED = '64 lower-case hex digits are expected';
 
@@ -32,6 +32,6 @@ export function timestampHint(field: string, timestamp: string, nowSeconds: numb
 }
 
 /** Length and SHA-256 of the body's bytes as received: a caller that signed other bytes sees it immediately. */
-export function bodyFact(body: Buffer): FieldFault {
+export function bodyFact(body: Buffer): FieldViolation {
   return { field: 'body', message: `${body.length} bytes came, SHA-256 ${hash('sha256', body, 'hex')}` };
 }

@@ -3,7 +3,7 @@ import { Reflector } from '@nestjs/core';
 import { type Config } from '../config/config';
 import { CONFIG } from '../config/config.module';
 import { Clock } from '../kernel/clock';
-import { type FieldFault, HubError } from '../kernel/errors';
+import { type FieldViolation, HubError } from '../kernel/errors';
 import type { Partner } from '../partners/partner';
 import { type BoundRequest, parseBound, verify, verifyBound } from '../partners/signature';
 import { ACCESS_RULE, type AccessRule, type HubRequest } from './access';
@@ -122,7 +122,7 @@ export class SignatureGuard implements CanActivate {
     });
   }
 
-  private refusal(request: HubRequest, ...errors: FieldFault[]): HubError {
+  private refusal(request: HubRequest, ...errors: FieldViolation[]): HubError {
     return new HubError('invalid_signature', { errors: [...errors, bodyFact(request.rawBody ?? NO_BODY)] });
   }
 }

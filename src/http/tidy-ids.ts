@@ -1,4 +1,4 @@
-import type { FieldFault } from '../kernel/errors';
+import type { FieldViolation } from '../kernel/errors';
 
 /** Plain ASCII without spaces at the ends: nearly every id there is. */
 const USUAL = /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/;
@@ -10,19 +10,19 @@ const INVISIBLE = /[\p{Cc}\u200b\u2028\u2029\u2060\ufeff]/u;
  * Ids that look like another one: " p1 " and "p1" would be two players with two purses. They are refused and not trimmed, since the
  * caller's own books would go on holding the other spelling. Names each, as it came.
  */
-export function untidy(ids: Readonly<Record<string, string | null | undefined>>): FieldFault[] {
-  const faults: FieldFault[] = [];
+export function untidy(ids: Readonly<Record<string, string | null | undefined>>): FieldViolation[] {
+  const violations: FieldViolation[] = [];
   for (const [field, id] of Object.entries(ids)) {
     if (id === null || id === undefined || USUAL.test(id)) continue;
     if (EDGES.test(id))
-      faults.push({
+      violations.push({
         field,
         message: `${field} must not begin or end with white space or an invisible character; it came as ${shown(id)}`,
       });
     else if (INVISIBLE.test(id))
-      faults.push({ field, message: `${field} must not contain invisible characters; it came as ${shown(id)}` });
+      violations.push({ field, message: `${field} must not contain invisible characters; it came as ${shown(id)}` });
   }
-  return faults;
+  return violations;
 }
 
 /** Every character that cannot be seen as its code. */

@@ -7,8 +7,8 @@ import {
   registerDecorator,
   validate,
 } from 'class-validator';
-import { type FieldFault, HubError } from '../kernel/errors';
-import { FAULTS_TOLD_MAX, FIELDS_MAX, TEXT_LENGTH_MAX } from './input-limits';
+import { type FieldViolation, HubError } from '../kernel/errors';
+import { VIOLATIONS_SHOWN_MAX, FIELDS_MAX, TEXT_LENGTH_MAX } from './input-limits';
 
 type Instance = new () => object;
 type Body = Readonly<Record<string, unknown>>;
@@ -133,21 +133,22 @@ export class StrictValidationPipe implements PipeTransform {
       return value;
     if (type === 'body' && FAST_PATHS.get(metatype)?.(value as Body) === true)
       return Object.assign(new (metatype as Instance)(), value);
-    const faults: FieldFault[] = [];
-    const instance = shaped(metatype as Instance, value as Body, '', faults);
+    const violations: FieldViolation[] = [];
+    const instance = shaped(metatype as Instance, value as Body, '', violations);
     const errors = await validate(instance, {
       forbidUnknownValues: true,
       validationError: { target: false, value: false },
     });
-    const named = new Set(faults.map(({ field }) => field));
-    for (const fault of errors.flatMap((error) => faultsOf(error, ''))) if (!named.has(fault.field)) faults.push(fault);
-    if (faults.length > 0) throw new HubError('validation_failed', { errors: reported(faults) });
+    const named = new Set(violations.map(({ field }) => field));
+    for (const violation of errors.flatMap((error) => violationsOf(error, '')))
+      if (!named.has(violation.field)) violations.push(violation);
+    if (violations.length > 0) throw new HubError('validation_failed', { errors: reported(violations) });
     return instance;
   }
 }
 
 /** The fields that the class has, in an instance of it; what it does not have, and text that nothing can store, becomes a fault. */
-function shaped(metatype: Instance, value: Body, parent: string, faults: FieldFault[]): object {
+function shaped(metatype: Instance, value: Body, parent: string, violations: FieldViolation[]): object {
   const rules = rulesOf(metatype);
   const instance = new metatype() as Record<string, unknown>;
   const names = Object.keys(value);
@@ -160,17 +161,17 @@ function shaped(metatype: Instance, value: Body, parent: string, faults: FieldFa
     // A Map, and not a look into an object: there "toString" would be a field that every class has.
     const rule = rules.get(name);
     const given = value[name];
-    if (rule === undefined) faults.push({ field, message: `property ${field} should not exist` });
+    if (rule === undefined) violations.push({ field, message: `property ${field} should not exist` });
     // "An optional field may be null" means: as if it were not there, with its default.
     else if (given !== null || !rule.optional) {
-      const kept = keptValue(rule, given, field, faults);
+      const kept = keptValue(rule, given, field, violations);
       // So the parser marks what no double holds.
       if (rule.whole && !rule.number && Number.isNaN(kept))
-        faults.push({ field, message: `${field} must be a whole number of at most ${Number.MAX_SAFE_INTEGER}` });
+        violations.push({ field, message: `${field} must be a whole number of at most ${Number.MAX_SAFE_INTEGER}` });
       else if (typeof kept === 'string' && !isStorable(kept))
-        faults.push({ field, message: `${field} must not contain NUL or broken Unicode` });
+        violations.push({ field, message: `${field} must not contain NUL or broken Unicode` });
       else if (typeof kept === 'string' && kept.length > TEXT_LENGTH_MAX)
-        faults.push({ field, message: `${field} must be shorter than or equal to ${TEXT_LENGTH_MAX} characters` });
+        violations.push({ field, message: `${field} must be shorter than or equal to ${TEXT_LENGTH_MAX} characters` });
       instance[name] = kept;
     }
   }
@@ -178,7 +179,7 @@ function shaped(metatype: Instance, value: Body, parent: string, faults: FieldFa
 }
 
 /** Objects and lists where the class has none are emptied: they stay wrong, and are not walked. */
-function keptValue(rule: FieldRules, given: unknown, field: string, faults: FieldFault[]): unknown {
+function keptValue(rule: FieldRules, given: unknown, field: string, violations: FieldViolation[]): unknown {
   if (rule.number) return Number(given);
   if (typeof given !== 'object' || given === null || rule.takesObject) return given;
   if (Array.isArray(given))
@@ -187,7 +188,7 @@ function keptValue(rule: FieldRules, given: unknown, field: string, faults: Fiel
       : rule.nested === undefined
         ? []
         : false;
-  return rule.nested === undefined ? {} : shaped(rule.nested, given as Body, field, faults);
+  return rule.nested === undefined ? {} : shaped(rule.nested, given as Body, field, violations);
 }
 
 /** The fault that explains the others comes first: for a text in place of a number, "too large" would be noise. */
@@ -205,22 +206,22 @@ const TYPES: ReadonlySet<string> = new Set([
   'nestedValidation',
 ]);
 
-function faultsOf(error: ValidationError, parent: string): FieldFault[] {
+function violationsOf(error: ValidationError, parent: string): FieldViolation[] {
   const field = printable(parent === '' ? error.property : `${parent}.${error.property}`);
   const constraints = Object.entries(error.constraints ?? {});
   // class-validator lists them from the last decorator to the first.
   const first = constraints.find(([name]) => TYPES.has(name)) ?? constraints.at(-1);
   return [
     ...(first === undefined ? [] : [{ field, message: printable(first[1], MESSAGE_LENGTH_MAX) }]),
-    ...(error.children ?? []).flatMap((child) => faultsOf(child, field)),
+    ...(error.children ?? []).flatMap((child) => violationsOf(child, field)),
   ];
 }
 
 /** One fault a field, and no more of them than a person reads. */
-function reported(faults: readonly FieldFault[]): FieldFault[] {
-  if (faults.length <= FAULTS_TOLD_MAX) return [...faults];
-  const rest = faults.length - FAULTS_TOLD_MAX + 1;
-  return [...faults.slice(0, FAULTS_TOLD_MAX - 1), { field: '…', message: `${rest} more fields are wrong` }];
+function reported(violations: readonly FieldViolation[]): FieldViolation[] {
+  if (violations.length <= VIOLATIONS_SHOWN_MAX) return [...violations];
+  const rest = violations.length - VIOLATIONS_SHOWN_MAX + 1;
+  return [...violations.slice(0, VIOLATIONS_SHOWN_MAX - 1), { field: '…', message: `${rest} more fields are wrong` }];
 }
 
 const FIELD_LENGTH_MAX = 64;

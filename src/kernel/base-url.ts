@@ -1,5 +1,5 @@
 /** What a partner's base URL must not be, in words that follow the variable's name; null when it can be called. */
-export function baseUrlFault(text: string): string | null {
+export function baseUrlViolation(text: string): string | null {
   if (!URL.canParse(text) || !['http:', 'https:'].includes(new URL(text).protocol))
     return 'must be a URL with http: or https:';
   // A fragment is never sent to the server, so its author meant something else.

@@ -302,7 +302,7 @@ export const ERROR_CATALOGUE = {
 
 export type ErrorCode = keyof typeof ERROR_CATALOGUE;
 
-export interface FieldFault {
+export interface FieldViolation {
   readonly field: string;
   readonly message: string;
 }
@@ -317,12 +317,12 @@ export interface Problem {
   retryable: boolean;
   outcome: Outcome;
   correlationId?: string;
-  errors?: readonly FieldFault[];
+  errors?: readonly FieldViolation[];
 }
 
 interface HubErrorOptions {
   readonly detail?: string;
-  readonly errors?: readonly FieldFault[];
+  readonly errors?: readonly FieldViolation[];
   readonly correlationId?: string;
   readonly outcome?: Outcome;
   readonly retryAfterSeconds?: number;

@@ -126,16 +126,16 @@ export class RollbackService {
     { rgs, operator, idempotencyKey }: Omit<MovementContext, 'movement'>,
     request: RollbackRequest,
   ): Promise<void> {
-    const faults = untidy({
+    const violations = untidy({
       playerId: request.playerId,
       refId: request.refId,
       originalRefId: request.originalRefId,
       roundId: request.roundId,
     });
-    if (faults.length === 0) return;
+    if (violations.length === 0) return;
     const by = { rgsId: rgs.id, operatorId: operator.id, playerId: request.playerId };
     if (await this.store.isKnown({ ...by, movement: 'debit', refId: request.originalRefId, idempotencyKey })) return;
-    throw new HubError('validation_failed', { errors: faults });
+    throw new HubError('validation_failed', { errors: violations });
   }
 
   /** Starts undoing a debit. True: it is undone already; false: there is nothing to undo; null: it will be known later. */

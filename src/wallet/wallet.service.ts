@@ -214,13 +214,13 @@ export class WalletService {
   /** A win is owed to the player whose debit was taken, however he was written then; all else under such a name is a slip. */
   private async untidyIds(movement: NewMovement): Promise<HubError | null> {
     const { playerId, refId, roundId, gameId, sessionId } = movement;
-    const faults = untidy({ playerId, refId, roundId, gameId, sessionId });
-    if (faults.length === 0) return null;
+    const violations = untidy({ playerId, refId, roundId, gameId, sessionId });
+    if (violations.length === 0) return null;
     const isSlip =
       movement.movement === 'debit' ||
-      faults.some(({ field }) => field === 'refId') ||
+      violations.some(({ field }) => field === 'refId') ||
       !(await this.store.hasMoved(movement));
-    return isSlip ? new HubError('validation_failed', { errors: faults }) : null;
+    return isSlip ? new HubError('validation_failed', { errors: violations }) : null;
   }
 
   private newMovement(
@@ -343,7 +343,7 @@ function policyRefusal(
     const taken = partner.currencies.has(currency) || (kind === 'credit' && partner.retiredCurrencies.has(currency));
     if (!taken)
       return new HubError('unsupported_currency', {
-        errors: [{ field: 'currency', message: currencyFault(currency, partner) }],
+        errors: [{ field: 'currency', message: currencyViolation(currency, partner) }],
       });
     if (kind === 'debit' && amountMinor > partner.amountMinorMax)
       return new HubError('validation_failed', {
@@ -359,7 +359,7 @@ function policyRefusal(
 }
 
 /** Names what would be taken, and the slip that is made most often. */
-function currencyFault(currency: string, { currencies, role }: Partner): string {
+function currencyViolation(currency: string, { currencies, role }: Partner): string {
   const slip = currency.trim().toUpperCase();
   const hint = slip !== currency && currencies.has(slip) ? `; codes are three upper-case letters: ${slip}` : '';
   return `${JSON.stringify(currency)} is not one of the currencies of ${role === 'operator' ? 'the operator' : 'your game server'}, ${[...currencies].sort().join(', ')}${hint}`;

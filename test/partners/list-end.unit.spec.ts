@@ -1,4 +1,4 @@
-import { ListFault } from '../../src/partners/lists/list-fault';
+import { ListFailure } from '../../src/partners/lists/list-failure';
 import { nextLink } from '../../src/partners/lists/list-end';
 
 const link = (value: string) => (name: string) => (name === 'link' ? value : null);
@@ -6,7 +6,7 @@ const reasonOf = (run: () => unknown): string => {
   try {
     run();
   } catch (error) {
-    if (error instanceof ListFault) return error.reason;
+    if (error instanceof ListFailure) return error.reason;
     throw error;
   }
   return 'none';

@@ -1,7 +1,7 @@
 import LinkHeader from 'http-link-header';
 import { decimalText } from '../../json/exact-json';
 import type { OpenResponse } from './list-response';
-import { ListFault } from './list-fault';
+import { ListFailure } from './list-failure';
 
 const CURSOR_CHARS_MAX = 4096;
 const DEFAULT_PORTS: Readonly<Record<string, string>> = { 'http:': '80', 'https:': '443' };
@@ -51,15 +51,15 @@ export interface ItemsPage extends PageClaims {
 /** The form `{items, nextCursor}` of a list that is read page by page. Without `nextCursor`, be it null, nothing would tell a whole list from its first page. */
 export function itemsPage(value: unknown): ItemsPage {
   const page = value as Record<string, unknown>;
-  if (!Array.isArray(page.items)) throw new ListFault('not_a_list', 'it is an object without items');
+  if (!Array.isArray(page.items)) throw new ListFailure('not_a_list', 'it is an object without items');
   const { nextCursor } = page;
   if (
     nextCursor !== null &&
     (typeof nextCursor !== 'string' || nextCursor === '' || nextCursor.length > CURSOR_CHARS_MAX)
   )
-    throw new ListFault('not_a_list', 'nextCursor is neither a text nor null');
+    throw new ListFailure('not_a_list', 'nextCursor is neither a text nor null');
   const more = nextCursor === null ? moreBeside(page) : null;
-  if (more !== null) throw new ListFault('not_a_list', `its nextCursor is null, and yet ${more}`);
+  if (more !== null) throw new ListFailure('not_a_list', `its nextCursor is null, and yet ${more}`);
   return {
     items: page.items as unknown[],
     nextCursor,
@@ -89,18 +89,19 @@ export function nextLink(header: OpenResponse['header'], from: string): string |
   try {
     uri = LinkHeader.parse(value).rel('next')[0]?.uri;
   } catch {
-    throw new ListFault('not_a_list', 'its Link header cannot be read');
+    throw new ListFailure('not_a_list', 'its Link header cannot be read');
   }
   if (uri === undefined) {
-    if (meansNext(value)) throw new ListFault('not_a_list', 'its Link header speaks of a next page and cannot be read');
+    if (meansNext(value))
+      throw new ListFailure('not_a_list', 'its Link header speaks of a next page and cannot be read');
     return null;
   }
-  if (!URL.canParse(uri, from)) throw new ListFault('not_a_list', 'the address of its next page is none');
+  if (!URL.canParse(uri, from)) throw new ListFailure('not_a_list', 'the address of its next page is none');
   const next = new URL(uri, from);
   if (!isSameHost(next, new URL(from)))
-    throw new ListFault('foreign_link', 'its next page is said to be on another host');
+    throw new ListFailure('foreign_link', 'its next page is said to be on another host');
   if (next.pathname.length + next.search.length > CURSOR_CHARS_MAX)
-    throw new ListFault('not_a_list', 'the address of its next page is too long');
+    throw new ListFailure('not_a_list', 'the address of its next page is too long');
   return next.pathname + next.search;
 }
 
@@ -192,12 +193,12 @@ function isSameHost(a: URL, b: URL): boolean {
 function totalOf(value: unknown): number | null {
   if (value === undefined || value === null) return null;
   if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value;
-  throw new ListFault('not_a_list', 'its total is no count');
+  throw new ListFailure('not_a_list', 'its total is no count');
 }
 
 function timeOf(value: unknown): Date | null {
   if (value === undefined || value === null) return null;
   const ms = typeof value === 'string' && /(?:Z|[+-]\d\d:?\d\d)$/.test(value) ? Date.parse(value) : Number.NaN;
-  if (Number.isNaN(ms)) throw new ListFault('not_a_list', 'its dataAvailableEnd is no time');
+  if (Number.isNaN(ms)) throw new ListFailure('not_a_list', 'its dataAvailableEnd is no time');
   return new Date(ms);
 }

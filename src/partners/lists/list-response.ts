@@ -1,7 +1,7 @@
 import { protocolWord } from '../../kernel/protocol-word';
 import type { Partner } from '../partner';
 import type { OpenStream, PartnerHttp } from '../partner-http';
-import { ListFault } from './list-fault';
+import { ListFailure } from './list-failure';
 
 /** Declared types that are no lists; a list without a type is looked at. */
 const JSON_TYPE = /^(?:APPLICATION|TEXT)\/(?:[\w.+-]+\+)?JSON$/;
@@ -37,7 +37,7 @@ export async function openList(
   const type = protocolWord(header('content-type')?.split(';', 1)[0] ?? '');
   if (type !== '' && !JSON_TYPE.test(type)) {
     stop();
-    throw new ListFault(
+    throw new ListFailure(
       'wrong_content_type',
       `its content type is ${/^[\w.+/-]{1,60}$/.test(type) ? type.toLowerCase() : 'not JSON'}`,
     );
@@ -63,7 +63,7 @@ export async function* bounded(
   let bytes = 0;
   for await (const chunk of chunks) {
     bytes += chunk.length;
-    if (bytes > bytesMax) throw new ListFault('too_many_bytes', `${what} has more than ${bytesMax} bytes`);
+    if (bytes > bytesMax) throw new ListFailure('too_many_bytes', `${what} has more than ${bytesMax} bytes`);
     yield chunk;
   }
 }
@@ -82,7 +82,7 @@ export async function lookedAt(body: AsyncIterable<Buffer>): Promise<Pick<OpenRe
       : head;
     const at = text.findIndex((byte) => byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09);
     if (at >= 0) return { first: text[at], chunks: joined(text.subarray(at), source) };
-    if (head.length > LEADING_BYTES_MAX) throw new ListFault('not_json', 'it begins with nothing but blanks');
+    if (head.length > LEADING_BYTES_MAX) throw new ListFailure('not_json', 'it begins with nothing but blanks');
   }
 }
 

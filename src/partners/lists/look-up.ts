@@ -4,7 +4,7 @@ import { type AskedMovement, type ComparedField, type SaidMovement, disagreement
 import { decimalText } from '../../json/exact-json';
 import { OPEN_BRACE, OPEN_BRACKET, type OpenResponse, afterFirstByte, bounded } from './list-response';
 import { countOf, hasOtherTotal, holdsYes, moreBeside, moreByHeaders, plainName } from './list-end';
-import { ListFault } from './list-fault';
+import { ListFailure } from './list-failure';
 import { arrayBatches, objectAroundItems } from '../../json/list-json';
 import { PossibleReference, hasReadableReference } from './possible-row';
 
@@ -82,14 +82,14 @@ export async function lookUp(response: OpenResponse, asked: AskedMovement, rules
         if (found.isEnough) throw new Enough();
       });
       around = value as Record<string, unknown>;
-      if (!Array.isArray(around.items)) throw new ListFault('not_a_list', 'it is an object without items');
+      if (!Array.isArray(around.items)) throw new ListFailure('not_a_list', 'it is an object without items');
       found.add(around.items);
     } else if (response.first === OPEN_BRACKET) {
       for await (const { elements } of arrayBatches(afterFirstByte(chunks), SLICE)) {
         found.add(elements);
         if (found.isEnough) break;
       }
-    } else throw new ListFault('not_json', response.first === undefined ? 'it is empty' : 'it is no JSON list');
+    } else throw new ListFailure('not_json', response.first === undefined ? 'it is empty' : 'it is no JSON list');
     if (found.isEnough) return found.conclusion(null);
     return found.conclusion(
       moreByHeaders(response.header, rules.url, found.count) ??
@@ -130,7 +130,7 @@ class Rows {
   add(elements: readonly unknown[]): void {
     this.count += elements.length;
     if (this.count > LOOK_UP_LIMITS.rows)
-      throw new ListFault('never_ends', `it has more than ${LOOK_UP_LIMITS.rows} rows`);
+      throw new ListFailure('never_ends', `it has more than ${LOOK_UP_LIMITS.rows} rows`);
     for (const element of elements) this.look(element);
   }
 

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '../../kernel/errors';
 import type { Partner } from '../../partners/partner';
 import { type OpenResponse, openList } from '../../partners/lists/list-response';
-import { ListFault } from '../../partners/lists/list-fault';
+import { ListFailure } from '../../partners/lists/list-failure';
 import { ListJsonError } from '../../json/list-json';
 import type { PartnerHttp } from '../../partners/partner-http';
 import type { ReadLimits } from './read-limits';
@@ -83,7 +83,7 @@ export class ListCall {
     if (error instanceof SourceError) return error;
     if (this.gone.aborted) return this.fault('aborted', 'no caller waits for it any more', error);
     if (this.tooSlow) return this.fault('too_slow', `no whole page within ${this.limits.pageMs / 1000} s`, error);
-    if (error instanceof ListFault) return this.fault(error.reason, error.message, error);
+    if (error instanceof ListFailure) return this.fault(error.reason, error.message, error);
     if (error instanceof ListJsonError) return this.fault(error.fault, error.message, error);
     const { status, retryAfterMs } = this.http.refusal(error);
     if (status === null) return this.fault('unreachable', messageOf(error), error);

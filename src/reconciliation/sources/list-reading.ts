@@ -8,7 +8,7 @@ import {
   bounded,
 } from '../../partners/lists/list-response';
 import { headerClaims, itemsPage, nextLink, type PageClaims } from '../../partners/lists/list-end';
-import { ListFault } from '../../partners/lists/list-fault';
+import { ListFailure } from '../../partners/lists/list-failure';
 import { arrayBatches, ListJsonError, objectAroundItems } from '../../json/list-json';
 import type { ListCall } from './list-call';
 import { encodePlace, type ListPlace } from './list-place';
@@ -130,12 +130,12 @@ export class ListReading {
     const page = this.counted(rows);
     this.emptyPages = page.seen === 0 ? this.emptyPages + 1 : 0;
     if (this.emptyPages > this.limits.emptyPagesMax)
-      throw new ListFault('never_ends', `${this.emptyPages} pages without a row follow each other`);
+      throw new ListFailure('never_ends', `${this.emptyPages} pages without a row follow each other`);
     if (next === null) {
       this.checkTotal(claims);
       return { ...page, cursor: null };
     }
-    if (this.visited.has(next)) throw new ListFault('cursor_repeated', 'it names a next page that it named before');
+    if (this.visited.has(next)) throw new ListFailure('cursor_repeated', 'it names a next page that it named before');
     this.visited.add(next);
     return { ...page, cursor: this.placeAt(form, next) };
   }
@@ -159,17 +159,17 @@ export class ListReading {
       let { elements } = batch;
       // The list is one text, and one that holds anything but rows is no list of rows; a page at least says what it is.
       if (elements.some((element) => typeof element !== 'object' || element === null || Array.isArray(element)))
-        throw new ListFault('not_a_list', 'it holds something that is not a row');
+        throw new ListFailure('not_a_list', 'it holds something that is not a row');
       if (skip !== null && skipped < skip.seen) {
         const passed = elements.slice(0, skip.seen - skipped);
         skipped += passed.length;
         elements = elements.slice(passed.length);
         if (skipped === skip.seen && digestOf(passed.at(-1)) !== skip.lastRow)
-          throw new ListFault('list_changed', 'its rows are not those that were read before');
+          throw new ListFailure('list_changed', 'its rows are not those that were read before');
         if (skipped === skip.seen) this.resumeAt(skip);
       }
       if (batch.last && skip !== null && skipped < skip.seen)
-        throw new ListFault('list_changed', 'it is shorter than when it was read before');
+        throw new ListFailure('list_changed', 'it is shorter than when it was read before');
       // Exactly as many rows as we asked for: the partner may have heeded our limit without a word about what follows.
       const doubtful = batch.last && parameters && this.seen + elements.length === pageRows;
       if (elements.length > 0 || batch.last) {
@@ -205,7 +205,7 @@ export class ListReading {
   private counted({ rejected, seen, highWater }: PageRows): Omit<SourcePage, 'cursor'> {
     this.seen += seen;
     if (this.seen > this.limits.rowsMax)
-      throw new ListFault('never_ends', `it has more than ${this.limits.rowsMax} rows`);
+      throw new ListFailure('never_ends', `it has more than ${this.limits.rowsMax} rows`);
     if (highWater !== null && highWater.getTime() > (this.highWaterMs ?? -Infinity))
       this.highWaterMs = highWater.getTime();
     return { rejected, seen, highWater };
@@ -214,24 +214,24 @@ export class ListReading {
   /** Pages come oldest first: one that goes back repeats rows, and rows that were added in between may have been left out. */
   private checkOrder({ earliest, firstRow }: PageRows): void {
     if (this.highWaterMs !== null && earliest !== null && earliest.getTime() < this.highWaterMs)
-      throw new ListFault('cursor_went_back', 'a page has rows older than the page before it');
+      throw new ListFailure('cursor_went_back', 'a page has rows older than the page before it');
     // Rows of one instant, or without a time, say nothing about order; their own ids tell at least a page that comes again.
     const id = firstRow?.rowId ?? null;
     if (id === null) return;
     if (this.firstRowIds.has(id))
-      throw new ListFault('cursor_went_back', 'a page begins with a row with which another began');
+      throw new ListFailure('cursor_went_back', 'a page begins with a row with which another began');
     this.firstRowIds.add(id);
   }
 
   private checkTotal({ total }: PageClaims): void {
     if (total !== null && total !== this.seen)
-      throw new ListFault('total_mismatch', `it says that it has ${total} rows, and ${this.seen} were read`);
+      throw new ListFailure('total_mismatch', `it says that it has ${total} rows, and ${this.seen} were read`);
   }
 
   private checkAvailable({ dataAvailableEnd }: PageClaims): void {
     const needed = this.window?.neededTo ?? this.window?.to;
     if (dataAvailableEnd !== null && needed !== undefined && dataAvailableEnd < needed)
-      throw new ListFault(
+      throw new ListFailure(
         'not_complete_yet',
         `it is complete up to ${dataAvailableEnd.toISOString()}, ${needed.toISOString()} is needed`,
       );
@@ -287,7 +287,7 @@ class PageRows {
   add(elements: readonly unknown[]): void {
     this.seen += elements.length;
     if (this.seen > this.rowsMax)
-      throw new ListFault('page_too_long', `a page has more than the ${this.rowsMax} rows that were asked for`);
+      throw new ListFailure('page_too_long', `a page has more than the ${this.rowsMax} rows that were asked for`);
     for (const element of elements) {
       const row = this.toRow(element);
       if (isRejected(row)) this.rejected.push(row);
@@ -309,9 +309,9 @@ class PageRows {
 
 /** Of a list in parts: a partner that ignores the window returns each row once per part, and rows without a time belong to none. */
 function checkPart(at: Date | null, part: SourceWindow): void {
-  if (at === null) throw new ListFault('window_ignored', 'it is read in parts by time, and has a row without a time');
+  if (at === null) throw new ListFailure('window_ignored', 'it is read in parts by time, and has a row without a time');
   if (at < part.from || at >= part.to)
-    throw new ListFault(
+    throw new ListFailure(
       'window_ignored',
       'it is read in parts by time, and has a row outside the part that was asked for',
     );
@@ -326,7 +326,7 @@ interface Asked {
 function unreadable({ first }: OpenResponse): Error {
   if (first === undefined) return new ListJsonError('not_json', 'it is empty');
   return first === OPEN_BRACE || first === OPEN_BRACKET
-    ? new ListFault('not_a_list', 'it changed its form between two pages')
+    ? new ListFailure('not_a_list', 'it changed its form between two pages')
     : new ListJsonError('not_json', 'it is no JSON list');
 }
 

@@ -1,4 +1,4 @@
-import type { ListFaultReason } from '../../partners/lists/list-fault';
+import type { ListFailureReason } from '../../partners/lists/list-failure';
 
 /** Whose list a row comes from. */
 export type Side = 'rgs' | 'operator';
@@ -79,7 +79,7 @@ export type SourceFault =
   | 'throttled'
   /** The page did not come in time: silent, or byte by byte. */
   | 'too_slow'
-  | ListFaultReason
+  | ListFailureReason
   /** `gone` fired. */
   | 'aborted';
 

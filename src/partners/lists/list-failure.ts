@@ -1,5 +1,5 @@
 /** What can be wrong with a list that a partner gave. Stable words: reconciliation keeps them with its runs, and finance reads them. */
-export type ListFaultReason =
+export type ListFailureReason =
   | 'wrong_content_type'
   /** Not JSON, not UTF-8, or cut off. */
   | 'not_json'
@@ -25,9 +25,9 @@ export type ListFaultReason =
   | 'list_changed';
 
 /** Something about the partner's list that no repeat would fix. The message quotes nothing of it. */
-export class ListFault extends Error {
+export class ListFailure extends Error {
   constructor(
-    readonly reason: ListFaultReason,
+    readonly reason: ListFailureReason,
     detail: string,
   ) {
     super(detail);
