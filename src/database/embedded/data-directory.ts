@@ -22,7 +22,7 @@ export async function makeCluster(
 ): Promise<void> {
   for (const name of fs.readdirSync(home.directory)) {
     const file = path.join(home.directory, name);
-    // A killed initdb left it, or one that lost its parent is still writing; either way nobody will use it.
+    // A killed initdb left it, or one that lost its parent is still writing; either way it will not be used.
     if (name.startsWith('postgres.new-')) fs.rmSync(file, { recursive: true, force: true, maxRetries: 5 });
     // What a process left that was killed while it waited for the lock.
     if (name.startsWith('postgres.lock.') && !isAlive(readLock(file) ?? self())) fs.rmSync(file, { force: true });
@@ -36,11 +36,11 @@ export async function makeCluster(
     if (made === shipped) return;
     throw new Error(
       `${home.cluster} was made by PostgreSQL ${made} and this hub ships PostgreSQL ${shipped}. ` +
-        `Move the data with pg_dump of the old version, or choose another DATA_DIR to begin anew. ${OR_SET_URL}`,
+        `Move the data with pg_dump of the old version, or choose another DATA_DIR to start over. ${OR_SET_URL}`,
     );
   }
   if (fs.existsSync(home.cluster)) {
-    // Put aside rather than deleted: half made it is worthless, damaged it may be somebody's data.
+    // Put aside rather than deleted: half made it is worthless, damaged it may hold data.
     const aside = `${home.cluster}.incomplete-${Date.now()}`;
     fs.renameSync(home.cluster, aside);
     log(`embedded Postgres: ${home.cluster} was not a complete data directory and is now ${aside}; it can be deleted`);

@@ -77,7 +77,7 @@ function urlOf(port: number, role: string, password: string | undefined): string
 
 /**
  * The driver fills in what a URL leaves out from PGSSLMODE, PGOPTIONS, PGPASSWORD and the like, which a developer's
- * shell sets for some other server. This process has no other: whoever sets DATABASE_URL never comes here, and there
+ * shell sets for some other server. This process has no other: with DATABASE_URL this code does not run, and there
  * they are heard.
  */
 function forgetShell(): void {

@@ -4,12 +4,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { OR_SET_URL, POLL_MS } from './options';
 import { codeOf, isAlive, type ProcessName, readIfThere, self } from './processes';
 
-// Longer than a start, since whoever waits for the lock may be waiting for one.
+// Longer than a start, since a process that waits for the lock may be waiting for one.
 const LOCK_TIMEOUT_MS = 180_000;
 
 /**
  * Node has no file lock that the kernel releases when its holder dies, so the lock is a file that names its holder. It
- * is made by linking a finished file to the name: nobody ever reads it half written.
+ * is made by linking a finished file to the name: it is never read half written.
  */
 export async function withLock<T>(file: string, work: () => Promise<T>): Promise<T> {
   const id = randomUUID();

@@ -5,7 +5,7 @@ import type { Home } from './home';
 import { OR_SET_URL } from './options';
 
 export function newPassword(): string {
-  // Stands in URLs and in quotes as it is.
+  // Needs no escaping in URLs and quotes.
   return randomBytes(32).toString('base64url');
 }
 

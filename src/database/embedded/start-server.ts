@@ -23,7 +23,7 @@ const DEFAULT_SETTINGS: Readonly<Record<string, string>> = {
 
 const LOG_BYTES_MAX = 20_000_000;
 
-/** Decides who stops the server: whoever started it, or, when that process has died, the first that comes after it. */
+/** Decides who stops the server: the process that started it, or, when that has died, the first one after it. */
 export function claimOwnership(
   home: Home,
   running: RunningServer,
@@ -99,7 +99,7 @@ export async function startServer(
 
     const said = tailFrom(home.logFile, offset);
     if (/could not bind|Address already in use/.test(said)) {
-      // Somebody took the port between the check and the start.
+      // Another process took the port between the check and the start.
       port = await otherPort(port, options, log);
     } else if (/pre-existing shared memory block/.test(said) && Date.now() < deadline) {
       // The main process of the last server was killed, and its children notice that only at the end of their queries.

@@ -13,7 +13,7 @@ export async function stopServer(home: Home, running: RunningServer, log: Log): 
   await withLock(home.lock, async () => {
     const lock = readServerLock(home);
     const isThere = lock !== undefined && isServerOf(home, lock.pid);
-    // Somebody restarted the server after it had died under us; that one is theirs.
+    // Another process restarted the server after it had died under us; it owns that one.
     if (isThere && lock.pid !== running.pid) return;
     if (isThere) await endServer(home, running, log);
     if (isSelf(readRecord(home)?.owner ?? null)) changeRecord(home, { port: running.port, owner: null });
