@@ -960,8 +960,8 @@ create function recon.action_is_append_only() returns trigger language plpgsql;
 -- again.
 create function recon.exception_id(p_key uuid, p_class text) returns uuid language sql;
 
--- Letters as digits to the base 32; 0 for what
-  is no code of 1 to 8 capital letters. See packCurrency in stage-lines.ts.
+-- Letters as digits to the base 32; 0 for what is no code of 1 to 8 capital letters.
+-- See packCurrency in stage-lines.ts.
 create function recon.pack_currency(p_currency text) returns bigint language plpgsql;
 
 -- The key of a bet's repayment: both have the correlation id of the bet, and each is a booking of its own. See undoKey

@@ -17,7 +17,7 @@ export function passwordUnknown(home: Home): string {
 }
 
 /**
- * Release 0.1.0 let every user of the machine in, over TCP and as superuser, and no later release takes over its tables.
+ * Release 0.1.0 let every user of the machine in, over TCP and as superuser. No later release takes over its tables.
  * Checked before anything is changed: with a password, that release could not start on its folder any more.
  */
 export function refuseFolderOf010(home: Home): void {
