@@ -20,7 +20,10 @@ import { PartnerDirectory } from './partners/partner-directory';
 import { OUTCOME_WEBHOOK } from './wallet/webhook.dto';
 import { rawBody, requestContext } from './http/request.middleware';
 
-/** Builds the hub without listening: main.ts, whose port is open already, and the tests use the same one. `config.databaseUrl` must be set and migrated. */
+/**
+ * Builds the hub without listening: main.ts, whose port is open already, and the tests use the same one.
+ * `config.databaseUrl` must be set and migrated.
+ */
 export async function createHub(
   config: Config,
   clock?: Clock,
@@ -49,7 +52,9 @@ export async function createHub(
   return app;
 }
 
-/** Generated on request: the document and the garbage of its generation are megabytes that a working hub never needs. */
+/**
+ * Generated on request: the document and the garbage of its generation are megabytes that a working hub never needs.
+ */
 function serveApiDocuments(app: NestExpressApplication): void {
   let made: OpenAPIObject | undefined;
   const make = (): OpenAPIObject => (made ??= openApiDocument(app, packageVersion(), [OUTCOME_WEBHOOK]));
@@ -65,7 +70,10 @@ function serveApiDocuments(app: NestExpressApplication): void {
   });
 }
 
-/** A proxy that keeps /admin inside compares letters; so must the hub. Nest's own adapter has made its router, which reads this once, before anybody can say it. */
+/**
+ * A proxy that keeps /admin inside compares letters; so must the hub. Nest's own adapter has made its router, which
+ * reads this once, before anybody can say it.
+ */
 function exactRouter(): Express {
   const router = express();
   router.enable('case sensitive routing');

@@ -75,7 +75,10 @@ function warnOfException(exception: Exception, faults: readonly string[], logger
   );
 }
 
-/** People put a `.env` beside the hub and expect it to be heard. `npm start` and docker compose read it; the hub itself does not. */
+/**
+ * People put a `.env` beside the hub and expect it to be heard. `npm start` and docker compose read it; the hub itself
+ * does not.
+ */
 function warnOfIgnoredFile(logger: Logger): void {
   if (!existsSync('.env')) return;
   const ignored = Object.entries(parseEnv(readFileSync('.env', 'utf8'))).filter(
@@ -147,7 +150,10 @@ async function bringUpToDate(config: Config, logger: Logger): Promise<void> {
   );
 }
 
-/** What the role that serves could do to the books beyond serving: refused when the owner is another one, and when it is the server's superuser in production; logged otherwise. */
+/**
+ * What the role that serves could do to the books beyond serving: refused when the owner is another one, and when it is
+ * the server's superuser in production; logged otherwise.
+ */
 async function checkRole(config: Config, logger: Logger): Promise<void> {
   const { role, isSuperuser, powers } = await powersOf(directUrlOf(config));
   const says = `the role "${role}" of DATABASE_URL ${powers.join(', ')}`;
@@ -180,7 +186,8 @@ async function serve(
   await signals.unlessStopped(checkDatabase(config, logger));
   await signals.unlessStopped(bringUpToDate(config, logger));
   await signals.unlessStopped(checkRole(config, logger));
-  // No enableShutdownHooks: Nest would answer the same signals by closing the port at once, and the order below is on purpose.
+  // No enableShutdownHooks: Nest would answer the same signals by closing the port at once, and the order below is on
+  // purpose.
   const app = await createHub(config, undefined, server);
   await app.init();
   server.started();

@@ -1,6 +1,9 @@
 import os from 'node:os';
 
-/** All that mean "stop" to a process without a terminal of its own. SIGHUP comes when its terminal closes, SIGQUIT from some supervisors. */
+/**
+ * All that mean "stop" to a process without a terminal of its own. SIGHUP comes when its terminal closes, SIGQUIT from
+ * some supervisors.
+ */
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT'] as const;
 
 export type StopSignal = (typeof SIGNALS)[number];
@@ -18,7 +21,10 @@ export class StoppedWhileStarting extends Error {
   }
 }
 
-/** Listens from the first moment of the process to its last, so that no signal ever ends it half-way. The first counts; the others are only logged. */
+/**
+ * Listens from the first moment of the process to its last, so that no signal ever ends it half-way. The first counts;
+ * the others are only logged.
+ */
 export class StopSignals {
   readonly first: Promise<StopSignal>;
   private received: StopSignal | undefined;

@@ -18,7 +18,10 @@ import type { DestinationView, OverdueRound } from './admin.dto';
 import { type AuditEntry, AuditStore } from '../audit/audit.store';
 
 const OVERDUE_ROUNDS_MAX = 500;
-/** Well below deadlock_timeout: a transaction that waits for the tables in another order gets them before Postgres cancels one. */
+/**
+ * Well below deadlock_timeout: a transaction that waits for the tables in another order gets them before Postgres
+ * cancels one.
+ */
 const LOCK_WAIT_MS = 100;
 const CLEAR_TRIES_MAX = 200;
 
@@ -109,8 +112,8 @@ export class AdminService {
   }
 
   /**
-   * Each owner empties its own tables. Running transactions hold them in orders that differ, so no order of locking is safe: rather try,
-   * give up soon and try again. Those that requests touch first go first.
+   * Each owner empties its own tables. Running transactions hold them in orders that differ, so no order of locking is
+   * safe: rather try, give up soon and try again. Those that requests touch first go first.
    */
   private async clearOnce(actor: string): Promise<void> {
     await this.database.transaction(async (tx) => {

@@ -16,8 +16,9 @@ import { ExceptionsStore } from '../reconciliation/exceptions/exceptions.store';
 import { type SignedManifest, manifestFaults } from '../reconciliation/reports/manifest';
 
 /**
- * `npm run audit:verify [-- FILE…]`: exit code 0 when the audit log is whole and what the checkpoints prove, 1 when it is not (the entry is named),
- * 2 when it cannot be read. FILEs are files of checkpoints or manifests of reports, beside AUDIT_CHECKPOINT_FILE.
+ * `npm run audit:verify [-- FILE…]`: exit code 0 when the audit log is whole and what the checkpoints prove, 1 when it
+ * is not (the entry is named), 2 when it cannot be read. FILEs are files of checkpoints or manifests of reports, beside
+ * AUDIT_CHECKPOINT_FILE.
  */
 async function main(): Promise<number> {
   const config = parseDatabaseConfig(process.env);

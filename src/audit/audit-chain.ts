@@ -40,7 +40,10 @@ export interface Verification {
 
 const GENESIS = '0'.repeat(64);
 
-/** Hex SHA-256 over every column, as `audit_append` writes it. JSON keeps the borders between columns, so no text can be moved from one to the next. */
+/**
+ * Hex SHA-256 over every column, as `audit_append` writes it. JSON keeps the borders between columns, so no text can be
+ * moved from one to the next.
+ */
 export function hashOf(entry: Omit<AuditRecord, 'hash'>): string {
   const { previousHash, id, at, actor, action, target, before, after, requestId } = entry;
   return createHash('sha256')

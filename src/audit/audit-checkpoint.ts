@@ -2,7 +2,10 @@ import { canonicalJson } from '../json/canonical-json';
 import type { AuditHeads } from './audit-chain';
 import { isSigned, keyIdOf } from './hub-key';
 
-/** The hub's statement about its logs at one moment. Kept outside the database, it proves their contents, also against an attacker who may write there. */
+/**
+ * The hub's statement about its logs at one moment. Kept outside the database, it proves their contents, also against
+ * an attacker who may write there.
+ */
 export interface Checkpoint extends AuditHeads {
   readonly format: 'audit-checkpoint/1';
   readonly at: string;
@@ -22,12 +25,15 @@ export interface Witnesses {
 }
 
 /**
- * Reads heads from what else the hub signs, such as the manifest of a report. Null: an earlier build signed it, without heads. A text: what
- * is wrong with it. Undefined: it is nothing of that kind.
+ * Reads heads from what else the hub signs, such as the manifest of a report. Null: an earlier build signed it, without
+ * heads. A text: what is wrong with it. Undefined: it is nothing of that kind.
  */
 export type OtherWitness = (said: unknown, key: string) => AuditHeads | string | null | undefined;
 
-/** Reads a file of checkpoints, one a line, or one other document that proves heads. `key` is base64 of the hub's public key. */
+/**
+ * Reads a file of checkpoints, one a line, or one other document that proves heads. `key` is base64 of the hub's public
+ * key.
+ */
 export function witnessesOf(name: string, text: string, key: string, other: OtherWitness): Witnesses {
   const heads: Witnesses['heads'][number][] = [];
   const faults: string[] = [];

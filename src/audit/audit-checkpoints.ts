@@ -16,7 +16,10 @@ const LOOK_MS = 10_000;
 const ENTRIES = 100;
 const AGE_MS = 10 * 60_000;
 
-/** Says in the log, and in a file outside of the database, what the audit log has come to: each 100 entries or ten minutes, if there was any. */
+/**
+ * Says in the log, and in a file outside of the database, what the audit log has come to: each 100 entries or ten
+ * minutes, if there was any.
+ */
 @Injectable()
 export class AuditCheckpoints implements OnApplicationBootstrap {
   private readonly key: HubKey;

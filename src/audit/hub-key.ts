@@ -6,8 +6,9 @@ const PKCS8_ED25519 = Buffer.from('302e020100300506032b657004220420', 'hex');
 const SPKI_ED25519 = Buffer.from('302a300506032b6570032100', 'hex');
 
 /**
- * The hub's key for what auditors verify, checkpoints of the audit log and manifests of reports, made from a secret text. Asymmetric,
- * so that an auditor can verify without being able to sign: with an HMAC a reader that can check a file can also make one.
+ * The hub's key for what auditors verify, checkpoints of the audit log and manifests of reports, made from a secret
+ * text. Asymmetric, so that an auditor can verify without being able to sign: with an HMAC a reader that can check a
+ * file can also make one.
  */
 export class HubKey {
   private readonly privateKey: KeyObject;

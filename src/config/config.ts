@@ -5,8 +5,9 @@ import { EXCEPTIONS, type Exception, type NamedSecret, weaknessesOf } from './pr
 export type LogFormat = 'auto' | 'json' | 'pretty';
 
 /**
- * Everything the environment decides, read and checked once. Faults are collected, so a person who sets up a hub sees all of them at once.
- * Units are in the names; defaults are those of docs/integration.md and .env.example (a test keeps the three in step).
+ * Everything the environment decides, read and checked once. Faults are collected, so a person who sets up a hub sees
+ * all of them at once. Units are in the names; defaults are those of docs/integration.md and .env.example (a test keeps
+ * the three in step).
  */
 export interface Config {
   readonly production: boolean;
@@ -20,9 +21,15 @@ export interface Config {
 
   /** Undefined: an embedded Postgres under `dataDir`. */
   readonly databaseUrl: string | undefined;
-  /** The same database past a pooler, for what needs a session: LISTEN, and the advisory lock of migrations. Undefined: `databaseUrl`. */
+  /**
+   * The same database past a pooler, for what needs a session: LISTEN, and the advisory lock of migrations. Undefined:
+   * `databaseUrl`.
+   */
   readonly databaseDirectUrl: string | undefined;
-  /** The same database as the role that owns the tables; migrations run as it. Undefined: `databaseUrl` names one role for all, or another process migrates. */
+  /**
+   * The same database as the role that owns the tables; migrations run as it. Undefined: `databaseUrl` names one role
+   * for all, or another process migrates.
+   */
   readonly databaseOwnerUrl: string | undefined;
   /** A streaming replica for reports. Undefined: `databaseUrl`. */
   readonly reportsDatabaseUrl: string | undefined;
@@ -52,12 +59,17 @@ export interface Config {
   readonly operatorHmacSecret: string;
   /** Any text; the key that signs manifests of reconciliation runs is made from it. */
   readonly reconSigningKey: string;
-  /** Where signed checkpoints of the audit log are appended; outside of the database's reach. Undefined: to the log only. */
+  /**
+   * Where signed checkpoints of the audit log are appended; outside of the database's reach. Undefined: to the log
+   * only.
+   */
   readonly auditCheckpointFile: string | undefined;
   /** Major units of any currency up to which one person may accept or ignore an exception. */
   readonly reconAcceptLimit: number;
   readonly signatureRequired: boolean;
-  /** Least version of the signature that the game server of the environment must send, and the same for its operator. */
+  /**
+   * Least version of the signature that the game server of the environment must send, and the same for its operator.
+   */
   readonly signatureVersionRequired: 1 | 2;
   readonly operatorSignatureVersionRequired: 1 | 2;
   /** Under which callers know the hub; part of what they sign. Undefined: the Host header of each request. */

@@ -70,7 +70,10 @@ const LOOK_ALIKES: Readonly<Record<string, string>> = {
   '!': 'i',
 };
 
-/** Whether a text is one of the defaults that our documents publish, or reads like one: change_token, Change_secret, ch4nge-me. */
+/**
+ * Whether a text is one of the defaults that our documents publish, or reads like one: change_token, Change_secret,
+ * ch4nge-me.
+ */
 export function isPublishedDefault(secret: string): boolean {
   return [secret.toLowerCase(), readAsLetters(secret)].some((text) => text.replace(/[^a-z]/g, '').includes('change'));
 }
@@ -85,8 +88,8 @@ export function weaknessOf(secret: string): string | undefined {
 }
 
 /**
- * A lower bound by simple means. A library that knows dictionaries (zxcvbn) would also find sentences; its word lists cost more memory than
- * the rest of the hub's start, for a check that `openssl rand` passes always.
+ * A lower bound by simple means. A library that knows dictionaries (zxcvbn) would also find sentences; its word lists
+ * cost more memory than the rest of the hub's start, for a check that `openssl rand` passes always.
  */
 function bitsOf(secret: string): number {
   const readings = [secret.toLowerCase(), readAsLetters(secret)].map((text) => onePeriod(withoutWords(text)));

@@ -83,7 +83,9 @@ function bearerHash({ headers }: HubRequest): string | undefined {
   return token === undefined ? undefined : tokenHash(token);
 }
 
-/** Whether the request carries any token that the hub knows. For what stands before the routes, where no guard is asked. */
+/**
+ * Whether the request carries any token that the hub knows. For what stands before the routes, where no guard is asked.
+ */
 export function hasKnownToken(request: HubRequest, config: Config, partners: PartnerDirectory): boolean {
   const hash = bearerHash(request);
   return (

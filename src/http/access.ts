@@ -31,7 +31,8 @@ export interface HubRequest extends Request {
 
 /**
  * Says who may call a route, to the guards and to the OpenAPI document alike. A route without it answers 403:
- * forgetting it must shut a door, not open one. `ownCommit`: the response tells only of what its own commit wrote, or the route sees to it by itself.
+ * forgetting it must shut a door, not open one. `ownCommit`: the response tells only of what its own commit wrote, or
+ * the route sees to it by itself.
  */
 export function Access(
   who: AccessName | readonly ('ops' | 'finance')[],
@@ -45,7 +46,8 @@ export function Access(
   return applyDecorators(
     SetMetadata(ACCESS_RULE, rule),
     ...durable,
-    // The headers of a signature are credentials and no parameters: clients that are generated from the document sign in one place.
+    // The headers of a signature are credentials and no parameters: clients that are generated from the document sign
+    // in one place.
     ...names.flatMap((name) =>
       signed
         ? [

@@ -6,7 +6,10 @@ import { HubError } from '../kernel/errors';
 import type { HubRequest } from './access';
 import type { Pacer } from './pacer';
 
-/** Page, script, both forms of the document and the files of Swagger UI are some fifteen; no path that names none of them is ever kept. */
+/**
+ * Page, script, both forms of the document and the files of Swagger UI are some fifteen; no path that names none of
+ * them is ever kept.
+ */
 const KEPT_MAX = 32;
 /** Writing so many bytes costs about what refusing a request does. */
 const BYTES_PER_SHARE = 50_000;
@@ -27,8 +30,9 @@ export interface ApiDocumentsOptions {
 }
 
 /**
- * Stands before everything below /swagger: who may have it, and each response made once and kept as bytes, plain and compressed, with an
- * ETag. The document is some 300 KB; generating it for every request, without a token, would cost more than the debits of that second.
+ * Stands before everything below /swagger: who may have it, and each response made once and kept as bytes, plain and
+ * compressed, with an ETag. The document is some 300 KB; generating it for every request, without a token, would cost
+ * more than the debits of that second.
  */
 export function apiDocuments({
   access,
@@ -39,7 +43,8 @@ export function apiDocuments({
   /** Ends, however it ends, when nothing more comes of the making. */
   const making = new Map<string, Promise<void>>();
   const answer = (request: HubRequest, response: Response, next: NextFunction): void => {
-    // Kept apart: what serves the files of Swagger UI sees only the rest of the path behind its folder, and so would we once it has begun.
+    // Kept apart: what serves the files of Swagger UI sees only the rest of the path behind its folder, and so would we
+    // once it has begun.
     const { path } = request;
     const document = kept.get(path);
     if (document !== undefined) return serve(document, request, response, pacer);
@@ -89,7 +94,10 @@ function serve(document: KeptDocument, request: HubRequest, response: Response, 
   });
 }
 
-/** Holds back what is written into the response until it is whole, and hands it over if it is a document; anything else goes out as it is. */
+/**
+ * Holds back what is written into the response until it is whole, and hands it over if it is a document; anything else
+ * goes out as it is.
+ */
 function collectResponse(response: Response, serveMade: (document: KeptDocument) => void): void {
   const chunks: Buffer[] = [];
   const { write, end } = response;

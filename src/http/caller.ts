@@ -21,8 +21,8 @@ export interface Pair {
 }
 
 /**
- * The RGS that calls, on a route with @Access('rgs'). For the busy routes, which take the whole request by @Req(): what a parameter
- * decorator of our own gives goes through the pipes, at five promises each.
+ * The RGS that calls, on a route with @Access('rgs'). For the busy routes, which take the whole request by @Req(): what
+ * a parameter decorator of our own gives goes through the pipes, at five promises each.
  */
 export function callingRgs(request: HubRequest): Pair {
   const caller = callerOf(request);

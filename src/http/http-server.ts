@@ -5,7 +5,9 @@ import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type ErrorCode, HubError } from '../kernel/errors';
 
-/** Longer than the idle time of usual load balancers, so that they close first and no request meets a closing socket. */
+/**
+ * Longer than the idle time of usual load balancers, so that they close first and no request meets a closing socket.
+ */
 const KEEP_ALIVE_MS = 65_000;
 /** How long a client may take to read why it was refused before its connection is cut. */
 const LINGER_MS = 2_000;
@@ -14,7 +16,10 @@ export const HALF_REQUEST_GRACE_MS = 2_000;
 /** A client that takes nothing of its response for this long while the port closes will not take the rest. */
 const STALLED_READER_MS = 10_000;
 const LOOK_MS = 250;
-/** Node's pipeline alone listens for the end of a response seven times, eight when it breaks off; from the eleventh listener on Node would warn of a leak. All go with the response. */
+/**
+ * Node's pipeline alone listens for the end of a response seven times, eight when it breaks off; from the eleventh
+ * listener on Node would warn of a leak. All go with the response.
+ */
 const LISTENERS_MAX = 20;
 
 interface Exchange {
@@ -34,8 +39,8 @@ interface Connection {
 const HALF_CLOSED = Symbol('the client closed its half');
 
 /**
- * Calls once the client has closed its half of the connection. It may have left or may still read; TCP does not say which before it is written to.
- * So the listener ends a wait, and still responds.
+ * Calls once the client has closed its half of the connection. It may have left or may still read; TCP does not say
+ * which before it is written to. So the listener ends a wait, and still responds.
  */
 export function whenHalfClosed(response: ServerResponse, act: () => void): void {
   if (response.req.socket.readableEnded) act();
@@ -43,8 +48,8 @@ export function whenHalfClosed(response: ServerResponse, act: () => void): void 
 }
 
 /**
- * The hub's port: timeouts, a problem document where Node by itself would answer with a bare status line, a response while the process still
- * starts, and an end that waits for answers in flight and for nothing else.
+ * The hub's port: timeouts, a problem document where Node by itself would answer with a bare status line, a response
+ * while the process still starts, and an end that waits for answers in flight and for nothing else.
  */
 export class HubServer {
   readonly http: Server;
@@ -59,8 +64,8 @@ export class HubServer {
     this.http.keepAliveTimeout = KEEP_ALIVE_MS;
     this.http.headersTimeout = KEEP_ALIVE_MS + 1_000;
     this.http.requestTimeout = 30_000;
-    // Who closes its half behind its last request gets the responses to what came whole. By itself Node ends the connection at once and drops
-    // them, movements that were made included. The types leave this property out.
+    // Who closes its half behind its last request gets the responses to what came whole. By itself Node ends the
+    // connection at once and drops them, movements that were made included. The types leave this property out.
     Object.assign(this.http, { httpAllowHalfOpen: true });
     this.http.on('connection', (socket: Socket) => {
       const connection: Connection = { open: new Set(), progress: { mark: '', at: 0 } };
@@ -77,7 +82,10 @@ export class HubServer {
     this.refuseWhatIsNotHttp();
   }
 
-  /** Opens the port before the hub is there, and says so to every caller, until `started`. Rejects in plain words when the port is not available. */
+  /**
+   * Opens the port before the hub is there, and says so to every caller, until `started`. Rejects in plain words when
+   * the port is not available.
+   */
   async listen(port: number, host: string): Promise<void> {
     this.isStarting = true;
     await new Promise<void>((resolve, reject) => {
@@ -108,7 +116,10 @@ export class HubServer {
     for (const { open } of this.connections.values()) for (const { response } of open) sayGoodbye(response);
   }
 
-  /** Resolves when every connection is closed: silent and idle ones at once, half requests after a grace, the others with their answer. */
+  /**
+   * Resolves when every connection is closed: silent and idle ones at once, half requests after a grace, the others
+   * with their answer.
+   */
   async close(): Promise<void> {
     if (!this.http.listening) return;
     const closed = new Promise((resolve) => this.http.close(resolve));
@@ -127,7 +138,8 @@ export class HubServer {
     response.setMaxListeners(LISTENERS_MAX);
     response.once('close', () => {
       connection?.open.delete(exchange);
-      // A connection that was busy when the server began to close would otherwise stay open for its whole keep-alive time.
+      // A connection that was busy when the server began to close would otherwise stay open for its whole keep-alive
+      // time.
       if (!this.http.listening) this.http.closeIdleConnections();
     });
     if (this.isLeaving) sayGoodbye(response);

@@ -19,8 +19,9 @@ export function checkedIdempotencyKey(key: string | undefined): string | undefin
 }
 
 /**
- * What a repeat must repeat, as hex SHA-256: the route ("POST /wallet/debit"), the operator whose wallet is meant, and the body as received.
- * The operator is null for the pair of the environment, whose keys of before must stay what they are.
+ * What a repeat must repeat, as hex SHA-256: the route ("POST /wallet/debit"), the operator whose wallet is meant, and
+ * the body as received. The operator is null for the pair of the environment, whose keys of before must stay what they
+ * are.
  */
 export function requestFingerprint(route: string, operatorCode: string | null, rawBody: Buffer): string {
   return hash(

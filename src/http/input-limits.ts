@@ -17,8 +17,9 @@ const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 
 /**
- * Counts, in one pass over the bytes and before anything is made of them, what a body would make later readers walk. Everything behind it
- * costs time per value, and some of it the square of that. Throws validation_failed, and ExactJsonError for the depth.
+ * Counts, in one pass over the bytes and before anything is made of them, what a body would make later readers walk.
+ * Everything behind it costs time per value, and some of it the square of that. Throws validation_failed, and
+ * ExactJsonError for the depth.
  */
 export function checkBodySize(raw: Buffer): void {
   let depth = 0;

@@ -11,8 +11,9 @@ const TAKES_JSON = 'hub:takes-json';
 export const TakesJson = (): MethodDecorator => SetMetadata(TAKES_JSON, true);
 
 /**
- * Measures the query and parses the body, after the caller has proved who it is: a stranger learns nothing about our parser, and the bytes that were
- * signed are the bytes that are read. It is a guard and not a middleware only because guards are what runs in between.
+ * Measures the query and parses the body, after the caller has proved who it is: a stranger learns nothing about our
+ * parser, and the bytes that were signed are the bytes that are read. It is a guard and not a middleware only because
+ * guards are what runs in between.
  */
 @Injectable()
 export class JsonBodyGuard implements CanActivate {

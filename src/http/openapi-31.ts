@@ -1,6 +1,9 @@
 type Node = Record<string, unknown>;
 
-/** Turns what Nest writes, which is the language of OpenAPI 3.0, into that of 3.1, in place: `nullable` is a type of its own there. */
+/**
+ * Turns what Nest writes, which is the language of OpenAPI 3.0, into that of 3.1, in place: `nullable` is a type of its
+ * own there.
+ */
 export function toOpenApi31(node: unknown): void {
   if (Array.isArray(node)) return node.forEach(toOpenApi31);
   if (typeof node !== 'object' || node === null) return;

@@ -7,8 +7,8 @@ import { ERROR_CATALOGUE, type ErrorCode, type FieldViolation, HubError } from '
 const PROBLEM_CODES = 'x-problem-codes';
 
 /**
- * The OpenAPI document's words about a route, under one name: they are in a file beside the controller. In the order in which they would
- * be above the route, since the document lists some of them in it.
+ * The OpenAPI document's words about a route, under one name: they are in a file beside the controller. In the order in
+ * which they would be above the route, since the document lists some of them in it.
  */
 export function described(...decorators: Parameters<typeof applyDecorators>): ReturnType<typeof applyDecorators> {
   return applyDecorators(...decorators.toReversed());
@@ -173,7 +173,10 @@ const SIGNATURES = {
   },
 };
 
-/** How the page of Swagger UI differs from the usual one: it signs, and it keeps what was typed for as long as it is open. Without colours, since those of all the examples take seconds. */
+/**
+ * How the page of Swagger UI differs from the usual one: it signs, and it keeps what was typed for as long as it is
+ * open. Without colours, since those of all the examples take seconds.
+ */
 export const SWAGGER_UI_OPTIONS = {
   requestInterceptor: signRequest,
   responseInterceptor: rememberResponse,

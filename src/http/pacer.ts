@@ -7,9 +7,10 @@ const BURST = 50;
 const WAIT_MS_MAX = 5_000;
 
 /**
- * Lets cheap work that anybody can ask for through at an even rate, whatever the number of callers. A refused request and a document cost
- * little, but eight callers that repeat them at once would keep the event loop busy and make everybody's money wait. Rejected: 429, which
- * costs as much to answer as the refusal itself and tells a caller with a fault less than the fault.
+ * Lets cheap work that anybody can ask for through at an even rate, whatever the number of callers. A refused request
+ * and a document cost little, but eight callers that repeat them at once would keep the event loop busy and make
+ * everybody's money wait. Rejected: 429, which costs as much to answer as the refusal itself and tells a caller with a
+ * fault less than the fault.
  */
 export class Pacer {
   private level = 0;
@@ -17,7 +18,9 @@ export class Pacer {
   /** `perSecond` 0 lets everything through at once. */
   constructor(private readonly perSecond: number) {}
 
-  /** Answers when the turn comes, and not at all if the client has left by then. A heavy answer takes several shares. */
+  /**
+   * Answers when the turn comes, and not at all if the client has left by then. A heavy answer takes several shares.
+   */
   run(response: ServerResponse, shares: number, answer: () => void): void {
     const ms = this.delayMs(performance.now(), shares);
     if (ms <= 1) return answer();

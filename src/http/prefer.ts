@@ -2,8 +2,8 @@
 export const WAIT_SECONDS_MAX = 20;
 
 /**
- * `wait` of a Prefer header (RFC 7240) in whole seconds, at most WAIT_SECONDS_MAX; null when it is absent or makes no sense, since a
- * preference that cannot be honoured is ignored, not refused.
+ * `wait` of a Prefer header (RFC 7240) in whole seconds, at most WAIT_SECONDS_MAX; null when it is absent or makes no
+ * sense, since a preference that cannot be honoured is ignored, not refused.
  */
 export function preferredWait(header: string | undefined): number | null {
   if (header === undefined) return null;

@@ -12,7 +12,10 @@ import { methodsOf } from './route-methods';
 
 const REFUSED_BYTES_PER_SHARE = 2_048;
 
-/** Turns whatever was thrown into one problem document. A caller never sees a stack; ops find it in the log under the request id. */
+/**
+ * Turns whatever was thrown into one problem document. A caller never sees a stack; ops find it in the log under the
+ * request id.
+ */
 @Catch()
 export class ProblemFilter implements ExceptionFilter {
   constructor(
@@ -47,7 +50,10 @@ export class ProblemFilter implements ExceptionFilter {
     this.pacer.run(response, shares, () => sendProblem(response, error));
   }
 
-  /** A request without a route may still have a known path. No token is needed first: the methods are in the public document. */
+  /**
+   * A request without a route may still have a known path. No token is needed first: the methods are in the public
+   * document.
+   */
   private withMethods(error: HubError, thrown: unknown, request: Request): HubError {
     if (!(thrown instanceof NotFoundException)) return error;
     const allow = methodsOf(this.adapter.httpAdapter.getInstance(), request.path);
@@ -55,7 +61,10 @@ export class ProblemFilter implements ExceptionFilter {
   }
 }
 
-/** What reading a request cost grows with its size: one of 64 KiB has kept the event loop as busy as thirty ordinary ones, which have some 300 bytes. */
+/**
+ * What reading a request cost grows with its size: one of 64 KiB has kept the event loop as busy as thirty ordinary
+ * ones, which have some 300 bytes.
+ */
 function sharesOf({ rawBody, originalUrl }: HubRequest): number {
   return 1 + Math.floor(((rawBody?.length ?? 0) + originalUrl.length) / REFUSED_BYTES_PER_SHARE);
 }
@@ -84,7 +93,8 @@ function toHubError(thrown: unknown): HubError {
   const status = statusOf(error);
   const code = status === undefined ? undefined : BY_STATUS[status];
   if (code !== undefined) return new HubError(code, { cause: error });
-  // Other refusals of the framework or of a body reader (a body that broke off, a malformed path) are the caller's fault too.
+  // Other refusals of the framework or of a body reader (a body that broke off, a malformed path) are the caller's
+  // fault too.
   if (status !== undefined && status >= 400 && status < 500) return new HubError('malformed_request', { cause: error });
   return new HubError('internal_error', { cause: error });
 }

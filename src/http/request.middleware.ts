@@ -9,7 +9,9 @@ import type { HubRequest } from './access';
 export const BODY_BYTES_MAX = 64 * 1024;
 /** How long a client may go on sending a body that was refused. */
 const LINGER_MS = 2_000;
-/** Probes come every second and say nothing new; a callback that was taken has a line of its own, `webhook.received`. */
+/**
+ * Probes come every second and say nothing new; a callback that was taken has a line of its own, `webhook.received`.
+ */
 const QUIET = /^\/(health|metrics)/;
 const isQuiet = (route: string, status: number): boolean =>
   QUIET.test(route) || (route === '/webhooks/incoming' && status < 400);
@@ -59,8 +61,9 @@ function missingHost({ headers, httpVersion }: HubRequest): HubError | undefined
 }
 
 /**
- * A target of other characters, or with "#", would be read by Node's old URL parser, which takes a backslash for a slash: the hub would
- * see another path than the proxy before it. The absolute form, which RFC 9112 wants to be taken, is cut down to its path.
+ * A target of other characters, or with "#", would be read by Node's old URL parser, which takes a backslash for a
+ * slash: the hub would see another path than the proxy before it. The absolute form, which RFC 9112 wants to be taken,
+ * is cut down to its path.
  */
 function strangeTarget(request: HubRequest): HubError | undefined {
   const absolute = /^https?:\/\/[^/?#\\]*/i.exec(request.url)?.[0];
@@ -75,8 +78,8 @@ function strangeTarget(request: HubRequest): HubError | undefined {
 }
 
 /**
- * Keeps the exact bytes: they are what was signed. Nothing is parsed here, and compressed bodies are refused. Express's own reader answers
- * a body that is too long only when the last of it has come, which may be never.
+ * Keeps the exact bytes: they are what was signed. Nothing is parsed here, and compressed bodies are refused. Express's
+ * own reader answers a body that is too long only when the last of it has come, which may be never.
  */
 export function rawBody(): (request: HubRequest, response: Response, next: NextFunction) => void {
   return (request, _response, next) => {
@@ -110,7 +113,10 @@ export function rawBody(): (request: HubRequest, response: Response, next: NextF
   };
 }
 
-/** The rest is read and forgotten for a moment, so that a client that writes all of its body first gets the response and not a reset. */
+/**
+ * The rest is read and forgotten for a moment, so that a client that writes all of its body first gets the response and
+ * not a reset.
+ */
 function tooLong(request: HubRequest): HubError {
   const timer = setTimeout(() => request.socket.destroy(), LINGER_MS);
   timer.unref();

@@ -4,8 +4,8 @@ import type { FieldViolation } from '../kernel/errors';
 const EXPECTED = '64 lower-case hex digits are expected';
 
 /**
- * What is wrong with an X-Signature that did not verify, as far as its form shows. Nothing here may depend on the secret: a hint that did
- * would let a stranger try.
+ * What is wrong with an X-Signature that did not verify, as far as its form shows. Nothing here may depend on the
+ * secret: a hint that did would let a stranger try.
  */
 export function signatureHint(signature: string): string {
   if (signature === '') return `X-Signature is empty; ${EXPECTED}`;

@@ -12,8 +12,9 @@ import { bodyFact, signatureHint, timestampHint } from './signature-hints';
 const NO_BODY = Buffer.alloc(0);
 
 /**
- * Checks the signature over the bytes as received, on routes whose @Access says `signed`: X-Signature with X-Timestamp, or X-Signature-V2,
- * which is bound to method, host, path and Idempotency-Key as well, or both. Whatever is there must be right.
+ * Checks the signature over the bytes as received, on routes whose @Access says `signed`: X-Signature with X-Timestamp,
+ * or X-Signature-V2, which is bound to method, host, path and Idempotency-Key as well, or both. Whatever is there must
+ * be right.
  */
 @Injectable()
 export class SignatureGuard implements CanActivate {

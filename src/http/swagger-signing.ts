@@ -14,9 +14,10 @@ interface PageResponse {
 }
 
 /**
- * Runs in the page of Swagger UI before each request, written out as text: it may use nothing from outside itself. What was typed under
- * Authorize as the key of a signature arrives as the header X-Signature or X-Signature-V2; it leaves as the signature, with the time and,
- * where none was typed, a fresh Idempotency-Key. The key stays in the page's memory and goes into no URL and no storage.
+ * Runs in the page of Swagger UI before each request, written out as text: it may use nothing from outside itself. What
+ * was typed under Authorize as the key of a signature arrives as the header X-Signature or X-Signature-V2; it leaves as
+ * the signature, with the time and, where none was typed, a fresh Idempotency-Key. The key stays in the page's memory
+ * and goes into no URL and no storage.
  */
 export async function signRequest(request: PageRequest): Promise<PageRequest> {
   if (request.loadSpec === true) return request;

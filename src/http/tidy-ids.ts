@@ -7,8 +7,8 @@ const EDGES = /^[\s\p{Cc}\p{Cf}\p{Z}]|[\s\p{Cc}\p{Cf}\p{Z}]$/u;
 const INVISIBLE = /[\p{Cc}\u200b\u2028\u2029\u2060\ufeff]/u;
 
 /**
- * Ids that look like another one: " p1 " and "p1" would be two players with two purses. They are refused and not trimmed, since the
- * caller's own books would go on holding the other spelling. Names each, as it came.
+ * Ids that look like another one: " p1 " and "p1" would be two players with two purses. They are refused and not
+ * trimmed, since the caller's own books would go on holding the other spelling. Names each, as it came.
  */
 export function untidy(ids: Readonly<Record<string, string | null | undefined>>): FieldViolation[] {
   const violations: FieldViolation[] = [];

@@ -16,9 +16,9 @@ type Body = Readonly<Record<string, unknown>>;
 const FAST_PATHS = new WeakMap<object, (body: Body) => boolean>();
 
 /**
- * Gives a body's class a quick look that may say yes only where all of the class's decorators would. Bodies of busy routes are nearly
- * always plain ones, and for those class-validator and class-transformer cost more than the rest of the request together; whatever the
- * quick look does not know goes the long way, which alone refuses and explains.
+ * Gives a body's class a quick look that may say yes only where all of the class's decorators would. Bodies of busy
+ * routes are nearly always plain ones, and for those class-validator and class-transformer cost more than the rest of
+ * the request together; whatever the quick look does not know goes the long way, which alone refuses and explains.
  */
 export function FastPath(isPlain: (body: Body) => boolean): ClassDecorator {
   return (target) => void FAST_PATHS.set(target, isPlain);
@@ -120,14 +120,16 @@ const ELEMENTS_LOOKED_AT_MAX = 1_000;
 const PLAIN_TYPES: ReadonlySet<unknown> = new Set([String, Boolean, Number, Array, Object]);
 
 /**
- * Bodies and queries by their classes: unknown fields are refused, every fault is named with its field, once. Nothing is walked that no
- * class asks for: Nest's own pipe copies all of a stranger's objects before it refuses them, and names each of his thousand fields.
+ * Bodies and queries by their classes: unknown fields are refused, every fault is named with its field, once. Nothing
+ * is walked that no class asks for: Nest's own pipe copies all of a stranger's objects before it refuses them, and
+ * names each of his thousand fields.
  */
 export class StrictValidationPipe implements PipeTransform {
   async transform(value: unknown, { type, metatype }: ArgumentMetadata): Promise<unknown> {
     // What our own parameter decorators give comes from us; only what the caller wrote is checked.
     if (type === 'custom') return value;
-    // No id has characters that no store can hold. The empty one names nothing either, and every route knows how to say so.
+    // No id has characters that no store can hold. The empty one names nothing either, and every route knows how to say
+    // so.
     if (type === 'param' && typeof value === 'string') return isStorable(value) ? value : '';
     if (metatype === undefined || PLAIN_TYPES.has(metatype) || typeof value !== 'object' || value === null)
       return value;
@@ -147,7 +149,10 @@ export class StrictValidationPipe implements PipeTransform {
   }
 }
 
-/** The fields that the class has, in an instance of it; what it does not have, and text that nothing can store, becomes a fault. */
+/**
+ * The fields that the class has, in an instance of it; what it does not have, and text that nothing can store, becomes
+ * a fault.
+ */
 function shaped(metatype: Instance, value: Body, parent: string, violations: FieldViolation[]): object {
   const rules = rulesOf(metatype);
   const instance = new metatype() as Record<string, unknown>;

@@ -2,8 +2,9 @@
 const PLAIN_KEY = /^(?!(?:y|n|yes|no|on|off|true|false|null)$)[A-Za-z_$][\w$.-]*$/i;
 
 /**
- * A JSON value, without undefined, as YAML: block style, texts in double quotes, whose escapes are those of JSON. The general writer that comes with Nest looks for the
- * prettiest form of each text, and keeps everybody's money waiting for some 350 ms over our API document; this takes a tenth of it.
+ * A JSON value, without undefined, as YAML: block style, texts in double quotes, whose escapes are those of JSON. The
+ * general writer that comes with Nest looks for the prettiest form of each text, and keeps everybody's money waiting
+ * for some 350 ms over our API document; this takes a tenth of it.
  */
 export function toYaml(value: unknown): string {
   const lines: string[] = [];

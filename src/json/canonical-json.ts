@@ -1,6 +1,6 @@
 /**
- * JSON in one form only: keys in order of their code units, no spaces, whole numbers. For such values this is RFC 8785, so other
- * languages have a library that makes the same bytes. Throws for a number that is not safe: sums are text.
+ * JSON in one form only: keys in order of their code units, no spaces, whole numbers. For such values this is RFC 8785,
+ * so other languages have a library that makes the same bytes. Throws for a number that is not safe: sums are text.
  */
 export function canonicalJson(value: unknown): string {
   if (value === null || typeof value === 'boolean' || typeof value === 'string') return JSON.stringify(value);

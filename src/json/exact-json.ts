@@ -17,9 +17,9 @@ export class ExactJsonError extends Error {
 }
 
 /**
- * JSON.parse that never rounds: a number whose digits a double cannot hold becomes a LosslessNumber, or NaN where `inexact` says so
- * (for readers that check numbers and would trip over a foreign class). Duplicate keys are refused, since two readers of one body must
- * not see two amounts, and so are keys that reach into prototypes.
+ * JSON.parse that never rounds: a number whose digits a double cannot hold becomes a LosslessNumber, or NaN where
+ * `inexact` says so (for readers that check numbers and would trip over a foreign class). Duplicate keys are refused,
+ * since two readers of one body must not see two amounts, and so are keys that reach into prototypes.
  */
 export function parseExactJson(text: string, inexact: 'lossless' | 'nan' = 'lossless'): unknown {
   // RFC 8259 lets a reader ignore a byte order mark, and some partners write one.
@@ -41,7 +41,10 @@ export function parseExactJson(text: string, inexact: 'lossless' | 'nan' = 'loss
   }
 }
 
-/** As parseExactJson with NaN for what a double cannot hold, and refuses a key that stands twice also when both values are the same. */
+/**
+ * As parseExactJson with NaN for what a double cannot hold, and refuses a key that stands twice also when both values
+ * are the same.
+ */
 export function parseStrictJson(text: string): unknown {
   const flat = parseFlat(text);
   if (flat !== undefined) return flat;
@@ -52,12 +55,13 @@ export function parseStrictJson(text: string): unknown {
 }
 
 /**
- * One object of plain values, in which JSON.parse can neither round nor lose anything; undefined for whatever may be more than that, and
- * then the thorough reader decides and explains. Nearly every message on these wires is such an object, and JSON.parse reads it in a fifth
- * of the time.
+ * One object of plain values, in which JSON.parse can neither round nor lose anything; undefined for whatever may be
+ * more than that, and then the thorough reader decides and explains. Nearly every message on these wires is such an
+ * object, and JSON.parse reads it in a fifth of the time.
  */
 function parseFlat(text: string): Record<string, unknown> | undefined {
-  // No escapes: once V8 has read an object with the keys "a" and "\\", it takes the second key of {"a":1,"\u0061":2} for a backslash (seen in Node 20 and 24).
+  // No escapes: once V8 has read an object with the keys "a" and "\\", it takes the second key of {"a":1,"\u0061":2}
+  // for a backslash (seen in Node 20 and 24).
   if (text.includes('\\') || DOUBTFUL_NUMBER.test(text)) return undefined;
   let value: unknown;
   try {
@@ -86,8 +90,9 @@ export function decimalText(value: unknown): string | null {
 }
 
 /**
- * First key that stands twice in one object of a valid JSON text, also when both values are the same: parseExactJson, like the parser
- * below it, tells only keys whose values differ. Callers are held to the stricter rule, partners' answers are not.
+ * First key that stands twice in one object of a valid JSON text, also when both values are the same: parseExactJson,
+ * like the parser below it, tells only keys whose values differ. Callers are held to the stricter rule, partners'
+ * answers are not.
  */
 export function repeatedKey(text: string): string | null {
   const open: (Set<string> | null)[] = [];

@@ -10,7 +10,10 @@ const CLOSE_BRACKET = 0x5d;
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 
-/** A number that a double may not hold: over 15 digits, or with an exponent. Matches within texts, too, where it costs only time. */
+/**
+ * A number that a double may not hold: over 15 digits, or with an exponent. Matches within texts, too, where it costs
+ * only time.
+ */
 const LONG_NUMBER = /[:[,]\s*-?(?:\d[\d.]{15}|[\d.]+[eE])/;
 
 /** Why bytes are not the JSON that was promised. The message quotes nothing of them. */
@@ -25,14 +28,18 @@ export class ListJsonError extends Error {
 }
 
 /**
- * Value of JSON bytes that came in pieces; a number that a double cannot hold comes as LosslessNumber. The engine's own parser reads what it can read exactly,
- * which is nearly everything, and is some ten times as fast as the exact one (docs/decisions/0036).
+ * Value of JSON bytes that came in pieces; a number that a double cannot hold comes as LosslessNumber. The engine's own
+ * parser reads what it can read exactly, which is nearly everything, and is some ten times as fast as the exact one
+ * (docs/decisions/0036).
  */
 export function parseListJson(pieces: readonly Buffer[]): unknown {
   return parseText(textOf(pieces));
 }
 
-/** As parseListJson, but of a key that stands twice nothing is dropped: such a text is no JSON, nor is one with more levels than anybody needs. */
+/**
+ * As parseListJson, but of a key that stands twice nothing is dropped: such a text is no JSON, nor is one with more
+ * levels than anybody needs.
+ */
 function parseEveryMember(pieces: readonly Buffer[]): unknown {
   try {
     return parseExactJson(textOf(pieces));
@@ -45,8 +52,8 @@ function parseEveryMember(pieces: readonly Buffer[]): unknown {
 }
 
 /**
- * Piece by piece, as they came from the network. In one piece, bytes of a megabyte and more become a text outside of the heap: the collector is
- * slow to see it, and the dead pages of a long list stay resident by the dozen.
+ * Piece by piece, as they came from the network. In one piece, bytes of a megabyte and more become a text outside of
+ * the heap: the collector is slow to see it, and the dead pages of a long list stay resident by the dozen.
  */
 function textOf(pieces: readonly Buffer[]): string {
   let text = '';
@@ -101,7 +108,10 @@ export interface BatchLimits {
   readonly everyMember?: boolean;
 }
 
-/** Elements of a JSON array of any length, in batches; the last batch is marked, and may be empty. `chunks` begin after the opening bracket. Holds one batch. */
+/**
+ * Elements of a JSON array of any length, in batches; the last batch is marked, and may be empty. `chunks` begin after
+ * the opening bracket. Holds one batch.
+ */
 export async function* arrayBatches(
   chunks: AsyncIterable<Buffer>,
   limits: BatchLimits,
@@ -116,9 +126,10 @@ const NAME_BYTES_MAX = 256;
 const NAMED_ITEMS = /[{,]\s*"items"\s*:\s*$/;
 
 /**
- * Reads an object whose member `items` is an array of any length: `take` gets the array's elements in batches, in their order, and the object
- * is answered with an empty array in their place. When there is no such member, or its name is written in another way than anybody writes it,
- * nothing is taken and the object is answered as it is. Holds one batch, and all that stands beside the items.
+ * Reads an object whose member `items` is an array of any length: `take` gets the array's elements in batches, in their
+ * order, and the object is answered with an empty array in their place. When there is no such member, or its name is
+ * written in another way than anybody writes it, nothing is taken and the object is answered as it is. Holds one batch,
+ * and all that stands beside the items.
  */
 export async function objectAroundItems(
   chunks: AsyncIterable<Buffer>,
@@ -164,7 +175,10 @@ class ObjectFrame {
 
   constructor(private readonly bytesMax: number) {}
 
-  /** Looks for the bracket that opens the items and holds what is before it; where they begin in the chunk, or null when they do not, and all of it is held. */
+  /**
+   * Looks for the bracket that opens the items and holds what is before it; where they begin in the chunk, or null when
+   * they do not, and all of it is held.
+   */
   itemsIn(chunk: Buffer): number | null {
     let { depth, inString, escaped } = this;
     for (let i = 0; i < chunk.length; i += 1) {
@@ -211,8 +225,8 @@ function isEmptyArray(value: unknown): boolean {
 }
 
 /**
- * Finds the commas between the elements of an array whose bytes come in pieces, from behind its opening bracket. Splits the bytes by brackets
- * and leaves everything else to the parser, so whatever is no JSON is found there.
+ * Finds the commas between the elements of an array whose bytes come in pieces, from behind its opening bracket. Splits
+ * the bytes by brackets and leaves everything else to the parser, so whatever is no JSON is found there.
  */
 class ArraySplitter {
   /** Bytes of the batch so far that lie in former chunks. */

@@ -9,8 +9,9 @@ export function baseUrlViolation(text: string): string | null {
 }
 
 /**
- * The one rule for calls, lists and questions: `path` comes after the base's path, with or without a slash at its end, and the base's query stays
- * after both, with that of `path` behind it. An empty path is the base itself: the webhook of an RGS.
+ * The one rule for calls, lists and questions: `path` comes after the base's path, with or without a slash at its end,
+ * and the base's query stays after both, with that of `path` behind it. An empty path is the base itself: the webhook
+ * of an RGS.
  */
 export function underBase(baseUrl: string, path: string): string {
   if (path === '') return baseUrl;
@@ -29,7 +30,10 @@ export function shownUrl(text: string): string {
   return origin + pathname;
 }
 
-/** Takes user and password out of a URL: they go into a header, so that no error, log or list of the library below can hold them. */
+/**
+ * Takes user and password out of a URL: they go into a header, so that no error, log or list of the library below can
+ * hold them.
+ */
 export function splitCredentials(text: string): { readonly url: URL; readonly authorization: string | null } {
   const url = new URL(text);
   if (url.username === '' && url.password === '') return { url, authorization: null };
@@ -39,7 +43,10 @@ export function splitCredentials(text: string): { readonly url: URL; readonly au
   return { url, authorization: `Basic ${userinfo.toString('base64')}` };
 }
 
-/** Bytes of a text of which URL has escaped all but ASCII. A bare %, on which decodeURIComponent throws, is one: a password may well contain it. */
+/**
+ * Bytes of a text of which URL has escaped all but ASCII. A bare %, on which decodeURIComponent throws, is one: a
+ * password may well contain it.
+ */
 function percentDecoded(text: string): Buffer {
   return Buffer.from(
     text.replace(/%([0-9a-f]{2})/gi, (_escape, hex: string) => String.fromCharCode(Number.parseInt(hex, 16))),

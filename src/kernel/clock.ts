@@ -1,4 +1,7 @@
-/** Where the hub's own code reads the time. Schedules in the outbox use the database's clock instead, since replicas share it. */
+/**
+ * Where the hub's own code reads the time. Schedules in the outbox use the database's clock instead, since replicas
+ * share it.
+ */
 export abstract class Clock {
   /** Milliseconds since the epoch. */
   abstract now(): number;

@@ -1,5 +1,6 @@
 /**
- * Every error on the wire. The error filter, the OpenAPI document and the README's table read this catalogue, so code, status and advice cannot disagree.
+ * Every error on the wire. The error filter, the OpenAPI document and the README's table read this catalogue, so code,
+ * status and advice cannot disagree.
  */
 export type Outcome = 'applied' | 'not_applied' | 'unknown';
 

@@ -6,7 +6,10 @@ export class InvariantError extends Error {
   }
 }
 
-/** `broken` says what is wrong when the condition does not hold; a function where making the text would cost the usual case something. */
+/**
+ * `broken` says what is wrong when the condition does not hold; a function where making the text would cost the usual
+ * case something.
+ */
 export function invariant(condition: boolean, broken: string | (() => string)): asserts condition {
   if (!condition) throw new InvariantError(typeof broken === 'string' ? broken : broken());
 }

@@ -1,6 +1,6 @@
 /**
- * Exact money. Inside the hub an amount is a `bigint` count of minor units; a decimal exists only as text, at the two borders.
- * Source of the exponents: ISO 4217 (list one). Currencies that are not listed have two decimals.
+ * Exact money. Inside the hub an amount is a `bigint` count of minor units; a decimal exists only as text, at the two
+ * borders. Source of the exponents: ISO 4217 (list one). Currencies that are not listed have two decimals.
  */
 const EXPONENTS: Readonly<Record<string, number>> = {
   BIF: 0,
@@ -34,7 +34,9 @@ const EXPONENTS: Readonly<Record<string, number>> = {
 /** The largest amount on the wire: JSON numbers above 2^53-1 are no longer exact in most clients. */
 export const MINOR_UNITS_MAX = 9_007_199_254_740_991n;
 
-/** Number of decimals of a currency; a partner may count differently (some have two for KWD), so its overrides go first. */
+/**
+ * Number of decimals of a currency; a partner may count differently (some have two for KWD), so its overrides go first.
+ */
 export function currencyExponent(currency: string, overrides: Readonly<Record<string, number>> = {}): number {
   return own(overrides, currency) ?? own(EXPONENTS, currency) ?? 2;
 }
@@ -44,7 +46,10 @@ function own(exponents: Readonly<Record<string, number>>, currency: string): num
   return Object.hasOwn(exponents, currency) ? exponents[currency] : undefined;
 }
 
-/** Exact major units as text, always with the currency's decimals: (500n, 2) is "5.00", (500n, 0) is "500", (500n, 3) is "0.500". */
+/**
+ * Exact major units as text, always with the currency's decimals: (500n, 2) is "5.00", (500n, 0) is "500", (500n, 3) is
+ * "0.500".
+ */
 export function toMajorUnits(minor: bigint, exponent: number): string {
   const sign = minor < 0n ? '-' : '';
   const digits = (minor < 0n ? -minor : minor).toString().padStart(exponent + 1, '0');

@@ -1,6 +1,9 @@
 import { Clock } from '../kernel/clock';
 
-/** Workers report that they live; readiness reads it. A loop that hangs is worse than one that crashes, since no supervisor restarts it. */
+/**
+ * Workers report that they live; readiness reads it. A loop that hangs is worse than one that crashes, since no
+ * supervisor restarts it.
+ */
 export class Heartbeats {
   private readonly beats = new Map<string, number>();
 

@@ -11,8 +11,9 @@ const QUIET_CPU_MS_MAX = 15;
 const WORTH_BYTES = 16 * 1024 * 1024;
 
 /**
- * Gives memory back that a start or a busy hour has left behind. The engine collects when something allocates, and an idle hub allocates nothing,
- * so it would keep its largest size forever. Such a collection stops the process for a tenth of a second, which is why it waits until nothing is going on.
+ * Gives memory back that a start or a busy hour has left behind. The engine collects when something allocates, and an
+ * idle hub allocates nothing, so it would keep its largest size forever. Such a collection stops the process for a
+ * tenth of a second, which is why it waits until nothing is going on.
  */
 @Injectable()
 export class IdleMemory {

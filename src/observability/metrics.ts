@@ -218,8 +218,9 @@ export class Metrics {
   });
 
   constructor() {
-    // Each look at the event loop wakes the process. By default they are a hundred a second, more than everything else that an idle hub does;
-    // the price is that the least, mean and percentiles of the lag, which count the wait for the next look, read 40 ms and not 10 where nothing lags.
+    // Each look at the event loop wakes the process. By default they are a hundred a second, more than everything else
+    // that an idle hub does; the price is that the least, mean and percentiles of the lag, which count the wait for the
+    // next look, read 40 ms and not 10 where nothing lags.
     collectDefaultMetrics({ register: this.registry, eventLoopMonitoringPrecision: 40 });
   }
 }

@@ -13,7 +13,10 @@ export interface RequestContext {
 
 const storage = new AsyncLocalStorage<RequestContext>();
 
-/** Where the context is the present one already, as it is wherever nothing lost it, entering it once more would only copy it. */
+/**
+ * Where the context is the present one already, as it is wherever nothing lost it, entering it once more would only
+ * copy it.
+ */
 export function runInContext<T>(context: RequestContext, work: () => T): T {
   return storage.getStore() === context ? work() : storage.run(context, work);
 }

@@ -1,18 +1,25 @@
 /** A new destination, or one after trouble, starts with no more. */
 const LIMIT_MIN = 4;
 const LIMIT_FIRST = 32;
-/** Latency below this is the network and this process's own turn, however much it is of a fast partner's few milliseconds. */
+/**
+ * Latency below this is the network and this process's own turn, however much it is of a fast partner's few
+ * milliseconds.
+ */
 const SLACK_MS = 50;
 const WINDOW_MS = 100;
 const SAMPLES_MIN = 8;
-/** How long the best latency counts as what the destination can do; kept in two halves, so that it never starts from nothing. */
+/**
+ * How long the best latency counts as what the destination can do; kept in two halves, so that it never starts from
+ * nothing.
+ */
 const BASE_HALF_MS = 30_000;
 
 /**
- * How many concurrent calls to one destination are worthwhile. By Little's law the calls that a partner works on are its
- * rate times its latency: a slow partner with room needs many at once, and for a full one more calls only make each wait longer. So the
- * limit grows while it is used up and the latency stays near the best one seen, and shrinks when calls take twice as long as that or most of
- * them get no response (AIMD). A fixed number would be too small for one partner and too large for the next. Clocks are of `performance.now()`.
+ * How many concurrent calls to one destination are worthwhile. By Little's law the calls that a partner works on are
+ * its rate times its latency: a slow partner with room needs many at once, and for a full one more calls only make each
+ * wait longer. So the limit grows while it is used up and the latency stays near the best one seen, and shrinks when
+ * calls take twice as long as that or most of them get no response (AIMD). A fixed number would be too small for one
+ * partner and too large for the next. Clocks are of `performance.now()`.
  */
 export class ConcurrencyLimit {
   private limit: number;
@@ -58,8 +65,9 @@ export class ConcurrencyLimit {
     if (median !== undefined) this.learn(now, median);
     const best = Math.min(this.base.best, this.base.before);
     const slow = median !== undefined && median > Math.max(2 * best, best + SLACK_MS);
-    // Scattered losses are cables and faults, which fewer calls do not heal: taking one in ten for a full partner left most debits to their
-    // deadline. A partner that leaves most calls without a response is in trouble, and the breaker thinks so too.
+    // Scattered losses are cables and faults, which fewer calls do not heal: taking one in ten for a full partner left
+    // most debits to their deadline. A partner that leaves most calls without a response is in trouble, and the breaker
+    // thinks so too.
     const broken = this.lost > this.took.length;
     if (broken || slow) this.untroubled = false;
     if (broken) this.limit *= 0.5;

@@ -17,18 +17,21 @@ export type Plan =
   | { readonly action: 'give_up' };
 
 /**
- * Who gives meaning to answers of operators. The wallet registers itself, so the outbox delivers without knowing what a movement is,
- * and imports point one way.
+ * Who gives meaning to answers of operators. The wallet registers itself, so the outbox delivers without knowing what a
+ * movement is, and imports point one way.
  */
 export interface DeliveryHandler {
   /** For a message that was leased before or that has expired. */
   plan(message: LeasedMessage): Promise<Plan>;
   /**
-   * Inside the settling transaction, with the lanes of all results locked and their leases checked. Answers one disposition per result,
-   * in order; the transaction commits both or neither.
+   * Inside the settling transaction, with the lanes of all results locked and their leases checked. Answers one
+   * disposition per result, in order; the transaction commits both or neither.
    */
   settle(tx: Tx, results: readonly OperatorResult[]): Promise<NextStep[]>;
-  /** Why this message of a transaction must not be sent once more, or not yet; null when it may. The caller holds its lane and its head. */
+  /**
+   * Why this message of a transaction must not be sent once more, or not yet; null when it may. The caller holds its
+   * lane and its head.
+   */
   refuseReplay(
     tx: Tx,
     message: {

@@ -43,9 +43,10 @@ const REFUSALS_IN_A_ROW = 5;
 const PERMIT_NAP_MS = 100;
 
 /**
- * How long after it was asked for a permit of a rate-limited destination is good. Later the call takes another one: otherwise calls held up by
- * slow connections or a busy process would leave in a bunch, on top of those that the bucket grants by then. Below four calls a second the bucket
- * is one permit of the promised two, and an old permit cannot meet more than one new one for nearly as long as the next takes to come.
+ * How long after it was asked for a permit of a rate-limited destination is good. Later the call takes another one:
+ * otherwise calls held up by slow connections or a busy process would leave in a bunch, on top of those that the bucket
+ * grants by then. Below four calls a second the bucket is one permit of the promised two, and an old permit cannot meet
+ * more than one new one for nearly as long as the next takes to come.
  */
 export function permitAgeMs(ratePerSecond: number): number {
   return ratePerSecond === 0 ? Infinity : Math.max(PERMIT_AGE_MS, 800 / ratePerSecond);
@@ -72,7 +73,10 @@ export interface LoopSettings {
   readonly callbackTimeoutMs: number;
 }
 
-/** Delivers to one destination: claim as many as there are free slots, send each, settle each, sleep when there is nothing. */
+/**
+ * Delivers to one destination: claim as many as there are free slots, send each, settle each, sleep when there is
+ * nothing.
+ */
 export class DeliveryLoop {
   private readonly signal = new Signal();
   private readonly giveUp = new AbortController();
@@ -119,7 +123,10 @@ export class DeliveryLoop {
     this.running = this.run();
   }
 
-  /** What another message of an RGS that waits for permits would find out is known: the loop looks again when there may be one. */
+  /**
+   * What another message of an RGS that waits for permits would find out is known: the loop looks again when there may
+   * be one.
+   */
   wake = (rgsId?: number): void => {
     if (rgsId !== undefined && this.heldUp.has(rgsId) && performance.now() < this.heldUpUntil) return;
     this.signal.raise();
@@ -186,7 +193,8 @@ export class DeliveryLoop {
     const askedAt = performance.now();
     await this.refreshWatermark(askedAt);
     const stop = this.parts.metrics.claimSeconds.startTimer({ queue: this.destination.role });
-    // A partner's row may change while a message is leased; this attempt keeps the timeout and the lease that it began with.
+    // A partner's row may change while a message is leased; this attempt keeps the timeout and the lease that it began
+    // with.
     const lease: Lease = { destination: this.destination, leaseMs: this.leaseMs, claimedAt: askedAt };
     const landMs =
       lease.destination.role === 'operator'
@@ -242,7 +250,8 @@ export class DeliveryLoop {
   private dispatch(message: LeasedMessage, lease: Lease): void {
     const delivery = this.deliver(message, lease)
       .catch((error: unknown) => {
-        // Nothing below throws for what partners or the store do, so this is a fault of ours; the lease will run out and the message go again.
+        // Nothing below throws for what partners or the store do, so this is a fault of ours; the lease will run out
+        // and the message go again.
         this.parts.logger.event('error', 'outbox.delivery_crashed', {
           messageId: message.id,
           error: messageOf(error),
@@ -351,7 +360,8 @@ export class DeliveryLoop {
         ? 'the permit grew old before the question could leave'
         : null);
     if (tooLate !== null) return this.unsent(message, lease, tooLate);
-    // Reading a long list ends before the lease does: a result that came after it would count for nothing, and the same list would be read forever.
+    // Reading a long list ends before the lease does: a result that came after it would count for nothing, and the same
+    // list would be read forever.
     const endsAt = claimedAt + lease.leaseMs - LEASE_MARGIN_MS;
     const { result, healthy } = await this.parts.sender.ask(
       lease.destination,
@@ -371,15 +381,18 @@ export class DeliveryLoop {
     const { result, healthy, waitedMs } = await this.parts.sender.send(destination, message, {
       deadline,
       permitUntil: claimedAt + permitAgeMs(this.settings.ratePerSecond),
-      // A repeat that cannot leave at once leaves it to the queue; a first call has its connection and waits for its turn.
+      // A repeat that cannot leave at once leaves it to the queue; a first call has its connection and waits for its
+      // turn.
       permit: (why) =>
         this.permit(message, why === 'repeat' ? 0 : deadline - destination.timeoutMs - performance.now()),
       mayLeave: () => !this.stopping,
     });
-    // A connection that was ready only after the signal says nothing of the partner, and the next process shall not wait for its pause.
+    // A connection that was ready only after the signal says nothing of the partner, and the next process shall not
+    // wait for its pause.
     if (this.stopping && result.status === null && result.verdict.class === 'throttled')
       return this.unsent(message, lease, 'the hub is stopping');
-    // How long the partner takes, without the connection: one that is called rarely needs a new one each time and is not slow for that.
+    // How long the partner takes, without the connection: one that is called rarely needs a new one each time and is
+    // not slow for that.
     if (result.durationMs !== null)
       this.limit.ended(performance.now(), result.durationMs - waitedMs, result.status !== null);
     this.parts.metrics.concurrencyLimit.set({ destination: this.destination.code }, this.limit.current);
@@ -471,7 +484,10 @@ export class DeliveryLoop {
     }
   }
 
-  /** One refusal of its form may be the movement's; when every call is refused, address, credentials or form of the hub are wrong, and money waits for a person. */
+  /**
+   * One refusal of its form may be the movement's; when every call is refused, address, credentials or form of the hub
+   * are wrong, and money waits for a person.
+   */
   private watchRefusals(result: OperatorResult): void {
     const { destination, status } = result;
     const reason = result.verdict.detail ?? result.verdict.reason;

@@ -4,13 +4,13 @@ import type { NextStep, LeasedMessage, OperatorResult, Outcome } from './outbox-
 import type { Landing, MessagePosition } from './outbox.store';
 
 /**
- * What a lease may do, and what it leaves behind. Pure: the delivery loop, the sender and the settler carry it out, and the checker of the
- * money machine (tools/model) walks over the same functions.
+ * What a lease may do, and what it leaves behind. Pure: the delivery loop, the sender and the settler carry it out, and
+ * the checker of the money machine (tools/model) walks over the same functions.
  */
 
 /**
- * Leases of one message that may end without a word before it is set aside. What ends a process under load ends it again after
- * each start, since the message is still there; a person can look at it, a process cannot.
+ * Leases of one message that may end without a word before it is set aside. What ends a process under load ends it
+ * again after each start, since the message is still there; a person can look at it, a process cannot.
  */
 export const LOST_LEASES_MAX = 3;
 
@@ -30,7 +30,10 @@ export interface BookingLimits {
   readonly answersLater: boolean;
 }
 
-/** How long from the claim a call that leaves under this lease may still be booked: at the latest it leaves a timeout before the lease ends. */
+/**
+ * How long from the claim a call that leaves under this lease may still be booked: at the latest it leaves a timeout
+ * before the lease ends.
+ */
 export function landsAfterClaimMs(
   leaseMs: number,
   { timeoutMs, callbackTimeoutMs, graceMs, answersLater }: BookingLimits,
@@ -85,7 +88,10 @@ export function isExpiredAfter({ expiresInMs }: Pick<LeasedMessage, 'expiresInMs
   return expiresInMs !== null && expiresInMs <= sinceClaimMs;
 }
 
-/** When the last try of an attempt must have its response, in ms from the claim. No try starts after the message expired: by then its outcome is asked for, not tried for. */
+/**
+ * When the last try of an attempt must have its response, in ms from the claim. No try starts after the message
+ * expired: by then its outcome is asked for, not tried for.
+ */
 export function endsWithinMs(leaseMs: number, timeoutMs: number, expiresInMs: number | null): number {
   return expiresInMs === null || expiresInMs <= 0 ? leaseMs : Math.min(leaseMs, expiresInMs + timeoutMs);
 }
@@ -96,8 +102,9 @@ export function outlastsLease(leaseMs: number, timeoutMs: number, sinceClaimMs: 
 }
 
 /**
- * How long from the end of the attempt something of it may still be booked, in ms; null when no response was lost. A lost call may be booked until
- * its timeout and the grace are over; one that was accepted, or may have been, until its callback is overdue as well.
+ * How long from the end of the attempt something of it may still be booked, in ms; null when no response was lost. A
+ * lost call may be booked until its timeout and the grace are over; one that was accepted, or may have been, until its
+ * callback is overdue as well.
  */
 export function landsAfterMs(
   said: OutcomeClass,
@@ -135,8 +142,9 @@ export function landingOf(
 }
 
 /**
- * How a message is ended whose outcome became known by other means. One that is being sent is left alone: its own answer comes, and contradictions
- * must be seen. What was refused is not repeated, though: expired, it gets no further permit.
+ * How a message is ended whose outcome became known by other means. One that is being sent is left alone: its own
+ * answer comes, and contradictions must be seen. What was refused is not repeated, though: expired, it gets no further
+ * permit.
  */
 export function endingOf(place: MessagePosition['place'], outcome: 'sent' | 'dead'): 'settle' | 'expire' | 'leave' {
   if (place === 'idle') return 'settle';

@@ -18,9 +18,9 @@ export class LostLeases {
   ) {}
 
   /**
-   * How a message is to be handled. One that has lost all leases but the last it may lose is handled alone in this process, since all that
-   * is in flight when a process ends loses its leases with the one that ended it; the others are returned until their turn. The process that gets
-   * `alone` calls `done`.
+   * How a message is to be handled. One that has lost all leases but the last it may lose is handled alone in this
+   * process, since all that is in flight when a process ends loses its leases with the one that ended it; the others
+   * are returned until their turn. The process that gets `alone` calls `done`.
    */
   async judge(message: LeasedMessage): Promise<Handling> {
     if (message.claims < LOST_LEASES_MAX) return 'usual';

@@ -13,7 +13,10 @@ const WEEKS_AHEAD = 4;
 /** Kept as earlier builds name it: two of them must not repair at once during a rolling restart. */
 const REPAIR = 'outbox_repair_lanes';
 
-/** What the outbox needs done now and then. Processes that only answer requests leave the work to the workers, and measure all the same. */
+/**
+ * What the outbox needs done now and then. Processes that only answer requests leave the work to the workers, and
+ * measure all the same.
+ */
 @Injectable()
 export class OutboxMaintenance implements OnApplicationBootstrap {
   constructor(

@@ -33,7 +33,10 @@ export interface LeasedMessage {
   readonly claims: number;
   /** When it may first have left under an earlier lease; null = it never did. */
   readonly firstSentAt: Date | null;
-  /** Until when a call of an earlier lease whose answer was lost may still be booked; null = no call was lost, or the operator proved that it booked none. */
+  /**
+   * Until when a call of an earlier lease whose answer was lost may still be booked; null = no call was lost, or the
+   * operator proved that it booked none.
+   */
   readonly mayLandUntil: Date | null;
   /** The same moment by `performance.now()`. */
   readonly landsAt: number | null;
@@ -44,13 +47,18 @@ export interface LeasedMessage {
   readonly transactionId: string | null;
   readonly path: string;
   readonly body: string;
-  /** Milliseconds until it must not be sent any more, as of the claim; negative: that moment has passed; null: it never does. */
+  /**
+   * Milliseconds until it must not be sent any more, as of the claim; negative: that moment has passed; null: it never
+   * does.
+   */
   readonly expiresInMs: number | null;
   /** Whether this is the one probe of a breaker that is not closed. */
   readonly probe: boolean;
 }
 
-/** sent and dead finish the message, blocked stops its lane for a person, retry counts an attempt, released does not. */
+/**
+ * sent and dead finish the message, blocked stops its lane for a person, retry counts an attempt, released does not.
+ */
 export type Outcome = 'sent' | 'dead' | 'blocked' | 'retry' | 'released';
 
 export interface NextStep {
@@ -101,7 +109,10 @@ export type DeliveryResult = OperatorResult | WebhookResult;
 export interface OperatorResult extends Delivery {
   readonly queue: 'operator';
   readonly verdict: OperatorOutcome;
-  /** What the outbox would do if the outcome were unknown: for a response that says nothing about an earlier, lost attempt. */
+  /**
+   * What the outbox would do if the outcome were unknown: for a response that says nothing about an earlier, lost
+   * attempt.
+   */
   readonly ifUnknown: NextStep;
 }
 

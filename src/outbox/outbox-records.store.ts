@@ -49,9 +49,10 @@ interface RecordRow extends Row {
 }
 
 /**
- * Ids of the records in each state; $2 is the id to stay before. Few are open among months of sent ones, so those start from the small table
- * that makes them so. What is pending stands at the head of its lane without a counted attempt, or behind any head. What is sent is what is
- * left: asked record by record, newest first, since a join may be planned over all of them. ("is null" would pass for rare, and invite a sort.)
+ * Ids of the records in each state; $2 is the id to stay before. Few are open among months of sent ones, so those start
+ * from the small table that makes them so. What is pending stands at the head of its lane without a counted attempt, or
+ * behind any head. What is sent is what is left: asked record by record, newest first, since a join may be planned over
+ * all of them. ("is null" would pass for rare, and invite a sort.)
  */
 const IDS: Readonly<Record<RecordStatus | 'any', string>> = {
   any: 'select m.id, m.destination_id from outbox_message m where ($2::uuid is null or m.id < $2)',
@@ -79,7 +80,10 @@ const IDS: Readonly<Record<RecordStatus | 'any', string>> = {
 export class OutboxRecordsStore {
   constructor(private readonly database: Database) {}
 
-  /** Newest first. The status is derived: a dead row is dead, a head is pending or failed, what its lane has passed is sent. */
+  /**
+   * Newest first. The status is derived: a dead row is dead, a head is pending or failed, what its lane has passed is
+   * sent.
+   */
   async list(filter: RecordFilter): Promise<OutboxRecord[]> {
     // The page is cut out before anything is looked up for its records.
     const page = `(select o.id from (${IDS[filter.status ?? 'any']}) o

@@ -19,7 +19,9 @@ export interface Claim {
   readonly waitMs: number | null;
   /** Whether more may be due, and the destination is only not trusted with it yet: slow start after an outage. */
   readonly slowed: boolean;
-  /** RGSs of which nothing can leave within `waitMs`, for want of a permit; null when permits are not what is wanting. */
+  /**
+   * RGSs of which nothing can leave within `waitMs`, for want of a permit; null when permits are not what is wanting.
+   */
   readonly heldUp: readonly number[] | null;
 }
 
@@ -45,7 +47,9 @@ export interface Landing {
   readonly hadMayLandUntil: Date | null;
 }
 
-/** held: the lease is ours and locked. busy: another transaction holds the lane, come back. stale: the lease was lost. */
+/**
+ * held: the lease is ours and locked. busy: another transaction holds the lane, come back. stale: the lease was lost.
+ */
 export type LockResult = 'ok' | 'busy' | 'stale';
 
 export interface BreakerMove {
@@ -81,12 +85,18 @@ export interface DestinationHealth {
   readonly lastErrorAt: Date | null;
 }
 
-/** in_flight: leased, awaiting its response. idle: a head that is not being sent. waiting: behind its head. done: settled. */
+/**
+ * in_flight: leased, awaiting its response. idle: a head that is not being sent. waiting: behind its head. done:
+ * settled.
+ */
 export interface MessagePosition {
   readonly place: 'in_flight' | 'idle' | 'waiting' | 'done';
   /** Whether it may have left before. */
   readonly possiblySent: boolean;
-  /** How long something of it may still be booked, in ms; 0 when nothing can be, and while it is in flight the least that is known. */
+  /**
+   * How long something of it may still be booked, in ms; 0 when nothing can be, and while it is in flight the least
+   * that is known.
+   */
   readonly landsInMs: number;
 }
 
@@ -113,7 +123,10 @@ interface ClaimRow extends Row {
 /** A fence that no earlier lease of the message had: a result that comes late must not count for the new head. */
 const UNUSED_TOKEN = '(extract(epoch from clock_timestamp()) * 1000000)::bigint';
 
-/** All SQL of the outbox. The tables, the functions and the order of locks are explained in the migration that makes them. */
+/**
+ * All SQL of the outbox. The tables, the functions and the order of locks are explained in the migration that makes
+ * them.
+ */
 @Injectable()
 export class OutboxStore {
   constructor(
@@ -156,8 +169,8 @@ export class OutboxStore {
   }
 
   /**
-   * `landMs`: how long from now a call that leaves under the lease may still be booked; null where that is no question. `floor` is the
-   * watermark: rows older than it are known to be dead versions, and the index scan may skip them.
+   * `landMs`: how long from now a call that leaves under the lease may still be booked; null where that is no question.
+   * `floor` is the watermark: rows older than it are known to be dead versions, and the index scan may skip them.
    */
   async claim(
     destinationId: number,
@@ -207,8 +220,9 @@ export class OutboxStore {
   }
 
   /**
-   * For a repeat within an attempt, or a call whose permit grew old before its connection was there: in how many ms it may leave, null when not
-   * within `waitMsMax`. A message that expired or was recalled since it was claimed gets none: its outcome is asked for now, not tried for.
+   * For a repeat within an attempt, or a call whose permit grew old before its connection was there: in how many ms it
+   * may leave, null when not within `waitMsMax`. A message that expired or was recalled since it was claimed gets none:
+   * its outcome is asked for now, not tried for.
    */
   async reservePermit(destinationId: number, messageId: string, waitMsMax: number): Promise<number | null> {
     const [row] = await this.hot.prepared<{ wait_ms: number | null }>(
@@ -219,7 +233,10 @@ export class OutboxStore {
     return row?.wait_ms ?? null;
   }
 
-  /** A verdict per lease, in the order given: one message can be there twice, under the lease that was lost and under the one that is held. */
+  /**
+   * A verdict per lease, in the order given: one message can be there twice, under the lease that was lost and under
+   * the one that is held.
+   */
   async lock(tx: Tx, leases: readonly { readonly id: string; readonly token: string }[]): Promise<LockResult[]> {
     const rows = await tx.rows<{ place: number; verdict: LockResult }>(
       'select place, verdict from outbox_lock($1, $2)',
@@ -303,7 +320,9 @@ export class OutboxStore {
     return rows.length > 0;
   }
 
-  /** As lockLane, but skips lanes that another transaction holds; returns the list indexes of those that are locked now. */
+  /**
+   * As lockLane, but skips lanes that another transaction holds; returns the list indexes of those that are locked now.
+   */
   async lockFreeLanes(
     tx: Tx,
     lanes: readonly { readonly destinationId: number; readonly laneKey: string }[],
@@ -337,8 +356,9 @@ export class OutboxStore {
   }
 
   /**
-   * Where messages stand; their heads are locked if they have any. The caller holds the lanes. in_flight: leased, its response is to come.
-   * idle: a head that is not being sent; `maybeSent` says whether it may have been sent before. waiting: behind its head. done: settled.
+   * Where messages stand; their heads are locked if they have any. The caller holds the lanes. in_flight: leased, its
+   * response is to come. idle: a head that is not being sent; `maybeSent` says whether it may have been sent before.
+   * waiting: behind its head. done: settled.
    */
   async positions(tx: Tx, messageIds: readonly string[]): Promise<Map<string, MessagePosition>> {
     const positions = new Map<string, MessagePosition>();
@@ -468,7 +488,10 @@ export class OutboxStore {
     }));
   }
 
-  /** What must stay small: rows that no week fits (up to a thousand are counted), dead versions of heads, the age of the oldest snapshot that keeps such versions alive. */
+  /**
+   * What must stay small: rows that no week fits (up to a thousand are counted), dead versions of heads, the age of the
+   * oldest snapshot that keeps such versions alive.
+   */
   async growth(): Promise<{
     messagesByDefault: number;
     attemptsByDefault: number;
@@ -500,7 +523,8 @@ export class OutboxStore {
     queue: Queue,
     id: string,
   ): Promise<{ destinationId: number; laneKey: string | null; transactionId: string | null } | undefined> {
-    // Shared with other replays, against outbox_drop_partitions: an old message must not lose its week between this look and its new head.
+    // Shared with other replays, against outbox_drop_partitions: an old message must not lose its week between this
+    // look and its new head.
     await tx.rows(`select pg_advisory_xact_lock_shared(hashtext('outbox_create_partitions'))`);
     const [row] = await tx.rows<{ destination_id: number; lane_key: string | null; transaction_id: string | null }>(
       'select m.destination_id, m.lane_key, m.transaction_id from outbox_message m join outbox_destination d on d.id = m.destination_id where d.queue = $1 and m.id = $2',
@@ -510,9 +534,10 @@ export class OutboxStore {
   }
 
   /**
-   * Queues a delivered or dead message again, behind everything that its lane holds: what the receiver hears stays in order. The caller holds the
-   * lane. False when it is in the queue still, or is more than a day old while the lane is busy: settling looks for the next message among those
-   * of a day, and looking among all for the sake of this would be everybody's price.
+   * Queues a delivered or dead message again, behind everything that its lane holds: what the receiver hears stays in
+   * order. The caller holds the lane. False when it is in the queue still, or is more than a day old while the lane is
+   * busy: settling looks for the next message among those of a day, and looking among all for the sake of this would be
+   * everybody's price.
    */
   async requeue(tx: Tx, id: string): Promise<boolean> {
     const [queued] = await tx.rows<{ idle: boolean }>(
@@ -547,8 +572,9 @@ export class OutboxStore {
   }
 
   /**
-   * Writes another body into a message that has not left, and makes it due; false when it may have left. A lane or a head that another transaction holds is
-   * left alone: it is leaving now. Nothing that waits for a lane may come after this in the transaction.
+   * Writes another body into a message that has not left, and makes it due; false when it may have left. A lane or a
+   * head that another transaction holds is left alone: it is leaving now. Nothing that waits for a lane may come after
+   * this in the transaction.
    */
   async rewrite(tx: Tx, messageId: string, body: string): Promise<boolean> {
     const rows = await tx.rows(
@@ -569,9 +595,10 @@ export class OutboxStore {
   }
 
   /**
-   * Makes a message due now, with the same bytes and the same id. The caller holds its lane. A head is hurried (and its lane freed),
-   * a message that still queues behind its head is left in its place, anything else gets a head of its own outside the lane. Only the
-   * schedule starts over: what may have been sent, and until when it may be booked, is not forgotten.
+   * Makes a message due now, with the same bytes and the same id. The caller holds its lane. A head is hurried (and its
+   * lane freed), a message that still queues behind its head is left in its place, anything else gets a head of its own
+   * outside the lane. Only the schedule starts over: what may have been sent, and until when it may be booked, is not
+   * forgotten.
    */
   async replay(tx: Tx, id: string): Promise<void> {
     const hurried = await tx.rows(

@@ -55,7 +55,10 @@ export class Outbox {
     await this.store.lockLane(tx, destinationId, laneKey);
   }
 
-  /** Locks those of the lanes that no other transaction holds; returns their list indexes. The rest may be retried immediately. */
+  /**
+   * Locks those of the lanes that no other transaction holds; returns their list indexes. The rest may be retried
+   * immediately.
+   */
   lockFreeLanes(
     tx: Tx,
     lanes: readonly { readonly destinationId: number; readonly laneKey: string }[],
@@ -64,8 +67,9 @@ export class Outbox {
   }
 
   /**
-   * Ends messages whose outcome became known by other means. The caller holds their lanes. A message that is being sent right now is
-   * left alone but for repeats of what was refused: its own answer comes, and contradictions must be seen. One behind its head keeps its place, and ends when its turn comes.
+   * Ends messages whose outcome became known by other means. The caller holds their lanes. A message that is being sent
+   * right now is left alone but for repeats of what was refused: its own answer comes, and contradictions must be seen.
+   * One behind its head keeps its place, and ends when its turn comes.
    */
   async finish(tx: Tx, messages: readonly FinishedMessage[], reason: string): Promise<void> {
     if (messages.length === 0) return;
@@ -102,7 +106,10 @@ export class Outbox {
     });
   }
 
-  /** Void requested: from now on the message is looked up instead of sent, immediately if it waits for its next attempt. The caller holds its lane. */
+  /**
+   * Void requested: from now on the message is looked up instead of sent, immediately if it waits for its next attempt.
+   * The caller holds its lane.
+   */
   async recall(tx: Tx, message: { readonly id: string; readonly destinationId: number }): Promise<void> {
     await this.store.expire(tx, [message.id]);
     await this.store.hurry(tx, message.id);
@@ -126,7 +133,10 @@ export class Outbox {
     return this.store.holdBack(tx, messageIds, ms);
   }
 
-  /** Completes what a message says, while it has not left; false when it may have. The last thing that a transaction does with the outbox. */
+  /**
+   * Completes what a message says, while it has not left; false when it may have. The last thing that a transaction
+   * does with the outbox.
+   */
   async rewrite(
     tx: Tx,
     message: { readonly id: string; readonly destinationId: number; readonly body: string },
@@ -156,7 +166,8 @@ export class Outbox {
       });
       if (refusal !== null) throw refusal;
     }
-    // What a player's game server hears keeps its order. A movement at the operator has none to keep: its lane went on without it.
+    // What a player's game server hears keeps its order. A movement at the operator has none to keep: its lane went on
+    // without it.
     if (queue === 'operator' || !(await this.store.requeue(tx, id))) await this.store.replay(tx, id);
     const after = await this.records.find(tx, queue, id);
     invariant(before !== undefined && after !== undefined, () => `outbox record ${id} vanished while it was replayed`);

@@ -59,7 +59,10 @@ export class OutboxWorker implements OnApplicationBootstrap, BeforeApplicationSh
     });
   }
 
-  /** The first thing to do on SIGTERM: another replica may have the messages while this one still says goodbye to its callers. */
+  /**
+   * The first thing to do on SIGTERM: another replica may have the messages while this one still says goodbye to its
+   * callers.
+   */
   stopClaiming(): void {
     this.stopping = true;
     for (const loop of this.loops.values()) loop.stopClaiming();
@@ -67,7 +70,8 @@ export class OutboxWorker implements OnApplicationBootstrap, BeforeApplicationSh
 
   async beforeApplicationShutdown(): Promise<void> {
     this.stopClaiming();
-    // Longer than one call may take: what is on the wire gets its response settled. What takes longer is left to its lease.
+    // Longer than one call may take: what is on the wire gets its response settled. What takes longer is left to its
+    // lease.
     const { operatorTimeoutMs, drainSeconds, shutdownTimeoutSeconds } = this.config;
     const graceMs = Math.min(
       operatorTimeoutMs + 2_000,
@@ -128,8 +132,9 @@ export class OutboxWorker implements OnApplicationBootstrap, BeforeApplicationSh
 }
 
 /**
- * Capacity of a destination's token bucket: a quarter of a second's calls. Together with the age that a permit may reach
- * (permitAgeMs in delivery-loop.ts) the calls that leave in any window of t seconds stay within rate * t + statedBurst(rate).
+ * Capacity of a destination's token bucket: a quarter of a second's calls. Together with the age that a permit may
+ * reach (permitAgeMs in delivery-loop.ts) the calls that leave in any window of t seconds stay within rate * t +
+ * statedBurst(rate).
  */
 export function bucketCapacity(ratePerSecond: number): number {
   return Math.max(1, ratePerSecond * 0.25);

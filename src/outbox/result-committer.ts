@@ -24,13 +24,15 @@ interface Settled {
   readonly nextStep: NextStep | null;
 }
 
-/** Writes results down: the outcome of the transaction, the webhook it causes and the state of the lane in one commit. */
+/**
+ * Writes results down: the outcome of the transaction, the webhook it causes and the state of the lane in one commit.
+ */
 @Injectable()
 export class ResultCommitter {
   private replica = '';
   /**
-   * One batcher per queue: a result of the operator enqueues webhooks and so waits for RGS lanes, which a batch that also held RGS results
-   * would hold already; two such batches could wait for each other.
+   * One batcher per queue: a result of the operator enqueues webhooks and so waits for RGS lanes, which a batch that
+   * also held RGS results would hold already; two such batches could wait for each other.
    */
   private readonly batchers: Readonly<Record<Queue, Batcher<DeliveryResult, Settled>>>;
 
@@ -56,8 +58,8 @@ export class ResultCommitter {
   }
 
   /**
-   * Resolves once the result is committed or known to be stale. While the store is away it is kept and tried again: forgetting an
-   * answer would only make the message go out once more.
+   * Resolves once the result is committed or known to be stale. While the store is away it is kept and tried again:
+   * forgetting an answer would only make the message go out once more.
    */
   async add(result: DeliveryResult, giveUp: AbortSignal): Promise<void> {
     for (;;) {

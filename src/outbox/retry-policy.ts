@@ -15,14 +15,18 @@ const DELAY_SECONDS_MIN = 0.2;
 const THROTTLED_SECONDS_MAX = 15;
 const EXPIRY_SLACK_MS = 20;
 
-/** Full jitter (random between nothing and the bound): after an outage the retries of thousands of messages must not come in step. */
+/**
+ * Full jitter (random between nothing and the bound): after an outage the retries of thousands of messages must not
+ * come in step.
+ */
 export function jitteredDelayMs(boundSeconds: number, random: number): number {
   return Math.max(Math.min(DELAY_SECONDS_MIN, boundSeconds), boundSeconds * random) * 1000;
 }
 
 /**
- * What to do with a message after a response of this class. `attempts` counts earlier attempts that left, `releases` those given back; `mayLandUntil`
- * is null when none of those that left may still be booked; `random` is uniform in [0, 1).
+ * What to do with a message after a response of this class. `attempts` counts earlier attempts that left, `releases`
+ * those given back; `mayLandUntil` is null when none of those that left may still be booked; `random` is uniform in [0,
+ * 1).
  */
 export function propose(
   queue: 'operator' | 'rgs',
@@ -46,7 +50,8 @@ export function propose(
       return final('dead');
     case 'throttled': {
       const bound = Math.min(2 ** Math.min(counts.releases, 10), THROTTLED_SECONDS_MAX);
-      // Retry-After: 0, or a date that has passed by the time we read it, names no pause; without one of ours the response would loop.
+      // Retry-After: 0, or a date that has passed by the time we read it, names no pause; without one of ours the
+      // response would loop.
       const pauseMs = retryAfterMs === null || retryAfterMs === 0 ? jitteredDelayMs(bound, random) : retryAfterMs;
       return later('released', untilExpiry(pauseMs, counts.expiresInMs));
     }
@@ -54,8 +59,8 @@ export function propose(
       // The destination is paused as a whole; the message waits for it.
       return later('released', 0);
     case 'accepted':
-      // The first response "accepted" buys time for the callback, also when all calls before it are proven unbooked. After it, silence is an unknown
-      // outcome like any other.
+      // The first response "accepted" buys time for the callback, also when all calls before it are proven unbooked.
+      // After it, silence is an unknown outcome like any other.
       if (counts.attempts === 0 || counts.mayLandUntil === null)
         return later('retry', untilExpiry(rules.callbackTimeoutSeconds * 1000, counts.expiresInMs));
       return again(queue, counts, rules, random);

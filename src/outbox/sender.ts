@@ -76,7 +76,10 @@ export class Sender {
     };
   }
 
-  /** Looks a movement up in the operator's list instead of sending it: applied when it is there, absent when the whole list lacks it, else unknown. */
+  /**
+   * Looks a movement up in the operator's list instead of sending it: applied when it is there, absent when the whole
+   * list lacks it, else unknown.
+   */
   async ask(
     destination: Partner,
     message: LeasedMessage,
@@ -124,7 +127,9 @@ export class Sender {
     }
   }
 
-  /** An operator's response about another movement changes nothing, and a person must check: its books may be mixed up. */
+  /**
+   * An operator's response about another movement changes nothing, and a person must check: its books may be mixed up.
+   */
   private reportMismatch(source: 'answer' | 'list', field: string, message: LeasedMessage, destination: Partner): void {
     this.metrics.mismatches.inc({ source, field });
     this.logger.event('warn', 'operator.mismatch', {
@@ -208,12 +213,21 @@ function outcomeOf(said: LookUp): OperatorOutcome {
   }
 }
 
-/** Sent to the RGS when the operator refuses the hub itself: the operator's text would point its developer to the wrong signature. */
+/**
+ * Sent to the RGS when the operator refuses the hub itself: the operator's text would point its developer to the wrong
+ * signature.
+ */
 const MISCONFIGURED = 'operator_misconfigured';
-/** Refusals that may be about player or amount, if the operator says so; all others are about the hub's address, credentials or form. */
+/**
+ * Refusals that may be about player or amount, if the operator says so; all others are about the hub's address,
+ * credentials or form.
+ */
 const ABOUT_THE_MOVEMENT = new Set([400, 402, 404, 409, 422]);
 
-/** The operator's own words and what came with them, for our people; outwards, a refusal of the hub's credentials or of its form is no word about the player. */
+/**
+ * The operator's own words and what came with them, for our people; outwards, a refusal of the hub's credentials or of
+ * its form is no word about the player.
+ */
 function explained(verdict: OperatorOutcome, response: PartnerResponse): OperatorOutcome {
   if (response.kind !== 'answered') return verdict;
   if (verdict.class === 'rejected_contract') {

@@ -6,7 +6,10 @@ interface Loop {
   readonly hasRoom: () => boolean;
 }
 
-/** Wakes the loops that deliver to a destination: in this process immediately, in others through the database when this one cannot do it all. */
+/**
+ * Wakes the loops that deliver to a destination: in this process immediately, in others through the database when this
+ * one cannot do it all.
+ */
 @Injectable()
 export class WakeUps {
   private readonly local = new Map<number, Loop>();

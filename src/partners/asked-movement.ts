@@ -51,9 +51,10 @@ export function isGiven(value: unknown): boolean {
 }
 
 /**
- * First field in which what an operator says differs from what it was asked; null when all that it gives agrees. A word about another
- * movement is no word about this one: 200 OK with the amount of a neighbour's debit would confirm a debit that was not booked. An amount must be exact;
- * in a row of a list (`listed`) it may carry the noise of a binary float, as reconciliation reads it too.
+ * First field in which what an operator says differs from what it was asked; null when all that it gives agrees. A word
+ * about another movement is no word about this one: 200 OK with the amount of a neighbour's debit would confirm a debit
+ * that was not booked. An amount must be exact; in a row of a list (`listed`) it may carry the noise of a binary float,
+ * as reconciliation reads it too.
  */
 export function disagreement(
   asked: AskedMovement,

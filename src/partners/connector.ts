@@ -10,7 +10,9 @@ import buildSecureConnector from 'undici/lib/core/connect';
 const NEXT_ADDRESS_MS = 250;
 const TCP_KEEP_ALIVE_MS = 60_000;
 
-/** Why there is no connection, in words that name the cause: what was asked for and how far it came. Nothing was sent. */
+/**
+ * Why there is no connection, in words that name the cause: what was asked for and how far it came. Nothing was sent.
+ */
 export class ConnectError extends Error {
   constructor(
     message: string,
@@ -32,9 +34,9 @@ export interface Place {
 type Connected = (error: Error | null, socket: net.Socket | null) => void;
 
 /**
- * Connects to whichever address of the host answers first. Node tries them one after the other and drops each after 250 ms, so on a network where
- * a connection takes longer it ends at the last one, dead or not; here a slow address stays in the race while the next is tried.
- * Answers how to give up.
+ * Connects to whichever address of the host answers first. Node tries them one after the other and drops each after 250
+ * ms, so on a network where a connection takes longer it ends at the last one, dead or not; here a slow address stays
+ * in the race while the next is tried. Answers how to give up.
  */
 export function connectToFirst({ host, port, lookup = dns.lookup }: Place, done: Connected): (why: string) => void {
   const trying = new Map<net.Socket, string>();
@@ -101,7 +103,10 @@ export function connectToFirst({ host, port, lookup = dns.lookup }: Place, done:
   };
 }
 
-/** Families in turn, the resolver's favourite first: when one family leads nowhere, the second try is already of the other. */
+/**
+ * Families in turn, the resolver's favourite first: when one family leads nowhere, the second try is already of the
+ * other.
+ */
 function alternating(addresses: readonly dns.LookupAddress[]): dns.LookupAddress[] {
   const [first, second] = [
     addresses.filter(({ family }) => family === addresses[0]?.family),
@@ -116,7 +121,9 @@ function codeIn(message: string): string {
   return /\bE[A-Z]{3,}\b/.exec(message)?.[0] ?? 'ECONNREFUSED';
 }
 
-/** Connections of undici: name, TCP and TLS together have `limitMs`, apart from the time that the call itself may take. */
+/**
+ * Connections of undici: name, TCP and TLS together have `limitMs`, apart from the time that the call itself may take.
+ */
 export function partnerConnector(limitMs: number): buildConnector.connector {
   // Without a limit of its own: the one here also covers the name and the race of the addresses.
   const secure = buildSecureConnector({ timeout: 0 });

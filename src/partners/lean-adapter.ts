@@ -8,12 +8,15 @@ import { splitCredentials } from '../kernel/base-url';
 import { type BodyText, bodyText } from './response-body';
 import { partnerConnector } from './connector';
 
-/** The call did not begin to be written to a connection, so the partner cannot have acted on it. Decided by that alone, never by an error's code. */
+/**
+ * The call did not begin to be written to a connection, so the partner cannot have acted on it. Decided by that alone,
+ * never by an error's code.
+ */
 export class NeverLeft extends AxiosError {}
 
 /**
- * What decides whether a try may leave, asked at the last moment before its first byte: waiting for a connection, or for this process's turn,
- * may have taken long. A class on purpose: axios copies plain objects in its config.
+ * What decides whether a try may leave, asked at the last moment before its first byte: waiting for a connection, or
+ * for this process's turn, may have taken long. A class on purpose: axios copies plain objects in its config.
  */
 export abstract class Departure {
   /** `performance.now()` of the first byte; undefined while nothing left. */
@@ -51,13 +54,17 @@ type Settle = (outcome: LeanResponse | AxiosError | typeof PERMIT_TOO_OLD) => vo
 const PERMIT_TOO_OLD = Symbol('the connection is there, and the permit grew old meanwhile');
 
 /**
- * axios' way to the wire for one short text out and one short text back. Its own adapter serves uploads, streams, proxies and redirects, and
- * with node:http below it takes twice the CPU of the whole rest of a delivery; this one serves what partners get: keep-alive connections per
- * origin without pipelining, a time limit over the call and another one over its connection, a limit on the response, no redirect.
- * It asks for no compression, and unpacks what comes packed all the same.
+ * axios' way to the wire for one short text out and one short text back. Its own adapter serves uploads, streams,
+ * proxies and redirects, and with node:http below it takes twice the CPU of the whole rest of a delivery; this one
+ * serves what partners get: keep-alive connections per origin without pipelining, a time limit over the call and
+ * another one over its connection, a limit on the response, no redirect. It asks for no compression, and unpacks what
+ * comes packed all the same.
  */
 export class LeanAdapter {
-  /** A partner's own Keep-Alive header shortens how long a connection idles; it must end before the partner closes it under a call. */
+  /**
+   * A partner's own Keep-Alive header shortens how long a connection idles; it must end before the partner closes it
+   * under a call.
+   */
   private readonly agent: Agent;
 
   constructor(connectTimeoutMs: number) {
@@ -69,7 +76,10 @@ export class LeanAdapter {
     return this.agent.destroy();
   }
 
-  /** `config.timeout` bounds the call from its first byte to the last one of the response. Rejects with AxiosError, as every adapter. */
+  /**
+   * `config.timeout` bounds the call from its first byte to the last one of the response. Rejects with AxiosError, as
+   * every adapter.
+   */
   readonly send = async (config: LeanConfig): Promise<LeanResponse> => {
     let call: Dispatcher.DispatchOptions;
     try {
@@ -109,8 +119,9 @@ interface Parser {
 }
 
 /**
- * undici takes an interim answer of 102 or 103 for what it is, and breaks the connection off at a 100, since none was expected. RFC 9110
- * (15.2) has a client skip every interim answer, and balancers send this one unasked; so a 100 is shown to undici as a 102.
+ * undici takes an interim answer of 102 or 103 for what it is, and breaks the connection off at a 100, since none was
+ * expected. RFC 9110 (15.2) has a client skip every interim answer, and balancers send this one unasked; so a 100 is
+ * shown to undici as a 102.
  */
 function skipContinue(client: unknown): void {
   const parser = (client as { [kSocket]?: (Socket & { [kParser]?: Parser }) | null })[kSocket]?.[kParser];
@@ -136,7 +147,8 @@ class Exchange implements Dispatcher.DispatchHandler {
     private readonly settle: Settle,
   ) {
     this.departure = config.departure;
-    // Armed for a connection that is there already; one that has to be made gets what is left from the moment when the call leaves.
+    // Armed for a connection that is there already; one that has to be made gets what is left from the moment when the
+    // call leaves.
     this.timer = setTimeout(this.timeUp, Math.max(0, Math.min(config.timeout ?? 0, this.latest - performance.now())));
   }
 

@@ -10,8 +10,8 @@ import type { PartnerResponse } from './partner-http';
 export type Direction = 'debit' | 'credit';
 
 /**
- * The classes of money-flow: what a response says about the player's money. Two more come without a movement being sent:
- * absent (the operator's list does not hold it) and expired (it never left, and now must not).
+ * The classes of money-flow: what a response says about the player's money. Two more come without a movement being
+ * sent: absent (the operator's list does not hold it) and expired (it never left, and now must not).
  */
 export type OutcomeClass =
   'applied' | 'rejected_business' | 'rejected_contract' | 'throttled' | 'accepted' | 'unknown' | 'absent' | 'expired';
@@ -29,12 +29,16 @@ export interface OperatorOutcome {
   readonly detail?: string;
 }
 
-/** Words of refusal that say nothing where the operator says "conflict": it says them of a reference that it has booked before, too. */
+/**
+ * Words of refusal that say nothing where the operator says "conflict": it says them of a reference that it has booked
+ * before, too.
+ */
 const NO_REFUSAL_ON_CONFLICT = new Set(['ERROR', 'FAILED']);
 /**
- * Statuses of which none can follow from a call that was applied: what the operator says of a request that it does not take. All other 4xx
- * are left out on purpose: 409 and 423 are said of what is booked or being booked, 408, 425 and 499 of calls that go on behind a proxy, 406 and
- * 412 of a response that could not be written, and the rest have no known meaning.
+ * Statuses of which none can follow from a call that was applied: what the operator says of a request that it does not
+ * take. All other 4xx are left out on purpose: 409 and 423 are said of what is booked or being booked, 408, 425 and 499
+ * of calls that go on behind a proxy, 406 and 412 of a response that could not be written, and the rest have no known
+ * meaning.
  */
 const REFUSALS = new Set([400, 401, 402, 403, 404, 405, 410, 411, 413, 414, 415, 417, 421, 422, 426, 428, 431, 451]);
 /** Members of a response that name a movement. */
@@ -135,12 +139,17 @@ function directionsOf(route: string): AskedMovement['directions'] {
   return route === 'rollback' ? ['deposit', 'rollback'] : route === 'deposit' ? ['deposit'] : ['withdraw'];
 }
 
-/** What the hub makes itself where an operator's references must be unique over all RGSs and players: `hub~` and the transaction's id. */
+/**
+ * What the hub makes itself where an operator's references must be unique over all RGSs and players: `hub~` and the
+ * transaction's id.
+ */
 const OWN_REFERENCE = 'hub~';
 /** A refId that an RGS makes up in the form of the hub's own would be another movement's reference, or its reversal. */
 const LIKE_OUR_OWN = /^(?:hub~|rollback:)/i;
 
-/** The operator's name for a movement where it is not the bare refId, as it is kept with the movement; null: the refId. */
+/**
+ * The operator's name for a movement where it is not the bare refId, as it is kept with the movement; null: the refId.
+ */
 export function externalReference(scope: ReferenceScope, refId: string, transactionId: string): string | null {
   return scope === 'operator' || LIKE_OUR_OWN.test(refId) ? OWN_REFERENCE + transactionId : null;
 }
@@ -150,7 +159,10 @@ export function reversalReference(refId: string): string {
   return `rollback:${refId}`;
 }
 
-/** Path and exact body that undo a debit: the operator's rollback route where it has one, else a deposit of the same amount. */
+/**
+ * Path and exact body that undo a debit: the operator's rollback route where it has one, else a deposit of the same
+ * amount.
+ */
 export function operatorReversalMessage(
   operator: Partner,
   bet: Omit<OperatorMovement, 'movement'>,
@@ -167,7 +179,9 @@ export function operatorReversalMessage(
   };
 }
 
-/** "." and ".." vanish from every URL, escaped or not: such a player's path would name another route of the operator. */
+/**
+ * "." and ".." vanish from every URL, escaped or not: such a player's path would name another route of the operator.
+ */
 export function isAddressablePlayer(externalPlayerId: string): boolean {
   return externalPlayerId !== '.' && externalPlayerId !== '..';
 }
@@ -184,8 +198,8 @@ export function classOfStatusWord(
 }
 
 /**
- * What an operator's response to a movement means. A 2xx is not success until the body says so, a failure that may have happened after the
- * money moved is unknown, not refused, and a response about another movement is no response.
+ * What an operator's response to a movement means. A 2xx is not success until the body says so, a failure that may have
+ * happened after the money moved is unknown, not refused, and a response about another movement is no response.
  */
 export function classifyOperatorResponse(
   operator: Partner,

@@ -17,7 +17,10 @@ import {
 } from './partners.store';
 import { REPLICA_LIVES_MS, Replicas } from './replicas';
 
-/** Age at which the copy of the partner tables is read again; a change of a partner takes effect within it on every replica. */
+/**
+ * Age at which the copy of the partner tables is read again; a change of a partner takes effect within it on every
+ * replica.
+ */
 const SNAPSHOT_AGE_MS_MAX = 5_000;
 
 /** Codes of the pair that the environment describes. */
@@ -106,8 +109,9 @@ export class PartnerDirectory implements OnModuleInit {
   }
 
   /**
-   * The pair of the environment becomes two rows, so that everything behind it knows only partners. A process whose environment sends money
-   * elsewhere than the rows say is refused while others live by them: a second stack on the same database took over the first one's partners.
+   * The pair of the environment becomes two rows, so that everything behind it knows only partners. A process whose
+   * environment sends money elsewhere than the rows say is refused while others live by them: a second stack on the
+   * same database took over the first one's partners.
    */
   private async ensureDefaultPair(): Promise<void> {
     // One that was killed a moment ago must not keep its successor out.

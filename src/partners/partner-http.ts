@@ -49,7 +49,9 @@ export interface PostRequest {
   readonly deadline: number;
   /** `performance.now()` until which the permit of the first try is good; Infinity where no rate is limited. */
   readonly permitUntil: number;
-  /** Takes a permit for a repeat, or in the place of one that grew old: until when it is good; null when there is none. */
+  /**
+   * Takes a permit for a repeat, or in the place of one that grew old: until when it is good; null when there is none.
+   */
   readonly permit: (why: 'repeat' | 'late') => Promise<number | null>;
   /** Asked at the last moment before a try leaves. */
   readonly mayLeave: () => boolean;
@@ -99,7 +101,10 @@ interface TryConfig extends LeanConfig {
   departure?: Attempt;
 }
 
-/** Signed calls to partners: keep-alive, one hard timeout per try, no redirects, retries within an attempt by axios-retry. */
+/**
+ * Signed calls to partners: keep-alive, one hard timeout per try, no redirects, retries within an attempt by
+ * axios-retry.
+ */
 @Injectable()
 export class PartnerHttp implements OnApplicationShutdown {
   private readonly agents: { readonly httpAgent: PartnerHttpAgent; readonly httpsAgent: PartnerHttpsAgent };
@@ -168,7 +173,10 @@ export class PartnerHttp implements OnApplicationShutdown {
     }
   }
 
-  /** A signed GET whose body is read as it comes. Rejects on any status but 200, and when `signal` fires; later the signal breaks the body off. */
+  /**
+   * A signed GET whose body is read as it comes. Rejects on any status but 200, and when `signal` fires; later the
+   * signal breaks the body off.
+   */
   async stream(
     partner: Partner,
     url: string,
@@ -184,7 +192,8 @@ export class PartnerHttp implements OnApplicationShutdown {
         ...this.signatureHeaders(partner, { method: 'GET', url, idempotencyKey: '', body: '' }),
       },
       responseType: 'stream',
-      // Any limit, also an infinite one, makes axios wrap the body in a stream that cannot be destroyed while the partner is silent.
+      // Any limit, also an infinite one, makes axios wrap the body in a stream that cannot be destroyed while the
+      // partner is silent.
       maxContentLength: -1,
       // A lost connection before the first byte may be tried again; nothing of the list was used yet.
       'axios-retry': {
@@ -287,7 +296,8 @@ export class PartnerHttp implements OnApplicationShutdown {
     const attempt = config.departure;
     if (attempt === undefined) return config;
     if (attempt.tries > 0 && !(await attempt.take('repeat'))) throw new PermitRefused();
-    // Checked after the permit: a slow database may have delayed it until another process has the lease, or has settled the movement.
+    // Checked after the permit: a slow database may have delayed it until another process has the lease, or has settled
+    // the movement.
     if (!mayLeave(performance.now(), attempt.partner.timeoutMs, attempt.request.deadline)) throw new PermitRefused();
     attempt.tries += 1;
     for (const [name, value] of Object.entries(
@@ -299,7 +309,8 @@ export class PartnerHttp implements OnApplicationShutdown {
       }),
     ))
       config.headers.set(name, value);
-    // From the first byte of this try to the last one of its response: a partner that drips a byte a second must not hold the slot forever.
+    // From the first byte of this try to the last one of its response: a partner that drips a byte a second must not
+    // hold the slot forever.
     config.timeout = attempt.partner.timeoutMs;
     return config;
   }

@@ -33,7 +33,10 @@ export interface Partner {
   readonly rollbackRoute: boolean;
   /** Whether it keeps refusals with the reference, so that a refused repeat speaks for every call before it. */
   readonly refusalIsFinal: boolean;
-  /** Whether it may accept a call and book it later, until the callback timeout: a call whose answer was lost may be booked until then. */
+  /**
+   * Whether it may accept a call and book it later, until the callback timeout: a call whose answer was lost may be
+   * booked until then.
+   */
   readonly answersLater: boolean;
   readonly timeoutMs: number;
   /** Live signing keys, newest first: the first signs, all verify. */
@@ -46,7 +49,10 @@ export interface Partner {
 
 /** What an operator and an RGS have agreed on. */
 export interface PartnerPair {
-  /** player: the operator keys its books by player and reference, and sees the RGS's own refId. operator: by reference alone, and the hub makes it. */
+  /**
+   * player: the operator keys its books by player and reference, and sees the RGS's own refId. operator: by reference
+   * alone, and the hub makes it.
+   */
   readonly referenceScope: ReferenceScope;
 }
 

@@ -29,8 +29,9 @@ export interface BodyText {
 }
 
 /**
- * The text of a response's body: unpacked although no compression was requested, since proxies compress as they like, and by its own charset.
- * Never longer than `bytesMax`, whatever it unpacks to. Not asynchronous: the bound is far below what would hold the process up.
+ * The text of a response's body: unpacked although no compression was requested, since proxies compress as they like,
+ * and by its own charset. Never longer than `bytesMax`, whatever it unpacks to. Not asynchronous: the bound is far
+ * below what would hold the process up.
  */
 export function bodyText(
   bytes: Buffer,
@@ -48,7 +49,8 @@ export function bodyText(
     .filter((coding) => coding !== '' && coding !== 'identity');
   if (codings.length > CODINGS_MAX) return { text: '', unreadable: `is packed ${codings.length} times` };
   for (const coding of codings.reverse()) {
-    // Some name a coding and then send nothing, or plain bytes that are no packed ones; an empty body needs no unpacking.
+    // Some name a coding and then send nothing, or plain bytes that are no packed ones; an empty body needs no
+    // unpacking.
     if (plain.length === 0) break;
     const unpack = Object.hasOwn(UNPACK, coding) ? UNPACK[coding] : undefined;
     if (unpack === undefined)

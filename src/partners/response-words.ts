@@ -50,7 +50,10 @@ function wordsIn(value: unknown): string[] {
   return nested.length > 0 ? nested : [...first(CODES), ...first(SENTENCES)];
 }
 
-/** A response in one line: status, where it redirects to, and what the body is, classified by what a person would check next. */
+/**
+ * A response in one line: status, where it redirects to, and what the body is, classified by what a person would check
+ * next.
+ */
 export function describeResponse(response: ResponseBody): string {
   const { status, head } = response;
   const location = head?.location ?? null;

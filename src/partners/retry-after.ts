@@ -14,9 +14,10 @@ const DATES = [
 ];
 
 /**
- * Retry-After (RFC 9110, 10.2.3) as milliseconds from `nowMs`, from 0 to RETRY_AFTER_MS_MAX; null for anything that is neither seconds nor a date,
- * so that a word in the header delays no call. Date.parse would take much more than the three forms, and one without a zone as local time.
- * The only reader of this header: all calls, lists and questions to partners go through it.
+ * Retry-After (RFC 9110, 10.2.3) as milliseconds from `nowMs`, from 0 to RETRY_AFTER_MS_MAX; null for anything that is
+ * neither seconds nor a date, so that a word in the header delays no call. Date.parse would take much more than the
+ * three forms, and one without a zone as local time. The only reader of this header: all calls, lists and questions to
+ * partners go through it.
  */
 export function retryAfterMs(header: unknown, nowMs: number): number | null {
   if (typeof header !== 'string') return null;
@@ -43,7 +44,8 @@ function httpDateMs(text: string, nowMs: number): number | null {
         Number(parts.second),
       ),
     );
-    // The 31st of a shorter month would silently be the 1st of the next. A leap second moves the minute, not the day, but at midnight.
+    // The 31st of a shorter month would silently be the 1st of the next. A leap second moves the minute, not the day,
+    // but at midnight.
     return parts.second === '60' || date.getUTCDate() === day ? date.getTime() : null;
   }
   return null;

@@ -1,8 +1,8 @@
 import { createHmac, hash, timingSafeEqual } from 'node:crypto';
 
 /**
- * HMAC over what was sent, byte for byte. A body that was parsed and written again would verify only for partners whose JSON writer
- * agrees with ours in every space and zero.
+ * HMAC over what was sent, byte for byte. A body that was parsed and written again would verify only for partners whose
+ * JSON writer agrees with ours in every space and zero.
  */
 export function sign(secret: string, timestamp: string, body: Buffer | string): string {
   return createHmac('sha256', secret).update(`${timestamp}:`).update(body).digest('hex');
@@ -66,7 +66,9 @@ export function parseBound(
   return match === null ? null : { timestamp: match[1] ?? '', kid: match[2] ?? '', signature: match[3] ?? '' };
 }
 
-/** True when `signature` (64 lower-case hex digits) is that of the request. Constant time in the signature's content. */
+/**
+ * True when `signature` (64 lower-case hex digits) is that of the request. Constant time in the signature's content.
+ */
 export function verifyBound(secret: string, request: BoundRequest, signature: string): boolean {
   return timingSafeEqual(Buffer.from(signature), Buffer.from(boundSignature(secret, request)));
 }

@@ -6,8 +6,8 @@ export function mayLeave(now: number, timeoutMs: number, endBy: number): boolean
 }
 
 /**
- * Whether a call without a usable answer is made again in the same attempt. A refused connection or a partner that names its own pause is for the
- * queue to handle, not for a loop in one attempt.
+ * Whether a call without a usable answer is made again in the same attempt. A refused connection or a partner that
+ * names its own pause is for the queue to handle, not for a loop in one attempt.
  */
 export function isRepeated(
   response:

@@ -1,6 +1,6 @@
 /**
- * Files of undici that its index also loads, with its fetch, its WebSocket and its caches: 5 MB of every hub, which nothing here uses.
- * Its version is pinned, and the tests of partner-http find a move.
+ * Files of undici that its index also loads, with its fetch, its WebSocket and its caches: 5 MB of every hub, which
+ * nothing here uses. Its version is pinned, and the tests of partner-http find a move.
  */
 declare module 'undici/lib/dispatcher/agent' {
   import { Agent } from 'undici';

@@ -31,8 +31,8 @@ export interface Leadership {
 }
 
 /**
- * What is done now and then, beside requests: which process does it, one run at a time, and what happens when it fails. A failed run is logged
- * and counted, and the next one tries again.
+ * What is done now and then, beside requests: which process does it, one run at a time, and what happens when it fails.
+ * A failed run is logged and counted, and the next one tries again.
  */
 @Injectable()
 export class Periodic {
@@ -74,7 +74,10 @@ export class Periodic {
     await this.running.get(name);
   }
 
-  /** Runs `work` while no other replica has this right; undefined: another one has it. `unhurried`: statements of its transaction may take a minute. */
+  /**
+   * Runs `work` while no other replica has this right; undefined: another one has it. `unhurried`: statements of its
+   * transaction may take a minute.
+   */
   async lead<T>(
     right: string,
     work: (leadership: Leadership) => Promise<T>,

@@ -9,15 +9,19 @@ import { Settlement, changeBy } from './settlement';
 import { WalletStore } from './wallet.store';
 
 const LOOK_MS = 1_000;
-/** A sweep looks back over a minute of ids, which at a thousand debits a second is a hundred thousand rows; in between a glance at the last seconds will do. */
+/**
+ * A sweep looks back over a minute of ids, which at a thousand debits a second is a hundred thousand rows; in between a
+ * glance at the last seconds will do.
+ */
 const LOOKS_PER_SWEEP = 15;
 const BATCH = 500;
 /** Kept as earlier builds name it. */
 const SWEEP = 'wallet:deadline';
 
 /**
- * Tells the RGS in time about debits that never left: queued behind a stuck head, or kept back by an open breaker. Debits that may have
- * left are none of its business: their message is claimed again after the deadline, and then resolved.
+ * Tells the RGS in time about debits that never left: queued behind a stuck head, or kept back by an open breaker.
+ * Debits that may have left are none of its business: their message is claimed again after the deadline, and then
+ * resolved.
  */
 @Injectable()
 export class DeadlineWorker implements OnModuleInit, OnApplicationBootstrap {
@@ -63,7 +67,8 @@ export class DeadlineWorker implements OnModuleInit, OnApplicationBootstrap {
   }
 
   private async sweepThoseOf(seconds: number): Promise<number> {
-    // What holds the right holds nothing else: a transaction that held tables here would wait forever for a transaction that locks them whole.
+    // What holds the right holds nothing else: a transaction that held tables here would wait forever for a transaction
+    // that locks them whole.
     const swept = await this.periodic.lead(SWEEP, async (leadership) => {
       let rejected = 0;
       let after: string | null = null;

@@ -9,8 +9,8 @@ const PREFIX = 'settled:';
 const SWEEP_MS = 500;
 
 /**
- * Requests that wait for an outcome. A waiter is a promise and a map entry: no connection, no query of its own. It is woken by the
- * settling transaction's commit, in this process at once and in others by notification.
+ * Requests that wait for an outcome. A waiter is a promise and a map entry: no connection, no query of its own. It is
+ * woken by the settling transaction's commit, in this process at once and in others by notification.
  */
 @Injectable()
 export class OutcomeWaiters implements OnModuleDestroy {
@@ -28,7 +28,10 @@ export class OutcomeWaiters implements OnModuleDestroy {
     });
   }
 
-  /** The first hook of a stop, before the port is closed: closing it waits for every request, and so would wait for these. */
+  /**
+   * The first hook of a stop, before the port is closed: closing it waits for every request, and so would wait for
+   * these.
+   */
   onModuleDestroy(): void {
     this.stopping = true;
     clearTimeout(this.sweepTimer);
@@ -36,8 +39,8 @@ export class OutcomeWaiters implements OnModuleDestroy {
   }
 
   /**
-   * Resolves when the transaction is settled, or after `ms`, or when `cancelled` fires (the caller hung up), or when this process stops. True:
-   * the commit that settled it has said so, and so is as durable as commits are.
+   * Resolves when the transaction is settled, or after `ms`, or when `cancelled` fires (the caller hung up), or when
+   * this process stops. True: the commit that settled it has said so, and so is as durable as commits are.
    */
   async wait(transactionId: string, ms: number, cancelled: AbortSignal): Promise<boolean> {
     if (this.stopping || cancelled.aborted) return false;

@@ -13,7 +13,10 @@ export const REASON_CODES = [
 ] as const;
 export type ReasonCode = (typeof REASON_CODES)[number];
 
-/** What operators write, lower case with "_" for all but letters and digits. The first that fits counts, so what is said of money comes first. */
+/**
+ * What operators write, lower case with "_" for all but letters and digits. The first that fits counts, so what is said
+ * of money comes first.
+ */
 const WORDS: readonly (readonly [RegExp, ReasonCode])[] = [
   [
     /insufficient|not_enough|no_(funds|money|balance|credit)|out_of_(funds|money|balance)|(low|balance)_(balance|too_low)|overdra/,
@@ -42,7 +45,8 @@ export function reasonCodeOf(said: OutcomeClass, reason: string | null): ReasonC
     case 'rejected_business':
       return codeOfWord(reason) ?? 'other';
     case 'rejected_contract':
-      // It refused the call and not the debit: a wrong key, a wrong address, a field that it does not know. The RGS can do nothing about it.
+      // It refused the call and not the debit: a wrong key, a wrong address, a field that it does not know. The RGS can
+      // do nothing about it.
       return codeOfWord(reason) ?? 'operator_misconfigured';
     case 'applied':
     case 'throttled':

@@ -32,8 +32,8 @@ export class RollbackService {
   ) {}
 
   /**
-   * Everything in one transaction: the key, the place of the debit, the rollback and what it sets off. Throws idempotency_key_reused,
-   * reference_reused, round_closed, wrong_operator, validation_failed.
+   * Everything in one transaction: the key, the place of the debit, the rollback and what it sets off. Throws
+   * idempotency_key_reused, reference_reused, round_closed, wrong_operator, validation_failed.
    */
   async accept(context: Omit<MovementContext, 'movement'>, request: RollbackRequest): Promise<AcceptedRequest> {
     const { rgs, operator } = context;
@@ -73,8 +73,8 @@ export class RollbackService {
           return { transactionId: first.transactionId, refId: request.refId, replayed: true, mayBeSettled: true };
         }
       }
-      // Key, business key, lane, row: accepting locks in this order too. The insert decides whether the debit is known: a debit that comes at
-      // this very moment waits for us, or we for it.
+      // Key, business key, lane, row: accepting locks in this order too. The insert decides whether the debit is known:
+      // a debit that comes at this very moment waits for us, or we for it.
       const neverCame = await this.rollbacks.insertTombstone(tx, { ...place, id: newId() });
       await this.outbox.lockLane(tx, operator.id, externalPlayerId);
       const known = await this.rollbacks.findRollback(tx, { ...place, refId: request.refId });
@@ -86,7 +86,8 @@ export class RollbackService {
         return { transactionId: known.id, refId: request.refId, replayed: true, mayBeSettled: true };
       }
       const bet = await this.store.lockDebit(tx, place);
-      // Neither there nor its place: a movement of another name has the same hashes. The debit could not be stored either.
+      // Neither there nor its place: a movement of another name has the same hashes. The debit could not be stored
+      // either.
       if (bet === undefined) throw new HubError('reference_reused');
       const applied = neverCame ? false : await this.reverse(tx, bet);
       const stored = await this.rollbacks.insertRollback(tx, {
@@ -106,8 +107,9 @@ export class RollbackService {
   }
 
   /**
-   * The operator's player from whom the debit was taken; undefined when it did not come. Throws wrong_operator when it was taken at another
-   * operator: holding its place at this one would say "nothing to undo" of a stake that stays taken.
+   * The operator's player from whom the debit was taken; undefined when it did not come. Throws wrong_operator when it
+   * was taken at another operator: holding its place at this one would say "nothing to undo" of a stake that stays
+   * taken.
    */
   private async betOf(
     { rgs, operator }: Omit<MovementContext, 'movement'>,
@@ -121,7 +123,10 @@ export class RollbackService {
     return here?.externalPlayerId;
   }
 
-  /** A debit that was taken can be undone under whatever name it has; a name that only looks like one would hold the place of a debit that never comes. */
+  /**
+   * A debit that was taken can be undone under whatever name it has; a name that only looks like one would hold the
+   * place of a debit that never comes.
+   */
   private async checkIds(
     { rgs, operator, idempotencyKey }: Omit<MovementContext, 'movement'>,
     request: RollbackRequest,
@@ -138,7 +143,9 @@ export class RollbackService {
     throw new HubError('validation_failed', { errors: violations });
   }
 
-  /** Starts undoing a debit. True: it is undone already; false: there is nothing to undo; null: it will be known later. */
+  /**
+   * Starts undoing a debit. True: it is undone already; false: there is nothing to undo; null: it will be known later.
+   */
   private async reverse(tx: Tx, bet: MoneyTransaction): Promise<boolean | null> {
     const isOpen =
       bet.messageId !== null && (bet.state === 'initiated' || bet.state === 'unknown' || bet.state === 'parked');

@@ -5,7 +5,9 @@ import { COLUMNS, HAS_BUSINESS_KEY, type Transaction, type TransactionRow, trans
 /** Has the idempotency key of $1 RGS, $2 key. */
 const HAS_KEY = 'rgs_id = $1 and key_check = wallet_hash($2) and key_hash = wallet_hash_long($2, 1) and key = $2';
 
-/** SQL of undoing: rollbacks, the places that they hold for debits that have not come, and the keys of their requests. */
+/**
+ * SQL of undoing: rollbacks, the places that they hold for debits that have not come, and the keys of their requests.
+ */
 @Injectable()
 export class RollbackStore {
   /** Settles the rollbacks that waited for their debits; answers their ids. */
@@ -37,8 +39,8 @@ export class RollbackStore {
   }
 
   /**
-   * Takes the idempotency key of a request outside the batch. replayed: it was used before with the same request and stands for that
-   * transaction; reused: with another request.
+   * Takes the idempotency key of a request outside the batch. replayed: it was used before with the same request and
+   * stands for that transaction; reused: with another request.
    */
   async claimKey(
     tx: Tx,
@@ -87,7 +89,10 @@ export class RollbackStore {
     }));
   }
 
-  /** Holds the place of a debit that was rolled back before it came. False when the debit, or its place, or another movement with equal hashes is there: the business key decides. */
+  /**
+   * Holds the place of a debit that was rolled back before it came. False when the debit, or its place, or another
+   * movement with equal hashes is there: the business key decides.
+   */
   async insertTombstone(
     tx: Tx,
     place: {

@@ -45,8 +45,8 @@ export class RoundsStore {
   ) {}
 
   /**
-   * Totals are summed up here and not over the listed movements: a tournament's round can have more of them than one answer should
-   * carry, and a partial total would be a wrong one.
+   * Totals are summed up here and not over the listed movements: a tournament's round can have more of them than one
+   * answer should carry, and a partial total would be a wrong one.
    */
   async round(rgsId: number, roundId: string): Promise<Round> {
     const tallies = await this.database.rows<{

@@ -36,8 +36,9 @@ import { OutcomeWaiters } from './outcome-waiters';
 import { type Fill, WalletStore } from './wallet.store';
 
 /**
- * How long a webhook is held back when a callback settles a movement whose call is in flight and says less than the response may: the balance, or
- * the reason of a refusal. Operators that call back before they answer do so by milliseconds.
+ * How long a webhook is held back when a callback settles a movement whose call is in flight and says less than the
+ * response may: the balance, or the reason of a refusal. Operators that call back before they answer do so by
+ * milliseconds.
  */
 const ANSWER_WAIT_MS = 500;
 
@@ -50,7 +51,10 @@ export interface Move {
   readonly incomplete?: boolean;
 }
 
-/** Applies what operators say to transactions: state, history and the one webhook to the RGS, in the caller's transaction. */
+/**
+ * Applies what operators say to transactions: state, history and the one webhook to the RGS, in the caller's
+ * transaction.
+ */
 @Injectable()
 export class Settlement implements DeliveryHandler, OnModuleInit {
   constructor(
@@ -169,7 +173,8 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
   async apply(tx: Tx, reports: readonly OperatorReport[]): Promise<AppliedTransition[]> {
     const transactions = await this.store.lock(tx, [...new Set(reports.map(({ transactionId }) => transactionId))]);
     const transitions: AppliedTransition[] = [];
-    // Two statements about one transaction in a batch (its message was replayed while it was in flight) are written one after the other.
+    // Two statements about one transaction in a batch (its message was replayed while it was in flight) are written one
+    // after the other.
     const seen = new Set<string>();
     let moves: Move[] = [];
     const fills: { readonly fill: Fill; readonly transaction: MoneyTransaction }[] = [];
@@ -236,7 +241,10 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
     });
   }
 
-  /** Writes changes with all that follows from them: history, reversal, the rollbacks that waited for them, and the RGS's webhook. */
+  /**
+   * Writes changes with all that follows from them: history, reversal, the rollbacks that waited for them, and the
+   * RGS's webhook.
+   */
   async write(tx: Tx, moves: readonly Move[]): Promise<void> {
     if (moves.length === 0) return;
     const reversalMessages = moves.flatMap(({ transaction, change }) =>
@@ -306,7 +314,8 @@ export class Settlement implements DeliveryHandler, OnModuleInit {
       destinationId: transaction.operatorId,
       operatorId: transaction.operatorId,
       rgsId: transaction.rgsId,
-      // Outside the lane: the player's later movements must not wait for money to come back, and rollbacks may overtake.
+      // Outside the lane: the player's later movements must not wait for money to come back, and rollbacks may
+      // overtake.
       laneKey: null,
       eventType: 'rollback',
       transactionId: transaction.id,
@@ -346,7 +355,10 @@ function transactionIdOf(message: LeasedMessage): string {
   return message.transactionId;
 }
 
-/** Why a person must wait before anything is done about this movement by hand; null when nothing of it can be booked any more. */
+/**
+ * Why a person must wait before anything is done about this movement by hand; null when nothing of it can be booked any
+ * more.
+ */
 export function inFlight(
   transactionId: string,
   position: Pick<MessagePosition, 'place' | 'landsInMs'>,
@@ -379,7 +391,8 @@ function changeOf(
     from: transaction.state,
     to,
     balanceMinor: balanceOf(report, transaction.exponent),
-    // A debit that ended by a void request has that as its reason, however it was found out; the finding is in the history.
+    // A debit that ended by a void request has that as its reason, however it was found out; the finding is in the
+    // history.
     ...(to === 'confirmed'
       ? { reason: null, reasonCode: null }
       : to === 'compensating' || report.class === 'absent'
@@ -392,7 +405,10 @@ function changeOf(
   };
 }
 
-/** A callback that came before the response may carry no balance and no reason; the response that says the same fills them in. */
+/**
+ * A callback that came before the response may carry no balance and no reason; the response that says the same fills
+ * them in.
+ */
 function fillOf(transaction: MoneyTransaction, report: OperatorReport): Fill | null {
   const outcome = outcomeThatAgrees(transaction, report);
   if (outcome === null || report.source !== 'operator_response') return null;
@@ -424,7 +440,9 @@ function isIncomplete({ answerInFlight, balance, class: said }: OperatorReport, 
   return answerInFlight && ENDED.has(to) && (balance === null || said === 'rejected_business');
 }
 
-/** Null for a balance that is no amount or that no JSON client would read exactly: a wrong one would be worse than none. */
+/**
+ * Null for a balance that is no amount or that no JSON client would read exactly: a wrong one would be worse than none.
+ */
 function balanceOf({ balance }: OperatorReport, exponent: number): bigint | null {
   const minor = balance === null ? null : toMinorUnits(balance, exponent);
   return minor !== null && minor <= MINOR_UNITS_MAX && minor >= -MINOR_UNITS_MAX ? minor : null;

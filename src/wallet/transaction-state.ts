@@ -26,10 +26,16 @@ export const TRANSITIONS: Readonly<Record<TransactionState, readonly Transaction
   rolled_back: [],
 };
 
-/** States in which the movement came to an end; `settled_at` is set exactly in these. A confirmed debit leaves its end again when it is undone. */
+/**
+ * States in which the movement came to an end; `settled_at` is set exactly in these. A confirmed debit leaves its end
+ * again when it is undone.
+ */
 export const ENDED: ReadonlySet<TransactionState> = new Set(['confirmed', 'rejected', 'compensated', 'rolled_back']);
 
-/** States in which the movement's own outcome is known and notified: the final ones, and a confirmed debit that is being reversed. */
+/**
+ * States in which the movement's own outcome is known and notified: the final ones, and a confirmed debit that is being
+ * reversed.
+ */
 export const SETTLED: ReadonlySet<TransactionState> = new Set([...ENDED, 'rolling_back']);
 
 export interface TransitionInput {
@@ -44,15 +50,25 @@ export interface TransitionInput {
   readonly lastAttempt: boolean;
   /** Whether the operator recognises a repeat or can be asked: without either there is nothing that the hub may try. */
   readonly resolvable: boolean;
-  /** Whether the outcome of an earlier request of this movement was lost, and it is not proven that it was not booked. */
+  /**
+   * Whether the outcome of an earlier request of this movement was lost, and it is not proven that it was not booked.
+   */
   readonly repeated: boolean;
   /** Whether such a request could still be booked when this one was answered. */
   readonly inFlight: boolean;
-  /** Whether the operator keeps its refusals with the reference, so that a refused repeat speaks for every earlier request. */
+  /**
+   * Whether the operator keeps its refusals with the reference, so that a refused repeat speaks for every earlier
+   * request.
+   */
   readonly refusalIsFinal: boolean;
-  /** Whether the RGS no longer wants the debit: its deadline passed before this was said, or it asked for a rollback. */
+  /**
+   * Whether the RGS no longer wants the debit: its deadline passed before this was said, or it asked for a rollback.
+   */
   readonly unwanted: boolean;
-  /** Whether "absent" is proof: the operator said it before, the two questions began far enough apart, and nothing could still be booked when this one began. */
+  /**
+   * Whether "absent" is proof: the operator said it before, the two questions began far enough apart, and nothing could
+   * still be booked when this one began.
+   */
   readonly absentProven: boolean;
   /** Whether refunding was begun, so the movement itself is known to be applied, also while its reversal is parked. */
   readonly reversing: boolean;
@@ -66,8 +82,9 @@ export interface Transition {
   /** The evidence says the opposite of what is settled. Nothing changes, and a person must look. */
   readonly contradiction: boolean;
   /**
-   * What becomes of the message; `proposed` and `if_unknown` leave it to the outbox's retry policy, `after_landing` as well, but not before
-   * all that was lost is booked or never will be. `ask_again` looks once more after the grace, `again` sends once more now.
+   * What becomes of the message; `proposed` and `if_unknown` leave it to the outbox's retry policy, `after_landing` as
+   * well, but not before all that was lost is booked or never will be. `ask_again` looks once more after the grace,
+   * `again` sends once more now.
    */
   readonly message: 'sent' | 'dead' | 'blocked' | 'proposed' | 'if_unknown' | 'after_landing' | 'ask_again' | 'again';
 }
@@ -95,7 +112,10 @@ const contradict = (message: Transition['message']): Transition => ({
   message,
 });
 
-/** The heart of the hub: what an operator's response, list or callback does to a transaction. Pure; the tests are a table over it. */
+/**
+ * The heart of the hub: what an operator's response, list or callback does to a transaction. Pure; the tests are a
+ * table over it.
+ */
 export function decide(input: TransitionInput): Transition {
   return input.about === 'reversal' ? decideReversal(input) : decideMovement(input);
 }
@@ -113,7 +133,8 @@ function decideMovement(input: TransitionInput): Transition {
 
     case 'rejected_business':
       if (state === 'rejected') return stay('dead');
-      // "No funds" says that this request was not booked. One before it may be booked a moment later, and the RGS must not hear REJECTED then.
+      // "No funds" says that this request was not booked. One before it may be booked a moment later, and the RGS must
+      // not hear REJECTED then.
       if ((open || state === 'parked') && isSilentOnEarlierCalls(input))
         return input.lastAttempt
           ? giveUp(movement, state)
@@ -127,7 +148,8 @@ function decideMovement(input: TransitionInput): Transition {
 
     case 'rejected_contract':
       if (open && !input.repeated) return refused(movement);
-      // "Wrong credentials" or "wrong path" says that this repeat was not applied; the lost request before it may have been.
+      // "Wrong credentials" or "wrong path" says that this repeat was not applied; the lost request before it may have
+      // been.
       if (state === 'parked') return giveUp(movement, state);
       if (open)
         return input.lastAttempt
@@ -150,7 +172,8 @@ function decideMovement(input: TransitionInput): Transition {
 
     case 'throttled':
       if (isOutcomeKnown(state)) return stay(finalMessageOutcome(state));
-      // This call was turned away, but one before it left and its outcome was lost: a later refusal must not read as "never applied".
+      // This call was turned away, but one before it left and its outcome was lost: a later refusal must not read as
+      // "never applied".
       return input.repeated && state === 'initiated' ? move('unknown', 'proposed') : stay('proposed');
 
     case 'accepted':
@@ -198,7 +221,10 @@ function decideReversal(input: TransitionInput): Transition {
   }
 }
 
-/** A refusal of a repeat while an earlier request may still be booked. A callback speaks about the transaction as a whole. */
+/**
+ * A refusal of a repeat while an earlier request may still be booked. A callback speaks about the transaction as a
+ * whole.
+ */
 function isSilentOnEarlierCalls({ source, inFlight, refusalIsFinal }: TransitionInput): boolean {
   return source === 'operator_response' && inFlight && !refusalIsFinal;
 }
@@ -214,7 +240,9 @@ function stillUnknown({ state, movement, source, lastAttempt, resolvable }: Tran
   return state === 'initiated' ? move('unknown', 'proposed') : stay('proposed');
 }
 
-/** A debit of unknown outcome blocks its lane: a credit of the same round must not overtake it. A credit blocks nothing. */
+/**
+ * A debit of unknown outcome blocks its lane: a credit of the same round must not overtake it. A credit blocks nothing.
+ */
 function giveUp(movement: Direction, state: TransactionState): Transition {
   const message = movement === 'debit' ? 'blocked' : 'dead';
   return state === 'parked' ? stay(message) : move('parked', message);

@@ -73,7 +73,10 @@ export interface TransactionEvent {
   readonly evidence: unknown;
 }
 
-/** A transition to be written, or a contradiction to be kept (`to` is then what the evidence claims happened: nothing changes). */
+/**
+ * A transition to be written, or a contradiction to be kept (`to` is then what the evidence claims happened: nothing
+ * changes).
+ */
 export interface TransactionChange {
   readonly transactionId: string;
   readonly kind: 'transition' | 'contradiction';
@@ -131,11 +134,16 @@ export const COLUMNS = `id, operator_id, rgs_id, movement, player_id, external_p
   coalesce(deadline_at <= clock_timestamp(), false) as past_deadline,
   (extract(epoch from clock_timestamp() - absent_at) * 1000)::float8 as absent_for_ms`;
 
-/** Of a transaction: it has the business key of $1 RGS, $2 refId, $3 player, $4 movement, $5 operator. The hashes find it, the texts say that it is the one. */
+/**
+ * Of a transaction: it has the business key of $1 RGS, $2 refId, $3 player, $4 movement, $5 operator. The hashes find
+ * it, the texts say that it is the one.
+ */
 export const HAS_BUSINESS_KEY =
   'rgs_id = $1 and ref_hash = wallet_hash($2) and business_hash = wallet_business_hash($2, $3, $4, $5) and ref_id = $2 and player_id = $3 and movement = $4 and operator_id = $5';
 
-/** A debit that takes no money, with a free spin or out of a promotion. Of a debit only: wins of every kind are paid. */
+/**
+ * A debit that takes no money, with a free spin or out of a promotion. Of a debit only: wins of every kind are paid.
+ */
 export function isFreeBet(movement: TransactionMovement, kind: MovementKind): boolean {
   return movement === 'debit' && (kind === 'free' || kind === 'promo');
 }

@@ -1,7 +1,10 @@
 import { Check, Column, Entity, Index, PrimaryColumn, Unique } from 'typeorm';
 import type { TransactionMovement, TransactionState } from './transaction-state';
 
-/** One movement of money. Written and changed by wallet.store.ts only; this class is the schema's description and the drift check. */
+/**
+ * One movement of money. Written and changed by wallet.store.ts only; this class is the schema's description and the
+ * drift check.
+ */
 @Entity({
   name: 'wallet_transaction',
   comment: 'no index names the state, so the usual change from initiated to confirmed stays on its page',

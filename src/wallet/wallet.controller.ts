@@ -98,7 +98,8 @@ export class WalletController {
       rollback !== undefined && bet !== undefined,
       () => `rollback ${accepted.transactionId} or its bet vanished`,
     );
-    // Without a wait a repeat answers what the first request was answered: what was known when the rollback was accepted.
+    // Without a wait a repeat answers what the first request was answered: what was known when the rollback was
+    // accepted.
     const answersOutcome =
       response.hasHeader('Preference-Applied') ||
       rollback.waited ||
@@ -149,8 +150,9 @@ export class WalletController {
   }
 
   /**
-   * The transaction, of a new one only if it had to be looked at, and whether its outcome is what the caller gets: after a wait, or for a
-   * repeat of a request that asked for one. Else the response is the initial one, and for a wait that was in vain it is a 202 that says where to look.
+   * The transaction, of a new one only if it had to be looked at, and whether its outcome is what the caller gets:
+   * after a wait, or for a repeat of a request that asked for one. Else the response is the initial one, and for a wait
+   * that was in vain it is a 202 that says where to look.
    */
   private async outcome(
     { transactionId, replayed, mayBeSettled }: AcceptedRequest,

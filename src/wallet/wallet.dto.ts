@@ -53,7 +53,10 @@ function isMeta(value: unknown): boolean {
   return exact && Buffer.byteLength(text) <= META_BYTES_MAX;
 }
 
-/** The hub refunds a debit under `rollback:<refId>`: a movement of that name would be taken for the reversal by the operator, and one of the two would never be booked. */
+/**
+ * The hub refunds a debit under `rollback:<refId>`: a movement of that name would be taken for the reversal by the
+ * operator, and one of the two would never be booked.
+ */
 const RESERVED_REFERENCE = /^rollback:/i;
 
 function IsFreeReference(): PropertyDecorator {
@@ -83,7 +86,9 @@ function stakeMin(kind: unknown): 0 | 1 {
   return KINDS.some((known) => known === kind && isFreeBet('debit', known)) ? 0 : 1;
 }
 
-/** A movement as nearly every game server writes it: the fields of the class, in plain characters and without `meta`. */
+/**
+ * A movement as nearly every game server writes it: the fields of the class, in plain characters and without `meta`.
+ */
 function isPlainMovement(
   body: Readonly<Record<string, unknown>>,
   amountMin: number,
@@ -303,7 +308,10 @@ export class Warning {
   message!: string;
 }
 
-/** The response to a movement. Without a wait its bytes depend only on what never changes, so a repeat gets the very same. */
+/**
+ * The response to a movement. Without a wait its bytes depend only on what never changes, so a repeat gets the very
+ * same.
+ */
 export class MovementResponse {
   @ApiProperty({
     enum: ['initiated', 'OK', 'REJECTED', 'ROLLED_BACK'],

@@ -97,9 +97,9 @@ export class WalletService {
   }
 
   /**
-   * Stores the movement and its operator message in one commit. A repeat (same key and request, or same refId and data) stands for the
-   * first. Throws unsupported_currency, validation_failed, idempotency_key_reused, reference_reused, transaction_rolled_back, round_closed,
-   * signature_reused, store_unavailable.
+   * Stores the movement and its operator message in one commit. A repeat (same key and request, or same refId and data)
+   * stands for the first. Throws unsupported_currency, validation_failed, idempotency_key_reused, reference_reused,
+   * transaction_rolled_back, round_closed, signature_reused, store_unavailable.
    */
   async accept(context: MovementContext, request: DebitRequest | CreditRequest): Promise<AcceptedMovement> {
     let movement = this.newMovement(
@@ -108,7 +108,8 @@ export class WalletService {
       await this.partners.externalPlayerId(context.operator, context.rgs, request.playerId),
     );
     const refusal = (await this.untidyIds(movement)) ?? policyRefusal(context, movement);
-    // Currency lists and limits may change between a request and its repeat, and then the repeat must still get its response.
+    // Currency lists and limits may change between a request and its repeat, and then the repeat must still get its
+    // response.
     if (refusal !== null && !(await this.store.isKnown(movement))) throw refusal;
     const other = `${movement.movement === 'debit' ? 'credit' : 'debit'}:${context.signature}`;
     // The same signature in flight as the other kind of movement: the database sees it only once that one is stored.
@@ -211,7 +212,10 @@ export class WalletService {
     return this.round(rgs, roundId);
   }
 
-  /** A win is owed to the player whose debit was taken, however he was written then; all else under such a name is a slip. */
+  /**
+   * A win is owed to the player whose debit was taken, however he was written then; all else under such a name is a
+   * slip.
+   */
   private async untidyIds(movement: NewMovement): Promise<HubError | null> {
     const { playerId, refId, roundId, gameId, sessionId } = movement;
     const violations = untidy({ playerId, refId, roundId, gameId, sessionId });
@@ -452,7 +456,10 @@ export function outcomeResponse(transaction: Transaction): MovementResponse {
   };
 }
 
-/** What became of the debit that a rollback names. Only facts that are final are read, so that it says the same every time. */
+/**
+ * What became of the debit that a rollback names. Only facts that are final are read, so that it says the same every
+ * time.
+ */
 export function rollbackResult(rollback: Transaction, bet: Transaction): RollbackResult {
   if (rollback.applied === null) return 'in_progress';
   if (rollback.applied) return 'undone';

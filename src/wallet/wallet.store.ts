@@ -62,9 +62,9 @@ export interface NewMovement {
 }
 
 /**
- * created_unmatched: as created, and it is the first movement of its round, which a win should not be. try_again: its key was held by a
- * request of the same batch that was refused, so the key is free now. other_player: a win whose round's bet, the transaction, was taken from
- * another player of the operator.
+ * created_unmatched: as created, and it is the first movement of its round, which a win should not be. try_again: its
+ * key was held by a request of the same batch that was refused, so the key is free now. other_player: a win whose
+ * round's bet, the transaction, was taken from another player of the operator.
  */
 export type AcceptVerdict =
   | 'created'
@@ -299,7 +299,10 @@ export class WalletStore {
     await tx.rows('update wallet_transaction set absent_at = null where id = $1', [id]);
   }
 
-  /** What a later answer says beyond the callback that settled it, also for the rollbacks that get the balance of a repayment; answers their ids. */
+  /**
+   * What a later answer says beyond the callback that settled it, also for the rollbacks that get the balance of a
+   * repayment; answers their ids.
+   */
   async fillIn(tx: Tx, fill: Fill): Promise<string[]> {
     await tx.rows(
       `update wallet_transaction set balance_minor = coalesce($2, balance_minor), reason = coalesce($3, reason), reason_code = coalesce($4, reason_code) where id = $1`,
@@ -336,8 +339,8 @@ export class WalletStore {
   }
 
   /**
-   * Makes sure that debits with a deadline of this length are looked after: each length has a cursor of its own, since a cursor by age passes by
-   * those whose time is longer. One that begins today has nothing to catch up with.
+   * Makes sure that debits with a deadline of this length are looked after: each length has a cursor of its own, since
+   * a cursor by age passes by those whose time is longer. One that begins today has nothing to catch up with.
    */
   async keepDeadline(seconds: number): Promise<void> {
     await this.database.rows(
@@ -357,8 +360,9 @@ export class WalletStore {
   }
 
   /**
-   * Debits of the time between the cursor of this length and `ageSeconds` ago whose deadline has passed and that have no outcome, after the last id
-   * of the page before: those that may have left stay in the overlap. A minute of overlap covers ids whose clock was slow.
+   * Debits of the time between the cursor of this length and `ageSeconds` ago whose deadline has passed and that have
+   * no outcome, after the last id of the page before: those that may have left stay in the overlap. A minute of overlap
+   * covers ids whose clock was slow.
    */
   async overdueDebits(
     ageSeconds: number,
@@ -385,7 +389,10 @@ export class WalletStore {
     };
   }
 
-  /** Whether a sweep would find something among the debits whose deadline passed since the cursor. Ids of a slow clock wait for the next sweep. */
+  /**
+   * Whether a sweep would find something among the debits whose deadline passed since the cursor. Ids of a slow clock
+   * wait for the next sweep.
+   */
   async hasOverdueDebit(ageSeconds: number): Promise<boolean> {
     const rows = await this.hot.prepared(
       'wallet_overdue',

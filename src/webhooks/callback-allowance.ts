@@ -1,7 +1,13 @@
-/** Unmatched callbacks of one operator that a process keeps a second, after a burst. A pair that the hub does not know yet is a matter of milliseconds, and rare. */
+/**
+ * Unmatched callbacks of one operator that a process keeps a second, after a burst. A pair that the hub does not know
+ * yet is a matter of milliseconds, and rare.
+ */
 const UNMATCHED_PER_SECOND = 50;
 const UNMATCHED_BURST = 1_000;
-/** Different bodies about one transaction that are kept within a count's life: the first, some repeats, some contradictions. */
+/**
+ * Different bodies about one transaction that are kept within a count's life: the first, some repeats, some
+ * contradictions.
+ */
 const PER_TRANSACTION_MAX = 20;
 const TRANSACTIONS_COUNTED_MAX = 10_000;
 /** How long a count of the rows in the store is believed. */

@@ -3,8 +3,8 @@ import { IsIn, IsOptional, IsString, Length } from 'class-validator';
 import { IsPlainText, IsStorableText, FastPath, check, isPlainText } from '../http/validation';
 
 /**
- * A JSON number or decimal text; whether it is exact money is decided with the currency's exponent at hand. NaN stands for a number whose
- * digits no double holds; they are read from the body then.
+ * A JSON number or decimal text; whether it is exact money is decided with the currency's exponent at hand. NaN stands
+ * for a number whose digits no double holds; they are read from the body then.
  */
 function IsDecimal(): PropertyDecorator {
   return check(

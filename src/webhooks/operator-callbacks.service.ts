@@ -126,7 +126,8 @@ export class OperatorCallbacksService implements OnApplicationBootstrap {
       });
     }
     if (classOfStatusWord(operator, callback.status) === undefined) {
-      // Taken with 200 it would leave both sides believing that the other knows; the movement waits for a word that settles it.
+      // Taken with 200 it would leave both sides believing that the other knows; the movement waits for a word that
+      // settles it.
       await this.store.keep({ ...record, verdict: 'undecided' });
       this.heard('undecided', operator, callback, transaction.id);
       const { applied, pending, refused } = operator.statusWords;
@@ -160,7 +161,10 @@ export class OperatorCallbacksService implements OnApplicationBootstrap {
     else this.metrics.callbacksNotKept.inc({ operator: operator.code, reason: 'enough_of_the_transaction' });
   }
 
-  /** Callbacks that came in the same moment, in one commit. busy: another transaction holds the player's lane, as the settling of the response does. */
+  /**
+   * Callbacks that came in the same moment, in one commit. busy: another transaction holds the player's lane, as the
+   * settling of the response does.
+   */
   private settle(batch: readonly PendingCallback[]): Promise<(CallbackResult | 'busy')[]> {
     return this.hot.transaction(async (tx) => {
       // Lane before row, as everywhere; then no other transaction settles these messages in between.
@@ -170,7 +174,8 @@ export class OperatorCallbacksService implements OnApplicationBootstrap {
       );
       const held = batch.filter((_heard, place) => free.has(place));
       if (held.length === 0) return batch.map(() => 'busy' as const);
-      // A reversal, and a message that was sent again by hand, has no lane: its head is what everyone locks before the row.
+      // A reversal, and a message that was sent again by hand, has no lane: its head is what everyone locks before the
+      // row.
       const positions = await this.outbox.positions(tx, [
         ...new Set(held.flatMap(({ messageId }) => (messageId === null ? [] : [messageId]))),
       ]);
@@ -199,7 +204,10 @@ export class OperatorCallbacksService implements OnApplicationBootstrap {
     });
   }
 
-  /** Forgets callbacks whose time is over: unmatched ones after the week in which they are matched again, all others with the messages that they were about. */
+  /**
+   * Forgets callbacks whose time is over: unmatched ones after the week in which they are matched again, all others
+   * with the messages that they were about.
+   */
   async purge(): Promise<void> {
     for (let reports = 0; reports < PURGE_STATEMENTS_MAX; reports += 1)
       if ((await this.store.purge(this.config.outboxMessageRetentionDays, PURGE_BATCH)) < PURGE_BATCH) return;

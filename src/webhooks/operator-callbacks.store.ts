@@ -98,7 +98,9 @@ export class OperatorCallbacksStore {
     return Number(row?.n ?? 0);
   }
 
-  /** Deletes the oldest that are not needed any more, at most `limit` of each kind; returns how many of the larger kind. */
+  /**
+   * Deletes the oldest that are not needed any more, at most `limit` of each kind; returns how many of the larger kind.
+   */
   async purge(retentionDays: number, limit: number): Promise<number> {
     const [row] = await this.database.rows<{ n: number }>(
       `with unmatched as (

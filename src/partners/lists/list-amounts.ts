@@ -13,8 +13,9 @@ export interface ListAmount {
 }
 
 /**
- * Major units as an operator's list writes them. A partner that adds doubles prints 0.30000000000000004 for 0.30; a rest of less than a
- * millionth of a minor unit is taken as that, anything else that is finer than the minor unit is no amount.
+ * Major units as an operator's list writes them. A partner that adds doubles prints 0.30000000000000004 for 0.30; a
+ * rest of less than a millionth of a minor unit is taken as that, anything else that is finer than the minor unit is no
+ * amount.
  */
 export function amountFromMajor(decimal: string, exponent: number): ListAmount {
   return { minor: inRange(toMinorUnits(decimal, exponent) ?? withoutNoise(decimal, exponent)), raw: decimal };

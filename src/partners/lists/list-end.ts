@@ -48,7 +48,10 @@ export interface ItemsPage extends PageClaims {
   readonly nextCursor: string | null;
 }
 
-/** The form `{items, nextCursor}` of a list that is read page by page. Without `nextCursor`, be it null, nothing would tell a whole list from its first page. */
+/**
+ * The form `{items, nextCursor}` of a list that is read page by page. Without `nextCursor`, be it null, nothing would
+ * tell a whole list from its first page.
+ */
 export function itemsPage(value: unknown): ItemsPage {
   const page = value as Record<string, unknown>;
   if (!Array.isArray(page.items)) throw new ListFailure('not_a_list', 'it is an object without items');
@@ -78,9 +81,10 @@ export function headerClaims(header: OpenResponse['header']): PageClaims {
 }
 
 /**
- * Path and query of `rel="next"` (RFC 8288), or null. Signed calls go to the partner's own host and nowhere else; a link that differs from
- * it by scheme alone is the partner's too, since what stands behind a balancer does not know that the balancer speaks https. A link that
- * means next and cannot be read is a fault: taken for the end of the list, it would make every row behind it missing.
+ * Path and query of `rel="next"` (RFC 8288), or null. Signed calls go to the partner's own host and nowhere else; a
+ * link that differs from it by scheme alone is the partner's too, since what stands behind a balancer does not know
+ * that the balancer speaks https. A link that means next and cannot be read is a fault: taken for the end of the list,
+ * it would make every row behind it missing.
  */
 export function nextLink(header: OpenResponse['header'], from: string): string | null {
   const value = header('link');
@@ -105,7 +109,10 @@ export function nextLink(header: OpenResponse['header'], from: string): string |
   return next.pathname + next.search;
 }
 
-/** Why a response in one piece need not be the whole list, by its headers; null when nothing says so. Throws ListFault for a Link header that cannot be read. */
+/**
+ * Why a response in one piece need not be the whole list, by its headers; null when nothing says so. Throws ListFault
+ * for a Link header that cannot be read.
+ */
 export function moreByHeaders(header: OpenResponse['header'], from: string, rows: number): string | null {
   if (nextLink(header, from) !== null) return 'a Link header names a next page';
   const more = MORE_HEADERS.find((name) => saysYes(header(name)));
@@ -117,7 +124,10 @@ export function moreByHeaders(header: OpenResponse['header'], from: string, rows
   return header('content-range') === null ? null : 'a Content-Range header says that it is a part';
 }
 
-/** Why what stands beside the items of a list says that more follows; null when it does not. Looks into nested objects, as `meta` and `paging`. */
+/**
+ * Why what stands beside the items of a list says that more follows; null when it does not. Looks into nested objects,
+ * as `meta` and `paging`.
+ */
 export function moreBeside(around: Readonly<Record<string, unknown>>): string | null {
   let pages = 1;
   let page = 1;

@@ -1,4 +1,7 @@
-/** What can be wrong with a list that a partner gave. Stable words: reconciliation keeps them with its runs, and finance reads them. */
+/**
+ * What can be wrong with a list that a partner gave. Stable words: reconciliation keeps them with its runs, and finance
+ * reads them.
+ */
 export type ListFailureReason =
   | 'wrong_content_type'
   /** Not JSON, not UTF-8, or cut off. */

@@ -19,7 +19,10 @@ export interface OpenResponse {
   readonly header: OpenStream['header'];
 }
 
-/** Opens a partner's list, for any reader. Rejects on any status but 200 and on what is declared as anything but JSON; `signal` ends it at any time. */
+/**
+ * Opens a partner's list, for any reader. Rejects on any status but 200 and on what is declared as anything but JSON;
+ * `signal` ends it at any time.
+ */
 export async function openList(
   http: PartnerHttp,
   partner: Partner,
@@ -32,7 +35,8 @@ export async function openList(
   if (signal.aborted) stop();
   signal.addEventListener('abort', stop, { once: true });
   body.once('close', () => signal.removeEventListener('abort', stop));
-  // A body that breaks without a reader has no other listener, and that would end the process; its reader meets the failure itself.
+  // A body that breaks without a reader has no other listener, and that would end the process; its reader meets the
+  // failure itself.
   body.on('error', () => undefined);
   const type = protocolWord(header('content-type')?.split(';', 1)[0] ?? '');
   if (type !== '' && !JSON_TYPE.test(type)) {

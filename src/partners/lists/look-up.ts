@@ -41,8 +41,8 @@ const COUNT = /^(?:count|rowcount|itemcount|recordcount|resultcount|numfound|mat
 export type ListedRow = SaidMovement & Readonly<Record<string, unknown>>;
 
 /**
- * What a list says about one movement. Absent is a proof, and both others are none: the list is whole and nothing in it could be the
- * movement. `no_answer` is everything that is neither that nor plainly the movement.
+ * What a list says about one movement. Absent is a proof, and both others are none: the list is whole and nothing in it
+ * could be the movement. `no_answer` is everything that is neither that nor plainly the movement.
  */
 export type LookUp =
   | { readonly verdict: 'found'; readonly rows: readonly ListedRow[] }
@@ -68,8 +68,9 @@ export interface LookUpRules {
 }
 
 /**
- * Looks for one movement in an opened list, whole or by reference. Reads one answer: a list that goes on elsewhere is not followed, since
- * each call of a look-up needs a permit of the destination's rate; a partner with more bookings than fit filters by reference.
+ * Looks for one movement in an opened list, whole or by reference. Reads one answer: a list that goes on elsewhere is
+ * not followed, since each call of a look-up needs a permit of the destination's rate; a partner with more bookings
+ * than fit filters by reference.
  */
 export async function lookUp(response: OpenResponse, asked: AskedMovement, rules: LookUpRules): Promise<LookUp> {
   const found = new Rows(asked, rules);

@@ -4,9 +4,9 @@ import { decimalText } from '../../json/exact-json';
 const DECIMAL = /^([+-]?)0*(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,6}))?$/;
 
 /**
- * Tells whether anything in a row could be a reference: the same text after trimming, NFKC and case folding, or the same digits. Partners
- * turn "1001" into a number, pad it with blanks, or shout it; a row that is wrongly taken for the movement costs a look by a person, one
- * that is wrongly passed over costs its money.
+ * Tells whether anything in a row could be a reference: the same text after trimming, NFKC and case folding, or the
+ * same digits. Partners turn "1001" into a number, pad it with blanks, or shout it; a row that is wrongly taken for the
+ * movement costs a look by a person, one that is wrongly passed over costs its money.
  */
 export class PossibleReference {
   private readonly folded: string;

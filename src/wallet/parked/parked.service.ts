@@ -151,7 +151,8 @@ export class ParkedService {
     const seen = await this.wallet.find(tx, id);
     if (seen === undefined) throw new HubError('not_found');
     await this.outbox.lockLane(tx, seen.operatorId, seen.externalPlayerId);
-    // A reversal, and a message that was sent again by hand, has no lane: its head is what everyone locks before the row.
+    // A reversal, and a message that was sent again by hand, has no lane: its head is what everyone locks before the
+    // row.
     const messageId = seen.reversalMessageId ?? seen.messageId;
     if (messageId === null || seen.movement === 'rollback') throw new HubError('not_parked', { correlationId: id });
     const position = await this.outbox.position(tx, messageId);

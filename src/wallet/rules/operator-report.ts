@@ -17,9 +17,15 @@ export interface OperatorReport {
   readonly lastAttempt: boolean;
   readonly repeated: boolean;
   readonly inFlight: boolean;
-  /** Of a look-up: how long ago its question began, in ms. What the list lacks was not booked by then, and may have been since. */
+  /**
+   * Of a look-up: how long ago its question began, in ms. What the list lacks was not booked by then, and may have been
+   * since.
+   */
   readonly askedMsAgo: number;
-  /** How long something that was lost may still be booked, in ms from now; at least that long no question proves anything. 0 or less: nothing can be. */
+  /**
+   * How long something that was lost may still be booked, in ms from now; at least that long no question proves
+   * anything. 0 or less: nothing can be.
+   */
   readonly landsInMs: number;
   /** Whether the movement's time was over before this was asked or said. */
   readonly expired: boolean;
@@ -114,7 +120,8 @@ export function transitionInputOf(
     movement: transaction.movement,
     about: report.messageId !== null && report.messageId === transaction.reversalMessageId ? 'reversal' : 'movement',
     resolvable: operator.idempotentByReference || operator.statusQuery,
-    // A callback may speak of a call that was sent in time and is still in flight; what was looked up or sent after the deadline cannot.
+    // A callback may speak of a call that was sent in time and is still in flight; what was looked up or sent after the
+    // deadline cannot.
     unwanted:
       transaction.movement === 'debit' &&
       (transaction.reversal !== null ||
@@ -126,9 +133,9 @@ export function transitionInputOf(
 }
 
 /**
- * How much later this question should have begun to prove that the movement was never booked, in ms; 0 or less: it does prove it. Two questions
- * must begin a timeout and the grace apart, and the second when nothing lost can be booked any more. Their answers do not count: a slow list is
- * as old as the moment at which it was asked for.
+ * How much later this question should have begun to prove that the movement was never booked, in ms; 0 or less: it does
+ * prove it. Two questions must begin a timeout and the grace apart, and the second when nothing lost can be booked any
+ * more. Their answers do not count: a slow list is as old as the moment at which it was asked for.
  */
 export function shortfallMs(
   { absentForMs }: Pick<Facts, 'absentForMs'>,

@@ -38,7 +38,8 @@ export function planOf(
   const unwanted = !isReversal && movement === 'debit' && (reversal !== null || isExpired);
   const open = state === 'initiated' || state === 'unknown';
   if (unwanted && open && !mayBeBooked) return reversal === 'rollback' ? 'expire_rolled_back' : 'expire_deadline';
-  // A look-up moves no money, so it is the way to resolve a debit with a void request; otherwise a repeat also applies the debit.
+  // A look-up moves no money, so it is the way to resolve a debit with a void request; otherwise a repeat also applies
+  // the debit.
   if (unwanted && operator.statusQuery) return 'ask';
   if (operator.idempotentByReference || !mayBeBooked) return 'send';
   return operator.statusQuery ? 'ask' : 'give_up';

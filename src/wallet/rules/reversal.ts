@@ -40,7 +40,10 @@ export function reversalStepOf(
   }
 }
 
-/** Whether the deadline worker ends a debit: its time is over, and it never left. One that may have left is resolved when it is claimed. */
+/**
+ * Whether the deadline worker ends a debit: its time is over, and it never left. One that may have left is resolved
+ * when it is claimed.
+ */
 export function deadlineEnds(
   { state, pastDeadline }: Pick<MoneyTransaction, 'state' | 'pastDeadline'>,
   possiblySent: boolean,

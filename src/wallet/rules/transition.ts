@@ -10,7 +10,10 @@ export function reversalAfter(
   return to === 'compensating' ? (reversal ?? 'deadline') : reversal;
 }
 
-/** Whether a message that refunds the debit begins with this transition. A free bet has no message to the operator, and so nothing that could be refunded. */
+/**
+ * Whether a message that refunds the debit begins with this transition. A free bet has no message to the operator, and
+ * so nothing that could be refunded.
+ */
 export function beginsReversal({ messageId }: Pick<MoneyTransaction, 'messageId'>, to: TransactionState): boolean {
   return messageId !== null && (to === 'compensating' || to === 'rolling_back');
 }
