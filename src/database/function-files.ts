@@ -4,8 +4,11 @@ import type { QueryRunner } from 'typeorm';
 
 const FOLDER = path.join(__dirname, 'functions');
 const MIGRATIONS = path.join(__dirname, 'migrations');
+/** Its views read those of the other owners. */
+const LAST_OWNER = 'recon';
 
 export interface FunctionFile {
+  readonly kind: 'function' | 'view';
   /** With its schema, unless that is the main one. */
   readonly name: string;
   readonly file: string;
@@ -14,21 +17,27 @@ export interface FunctionFile {
 
 /**
  * SQL functions are in files of their own, src/database/functions/<owner>/<name>.sql, each with the triggers and rights
- * that go with it. So a function is found by its name, and a change is a diff of a few lines. Functions whose values
- * are stored are with their tables instead.
+ * that go with it, and views in <name>.view.sql. So a function is found by its name, and a change is a diff of a few
+ * lines. Functions whose values are stored are with their tables instead. In the order in which they can be made: a
+ * view may call any function, and a view of reconciliation may read any other view.
  */
 export function functionFiles(): FunctionFile[] {
-  return readdirSync(FOLDER)
-    .sort()
+  const files = readdirSync(FOLDER)
+    .sort((a, b) => Number(a === LAST_OWNER) - Number(b === LAST_OWNER) || (a < b ? -1 : 1))
     .flatMap((owner) =>
       readdirSync(path.join(FOLDER, owner))
         .sort()
-        .map((file) => ({
-          name: `${owner === 'recon' ? 'recon.' : ''}${path.basename(file, '.sql')}`,
-          file: path.join(FOLDER, owner, file),
-          sql: readFileSync(path.join(FOLDER, owner, file), 'utf8'),
-        })),
+        .map((file): FunctionFile => {
+          const [name = '', kind] = file.split('.');
+          return {
+            kind: kind === 'view' ? 'view' : 'function',
+            name: `${owner === 'recon' ? 'recon.' : ''}${name}`,
+            file: path.join(FOLDER, owner, file),
+            sql: readFileSync(path.join(FOLDER, owner, file), 'utf8'),
+          };
+        }),
     );
+  return [...files.filter(({ kind }) => kind === 'function'), ...files.filter(({ kind }) => kind === 'view')];
 }
 
 /**
@@ -42,13 +51,13 @@ export async function writeFunctions(runner: QueryRunner, migration: string): Pr
     .sort()
     .at(-1);
   if (path.basename(migration) !== last) return;
-  for (const { name, sql } of functionFiles()) {
+  for (const { kind, name, sql } of functionFiles()) {
     await runner.query(sql);
-    await runner.query(`comment on function ${name} is '${contractOf(sql).replaceAll("'", "''")}'`);
+    await runner.query(`comment on ${kind} ${name} is '${contractOf(sql).replaceAll("'", "''")}'`);
   }
 }
 
-/** The comment above the function, for readers of the database (\df+) or schema.sql. */
+/** The comment above the statement, for readers of the database (\df+) or schema.sql. */
 function contractOf(sql: string): string {
   const lines = sql.split('\n');
   const end = lines.findIndex((line) => !line.startsWith('-- '));
@@ -59,7 +68,7 @@ function contractOf(sql: string): string {
     .join('\n');
 }
 
-/** With their triggers. */
+/** With their triggers, and the views that call them. */
 export async function dropFunctions(runner: QueryRunner): Promise<void> {
-  for (const { name } of functionFiles()) await runner.query(`drop function if exists ${name} cascade`);
+  for (const { kind, name } of functionFiles().reverse()) await runner.query(`drop ${kind} if exists ${name} cascade`);
 }

@@ -96,17 +96,19 @@ export async function ownerFault(sql: Sql, application: Application): Promise<st
 export async function grantToApplication(sql: Sql, application: Application): Promise<void> {
   const role = quoted(application.role);
   for (const { text } of await sql.rows<{ text: string }>(LACKING, [application.role])) await sql.rows(text);
-  const tables = await sql.rows<{ table: string; root: string; found: string[] }>(
+  const tables = await sql.rows<{ table: string; root: string; isView: boolean; found: string[] }>(
     `select c.oid::regclass::text as table, coalesce(pg_partition_root(c.oid)::regclass, c.oid::regclass)::text as root,
+       c.relkind = 'v' as "isView",
        array(
          select a.privilege_type::text from aclexplode(c.relacl) a where a.grantee = $1::regrole order by 1
        ) as found
      from pg_class c join pg_namespace n on n.oid = c.relnamespace
-     where n.nspname in ${OURS} and c.relkind in ('r', 'p') and ${MINE('c.relowner')} order by 1`,
+     where n.nspname in ${OURS} and c.relkind in ('r', 'p', 'v') and ${MINE('c.relowner')} order by 1`,
     [role],
   );
-  for (const { table, root, found } of tables) {
-    const rights = rightsOn(root.replace(/^public\./, ''), application);
+  for (const { table, root, isView, found } of tables) {
+    // A view is read, and shows what its owner may see.
+    const rights = isView ? ['SELECT'] : rightsOn(root.replace(/^public\./, ''), application);
     const [surplus, missing] = [
       found.filter((right) => !rights.includes(right)),
       rights.filter((right) => !found.includes(right)),

@@ -835,6 +835,119 @@ CREATE UNIQUE INDEX summary_cell ON recon.summary USING btree (run_id, business_
   source) NULLS NOT DISTINCT;
 comment on table recon.summary is 'bookings per side: class matched, or the class of the item that they belong to';
 
+-- Messages that the outbox still owns or has given up; what is in neither was sent. `is_pending`: it will be sent,
+-- now or behind others of its lane. A replay puts a dead letter back at its head, so a message may be here twice.
+-- Reconciliation reads this and not the tables.
+create view outbox_unfinished (
+  message_id uuid,
+  is_pending boolean
+);
+
+-- What the wallet says of its movements to reconciliation: one row per debit and credit, with what its state means
+-- for the booking at the operator, and for the booking of its reversal. Rollbacks move no money by themselves and a
+-- tombstone stands for a debit that never came, so neither is here. Reconciliation reads this and not the tables.
+create view wallet_booking (
+  id uuid,
+  operator_id integer,
+  rgs_id integer,
+  player_id text,
+  ref_id text,
+  direction text,
+  amount_minor bigint,
+  currency text,
+  state text,
+  accepted_at timestamp with time zone,
+  is_free boolean,
+  status text,
+  has_reversal boolean,
+  reversal_status text,
+  reversed_at timestamp with time zone,
+  operator_message_id uuid,
+  reversal_message_id uuid,
+  webhook_message_id uuid,
+  reversal_webhook_message_id uuid
+);
+
+-- The hub's side of a run as the partners list it: a row for each movement and one for each reversal, which is a
+-- booking of its own under the correlation id of its debit. A credit whose own reference looks like a reversal's is
+-- keyed as the partners' lists will be: they cannot know better. Whoever wants a window says it of booked_at, and for
+-- reversals also of reversal_message_id, which has an index.
+create view recon.hub_row (
+  leg text,
+  transaction_id uuid,
+  operator_id integer,
+  rgs_id integer,
+  match_key uuid,
+  is_reversal boolean,
+  direction text,
+  status text,
+  booked_at timestamp with time zone,
+  reversal_message_id uuid,
+  amount_minor bigint,
+  currency text,
+  state text,
+  ref_id text,
+  player_id text,
+  is_free boolean
+);
+
+-- The rows of recon.stage_0 under names: what it packs into `src`, `attrs` and `flags` is unpacked here.
+create view recon.staged_0 (
+  match_key uuid,
+  amount_minor bigint,
+  attributes bigint,
+  booked_at timestamp with time zone,
+  source smallint,
+  is_rgs boolean,
+  is_operator boolean,
+  is_hub boolean,
+  is_implied boolean,
+  is_foreign boolean,
+  status text,
+  is_refused boolean,
+  direction text,
+  has_unknown_status boolean,
+  has_unknown_direction boolean,
+  is_looked_up boolean,
+  is_reversal boolean,
+  currency text,
+  direction_word text,
+  status_word text,
+  ref_id text,
+  correlation_id text,
+  amount_text text,
+  player_id text
+);
+
+-- The rows of recon.stage_1 under names: what it packs into `src`, `attrs` and `flags` is unpacked here. As
+-- recon.staged_0.
+create view recon.staged_1 (
+  match_key uuid,
+  amount_minor bigint,
+  attributes bigint,
+  booked_at timestamp with time zone,
+  source smallint,
+  is_rgs boolean,
+  is_operator boolean,
+  is_hub boolean,
+  is_implied boolean,
+  is_foreign boolean,
+  status text,
+  is_refused boolean,
+  direction text,
+  has_unknown_status boolean,
+  has_unknown_direction boolean,
+  is_looked_up boolean,
+  is_reversal boolean,
+  currency text,
+  direction_word text,
+  status_word text,
+  ref_id text,
+  correlation_id text,
+  amount_text text,
+  player_id text
+);
+
 -- Writes one entry of the audit log, chained to the one before, and answers its place. Runs as the owner of the tables,
 -- so that the hub's own role may not write them: who has its connection can add an entry, but change and remove
 -- none, nor choose place, time and hash. The hash is that of audit/audit-chain.ts.
@@ -956,17 +1069,85 @@ create function wallet_player_round_hash(p_round_id text, p_player_id text,
 -- Refuses every change of what was written.
 create function recon.action_is_append_only() returns trigger language plpgsql;
 
--- The same break has the same id in every database and whatever came before it, so a report that names it can be made
--- again.
+-- The direction in `attrs` of a staged row. See recon.pack_attributes.
+create function recon.direction_of(p_attributes bigint) returns text language sql;
+
+-- The same discrepancy has the same id in every database and whatever came before it, so a report that names it can
+-- be made again.
 create function recon.exception_id(p_key uuid, p_class text) returns uuid language sql;
 
--- Letters as digits to the base 32; 0 for what is no code of 1 to 8 capital letters.
--- See packCurrency in stage-lines.ts.
+-- Whether the hub is among sources, with movements of the run's own partners. See recon.has_rgs.
+create function recon.has_hub(p_sources smallint) returns boolean language sql;
+
+-- Whether the operator is among sources. See recon.has_rgs.
+create function recon.has_operator(p_sources smallint) returns boolean language sql;
+
+-- Whether the RGS is among sources. `src` of a staged row is one source; the bits of several, as in
+-- recon.item.presence, say which sides list a key. The codes of reconciliation's tables are known to the functions of
+-- this folder and to src/reconciliation/run/codes.ts. These are plain SQL and immutable: the planner puts the
+-- expression in the place of the call, so a name costs nothing.
+create function recon.has_rgs(p_sources smallint) returns boolean language sql;
+
+-- From `flags` of a staged row: its direction word is not a known one. See recon.pack_flags.
+create function recon.has_unknown_direction(p_flags smallint) returns boolean language sql;
+
+-- From `flags` of a staged row: its status word is not a declared one. See recon.pack_flags.
+create function recon.has_unknown_status(p_flags smallint) returns boolean language sql;
+
+-- The source of a row of the hub: a movement of the run's own partners, or with others. See recon.has_rgs.
+create function recon.hub_source(p_is_own boolean) returns smallint language sql;
+
+-- ISO 8601 in UTC, to the millisecond.
+create function recon.instant_text(p_at timestamp with time zone) returns text language sql;
+
+-- A movement of the hub with other partners than the run's. See recon.has_rgs.
+create function recon.is_foreign(p_source smallint) returns boolean language sql;
+
+-- An RGS was notified of ROLLED_BACK under the name of the debit: it knows of the debit, and lists no row of it. See
+-- recon.has_rgs.
+create function recon.is_implied(p_source smallint) returns boolean language sql;
+
+-- From `flags` of a staged row: a row of the hub from outside the window, fetched since a list names it. See
+-- recon.pack_flags.
+create function recon.is_looked_up(p_flags smallint) returns boolean language sql;
+
+-- Whether the status in `attrs` of a staged row is refused. See recon.pack_attributes.
+create function recon.is_refused(p_attributes bigint) returns boolean language sql;
+
+-- An amount for people: major units and currency. Two decimals where nobody says how many the currency has.
+create function recon.money_text(p_amount_minor bigint, p_currency text, p_exponent integer) returns text language sql;
+
+-- `attrs` of a staged row: currency, direction and status in one number, so that equal numbers mean equal attributes.
+-- `p_currency` is what recon.pack_currency makes. See packAttributes in src/reconciliation/run/codes.ts.
+create function recon.pack_attributes(p_currency bigint, p_direction text, p_status text) returns bigint language sql;
+
+-- Letters as digits to the base 32; 0 for what is no code of 1 to 8 capital letters. See packCurrency in
+-- src/reconciliation/run/codes.ts.
 create function recon.pack_currency(p_currency text) returns bigint language plpgsql;
 
--- The key of a bet's repayment: both have the correlation id of the bet, and each is a booking of its own. See undoKey
--- in stage-lines.ts.
+-- `flags` of a staged row of the hub: what is odd about it; 0 for a row without any of it. See FLAG in
+-- src/reconciliation/run/codes.ts.
+create function recon.pack_flags(p_unknown_status boolean, p_odd_currency boolean,
+  p_looked_up boolean) returns smallint language sql;
+
+-- One value where the sides agree, else both with a slash between them.
+create function recon.range_text(p_lowest text, p_highest text) returns text language sql;
+
+-- Which sides, as recon.item and recon.matched_0 keep it. See recon.has_rgs.
+create function recon.sides(p_rgs boolean, p_operator boolean, p_hub boolean) returns smallint language sql;
+
+-- What each side says, for people; a side that says nothing is left out.
+create function recon.sides_text(p_rgs text, p_operator text, p_hub text) returns text language sql;
+
+-- The status in `attrs` of a staged row. See recon.pack_attributes.
+create function recon.status_of(p_attributes bigint) returns text language sql;
+
+-- The key of a debit's reversal: both have the correlation id of the debit, and each is a booking of its own. See
+-- undoKey in src/reconciliation/sources/correlation-key.ts.
 create function recon.undo_key(p_key uuid) returns uuid language sql;
+
+-- A side's own word for people, also when it is empty.
+create function recon.word_text(p_word text) returns text language sql;
 
 CREATE TRIGGER audit_entry_append_only BEFORE DELETE OR UPDATE
   OR TRUNCATE ON public.audit_entry FOR EACH STATEMENT EXECUTE FUNCTION audit_entry_is_append_only();

@@ -191,7 +191,7 @@ describe('rows of lists', () => {
     ['OK', 'settled'],
     ['done', 'settled'],
     ['PENDING', 'pending'],
-    ['REJECTED', 'rejected'],
+    ['REJECTED', 'refused'],
     ['MAYBE', 'unknown'],
     [undefined, 'settled'],
     [null, 'settled'],
@@ -202,7 +202,7 @@ describe('rows of lists', () => {
 
   it.each([
     ['OK', 'settled'],
-    ['REJECTED', 'rejected'],
+    ['REJECTED', 'refused'],
     ['ROLLED_BACK', 'settled'],
     ['DONE', 'unknown'],
     [undefined, 'settled'],

@@ -10,10 +10,10 @@ import { type ListPart, ingest, listParts } from '../matching/ingest';
 import { MatchStore } from '../matching/match.store';
 import { ReportDigest } from './report-digest';
 import { type HeldRun, PARTITIONS, type ReconRun, RunFailure, type RunFault } from '../run/run';
+import { SOURCE, type SideCode, hasStatus } from '../run/codes';
 import { LeaseLostError, RunStore } from '../run/run.store';
 import { BridgeError, SealStore } from '../matching/seal.store';
-import { SOURCE, STATUS_CODE } from '../matching/stage-lines';
-import { type Progress, type ShardProgress, StageStore, type StagedSource, wholeOf } from '../matching/stage.store';
+import { type Progress, type ShardProgress, StageStore, wholeOf } from '../matching/stage.store';
 
 /** Hub rows above which a list of less than half of them is taken for a broken list, and not for a broken world. */
 const SUSPICIOUS_FROM_ROWS = 1_000;
@@ -127,7 +127,7 @@ export class RunEngine {
   }
 
   /** Both lists at once, and all of their parts, then the hub's rows: what a list holds was accepted by the hub before, so reading the hub last finds it. */
-  private async ingestAll(run: HeldRun, known: ShardProgress, gone: AbortSignal): Promise<Map<StagedSource, Progress>> {
+  private async ingestAll(run: HeldRun, known: ShardProgress, gone: AbortSignal): Promise<Map<SideCode, Progress>> {
     const failed = new AbortController();
     const signal = AbortSignal.any([gone, failed.signal]);
     let first: Error | undefined;
@@ -151,11 +151,11 @@ export class RunEngine {
   }
 
   /** Without this, a list that lost half its rows gives finance a million breaks that are none. The legacy hub's file must report even an empty side. */
-  private refuseSuspicious(run: HeldRun, progress: ReadonlyMap<StagedSource, Progress>): void {
+  private refuseSuspicious(run: HeldRun, progress: ReadonlyMap<SideCode, Progress>): void {
     if (run.kind === 'legacy' || run.rules.allowPartial) return;
-    const settled = (source: StagedSource) =>
+    const settled = (source: SideCode) =>
       [...(progress.get(source)?.totals ?? [])]
-        .filter(([attrs]) => (attrs & 3) === STATUS_CODE.settled)
+        .filter(([attributes]) => hasStatus(attributes, 'settled'))
         .reduce((total, [, { n }]) => total + n, 0);
     const hub = settled(SOURCE.hub);
     if (hub <= SUSPICIOUS_FROM_ROWS) return;
@@ -171,7 +171,7 @@ export class RunEngine {
   }
 
   /** From what was staged and nothing else, so that whoever resumes comes to the same. */
-  private bucketsOf(progress: ReadonlyMap<StagedSource, Progress>): number {
+  private bucketsOf(progress: ReadonlyMap<SideCode, Progress>): number {
     const rows = [...progress.values()].reduce((total, { staged, implied }) => total + staged + implied, 0);
     return Math.min(PARTITIONS, Math.max(1, Math.ceil(rows / this.limits.bucketRows)));
   }

@@ -30,15 +30,18 @@ export class LegacyFileStore {
    */
   async lines(runId: string, after: number, last: number): Promise<LegacyLine[]> {
     const rows = await this.database.rows<{
-      booked: number;
+      in_rgs: boolean;
       ref: string | null;
       corr: string | null;
       direction: string | null;
       amount: string | null;
     }>(
-      `select booked, case when booked & 1 = 1 then ref_rgs else ref_op end as ref, corr, case when booked & 1 = 1 then dir_raw_rgs else dir_raw_op end as direction,
-         case when booked & 1 = 1 then amt_raw_rgs else amt_raw_op end as amount
-       from recon.item where run_id = $1 and seq > $2 and seq <= $3 and booked & 3 in (1, 2) order by seq`,
+      `select in_rgs, corr,
+         case when in_rgs then ref_rgs else ref_op end as ref,
+         case when in_rgs then dir_raw_rgs else dir_raw_op end as direction,
+         case when in_rgs then amt_raw_rgs else amt_raw_op end as amount
+       from recon.item cross join lateral (select recon.has_rgs(booked) as in_rgs) booking
+       where run_id = $1 and seq > $2 and seq <= $3 and in_rgs <> recon.has_operator(booked) order by seq`,
       [runId, after, last],
     );
     return rows.map((row) => ({
@@ -46,7 +49,7 @@ export class LegacyFileStore {
       correlationId: row.corr ?? '',
       direction: row.direction ?? '',
       amount: row.amount ?? '',
-      inRgs: (row.booked & 1) === 1,
+      inRgs: row.in_rgs,
     }));
   }
 }

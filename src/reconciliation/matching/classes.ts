@@ -9,7 +9,7 @@ export interface ClassRule {
 }
 
 /**
- * What can be wrong with a key, the first that applies being the primary class. Where the money is comes before what it is: a booking that
+ * What can be wrong with a key, in the order in which sql/14-classified.sql looks for it; the first that applies is the primary class. Where the money is comes before what it is: a booking that
  * is missing needs somebody at once, a difference in a field can be looked up.
  */
 export const CLASS_RULES = [
@@ -28,18 +28,6 @@ export const CLASS_RULES = [
   { class: 'status', severity: 'high', nextAction: 'requery_operator' },
   { class: 'late', severity: 'medium', nextAction: 'compare' },
 ] as const satisfies readonly ClassRule[];
-
-export type ReconClass = (typeof CLASS_RULES)[number]['class'];
-
-/** By who lists the key at all: 1 RGS, 2 operator, 4 hub. */
-export const PRESENCE_CLASSES: Readonly<Record<number, ReconClass>> = {
-  1: 'orphan_rgs',
-  2: 'orphan_operator',
-  3: 'missing_in_hub',
-  4: 'undelivered',
-  5: 'missing_in_operator',
-  6: 'missing_in_rgs',
-};
 
 /** Hours within which somebody should have dealt with an exception. */
 export const DUE_HOURS: Readonly<Record<Severity, number>> = { critical: 4, high: 24, medium: 72, low: 168 };

@@ -1,48 +1,56 @@
+import { SOURCE, type SideCode } from '../run/codes';
 import type { RunCounts, SideFunnel } from '../run/run';
-import { SOURCE, STATUS_CODE, type Totals } from './stage-lines';
-import type { Progress, StagedSource } from './stage.store';
+import type { Totals } from './stage-lines';
+import type { Progress } from './stage.store';
 
 export type Funnel = RunCounts['funnel'];
 
-/** Staged rows of keys that were looked at, by side, packed attributes and what became of the key. */
-export interface PlacedRows {
-  readonly src: StagedSource;
-  readonly attrs: string;
-  readonly place: 'item' | 'matched' | 'refused' | 'outside' | 'unplaced';
-  readonly n: string;
-  readonly sum: string;
+/** Candidate rows of the second pass, by source, attributes and what became of them. */
+export interface CandidateTotals {
+  readonly source: SideCode;
+  readonly attributes: string;
+  readonly result: 'item' | 'matched' | 'refused' | 'outside' | 'unplaced';
+  readonly rows: string;
+  readonly sum_minor: string;
 }
 
-/** Keys that the first pass proved alike, or refused by every side in `mask`. */
-export interface MatchedRows {
-  readonly owned: boolean;
-  readonly attrs: string;
-  readonly mask: number;
-  readonly n: string;
-  readonly sum: string;
+/** Keys on which the first pass found the sides agreed, each of which lists it once. */
+export interface MatchedTotals {
+  readonly isOwned: boolean;
+  readonly attributes: string;
+  readonly isRefused: boolean;
+  readonly rgs: boolean;
+  readonly operator: boolean;
+  readonly hub: boolean;
+  readonly rows: string;
+  readonly sum_minor: string;
 }
 
-const SIDES = { rgs: SOURCE.rgs, operator: SOURCE.operator, hub: SOURCE.hub } as const;
+const SIDES = ['rgs', 'operator', 'hub'] as const;
 
 /**
  * Every row of every side must be accounted for once, with its amount: what was counted while the lists were read (in this process, the
  * hub's from its own table) against what the match made of the staged rows. Answers the first difference, null when there is none.
- * A match that took two unlike rows for alike shows here, since each is counted under its own attributes before and under the key's after.
+ * A match that took two different rows for equal shows here, since each is counted under its own attributes before and under the key's after.
  */
-export function checkTotals(
-  progress: ReadonlyMap<StagedSource, Progress>,
-  placed: readonly PlacedRows[],
-  matched: readonly MatchedRows[],
+export function unaccounted(
+  progress: ReadonlyMap<SideCode, Progress>,
+  candidates: readonly CandidateTotals[],
+  matched: readonly MatchedTotals[],
 ): string | null {
-  for (const [name, source] of Object.entries(SIDES)) {
+  for (const side of SIDES) {
     const after: Totals = new Map();
-    for (const row of placed) if (row.src === source) add(after, row);
-    for (const row of matched) if ((row.mask & source) !== 0) add(after, row);
-    const before = progress.get(source)?.totals ?? new Map<number, { n: number; sum: bigint }>();
-    for (const attrs of new Set([...before.keys(), ...after.keys()])) {
-      const [read, found] = [before.get(attrs) ?? { n: 0, sum: 0n }, after.get(attrs) ?? { n: 0, sum: 0n }];
+    for (const row of candidates) if (row.source === SOURCE[side]) add(after, row);
+    for (const row of matched) if (row[side]) add(after, row);
+    const before = progress.get(SOURCE[side])?.totals ?? new Map<number, { n: number; sum: bigint }>();
+    for (const attributes of new Set([...before.keys(), ...after.keys()])) {
+      const read = before.get(attributes) ?? { n: 0, sum: 0n };
+      const found = after.get(attributes) ?? { n: 0, sum: 0n };
       if (read.n !== found.n || read.sum !== found.sum)
-        return `of the ${name === 'rgs' ? 'RGS' : name} ${read.n} rows of ${read.sum} minor units were read and ${found.n} of ${found.sum} classified, with the packed attributes ${attrs}`;
+        return (
+          `of the ${side === 'rgs' ? 'RGS' : side} ${read.n} rows of ${read.sum} minor units were read ` +
+          `and ${found.n} of ${found.sum} classified, with the packed attributes ${attributes}`
+        );
     }
   }
   return null;
@@ -50,33 +58,36 @@ export function checkTotals(
 
 /** What became of the rows of each side. */
 export function funnelOf(
-  progress: ReadonlyMap<StagedSource, Progress>,
-  placed: readonly PlacedRows[],
-  matched: readonly MatchedRows[],
+  progress: ReadonlyMap<SideCode, Progress>,
+  candidates: readonly CandidateTotals[],
+  matched: readonly MatchedTotals[],
 ): Funnel {
-  const of = (source: StagedSource): SideFunnel => {
-    const rows = (place: readonly PlacedRows['place'][]) =>
-      placed
-        .filter((row) => row.src === source && place.includes(row.place))
-        .reduce((total, { n }) => total + Number(n), 0);
-    const keys = (which: (row: MatchedRows) => boolean) =>
-      matched.filter((row) => (row.mask & source) !== 0 && which(row)).reduce((total, { n }) => total + Number(n), 0);
-    const isRefused = ({ attrs }: MatchedRows) => Number(BigInt(attrs) & 3n) === STATUS_CODE.rejected;
+  const of = (side: (typeof SIDES)[number]): SideFunnel => {
+    const rows = (results: readonly CandidateTotals['result'][]) =>
+      total(candidates.filter((row) => row.source === SOURCE[side] && results.includes(row.result)));
+    const keys = (is: (row: MatchedTotals) => boolean) => total(matched.filter((row) => row[side] && is(row)));
     return {
-      seen: progress.get(source)?.seen ?? 0,
-      rejected: progress.get(source)?.rejected ?? 0,
-      matched: rows(['matched']) + keys((row) => row.owned && !isRefused(row)),
-      refused: rows(['refused']) + keys((row) => row.owned && isRefused(row)),
+      seen: progress.get(SOURCE[side])?.seen ?? 0,
+      rejected: progress.get(SOURCE[side])?.rejected ?? 0,
+      matched: rows(['matched']) + keys((row) => row.isOwned && !row.isRefused),
+      refused: rows(['refused']) + keys((row) => row.isOwned && row.isRefused),
       inItems: rows(['item']),
-      outside: rows(['outside', 'unplaced']) + keys((row) => !row.owned),
+      outside: rows(['outside', 'unplaced']) + keys((row) => !row.isOwned),
     };
   };
-  return { rgs: of(SOURCE.rgs), operator: of(SOURCE.operator), hub: of(SOURCE.hub) };
+  return { rgs: of('rgs'), operator: of('operator'), hub: of('hub') };
 }
 
-function add(totals: Totals, { attrs, n, sum }: { attrs: string; n: string; sum: string }): void {
-  const cell = totals.get(Number(attrs)) ?? { n: 0, sum: 0n };
-  cell.n += Number(n);
-  cell.sum += BigInt(sum);
-  totals.set(Number(attrs), cell);
+function total(rows: readonly { readonly rows: string }[]): number {
+  return rows.reduce((sum, row) => sum + Number(row.rows), 0);
+}
+
+function add(
+  totals: Totals,
+  { attributes, rows, sum_minor }: Pick<CandidateTotals, 'attributes' | 'rows' | 'sum_minor'>,
+): void {
+  const cell = totals.get(Number(attributes)) ?? { n: 0, sum: 0n };
+  cell.n += Number(rows);
+  cell.sum += BigInt(sum_minor);
+  totals.set(Number(attributes), cell);
 }

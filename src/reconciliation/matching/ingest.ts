@@ -1,6 +1,7 @@
 import { type Side, SourceReader, type SourceWindow } from '../sources/source';
+import { SOURCE } from '../run/codes';
 import { type HeldRun, RunFailure } from '../run/run';
-import { CELLS_MAX, SOURCE, StageLines, totalsSum } from './stage-lines';
+import { CELLS_MAX, StageLines, totalsSum } from './stage-lines';
 import type { Progress, StageStore, StagedPage } from './stage.store';
 
 const NOTHING: Omit<Progress, 'totals'> = {

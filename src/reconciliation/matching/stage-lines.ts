@@ -1,16 +1,8 @@
 import { protocolWord } from '../../kernel/protocol-word';
 import { reversalReference } from '../../partners/operator-wire';
 import { undoKey } from '../sources/correlation-key';
-import type { RowSink, RowStatus, Side, StagedRow } from '../sources/source';
-
-/** Bits of the column src. Sides are added up to the presence of a key: 7 = all three. */
-export const SOURCE = { rgs: 1, operator: 2, hub: 4, implied: 8, foreign: 16 } as const;
-
-const MOVEMENT_CODE = { debit: 1, credit: 2 } as const;
-/** Refused is the highest on purpose: the lowest status of a key being "refused" says that all of them are. */
-export const STATUS_CODE: Readonly<Record<RowStatus, number>> = { unknown: 0, pending: 1, settled: 2, rejected: 3 };
-
-export const FLAG = { unknownStatus: 1, unknownMovement: 2, oddCurrency: 4, lookedUp: 8 } as const;
+import { FLAG, SOURCE, packAttributes, packCurrency } from '../run/codes';
+import type { RowSink, Side, StagedRow } from '../sources/source';
 
 /** What Postgres takes as timestamptz and its local day as a date, in every zone: years 2 to 9998. */
 const TIME_MS_MIN = Date.parse('0002-01-01T00:00:00Z');
@@ -19,25 +11,6 @@ const SECONDS = Array.from({ length: 60 }, (_, second) => String(second).padStar
 const MILLISECONDS = Array.from({ length: 1000 }, (_, ms) => String(ms).padStart(3, '0'));
 /** An honest list has a few dozen currencies; each cell of the control totals stands in every progress row. */
 export const CELLS_MAX = 4_000;
-
-/** Letters as digits to the base 32, so that equal numbers are equal currencies and no hash can collide; 0 for anything else. */
-export function packCurrency(currency: string): number {
-  if (currency.length < 1 || currency.length > 8) return 0;
-  let packed = 0;
-  for (let place = 0; place < currency.length; place++) {
-    const letter = currency.charCodeAt(place) - 64;
-    if (letter < 1 || letter > 26) return 0;
-    packed = packed * 32 + letter;
-  }
-  return packed;
-}
-
-export function unpackCurrency(packed: number): string {
-  let currency = '';
-  for (let rest = packed; rest > 0; rest = Math.floor(rest / 32))
-    currency = String.fromCharCode((rest % 32) + 64) + currency;
-  return currency;
-}
 
 /** Count and sum in minor units per packed attributes. */
 export type Totals = Map<number, { n: number; sum: bigint }>;
@@ -90,8 +63,9 @@ export class StageLines implements RowSink {
       this.implied += 1;
       return;
     }
-    const undo = isUndo(row);
-    this.line(row, SOURCE[this.side], undo ? undoKey(row.key) : row.key, row.movement, row.refId, undo, row.at);
+    const isReversal = isReversalRow(row);
+    const key = isReversal ? undoKey(row.key) : row.key;
+    this.line(row, SOURCE[this.side], key, row.movement, row.refId, isReversal, row.at);
   }
 
   /** What was added since the page began. */
@@ -109,20 +83,22 @@ export class StageLines implements RowSink {
     key: string,
     movement: StagedRow['movement'],
     refId: string,
-    undo: boolean,
+    isReversal: boolean,
     at: Date | null,
   ): void {
     const currency = packCurrency(row.currency);
-    const attrs = (currency * 4 + (movement === null ? 0 : MOVEMENT_CODE[movement])) * 4 + STATUS_CODE[row.status];
+    const attributes = packAttributes(currency, movement, row.status);
     const flags =
       (row.status === 'unknown' ? FLAG.unknownStatus : 0) |
-      (movement === null ? FLAG.unknownMovement : 0) |
+      (movement === null ? FLAG.unknownDirection : 0) |
       (currency === 0 ? FLAG.oddCurrency : 0);
-    if (source !== SOURCE.implied) addTo(this.totals, attrs, row.amountMinor);
+    if (source !== SOURCE.implied) addTo(this.totals, attributes, row.amountMinor);
     const amount = row.amountMinor === null ? '\\N' : row.amountMinor.toString();
     const rowId = row.rowId === null ? '\\N' : escaped(row.rowId);
     this.write(
-      `${key}\t${amount}\t${attrs}\t${this.timeText(at)}\t${source}\t${flags}\t${undo ? 't' : 'f'}\t${escaped(row.currency)}\t${escaped(row.direction)}\t${escaped(row.statusRaw)}\t${escaped(refId)}\t${escaped(row.correlationId)}\t${escaped(row.amountRaw)}\t${escaped(row.playerId)}\t${rowId}\n`,
+      `${key}\t${amount}\t${attributes}\t${this.timeText(at)}\t${source}\t${flags}\t${isReversal ? 't' : 'f'}\t` +
+        `${escaped(row.currency)}\t${escaped(row.direction)}\t${escaped(row.statusRaw)}\t${escaped(refId)}\t` +
+        `${escaped(row.correlationId)}\t${escaped(row.amountRaw)}\t${escaped(row.playerId)}\t${rowId}\n`,
     );
   }
 
@@ -153,13 +129,13 @@ export class StageLines implements RowSink {
 export const STAGE_COLUMNS =
   'k, amt, attrs, ts, src, flags, undo, cur, dir_raw, st_raw, ref_id, corr, amt_raw, player, row_id';
 
-function isUndo({ movement, direction, refId }: StagedRow): boolean {
+function isReversalRow({ movement, direction, refId }: StagedRow): boolean {
   return movement === 'credit' && (refId.startsWith(reversalReference('')) || protocolWord(direction) === 'ROLLBACK');
 }
 
-function addTo(totals: Totals, attrs: number, amount: bigint | null): void {
-  const cell = totals.get(attrs);
-  if (cell === undefined) totals.set(attrs, { n: 1, sum: amount ?? 0n });
+function addTo(totals: Totals, attributes: number, amount: bigint | null): void {
+  const cell = totals.get(attributes);
+  if (cell === undefined) totals.set(attributes, { n: 1, sum: amount ?? 0n });
   else {
     cell.n += 1;
     if (amount !== null) cell.sum += amount;
@@ -176,18 +152,18 @@ function escaped(cell: string): string {
 
 /** As the progress keeps them: JSON has no bigint. */
 export function totalsToJson(totals: Totals): Record<string, [number, string]> {
-  return Object.fromEntries([...totals].map(([attrs, { n, sum }]) => [String(attrs), [n, sum.toString()]]));
+  return Object.fromEntries([...totals].map(([attributes, { n, sum }]) => [String(attributes), [n, sum.toString()]]));
 }
 
 export function totalsFromJson(json: Readonly<Record<string, readonly [number, string]>>): Totals {
-  return new Map(Object.entries(json).map(([attrs, [n, sum]]) => [Number(attrs), { n, sum: BigInt(sum) }]));
+  return new Map(Object.entries(json).map(([attributes, [n, sum]]) => [Number(attributes), { n, sum: BigInt(sum) }]));
 }
 
 export function totalsSum(a: Totals, b: Totals): Totals {
-  const sum: Totals = new Map([...a].map(([attrs, cell]) => [attrs, { ...cell }]));
-  for (const [attrs, cell] of b) {
-    const known = sum.get(attrs);
-    sum.set(attrs, known === undefined ? { ...cell } : { n: known.n + cell.n, sum: known.sum + cell.sum });
+  const sum: Totals = new Map([...a].map(([attributes, cell]) => [attributes, { ...cell }]));
+  for (const [attributes, cell] of b) {
+    const known = sum.get(attributes);
+    sum.set(attributes, known === undefined ? { ...cell } : { n: known.n + cell.n, sum: known.sum + cell.sum });
   }
   return sum;
 }

@@ -2,19 +2,11 @@ import { Injectable } from '@nestjs/common';
 import { BulkDatabase, type BulkOptions, type BulkTx } from '../../database/bulk-database';
 import type { Sql } from '../../database/database';
 import type { RejectedRow } from '../sources/source';
-import { legsSql } from './hub-legs';
+import { SOURCE, type SideCode, packCurrency } from '../run/codes';
 import type { HeldRun } from '../run/run';
 import { RunStore } from '../run/run.store';
-import {
-  FLAG,
-  SOURCE,
-  STAGE_COLUMNS,
-  type Totals,
-  packCurrency,
-  totalsFromJson,
-  totalsSum,
-  totalsToJson,
-} from './stage-lines';
+import { STAGE_COLUMNS, type Totals, totalsFromJson, totalsSum, totalsToJson } from './stage-lines';
+import { statement } from './statements';
 
 /** Rows that could not be matched are kept up to so many per list and part: enough to see what is wrong with a list. */
 export const REJECTS_KEPT_MAX = 10_000;
@@ -22,8 +14,6 @@ export const REJECTS_KEPT_MAX = 10_000;
 export const NOT_DURABLE: BulkOptions = { durable: false };
 /** Of a slot's tables, dead rows included: a scan of them takes some ten milliseconds. */
 const DELETED_BYTES_MAX = 16 * 1024 * 1024;
-
-export type StagedSource = typeof SOURCE.rgs | typeof SOURCE.operator | typeof SOURCE.hub;
 
 /** Of a list, or of one part of it. */
 export interface Progress {
@@ -38,11 +28,11 @@ export interface Progress {
 }
 
 /** Of all lists, by source and part. */
-export type ShardProgress = ReadonlyMap<StagedSource, ReadonlyMap<number, Progress>>;
+export type ShardProgress = ReadonlyMap<SideCode, ReadonlyMap<number, Progress>>;
 
 /** A page in flight into the staging table. */
 export interface StagedPage {
-  readonly source: StagedSource;
+  readonly source: SideCode;
   /** Part of the list, from 0. */
   readonly shard: number;
   readonly lines: Buffer;
@@ -62,7 +52,7 @@ export class StageStore {
 
   async progress(run: HeldRun): Promise<ShardProgress> {
     const rows = await this.database.rows<{
-      source: StagedSource;
+      source: SideCode;
       shard: number;
       cursor: string | null;
       pages: string;
@@ -76,7 +66,7 @@ export class StageStore {
       'select source, shard, cursor, pages, rows_seen as seen, rows_staged as staged, rows_rejected as rejected, rows_implied as implied, totals, done from recon.source_progress where run_id = $1',
       [run.id],
     );
-    const progress = new Map<StagedSource, Map<number, Progress>>();
+    const progress = new Map<SideCode, Map<number, Progress>>();
     for (const row of rows) {
       const shards = progress.get(row.source) ?? new Map<number, Progress>();
       shards.set(row.shard, {
@@ -181,18 +171,20 @@ export class StageStore {
     await this.database.bulk(
       async (tx) => {
         await this.runs.fence(tx, run);
-        const legs = legsSql(run);
-        const parameters = [run.operatorId, run.rgsId, [...currencies], currencies.map(packCurrency), ...legs.window];
-        await tx.rows(`insert into recon.stage_${run.slot} (${STAGE_COLUMNS}) ${legs.rows}`, parameters);
-        const cells = await tx.rows<{ attrs: string; n: string; sum: string }>(
-          `select attrs, count(*) as n, coalesce(sum(amt), 0)::text as sum from (${legs.rows}) legs where src = ${SOURCE.hub} group by attrs`,
+        const rows = statement('01-hub-rows', run.slot);
+        const parameters = [run.operatorId, run.rgsId, currencies, currencies.map(packCurrency), ...paddedWindow(run)];
+        await tx.rows(`insert into recon.stage_${run.slot} (${STAGE_COLUMNS}) ${rows}`, parameters);
+        const cells = await tx.rows<{ attributes: string; n: string; sum: string }>(
+          `select attrs as attributes, count(*) as n, coalesce(sum(amt), 0)::text as sum from (${rows}) hub
+           where recon.has_hub(src) group by attrs`,
           parameters,
         );
         const totals: Totals = new Map(
-          cells.map(({ attrs, n, sum }) => [Number(attrs), { n: Number(n), sum: BigInt(sum) }]),
+          cells.map(({ attributes, n, sum }) => [Number(attributes), { n: Number(n), sum: BigInt(sum) }]),
         );
-        const [{ n: staged = '0', implied = '0' } = {}] = await tx.rows<{ n: string; implied: string }>(
-          `select count(*) filter (where src = ${SOURCE.hub}) as n, count(*) filter (where src = ${SOURCE.foreign}) as implied from recon.stage_${run.slot} where src in (${SOURCE.hub}, ${SOURCE.foreign})`,
+        const [{ own = '0', foreign = '0' } = {}] = await tx.rows<{ own: string; foreign: string }>(
+          `select count(*) filter (where is_hub) as own, count(*) filter (where is_foreign) as foreign
+           from recon.staged_${run.slot} where is_hub or is_foreign`,
         );
         await this.save(
           tx,
@@ -201,10 +193,10 @@ export class StageStore {
           {
             cursor: null,
             pages: 1,
-            seen: Number(staged),
-            staged: Number(staged),
+            seen: Number(own),
+            staged: Number(own),
             rejected: 0,
-            implied: Number(implied),
+            implied: Number(foreign),
             totals,
             done: true,
           },
@@ -216,12 +208,12 @@ export class StageStore {
   }
 
   /** Whether the staging table holds what the progress says: a crash of Postgres empties what is unlogged, and only that. */
-  async isWhole(run: HeldRun, progress: ReadonlyMap<StagedSource, Progress>): Promise<boolean> {
-    const rows = await this.database.rows<{ src: number; n: string }>(
-      `select src, count(*) as n from recon.stage_${run.slot} where flags & ${FLAG.lookedUp} = 0 group by src`,
+  async isWhole(run: HeldRun, progress: ReadonlyMap<SideCode, Progress>): Promise<boolean> {
+    const rows = await this.database.rows<{ source: number; n: string }>(
+      `select source, count(*) as n from recon.staged_${run.slot} where not is_looked_up group by source`,
     );
-    const found = new Map(rows.map(({ src, n }) => [src, Number(n)]));
-    const of = (source: StagedSource) => progress.get(source) ?? { staged: 0, implied: 0 };
+    const found = new Map(rows.map(({ source, n }) => [source, Number(n)]));
+    const of = (source: SideCode) => progress.get(source) ?? { staged: 0, implied: 0 };
     return (
       found.get(SOURCE.rgs) === positive(of(SOURCE.rgs).staged) &&
       found.get(SOURCE.operator) === positive(of(SOURCE.operator).staged) &&
@@ -234,7 +226,8 @@ export class StageStore {
   /** Days in UTC on which the hub's staged rows lie, as instants of their midnights. */
   async hubDays(run: HeldRun): Promise<Date[]> {
     const rows = await this.database.rows<{ day: Date }>(
-      `select distinct date_trunc('day', ts, 'UTC') as day from recon.stage_${run.slot} where src = ${SOURCE.hub} and ts is not null order by 1`,
+      `select distinct date_trunc('day', booked_at, 'UTC') as day from recon.staged_${run.slot}
+       where is_hub and booked_at is not null order by 1`,
     );
     return rows.map(({ day }) => day);
   }
@@ -245,13 +238,19 @@ export class StageStore {
   }
 }
 
+/** Rows so far outside the window are staged as counterparts of rows inside it; null: all that there is. */
+function paddedWindow({ window, padSeconds }: HeldRun): [Date, Date] | [null, null] {
+  if (window === null) return [null, null];
+  return [new Date(window.from.getTime() - padSeconds * 1000), new Date(window.to.getTime() + padSeconds * 1000)];
+}
+
 /** A group that is not there counts nothing. */
 function positive(count: number): number | undefined {
   return count === 0 ? undefined : count;
 }
 
 /** What the parts of each list come to. */
-export function wholeOf(progress: ShardProgress): Map<StagedSource, Progress> {
+export function wholeOf(progress: ShardProgress): Map<SideCode, Progress> {
   return new Map([...progress].map(([source, shards]) => [source, [...shards.values()].reduce(sumOf)]));
 }
 

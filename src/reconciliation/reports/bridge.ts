@@ -21,7 +21,6 @@ export interface BridgeLine {
   readonly unexplainedMinor: bigint;
 }
 
-const BITS = { rgs: 1, operator: 2, hub: 4 } as const;
 const WAYS = [
   ['rgs', 'operator'],
   ['hub', 'rgs'],
@@ -42,10 +41,10 @@ export function bridgeOf(cells: readonly SummaryCell[]): BridgeLine[] {
 }
 
 function line(group: readonly SummaryCell[], from: 'rgs' | 'hub', to: 'operator' | 'rgs'): BridgeLine {
-  const total = (side: keyof typeof BITS, className?: string) =>
+  const total = (side: SummaryCell['side'], className?: string) =>
     group.reduce(
       (sum, cell) =>
-        cell.source === BITS[side] && (className === undefined || cell.class === className) ? sum + cell.sumMinor : sum,
+        cell.side === side && (className === undefined || cell.class === className) ? sum + cell.sumMinor : sum,
       0n,
     );
   const classes = [...new Set(group.filter(({ state }) => state !== 'matched').map((cell) => cell.class))].sort();

@@ -33,7 +33,6 @@ const BRIDGE_COLUMNS: readonly Column[] = ['businessDate', 'currency', 'directio
   (name) => ({ name, kind: name === 'amount' ? 'number' : 'text' }),
 );
 const RUN_COLUMNS: readonly Column[] = ['what', 'value'].map((name) => ({ name, kind: 'text' }));
-export const SIDE_OF = { 1: 'rgs', 2: 'operator', 4: 'hub' } as const;
 
 /** What a report is about. */
 export type ReportSubject = Pick<ReconRun, 'id' | 'zone' | 'asOf' | 'operatorId'>;
@@ -109,7 +108,7 @@ export class ReportService {
       cell.direction,
       cell.class,
       cell.state,
-      SIDE_OF[cell.source],
+      cell.side,
       cell.count,
       major(cell.sumMinor, cell.currency),
     ]);

@@ -1,14 +1,15 @@
 import { Injectable } from '@nestjs/common';
 import { Database, type Row, type Sql, type Tx } from '../../database/database';
 import type { AuditHeads } from '../../audit/audit-chain';
+import { SIDE_OF, type SideCode } from '../run/codes';
+import type { Side } from '../sources/source';
 import { ACTIONS_GENESIS } from './action-chain';
 import type { ManifestTotal, SignedManifest } from './manifest';
 import type { ReportItem } from './report-columns';
 
 export interface SourceProgress {
   readonly runId: string;
-  /** 1 RGS, 2 operator, 4 hub. */
-  readonly source: 1 | 2 | 4;
+  readonly side: Side | 'hub';
   readonly pages: string;
   readonly seen: string;
   readonly staged: string;
@@ -33,7 +34,7 @@ export interface SummaryCell {
   /** `matched`, or the class of the item that they belong to. */
   readonly class: string;
   readonly state: 'matched' | 'broken' | 'in_flight';
-  readonly source: 1 | 2 | 4;
+  readonly side: Side | 'hub';
   readonly count: string;
   readonly sumMinor: bigint;
 }
@@ -70,12 +71,16 @@ export class ReportStore {
   }
 
   async progress(runIds: readonly string[]): Promise<SourceProgress[]> {
-    return this.database.rows<SourceProgress & Row>(
-      `select run_id as "runId", source, sum(pages) as pages, sum(rows_seen) as seen, sum(rows_staged) as staged, sum(rows_rejected) as rejected, bool_and(done) and (source = 4 or count(*) = max(shards)) as done
-       from recon.source_progress join (select id, case when window_from is null then 1 else list_shards end as shards from recon.run) r on r.id = run_id
+    const rows = await this.database.rows<Omit<SourceProgress, 'side'> & { source: SideCode } & Row>(
+      `select run_id as "runId", source, sum(pages) as pages, sum(rows_seen) as seen, sum(rows_staged) as staged,
+         sum(rows_rejected) as rejected, bool_and(done) and (recon.has_hub(source) or count(*) = max(shards)) as done
+       from recon.source_progress
+       join (select id, case when window_from is null then 1 else list_shards end as shards from recon.run) r
+         on r.id = run_id
        where run_id = any($1::uuid[]) group by run_id, source order by run_id, source`,
       [runIds],
     );
+    return rows.map(({ source, ...progress }) => ({ ...progress, side: SIDE_OF[source] }));
   }
 
   async items(runId: string, { after, class: className, state, currency, limit }: ItemFilter): Promise<ReportItem[]> {
@@ -111,12 +116,15 @@ export class ReportStore {
   }
 
   async summary(runId: string): Promise<SummaryCell[]> {
-    const rows = await this.database.rows<Omit<SummaryCell, 'sumMinor'> & { sumMinor: string } & Row>(
-      `select business_date::text as "businessDate", cur as currency, dir as direction, class, state, source, n as count, sum_minor as "sumMinor"
+    const rows = await this.database.rows<
+      Omit<SummaryCell, 'side' | 'sumMinor'> & { source: SideCode; sumMinor: string } & Row
+    >(
+      `select business_date::text as "businessDate", cur as currency, dir as direction, class, state, source,
+         n as count, sum_minor as "sumMinor"
        from recon.summary where run_id = $1 order by business_date nulls last, cur, dir, class, state, source`,
       [runId],
     );
-    return rows.map((row) => ({ ...row, sumMinor: BigInt(row.sumMinor) }));
+    return rows.map(({ source, ...cell }) => ({ ...cell, side: SIDE_OF[source], sumMinor: BigInt(cell.sumMinor) }));
   }
 
   async totals(sql: Sql, runId: string): Promise<ManifestTotal[]> {
@@ -125,7 +133,7 @@ export class ReportStore {
         business_date: string | null;
         cur: string;
         dir: string;
-        source: number;
+        source: SideCode;
         n: string;
         sum_minor: string;
       }>(
@@ -137,7 +145,7 @@ export class ReportStore {
       businessDate: row.business_date,
       currency: row.cur,
       direction: row.dir,
-      side: row.source === 1 ? 'rgs' : row.source === 2 ? 'operator' : 'hub',
+      side: SIDE_OF[row.source],
       count: Number(row.n),
       sumMinor: row.sum_minor,
     }));

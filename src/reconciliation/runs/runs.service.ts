@@ -18,7 +18,7 @@ import type {
 import { bridgeOf } from '../reports/bridge';
 import { rowMaker } from '../reports/report-columns';
 import { ndjsonObject } from '../reports/report-csv';
-import { ReportService, SIDE_OF } from '../reports/report.service';
+import { ReportService } from '../reports/report.service';
 import { ReportStore, type SourceProgress } from '../reports/report.store';
 import { type ReconRun, isProvisional } from '../run/run';
 import { RunStore } from '../run/run.store';
@@ -68,13 +68,13 @@ export class RunsService {
   async summary(id: string): Promise<RunSummary> {
     const { major } = await this.withMoney(id);
     const lines = (await this.store.summary(id)).map(
-      ({ businessDate, currency, direction, class: className, state, source, count, sumMinor }) => ({
+      ({ businessDate, currency, direction, class: className, state, side, count, sumMinor }) => ({
         businessDate,
         currency,
         direction,
         class: className,
         state,
-        side: SIDE_OF[source],
+        side,
         count: Number(count),
         total: major(sumMinor, currency),
       }),
@@ -173,9 +173,9 @@ export class RunsService {
   }
 }
 
-function sourceOf({ source, pages, seen, staged, rejected, done }: SourceProgress): RunSource {
+function sourceOf({ side, pages, seen, staged, rejected, done }: SourceProgress): RunSource {
   return {
-    side: SIDE_OF[source],
+    side,
     pages: Number(pages),
     rowsSeen: Number(seen),
     rowsStaged: Number(staged),

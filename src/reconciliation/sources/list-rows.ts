@@ -38,9 +38,9 @@ const MOVEMENTS: ReadonlyMap<string, 'debit' | 'credit'> = new Map(
 const RGS_STATUSES: ReadonlyMap<string, RowStatus> = new Map([
   ['OK', 'settled'],
   ['ROLLED_BACK', 'settled'],
-  ['REJECTED', 'rejected'],
+  ['REJECTED', 'refused'],
 ]);
-const OPERATOR_STATUSES = { applied: 'settled', accepted: 'pending', rejected_business: 'rejected' } as const;
+const OPERATOR_STATUSES = { applied: 'settled', accepted: 'pending', rejected_business: 'refused' } as const;
 
 /** Turns the elements of a partner's list into rows to stage. */
 export type RowMapper = (element: unknown) => StagedRow | RejectedRow;

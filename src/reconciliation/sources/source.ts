@@ -4,7 +4,7 @@ import type { ListFailureReason } from '../../partners/lists/list-failure';
 export type Side = 'rgs' | 'operator';
 
 /** What a row's status says about its money. `unknown` is a word that nobody declared: it equals nothing. */
-export type RowStatus = 'settled' | 'pending' | 'rejected' | 'unknown';
+export type RowStatus = 'settled' | 'pending' | 'refused' | 'unknown';
 
 /** A row as it is staged. Texts have no NUL and no half surrogate pairs, so that the store takes them. */
 export interface StagedRow {

@@ -1,5 +1,5 @@
--- The same break has the same id in every database and whatever came before it, so a report that names it can be made
--- again.
+-- The same discrepancy has the same id in every database and whatever came before it, so a report that names it can
+-- be made again.
 create or replace function recon.exception_id(p_key uuid, p_class text)
  RETURNS uuid
  LANGUAGE sql

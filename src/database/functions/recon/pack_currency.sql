@@ -1,5 +1,5 @@
--- Letters as digits to the base 32; 0 for what is no code of 1 to 8 capital letters.
--- See packCurrency in stage-lines.ts.
+-- Letters as digits to the base 32; 0 for what is no code of 1 to 8 capital letters. See packCurrency in
+-- src/reconciliation/run/codes.ts.
 create or replace function recon.pack_currency(p_currency text)
  RETURNS bigint
  LANGUAGE plpgsql

@@ -1,5 +1,5 @@
--- The key of a bet's repayment: both have the correlation id of the bet, and each is a booking of its own. See undoKey
--- in stage-lines.ts.
+-- The key of a debit's reversal: both have the correlation id of the debit, and each is a booking of its own. See
+-- undoKey in src/reconciliation/sources/correlation-key.ts.
 create or replace function recon.undo_key(p_key uuid)
  RETURNS uuid
  LANGUAGE sql

@@ -1,0 +1,16 @@
+-- The only key with this reference, direction and currency that the RGS has and the operator has not. With its
+-- counterpart (10) it is a debit or credit that was sent again under another correlation id.
+create temp table rgs_only_keys on commit drop as
+select
+  ref_id,
+  first_direction as direction,
+  lowest_currency as currency,
+  (array_agg(match_key))[1] as match_key,
+  min(correlation_id) as correlation_id
+from keys
+where in_rgs and not in_operator and ref_id <> ''
+  and first_direction = last_direction and first_direction <> 'unknown'
+  and lowest_currency = highest_currency
+  and not is_refused and not is_foreign
+group by 1, 2, 3
+having count(*) = 1
