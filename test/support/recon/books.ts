@@ -63,7 +63,7 @@ export async function plantHub(run: Run, hub: readonly HubFact[], pair: Pair): P
 }
 
 function walletRow(hub: HubFact, pair: Pair): Record<string, unknown> {
-  const isSettled = ['confirmed', 'rejected', 'compensated', 'rolling_back', 'rolled_back'].includes(hub.state);
+  const isSettled = ['confirmed', 'rejected', 'compensated', 'rolled_back'].includes(hub.state);
   return {
     id: hub.id,
     operator_id: hub.pair === 'other_operator' ? OTHERS.operatorId : pair.operatorId,
