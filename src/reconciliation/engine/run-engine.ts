@@ -46,7 +46,7 @@ export class RunEngine {
 
   /**
    * Answers the run sealed, or failed with what was wrong with its sources. Throws LeaseLostError when another process has it, what `gone`
-   * was aborted with, and errors of a store that is away: then the run stands where it stood, for whoever takes it next.
+   * was aborted with, and errors of a store that is away: then the run keeps its position, for the next process that takes it.
    */
   async execute(run: HeldRun, gone: AbortSignal): Promise<ReconRun> {
     const started = performance.now();
@@ -170,7 +170,7 @@ export class RunEngine {
     }
   }
 
-  /** From what was staged and nothing else, so that whoever resumes comes to the same. */
+  /** From what was staged and nothing else, so that a process that resumes comes to the same. */
   private bucketsOf(progress: ReadonlyMap<SideCode, Progress>): number {
     const rows = [...progress.values()].reduce((total, { staged, implied }) => total + staged + implied, 0);
     return Math.min(PARTITIONS, Math.max(1, Math.ceil(rows / this.limits.bucketRows)));

@@ -10,7 +10,7 @@ export interface ClassRule {
 
 /**
  * What can be wrong with a key, in the order in which sql/14-classified.sql looks for it; the first that applies is the primary class. Where the money is comes before what it is: a booking that
- * is missing needs somebody at once, a difference in a field can be looked up.
+ * is missing needs action immediately, a difference in a field can be looked up.
  */
 export const CLASS_RULES = [
   { class: 'correlation_mismatch', severity: 'medium', nextAction: 'compare' },
@@ -29,5 +29,5 @@ export const CLASS_RULES = [
   { class: 'late', severity: 'medium', nextAction: 'compare' },
 ] as const satisfies readonly ClassRule[];
 
-/** Hours within which somebody should have dealt with an exception. */
+/** Hours within which an exception should be resolved. */
 export const DUE_HOURS: Readonly<Record<Severity, number>> = { critical: 4, high: 24, medium: 72, low: 168 };

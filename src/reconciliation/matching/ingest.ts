@@ -67,7 +67,7 @@ export async function ingest(
       };
       await storing;
       storing = store.page(run, staged);
-      // Met when it is awaited; until then it is nobody's and must not end the process.
+      // Met when it is awaited; until then it has no handler and must not end the process.
       storing.catch(() => undefined);
       gone.throwIfAborted();
     }
@@ -87,7 +87,7 @@ export async function ingest(
 
 /**
  * The parts in which a run reads each list: equal spans of its window and the padding around it, without gap or overlap. Cut from what the
- * run says and nothing else, so that whoever resumes it cuts it in the same way.
+ * run says and nothing else, so that a process that resumes it cuts it in the same way.
  */
 export function listParts({
   window,

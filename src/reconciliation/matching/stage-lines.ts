@@ -9,7 +9,7 @@ const TIME_MS_MIN = Date.parse('0002-01-01T00:00:00Z');
 const TIME_MS_MAX = Date.parse('9998-12-31T23:59:59.999Z');
 const SECONDS = Array.from({ length: 60 }, (_, second) => String(second).padStart(2, '0'));
 const MILLISECONDS = Array.from({ length: 1000 }, (_, ms) => String(ms).padStart(3, '0'));
-/** An honest list has a few dozen currencies; each cell of the control totals stands in every progress row. */
+/** An honest list has a few dozen currencies; each cell of the control totals is in every progress row. */
 export const CELLS_MAX = 4_000;
 
 /** Count and sum in minor units per packed attributes. */
@@ -55,8 +55,8 @@ export class StageLines implements RowSink {
 
   add(row: StagedRow): void {
     this.rows += 1;
-    // An RGS is told ROLLED_BACK under the name of the bet: it says that the bet is paid back, and that there was one. Where the bet was
-    // never told as OK (it was undone before that) this is all that the RGS knows of it.
+    // An RGS gets ROLLED_BACK under the name of the debit: it means that the debit is refunded, and that there was one. If the debit was
+    // never notified as OK (it was undone before that) this is all that the RGS knows of it.
     if (this.side === 'rgs' && row.movement === 'debit' && protocolWord(row.statusRaw) === 'ROLLED_BACK') {
       this.line(row, SOURCE.rgs, undoKey(row.key), 'credit', reversalReference(row.refId), true, row.at);
       this.line(row, SOURCE.implied, row.key, 'debit', row.refId, false, null);

@@ -50,7 +50,7 @@ export interface DiffRow {
   readonly seqAfter: string | null;
 }
 
-/** Whoever appends to the chain of manifests; any number that nobody else locks on. */
+/** Held while appending to the chain of manifests; any number that no other lock uses. */
 const MANIFEST_LOCK = 'recon_manifest_chain';
 
 const ITEM = `run_id, seq, business_date::text as business_date, anchor_at, ref_id, corr, player, classes, state, reason, dir, cur, amt_rgs, amt_op, amt_hub, difference, st_rgs, st_op, st_hub,
@@ -95,7 +95,7 @@ export class ReportStore {
 
   /**
    * All items in order of seq, a page at a time. No connection is held between pages, so a slow reader keeps none from others; a sealed run's
-   * items never change. Pages are ranges of seq, which has no gaps, and not "the next 2 000": of a table that nobody has analysed yet, as when a
+   * items never change. Pages are ranges of seq, which has no gaps, and not "the next 2 000": of a table that is not analysed yet, as when a
    * run is being sealed, the planner sorts all that is left for each page. Throws when a page is not whole: a shorter file must not look right.
    */
   async *itemPages(runId: string, limit: number): AsyncGenerator<ReportItem[]> {

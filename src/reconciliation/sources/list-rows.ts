@@ -127,7 +127,7 @@ class ListedRow implements StagedRow {
   }
 }
 
-/** What may stand in a row; nothing of it is promised. */
+/** What a row may contain; nothing of it is guaranteed. */
 interface ListRow {
   readonly id?: unknown;
   readonly correlationId?: unknown;

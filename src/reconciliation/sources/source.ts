@@ -3,7 +3,7 @@ import type { ListFailureReason } from '../../partners/lists/list-failure';
 /** Whose list a row comes from. */
 export type Side = 'rgs' | 'operator';
 
-/** What a row's status says about its money. `unknown` is a word that nobody declared: it equals nothing. */
+/** What a row's status says about its money. `unknown` is an unconfigured word: it equals nothing. */
 export type RowStatus = 'settled' | 'pending' | 'refused' | 'unknown';
 
 /** A row as it is staged. Texts have no NUL and no half surrogate pairs, so that the store takes them. */
@@ -14,7 +14,7 @@ export interface StagedRow {
   readonly refId: string;
   /** The side's own word: debit and credit, or withdraw and deposit. */
   readonly direction: string;
-  /** What the word means; null for a word that nobody knows. */
+  /** What the word means; null for an unknown word. */
   readonly movement: 'debit' | 'credit' | null;
   /** Null when the amount is missing, no decimal, finer than the minor unit or above 2^53-1 minor units. */
   readonly amountMinor: bigint | null;
@@ -38,14 +38,14 @@ export interface RejectedRow {
   readonly raw: string;
 }
 
-/** Takes rows as they come, so that nobody holds a page of them: they would outlive the young generation of the heap, and stay for long. */
+/** Takes rows as they come, so that no page of them is held: they would outlive the young generation of the heap, and stay for long. */
 export interface RowSink {
   /** A page begins, or starts over since its connection broke: what was added after the last page that was given is void. */
   restart(): void;
   add(row: StagedRow): void;
 }
 
-/** What is told of a page whose rows were added to the sink. */
+/** What is reported of a page whose rows were added to the sink. */
 export interface SourcePage {
   readonly rejected: readonly RejectedRow[];
   /** Rows and rejected ones. */

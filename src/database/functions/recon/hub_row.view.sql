@@ -1,6 +1,6 @@
 -- The hub's side of a run as the partners list it: a row for each movement and one for each reversal, which is a
 -- booking of its own under the correlation id of its debit. A credit whose own reference looks like a reversal's is
--- keyed as the partners' lists will be: they cannot know better. Whoever wants a window says it of booked_at, and for
+-- keyed as the partners' lists will be: they cannot know better. A query for a window restricts booked_at, and for
 -- reversals also of reversal_message_id, which has an index.
 create or replace view recon.hub_row as
 select

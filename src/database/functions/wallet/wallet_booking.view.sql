@@ -13,9 +13,9 @@ select
   w.currency,
   w.state,
   w.created_at as accepted_at,
-  -- A free bet takes no money: the RGS was told of it and may list it, and no operator has it.
+  -- A free bet takes no money: the RGS was notified of it and may list it, and no operator has it.
   w.message_id is null and w.movement = 'debit' as is_free,
-  -- A parked debit with a reversal was booked; of another parked movement nobody knows. That the RGS has heard of a
+  -- A parked debit with a reversal was booked; of another parked movement it is unknown. That the RGS has heard of a
   -- reversed debit only as ROLLED_BACK is for the RGS's own rows to say.
   case w.state
     when 'initiated' then 'pending'

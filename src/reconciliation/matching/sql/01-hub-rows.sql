@@ -1,5 +1,5 @@
--- The hub's rows of a run, as columns of recon.stage_0: the pair's own, and those of one of the two with somebody
--- else, since the partners' lists may hold them, too.
+-- The hub's rows of a run, as columns of recon.stage_0: the pair's own, and those of one of the two with another
+-- partner, since the partners' lists may hold them, too.
 -- $1 operator, $2 RGS, $3 and $4 currencies and what they pack to, $5 and $6 the window with its padding (null: all
 -- time).
 select

@@ -19,7 +19,7 @@ with key as materialized (
       and (
         -- All have it, at times no further apart than the padding: beyond that a window could not see them together.
         in_rgs and in_operator and in_hub and coalesce(time_span <= $1 * interval '1 second', true)
-        -- Or it was refused: no money moved, and nobody claims that it did. Where there is a window the hub's time
+        -- Or it was refused: no money moved, and no side claims that it did. Where there is a window the hub's time
         -- decides whose key it is; what the hub was not staged for is placed by the second pass.
         or recon.is_refused(attributes) and (in_hub or $2::timestamptz is null)
       ) as is_agreed

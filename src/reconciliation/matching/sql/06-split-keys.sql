@@ -1,6 +1,6 @@
 -- Keys of which some rows lie further from the time that owns the key than a window is padded. The window of that
 -- time may not have read such rows, so each of them belongs to the window in which it lies itself: a second booking
--- hours after the first, on the next day, is matched by nobody and must not be nobody's.
+-- hours after the first, on the next day, is matched by no other run and must not be lost.
 -- `is_own`: the window of this run owns the key. A row out of reach is a partner's row before reach_from or after
 -- reach_to.
 -- $1 from, $2 to (null: all time, in which there are none), $3 padding in seconds.

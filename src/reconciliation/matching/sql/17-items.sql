@@ -90,7 +90,7 @@ select
   ),
   case
     when key.is_parked then 'resolve_parked'
-    -- While nobody knows the outcome the RGS has not been notified: the operator is asked first, and there is nothing
+    -- While the outcome is unknown the RGS has not been notified: it is looked up first, and there is nothing
     -- to send.
     when rule.next_action = 'replay_rgs' and key.rgs_message_id is null then 'requery_operator'
     else rule.next_action
