@@ -870,7 +870,7 @@ create view wallet_booking (
 
 -- The hub's side of a run as the partners list it: a row for each movement and one for each reversal, which is a
 -- booking of its own under the correlation id of its debit. A credit whose own reference looks like a reversal's is
--- keyed as the partners' lists will be: they cannot know better. Whoever wants a window says it of booked_at, and for
+-- keyed as the partners' lists will be: they cannot know better. A query for a window restricts booked_at, and for
 -- reversals also of reversal_message_id, which has an index.
 create view recon.hub_row (
   leg text,
@@ -1114,7 +1114,7 @@ create function recon.is_looked_up(p_flags smallint) returns boolean language sq
 -- Whether the status in `attrs` of a staged row is refused. See recon.pack_attributes.
 create function recon.is_refused(p_attributes bigint) returns boolean language sql;
 
--- An amount for people: major units and currency. Two decimals where nobody says how many the currency has.
+-- An amount for people: major units and currency. Two decimals where the currency's number is not given.
 create function recon.money_text(p_amount_minor bigint, p_currency text, p_exponent integer) returns text language sql;
 
 -- `attrs` of a staged row: currency, direction and status in one number, so that equal numbers mean equal attributes.
