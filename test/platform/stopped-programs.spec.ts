@@ -43,7 +43,7 @@ describe('a signal', () => {
     async (name, args, signal, code) => {
       const temporary = fs.mkdtempSync(path.join(os.tmpdir(), 'hub-stopped-'));
       // The path only: these programs run with the options of a plain Node.
-      const main = hubArguments(`test/${name}/main.js`).at(-1) ?? '';
+      const main = hubArguments(`tools/${name}/main.js`).at(-1) ?? '';
       const child = spawn(process.execPath, [main, ...args], {
         env: { PATH: process.env.PATH ?? '', TMPDIR: temporary },
         stdio: 'ignore',
