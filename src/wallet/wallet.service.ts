@@ -409,7 +409,7 @@ export function transactionView(transaction: Transaction, events: readonly Trans
     status: statusOf(transaction),
     balanceCents: transaction.balanceMinor === null ? null : Number(transaction.balanceMinor),
     reason: transaction.reason,
-    reasonCode: toldReasonCode(transaction),
+    reasonCode: notifiedReasonCode(transaction),
     applied: transaction.applied,
     originalTransactionId: transaction.originalId,
     kind: transaction.kind,
@@ -437,7 +437,7 @@ export function transactionView(transaction: Transaction, events: readonly Trans
 }
 
 /** A rollback's reason is the RGS's own text, and no refusal. */
-function toldReasonCode({ movement, state, reason, reasonCode }: Transaction): ReasonCode | null {
+function notifiedReasonCode({ movement, state, reason, reasonCode }: Transaction): ReasonCode | null {
   if (reasonCode !== null || movement === 'rollback') return reasonCode;
   return ENDED.has(state) ? reasonCodeOfFormer(reason) : null;
 }
@@ -450,7 +450,7 @@ export function outcomeResponse(transaction: Transaction): MovementResponse {
     correlationId: transaction.id,
     balanceCents: transaction.balanceMinor === null ? null : Number(transaction.balanceMinor),
     reason: transaction.reason,
-    reasonCode: toldReasonCode(transaction),
+    reasonCode: notifiedReasonCode(transaction),
     transactionId: transaction.id,
     ...warned(transaction.warnings),
   };
@@ -465,7 +465,7 @@ export function rollbackResult(rollback: Transaction, bet: Transaction): Rollbac
   if (rollback.applied) return 'undone';
   if (bet.tombstone) return 'never_received';
   if (bet.state !== 'rejected') return 'bet_stands';
-  const why = toldReasonCode(bet);
+  const why = notifiedReasonCode(bet);
   return why === 'deadline' || why === 'rolled_back' ? 'never_sent' : 'refused';
 }
 
