@@ -81,7 +81,7 @@ const TURNS_REJECTED: Partial<Transition> = { to: 'rejected', notification: 'REJ
  * decision.
  */
 export const MUTANTS: readonly Mutant[] = [
-  // The rules before faults 41 to 44 were mended.
+  // The rules before faults 41 to 44 were fixed.
   of(
     'a replay forgets that a call left',
     said((_s, { message, tries }) => ({ repeated: message.attempts > 0 || tries > 1 })),
