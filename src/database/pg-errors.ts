@@ -97,9 +97,32 @@ export function isDataError(error: unknown): boolean {
   return /^2[23]/.test(property(error, 'code') ?? '');
 }
 
-/** A deadlock or a serialization failure: everything was rolled back, and the same work may well succeed now. */
+/**
+ * A role or a database allows sessions or transactions so little time that the server ended this one before the hub
+ * could set its own limits: nothing was sent in it, and another may begin in time.
+ */
+export class SessionNotBegunError extends Error {
+  private constructor(
+    readonly code: string,
+    cause: unknown,
+  ) {
+    super('the server ended the session before it began', { cause });
+    this.name = 'SessionNotBegunError';
+  }
+
+  /** Undefined when the session ended for another reason. */
+  static of(error: unknown): SessionNotBegunError | undefined {
+    const code = property(error, 'code') ?? '';
+    return ['57P05', '25P04'].includes(code) ? new SessionNotBegunError(code, error) : undefined;
+  }
+}
+
+/**
+ * A deadlock, a serialization failure, or a session that did not begin: nothing was written, and the same work may well
+ * succeed now.
+ */
 export function isTransient(error: unknown): boolean {
-  return /^40(001|P01)$/.test(property(error, 'code') ?? '');
+  return error instanceof SessionNotBegunError || /^40(001|P01)$/.test(property(error, 'code') ?? '');
 }
 
 /** The role has no right to do this. */

@@ -1,5 +1,11 @@
 import { Client, type ClientConfig } from 'pg';
-import { NotReplicatedError, StatementTimeoutError, WrongServerError, isFatalToConnection } from './pg-errors';
+import {
+  NotReplicatedError,
+  SessionNotBegunError,
+  StatementTimeoutError,
+  WrongServerError,
+  isFatalToConnection,
+} from './pg-errors';
 import { PREPARE_SESSION } from './session-settings';
 
 /** Of a connection that no watch looks after. */
@@ -110,7 +116,9 @@ export class StoreClient extends Client {
 
   /** Sets what the hub relies on. Throws WrongServerError on a standby, unless it is only read. */
   async prepare(): Promise<void> {
-    const { rows } = await super.query<{ recovering: boolean }>(PREPARE_SESSION);
+    const { rows } = await super.query<{ recovering: boolean }>(PREPARE_SESSION).catch((error: unknown) => {
+      throw SessionNotBegunError.of(error) ?? error;
+    });
     if (this.writes && rows[0]?.recovering === true) throw new WrongServerError();
   }
 

@@ -1,4 +1,10 @@
-import { asStoreUnavailable, isFatalToConnection, isStoreUnavailable, isTransient } from '../../src/database/pg-errors';
+import {
+  SessionNotBegunError,
+  asStoreUnavailable,
+  isFatalToConnection,
+  isStoreUnavailable,
+  isTransient,
+} from '../../src/database/pg-errors';
 import { HubError } from '../../src/kernel/errors';
 
 /** By SQLSTATE: [code, what the caller hears, whether the connection is given up]. */
@@ -59,4 +65,12 @@ describe.each(STATES)('SQLSTATE %s', (code, caller, fatal) => {
   });
 
   it(fatal ? 'ends the connection' : 'leaves the connection', () => expect(isFatalToConnection(code)).toBe(fatal));
+});
+
+it.each(['57P05', '25P04'])('a session that the server ended by %s before it began may be tried again', (code) => {
+  const ended = Object.assign(new Error('terminating connection'), { code });
+  expect([isTransient(ended), isStoreUnavailable(ended)]).toEqual([false, true]);
+  const notBegun = SessionNotBegunError.of(ended);
+  expect([isTransient(notBegun), isStoreUnavailable(notBegun)]).toEqual([true, true]);
+  expect(SessionNotBegunError.of(Object.assign(new Error('going down'), { code: '57P01' }))).toBeUndefined();
 });

@@ -86,11 +86,16 @@ const HOUR_MS = 60 * MINUTE_MS;
 function offsetsOf(zone: string): (at: number) => number {
   const place = IANAZone.create(zone);
   const known = new Map<number, number>();
-  return (at) => {
-    const quarter = Math.floor(at / QUARTER_MS) * QUARTER_MS;
+  const atQuarter = (quarter: number): number => {
     const offset = known.get(quarter) ?? place.offset(quarter);
     known.set(quarter, offset);
     return offset;
+  };
+  return (at) => {
+    const quarter = Math.floor(at / QUARTER_MS) * QUARTER_MS;
+    const offset = atQuarter(quarter);
+    // Newfoundland changed its clocks at one minute past midnight.
+    return offset === atQuarter(quarter + QUARTER_MS) ? offset : place.offset(at);
   };
 }
 
@@ -101,7 +106,11 @@ function changesOf(zone: string, year: number): number[] {
   for (let day = Date.UTC(year, 0, 1); day < Date.UTC(year + 1, 0, 1); day += 24 * HOUR_MS)
     if (offset(day) !== offset(day + 24 * HOUR_MS))
       for (let at = day; at < day + 24 * HOUR_MS; at += QUARTER_MS)
-        if (offset(at) !== offset(at + QUARTER_MS)) found.push(at + QUARTER_MS);
+        if (offset(at) !== offset(at + QUARTER_MS)) {
+          let change = at + MINUTE_MS;
+          while (offset(change) === offset(at)) change += MINUTE_MS;
+          found.push(change);
+        }
   return found;
 }
 
@@ -134,6 +143,7 @@ describe('a daily fire', () => {
       '2026-04-03T20:00:00Z',
       ['2026-04-04T14:45:00.000Z', '2026-04-05T15:15:00.000Z'],
     ],
+    ['1 0 * * *', 'America/St_Johns', '2006-10-28T12:00:00Z', ['2006-10-29T03:31:00.000Z', '2006-10-30T03:31:00.000Z']],
     ['0 8 * * *', 'Pacific/Apia', '2011-12-29T19:00:00Z', ['2011-12-30T18:00:00.000Z', '2011-12-31T18:00:00.000Z']],
     ['0 2,3 * * *', 'Europe/Malta', '2026-03-28T12:00:00Z', ['2026-03-29T01:00:00.000Z', '2026-03-30T00:00:00.000Z']],
     [
