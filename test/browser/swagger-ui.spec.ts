@@ -77,9 +77,9 @@ describe('Swagger UI', () => {
     expect(JSON.parse(debit.body)).toMatchObject({ status: 'initiated', refId: 'bet-1001' });
     const { transactionId } = JSON.parse(debit.body) as { transactionId: string };
     await hub.reaches(transactionId, 'confirmed');
-    expect((await execute('incoming')).status).toBe('200');
-    expect((await execute('transactions')).status).toBe('200');
-    expect((await execute('list')).status).toBe('200');
+    expect((await execute('receiveOperatorCallback')).status).toBe('200');
+    expect((await execute('listTransactions')).status).toBe('200');
+    expect((await execute('listOutboxRecords')).status).toBe('200');
     const rollback = await execute('rollback');
     expect([rollback.status, (JSON.parse(rollback.body) as { status: string }).status]).toEqual(['200', 'initiated']);
     await hub.reaches(transactionId, 'rolled_back');
@@ -119,7 +119,7 @@ describe('Swagger UI', () => {
   it('keeps the key to itself: it is in no request, no address, no storage, and gone with the page', async () => {
     await authorize({ rgs: 'change_token', rgsSignature: 'a-very-secret-key' });
     await execute('debit');
-    await execute('transactions');
+    await execute('listTransactions');
     for (const request of sent)
       expect([request.url(), JSON.stringify(request.headers()), request.postData() ?? ''].join('\n')).not.toContain(
         'a-very-secret-key',
